@@ -1,0 +1,74 @@
+# The ways into this checkout; `make help` lists them.
+PYTHON ?= python3
+PIP_INSTALL := -m pip install --disable-pip-version-check --quiet
+CONVARIUM_DATA ?= $(HOME)/.cache/convarium
+WORKERS ?= 2
+
+ENV := .venv/.complete
+ENV_PEERS := .venv-peers/.complete
+RUN := .venv/bin/python
+PYTEST := OMP_NUM_THREADS=1 CONVARIUM_DATA="$(CONVARIUM_DATA)" $(RUN) -m pytest -n $(WORKERS) --dist worksteal -q
+
+.DEFAULT_GOAL := help
+.PHONY: help demo env env-peers data check format map test test-all bench clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*  ## (.*)/  make \1|\2/' | column -t -s '|'
+
+demo: $(ENV)  ## train, evaluate, explain and export on the embedded digits; prints where everything is
+	$(RUN) examples/demo.py
+
+env: $(ENV)  ## .venv: the product, the command and all that its tests need
+
+env-peers: $(ENV_PEERS)  ## .venv-peers: what the benchmarks compare against
+
+data: $(ENV)  ## real data for the long tests and benchmarks, into a cache folder, without root
+	$(RUN) tools/fetch_data.py "$(CONVARIUM_DATA)"
+
+check: $(ENV)  ## format, lint, types, arrows between the rooms
+	$(RUN) -m ruff format --check .
+	$(RUN) -m ruff check .
+	$(RUN) -m mypy
+	.venv/bin/lint-imports
+
+format: $(ENV)  ## put every file into the house format
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+map: $(ENV)  ## bring the list of files in ARCHITECTURE.md up to date
+	$(RUN) tools/map_files.py
+
+test: $(ENV)  ## all tests but the long ones: doctests and the documents' code blocks too
+	$(PYTEST)
+
+test-all: $(ENV) $(ENV_PEERS) data  ## every test, the long ones and those with peers too
+	$(PYTEST) -m "long or not long" --timeout 3600
+
+bench: $(ENV) $(ENV_PEERS) data  ## every benchmark; each writes benchmarks/results/NAME.json
+	@set -e; for script in $(sort $(filter-out benchmarks/harness.py,$(wildcard benchmarks/*.py))); do \
+	  echo "== $$script"; CONVARIUM_DATA="$(CONVARIUM_DATA)" $(RUN) $$script; \
+	done
+
+clean:  ## what builds and tools left behind; the environments, runs and data stay
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find src tests benchmarks examples tools -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo "convarium needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "This Python cannot make environments; on Debian and Ubuntu run: apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+
+$(ENV): pyproject.toml constraints.txt | .venv/bin/python
+	$(RUN) $(PIP_INSTALL) -c constraints.txt hatchling editables
+	$(RUN) $(PIP_INSTALL) -c constraints.txt --no-build-isolation -e '.[test]'
+	@touch $@
+
+.venv-peers/bin/python: | .venv/bin/python
+	$(RUN) -m venv .venv-peers
+
+# Peers whose metadata would bring other builds of torch come without their dependencies.
+$(ENV_PEERS): constraints-peers.txt | .venv-peers/bin/python
+	.venv-peers/bin/python $(PIP_INSTALL) --no-deps -r constraints-peers.txt
+	@touch $@

@@ -1,0 +1,95 @@
+"""What every benchmark shares: interleaved timing, provenance, and one JSON file a benchmark.
+
+A benchmark says how fast something is against a named reference, timed in the same run: the two
+take turns, so that a busy machine slows both, and the result is the median of the paired ratios.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from convarium.files import write_json
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def machine() -> dict[str, Any]:
+    """Processor, cores, threads, memory, system and load; nothing that names the machine."""
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)),
+        "memory_gib": round(pages / 2**30, 1),
+        "system": f"{platform.system()} {platform.machine()}",
+        "load": round(os.getloadavg()[0], 2),
+    }
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Python's version and those of the named packages."""
+    found = {package: importlib.metadata.version(package) for package in packages}
+    return {"python": platform.python_version(), **found}
+
+
+def seconds(call: Callable[[], object]) -> float:
+    """Wall time of one call."""
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def alternate(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """Seconds of each call, `rounds` times, taking turns; a first round warms up and is dropped."""
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for turn in range(rounds + 1):
+        for name, call in calls.items():
+            elapsed = seconds(call)
+            if turn:
+                times[name].append(elapsed)
+    return times
+
+
+def summary(values: Sequence[float]) -> dict[str, float]:
+    """Number, median and range of repeated values."""
+    return {
+        "n": len(values),
+        "median": statistics.median(values),
+        "lowest": min(values),
+        "highest": max(values),
+    }
+
+
+def ratio(ours: Sequence[float], reference: Sequence[float]) -> float:
+    """Median of the ratios of values that were taken side by side."""
+    return statistics.median(one / two for one, two in zip(ours, reference, strict=True))
+
+
+def write(name: str, result: Mapping[str, Any], packages: Sequence[str] = ()) -> Path:
+    """Write `results/NAME.json`: the result beside command, machine and versions."""
+    provenance = {
+        "command": " ".join(["python", *sys.argv]),
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": machine(),
+        "versions": versions("convarium", "torch", *packages),
+    }
+    path = RESULTS / f"{name}.json"
+    write_json(path, {"benchmark": name, **result, **provenance})
+    return path
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or "unknown"
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()

@@ -1,0 +1,68 @@
+"""The peer of `benchmarks/grad_cam.py`: the PyPI package `grad-cam` on torchvision's ResNet-18.
+
+Runs in .venv-peers and imports nothing of convarium:
+
+    python benchmarks/peers/grad_cam.py TASK.npz MAPS.npz
+
+TASK.npz holds the batch "x", the classes "target" and the weights "w000", "w001" ... in the order
+of the state dict. Each line on standard input asks for one heatmap of the first so many samples and
+is answered by its seconds. At the end of the input the raw maps are written to MAPS.npz.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import sys
+import time
+
+import numpy as np
+import torch
+
+
+def declare_torchvision_operators() -> torch.library.Library:
+    """Torchvision's import asks for its compiled operators; declared, they need not be there."""
+    library = torch.library.Library("torchvision", "FRAGMENT")
+    for name in ("nms", "qnms"):
+        library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    for name in ("roi_align", "ps_roi_align", "roi_pool", "ps_roi_pool", "deform_conv2d"):
+        library.define(f"{name}(Tensor x) -> Tensor")
+        library.define(f"_{name}_backward(Tensor x) -> Tensor")
+    library.define("qroi_align(Tensor x) -> Tensor")
+    return library
+
+
+def main(task_path: str, maps_path: str) -> None:
+    """Answer requests until standard input ends."""
+    library = declare_torchvision_operators()
+    from pytorch_grad_cam import GradCAM
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+    from torchvision.models import resnet18
+
+    task = np.load(task_path)
+    network = resnet18(weights=None)
+    names = list(network.state_dict())
+    weights = {name: torch.from_numpy(task[f"w{k:03d}"]) for k, name in enumerate(names)}
+    network.load_state_dict(weights)
+    x = torch.from_numpy(task["x"])
+    targets = [ClassifierOutputTarget(int(label)) for label in task["target"]]
+    layers = [network.layer4[-1]]
+    package = f"grad-cam {importlib.metadata.version('grad-cam')}"
+    with GradCAM(model=network, target_layers=layers) as cam:
+        print(json.dumps({"package": package}), flush=True)
+        for line in sys.stdin:
+            n = int(line)
+            start = time.perf_counter()
+            shown = cam(input_tensor=x[:n], targets=targets[:n])
+            print(json.dumps({"seconds": time.perf_counter() - start}), flush=True)
+        cam(input_tensor=x, targets=targets)
+        kept = cam.activations_and_grads
+        activation, gradient = kept.activations[0].numpy(), kept.gradients[0].numpy()
+        raw = cam.get_cam_image(x, layers[0], targets, activation, gradient)
+        shown = cam(input_tensor=x, targets=targets)
+    np.savez(maps_path, raw=raw, shown=shown, logits=cam.outputs.detach().numpy())
+    del library
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,38 @@
+from . import data as data
+from . import deploy as deploy
+from . import errors as errors
+from . import explain as explain
+from . import graph as graph
+from . import layers as layers
+from . import models as models
+from . import predict as predict
+from . import report as report
+from . import tasks as tasks
+from . import train as train
+from .models import create as create
+from .models import list_models as list_models
+from .models import load as load
+from .models import register as register
+from .models import save as save
+from .predict import open_run as open_run
+
+__version__: str
+__all__ = [
+    "create",
+    "data",
+    "deploy",
+    "errors",
+    "explain",
+    "graph",
+    "layers",
+    "list_models",
+    "load",
+    "models",
+    "open_run",
+    "predict",
+    "register",
+    "report",
+    "save",
+    "tasks",
+    "train",
+]

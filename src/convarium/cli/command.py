@@ -1,0 +1,88 @@
+"""From the command line to a verb and an exit code.
+
+0: done. 2: what was asked for cannot be done, and one sentence says why and what helps.
+130: stopped by the keyboard. A verb's file is loaded when the verb is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+
+from convarium.cli.parsing import Parser
+from convarium.errors import ConvariumError, OptionError, did_you_mean
+
+VERBS = {
+    "train": "train a network on a folder, a table or arrays, into a run folder",
+    "evaluate": "measure a run on labelled data",
+    "predict": "name what is on images",
+    "explain": "show where a run looks, as heatmaps",
+    "export": "write a verified file for another runtime",
+    "list": "list the networks",
+    "show": "show one network",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command with the arguments `argv` (None: those of the process); gives the exit code.
+
+    >>> main(["show", "lenet6"])
+    2
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            return _dispatch(arguments)
+    except ConvariumError as error:
+        sys.stderr.write(f"convarium: {error}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("convarium: stopped; a training run goes on with --resume\n")
+        return 130
+    except BrokenPipeError:  # the reader of our output left, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help"):
+        sys.stdout.write(_overview())
+        return 0 if arguments else 2
+    if arguments[0] == "--version":
+        import convarium
+
+        sys.stdout.write(f"convarium {convarium.__version__}\n")
+        return 0
+    name, *rest = arguments
+    if name not in VERBS:
+        near = did_you_mean(name, VERBS)
+        raise OptionError(f"There is no verb {name!r}.{near} See: convarium --help")
+    verb = importlib.import_module(f"convarium.cli.{name}")
+    parser = Parser(prog=f"convarium {name}", description=_capital(VERBS[name]) + ".")
+    verb.add_arguments(parser)
+    parser.add_argument("--json", action="store_true", help="print JSON for programs")
+    try:
+        values = parser.parse_args(rest)
+    except SystemExit as stop:  # --help ends so
+        return int(stop.code or 0)
+    return int(verb.run(values))
+
+
+def _overview() -> str:
+    lines = ["usage: convarium VERB ...", "", "Convolutional networks behind glass.", ""]
+    lines += [f"  {name:<10} {text}" for name, text in VERBS.items()]
+    lines += ["", "convarium VERB --help says more; convarium --version prints the version.", ""]
+    return "\n".join(lines)
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    """A warning as one plain line, without the place in the code."""
+    sys.stderr.write(f"convarium: {message}\n")

@@ -1,0 +1,164 @@
+"""Argument parsing with errors that teach, and the arguments that several verbs share."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from convarium.errors import ConvariumError, OptionError, did_you_mean
+from convarium.train.config import TrainConfig, options
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with full option names only and one sentence for each mistake."""
+
+    def __init__(self, **keywords: Any) -> None:
+        super().__init__(allow_abbrev=False, **keywords)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of printing the usage."""
+        raise OptionError(f"{message[:1].upper()}{message[1:]}; see: {self.prog} --help")
+
+    def parse_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: None = None
+    ) -> argparse.Namespace:
+        """Parse, naming close matches of an unknown option."""
+        values, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            known = [name for action in self._actions for name in action.option_strings]
+            word = unknown[0].split("=")[0]
+            near = did_you_mean(word, known)
+            raise OptionError(f"Unknown argument {word!r}.{near} See: {self.prog} --help")
+        return values
+
+
+def add_data_arguments(parser: Parser) -> None:
+    """DATA and the columns of a table."""
+    parser.add_argument(
+        "data",
+        metavar="DATA",
+        help="a folder of class folders, a CSV or Parquet table, IDX, .npz or CIFAR files, "
+        "or the built-in name digits",
+    )
+    parser.add_argument("--path-column", help="column of a table with the images' paths")
+    parser.add_argument("--label-column", help="column of a table with the labels")
+    parser.add_argument("--group-column", help="column whose equal values stay in one part")
+
+
+def add_prediction_arguments(parser: Parser) -> None:
+    """Batch size and workers of the verbs that only run a network."""
+    parser.add_argument("--batch-size", type=positive, default=256, help="samples at once (256)")
+    parser.add_argument("--workers", type=natural, default=1, help="threads that decode ahead (1)")
+
+
+def add_config_arguments(parser: Parser) -> None:
+    """One flag for each option of `TrainConfig`; what is not given is absent from the result."""
+    group = parser.add_argument_group("training", "what is not given follows from the data")
+    for name, kind, optional, option in options():
+        flag = "--" + name.replace("_", "-")
+        words = option.metadata["help"]
+        if kind is bool:
+            group.add_argument(
+                flag,
+                action=argparse.BooleanOptionalAction,
+                default=argparse.SUPPRESS,
+                help=words,
+            )
+            continue
+        group.add_argument(
+            flag,
+            type=_value_of(kind, optional),
+            choices=option.metadata.get("choices"),
+            default=argparse.SUPPRESS,
+            metavar=None if "choices" in option.metadata else kind.__name__.upper(),
+            help=words + (" (or none)" if optional else ""),
+        )
+
+
+def given_options(values: argparse.Namespace) -> dict[str, Any]:
+    """The options of `TrainConfig` that were given on the command line."""
+    names = {option.name for option in dataclasses.fields(TrainConfig)}
+    return {name: value for name, value in vars(values).items() if name in names}
+
+
+def key_value(text: str) -> tuple[str, Any]:
+    """`key=value` with the value as JSON, or as plain text where it is not JSON.
+
+    >>> key_value("depths=[1, 1]"), key_value("stem=cifar")
+    (('depths', [1, 1]), ('stem', 'cifar'))
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise argparse.ArgumentTypeError(f"{text!r} must look like KEY=VALUE")
+    try:
+        return key, json.loads(value)
+    except ValueError:
+        return key, value
+
+
+def positive(text: str) -> int:
+    """A whole number of 1 or more."""
+    value = natural(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} must be 1 or more")
+    return value
+
+
+def natural(text: str) -> int:
+    """A whole number of 0 or more."""
+    try:
+        value = int(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number") from error
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} must be 0 or more")
+    return value
+
+
+def share(text: str) -> float:
+    """A number between 0 and 1."""
+    try:
+        value = float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a number") from error
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} must lie between 0 and 1")
+    return value
+
+
+def write(text: str) -> None:
+    """One line on standard output."""
+    sys.stdout.write(text + "\n")
+
+
+def write_json(value: Any) -> None:
+    """One JSON document on standard output."""
+    write(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def _value_of(kind: type, optional: bool) -> Callable[[str], Any]:
+    def convert(text: str) -> Any:
+        if optional and text == "none":
+            return None
+        try:
+            return kind(text)
+        except ValueError as error:
+            words = {"int": "a whole number", "float": "a number"}.get(kind.__name__, kind.__name__)
+            raise argparse.ArgumentTypeError(f"{text!r} must be {words}") from error
+
+    return convert
+
+
+def check_output(path: str, allowed: Sequence[str]) -> None:
+    """Refuse a file name with an ending that cannot be written, before any work.
+
+    Raises:
+        ConvariumError: the ending is not allowed.
+    """
+    if not path.lower().endswith(tuple(allowed)):
+        words = " or ".join(allowed)
+        raise ConvariumError(f"The output file (={path!r}) must end in {words}.")

@@ -1,0 +1,41 @@
+from .augmentation import Augmentation as Augmentation
+from .batch import Batch as Batch
+from .batching import batches as batches
+from .batching import steps_per_epoch as steps_per_epoch
+from .batching import training_batches as training_batches
+from .card import CARD_FORMAT as CARD_FORMAT
+from .card import build_card as build_card
+from .dataset import Dataset as Dataset
+from .dataset import Part as Part
+from .dataset import Skipped as Skipped
+from .dataset import Survey as Survey
+from .dataset import match_classes as match_classes
+from .decode import read_image as read_image
+from .fitting import fit_preprocessing as fit_preprocessing
+from .opening import open_dataset as open_dataset
+from .opening import open_inputs as open_inputs
+from .parts import Parts as Parts
+from .parts import split as split
+from .preprocessing import Preprocessing as Preprocessing
+
+__all__ = [
+    "CARD_FORMAT",
+    "Augmentation",
+    "Batch",
+    "Dataset",
+    "Part",
+    "Parts",
+    "Preprocessing",
+    "Skipped",
+    "Survey",
+    "batches",
+    "build_card",
+    "fit_preprocessing",
+    "match_classes",
+    "open_dataset",
+    "open_inputs",
+    "read_image",
+    "split",
+    "steps_per_epoch",
+    "training_batches",
+]

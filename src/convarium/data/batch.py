@@ -1,0 +1,47 @@
+"""What a network gets in one step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """One batch: the tensors of `forward` in order, and what belongs to them by name.
+
+    Args:
+        inputs: the network's inputs, in the order of `forward`; for images one float32 tensor.
+        target: class numbers, int64 `(B,)`, or None where no labels are known.
+        mask: which positions are real; None means all.
+        index: sample ids in the root data set, int64 `(B,)`, always on the processor.
+        weight: weight of each sample, `(B,)`; None means one.
+
+    Shape:
+        inputs: `(B, C, *S)` each.
+    """
+
+    inputs: tuple[Tensor, ...]
+    target: Tensor | None
+    mask: Tensor | None
+    index: Tensor
+    weight: Tensor | None
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch with every tensor but `index` on `device`."""
+        return Batch(
+            inputs=tuple(each.to(device, non_blocking=True) for each in self.inputs),
+            target=_moved(self.target, device),
+            mask=_moved(self.mask, device),
+            index=self.index,
+            weight=_moved(self.weight, device),
+        )
+
+
+def _moved(tensor: Tensor | None, device: torch.device | str) -> Tensor | None:
+    return None if tensor is None else tensor.to(device, non_blocking=True)

@@ -1,0 +1,190 @@
+"""One stated way from an image file to 8-bit pixels, so that a file means the same everywhere.
+
+===========================  ======================================================================
+what is in the file          what comes out
+===========================  ======================================================================
+format                       found from the content, never from the name; one of `FORMATS`. EPS, WMF
+                             and other formats that are programs are refused
+grey, 1 bit                  one channel; 1 bit gives 0 and 255
+palette, YCbCr, RGBX         three channels, RGB
+CMYK                         RGB by Pillow's formula, 255 - min(255, C (255 - K) / 255 + K); a CMYK
+                             JPEG is taken as Adobe's inverted form, as Pillow does
+alpha, transparent colour    composited over white, round((c a + 255 (255 - a)) / 255), so a hidden
+                             colour never shows; grey with alpha stays grey
+16 bit                       the high byte, value // 256, for grey as for colour: 257 k gives k
+EXIF or TIFF orientation     applied; a damaged EXIF block counts as upright
+several frames               the first one
+cut short, damaged           unreadable: no half or grey picture is ever returned
+more than `MAX_PIXELS`       refused from the header, before any pixel is decoded
+32-bit integer, float, LAB   refused: the file does not say which values are black and white. (A
+                             PNM of more than 8 bits, which Pillow calls 32 bit, counts as 16 bit)
+colour profile               ignored
+===========================  ======================================================================
+
+Pillow's own warnings are turned off for the process when the first picture is read: what they say
+is either covered by a rule above or raised as an error.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from convarium.errors import DataError
+
+MAX_PIXELS = 100_000_000
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
+
+_IMAGE_NAME = re.compile(
+    r"\.(jpe?g|jpe|jfif|a?png|webp|gif|bmp|dib|tiff?|p[bgpn]m|jp2|j2k|avif|mpo)$", re.IGNORECASE
+)
+
+_ORIENTATION = 0x0112
+_PILLOW = r"PIL\."
+_WIDE = ("I;16", "I;16L", "I;16B", "I;16N")
+_GREY = ("1", "L", "LA", "La")
+_COLOUR = ("P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr")
+
+
+def read_image(source: str | Path | bytes) -> NDArray[np.uint8]:
+    """Pixels of one image, by the rules of this file's table.
+
+    Args:
+        source: a path, or the bytes of an image file.
+
+    Returns:
+        Shape `(H, W, C)`, C = 1 for grey and 3 for colour, contiguous and writable.
+
+    Raises:
+        DataError: the image cannot be read; the text is the reason alone, without the file's name.
+
+    >>> read_image(b"P5 2 1 255 AB").tolist()
+    [[[65], [66]]]
+    """
+    _silence_pillow()
+    file = io.BytesIO(source) if isinstance(source, bytes) else source
+    try:
+        with Image.open(file, formats=_known_formats()) as image:
+            _check_size(image)
+            image.load()
+            return np.require(_upright(_pixels(image), image), requirements=["C", "W"])
+    except DataError:
+        raise
+    except Exception as error:  # a damaged file can raise anything inside a decoder
+        raise DataError(_reason(error)) from error
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a file's name ends like that of an image.
+
+    >>> is_image_name("a/cat.JPG"), is_image_name("labels.csv")
+    (True, False)
+    """
+    return _IMAGE_NAME.search(name) is not None
+
+
+@functools.cache
+def _known_formats() -> tuple[str, ...]:
+    """Those of `FORMATS` that the installed Pillow has."""
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+def _silence_pillow() -> None:
+    """Ignore Pillow's warnings; asked again each time, since filters belong to the caller."""
+    modules: list[Any] = [entry[3] for entry in warnings.filters]
+    if not any(getattr(module, "pattern", module) == _PILLOW for module in modules):
+        warnings.filterwarnings("ignore", module=_PILLOW)
+
+
+def _check_size(image: Image.Image) -> None:
+    if image.width * image.height > MAX_PIXELS:
+        raise DataError(
+            f"{image.width} x {image.height} pixels are more than the limit of {MAX_PIXELS:,}; "
+            "make the image smaller first"
+        )
+    if image.width * image.height == 0:
+        raise DataError("the image has no pixels")
+
+
+def _pixels(image: Image.Image) -> NDArray[np.uint8]:
+    """`(H, W, 1)` or `(H, W, 3)` from a loaded image, not yet turned."""
+    if image.mode in _WIDE or (image.mode == "I" and image.format == "PPM"):
+        return _from_wide(image)
+    if image.mode not in _GREY + _COLOUR:
+        raise DataError(
+            f"pixels of Pillow's mode {image.mode!r} have no defined black and white; "
+            "save the image with 8 or 16 bits a channel"
+        )
+    grey = image.mode in _GREY
+    if not image.has_transparency_data:
+        plain = np.asarray(image.convert("L" if grey else "RGB"))
+        return plain[:, :, None] if grey else plain
+    _narrow_key(image)
+    image = image.convert("L") if image.mode == "1" else image
+    return _over_white(np.asarray(image.convert("LA" if grey else "RGBA")))
+
+
+def _from_wide(image: Image.Image) -> NDArray[np.uint8]:
+    values = np.asarray(image).astype(np.int64)
+    narrow = (values >> 8).astype(np.uint8)
+    key = image.info.get("transparency")
+    if isinstance(key, int):
+        narrow[values == key] = 255
+    return narrow[:, :, None]
+
+
+def _narrow_key(image: Image.Image) -> None:
+    """Bring the transparent colour of a 16-bit RGB file to the 8 bits that Pillow kept."""
+    key = image.info.get("transparency")
+    if isinstance(key, tuple) and max(key) > 255:
+        image.info["transparency"] = tuple(value >> 8 for value in key)
+
+
+def _over_white(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Composite `(H, W, C + 1)`, alpha last, over white, with exact integer rounding."""
+    colour, alpha = pixels[:, :, :-1].astype(np.uint32), pixels[:, :, -1:].astype(np.uint32)
+    mixed = (colour * alpha + 255 * (255 - alpha) + 127) // 255
+    return mixed.astype(np.uint8)
+
+
+def _upright(pixels: NDArray[np.uint8], image: Image.Image) -> NDArray[np.uint8]:
+    """Apply the orientation 1 to 8 of the EXIF standard.
+
+    Read after `load`, because Pillow turns a TIFF itself and then drops the tag.
+    """
+    try:
+        orientation = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # a damaged EXIF block says nothing about the pixels
+        return pixels
+    if orientation not in range(2, 9):
+        return pixels
+    if orientation >= 5:
+        pixels = pixels.transpose(1, 0, 2)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return pixels
+
+
+def _reason(error: Exception) -> str:
+    """Why a decoder failed, in words for the list of skipped files."""
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image of a known format"
+    if isinstance(error, FileNotFoundError):
+        return "no such file"
+    if isinstance(error, Image.DecompressionBombError):
+        return f"more pixels than the limit of {MAX_PIXELS:,}; make the image smaller first"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    text = " ".join(str(error).split()) or type(error).__name__
+    return f"damaged or cut short ({text})"

@@ -1,0 +1,103 @@
+"""Preprocessing from training data: the input's shape, and each channel's mean and deviation."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from convarium import seeds
+from convarium.data.dataset import Part
+from convarium.data.parallel import ordered, processors
+from convarium.data.pictures import Pictures, pictures_of
+from convarium.data.preprocessing import Preprocessing
+from convarium.data.samples import ArraySamples
+from convarium.errors import DataError, OptionError
+
+STATISTICS_SAMPLES = 20_000
+_DEFAULT_SIZE = 224
+_BLOCK = 256
+
+
+def fit_preprocessing(
+    part: Part, *, size: int | tuple[int, int] | None = None, channels: int | None = None
+) -> Preprocessing:
+    """Preprocessing fitted to a training part; no other sample is looked at for mean and std.
+
+    mean_c = sum v / n,  std_c = sqrt(sum v^2 / n - mean_c^2) over all pixels v of channel c after
+    resize and crop, from exact counts of the 256 values. Above 20,000 samples, 20,000 drawn ones
+    are counted. A channel that never changes gets std 1.
+
+    Args:
+        part: the training part.
+        size: side of the input in pixels, or (height, width). None keeps the size that all images
+            share; where they differ it is the median short side, at most 224.
+        channels: 1 or 3; None means 3 where any image has colour, else 1.
+
+    Raises:
+        OptionError: a size below 1, or channels other than 1 and 3.
+        DataError: the part is empty, or one of its images cannot be read any more.
+    """
+    if not len(part):
+        raise DataError("The training part is empty; give more samples or smaller other parts.")
+    if channels not in (None, 1, 3):
+        raise OptionError(f"channels (={channels}) must be 1 (grey) or 3 (colour).")
+    height, width = _input_size(part) if size is None else _pair(size)
+    depth = channels or part.dataset.channels
+    plain = Preprocessing((depth, height, width), (0.0,) * depth, (1.0,) * depth, part.classes)
+    mean, std = _moments(_counts(pictures_of(part.dataset, plain), _drawn(part)))
+    return Preprocessing((depth, height, width), mean, std, part.classes)
+
+
+def _pair(size: int | tuple[int, int]) -> tuple[int, int]:
+    height, width = (size, size) if isinstance(size, int) else size
+    if min(height, width) < 1:
+        raise OptionError(f"size (={size}) must be 1 pixel or more.")
+    return height, width
+
+
+def _input_size(part: Part) -> tuple[int, int]:
+    """The size that all images share, else a square of their median short side, at most 224."""
+    shared = part.dataset.image_size
+    if shared is not None:
+        return shared
+    survey = part.dataset.survey()
+    short = np.minimum(survey.heights, survey.widths)[part.ids]
+    side = min(_DEFAULT_SIZE, int(np.median(short)))
+    return side, side
+
+
+def _drawn(part: Part) -> NDArray[np.int64]:
+    if len(part) <= STATISTICS_SAMPLES:
+        return part.ids
+    drawn = seeds.permutation(len(part), 0, "statistics")[:STATISTICS_SAMPLES]
+    return part.ids[np.sort(drawn)]
+
+
+def _counts(pictures: Pictures, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How often each value 0..255 stands in each channel, `(C, 256)`."""
+
+    def count(start: int) -> NDArray[np.int64]:
+        gathered = pictures.gather(ids[start : start + _BLOCK])
+        if gathered.broken:
+            i, reason = gathered.broken[0]
+            raise DataError(f"Cannot read {pictures.dataset.name(i)}: {reason}.")
+        channels = gathered.pixels.transpose(0, 1).flatten(1)
+        rows = [torch.bincount(channel, minlength=256) for channel in channels]
+        counts: NDArray[np.int64] = torch.stack(rows).numpy()
+        return counts
+
+    workers = 0 if isinstance(pictures.dataset.samples, ArraySamples) else processors()
+    total = np.zeros((pictures.preprocessing.input_shape[0], 256), np.int64)
+    for counts in ordered(count, range(0, len(ids), _BLOCK), workers):
+        total += counts
+    return total
+
+
+def _moments(counts: NDArray[np.int64]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    values = np.arange(256) / 255
+    weights = counts / counts.sum(axis=1, keepdims=True)
+    mean = weights @ values
+    std = np.sqrt((weights * (values - mean[:, None]) ** 2).sum(axis=1))
+    std[std == 0] = 1
+    return tuple(mean.tolist()), tuple(std.tolist())

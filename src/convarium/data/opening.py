@@ -1,0 +1,123 @@
+"""One call for every kind of data: what lies at a path decides how it is read."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from convarium.data import arrays, folder, table
+from convarium.data.dataset import Dataset, Skipped
+from convarium.data.names import Names
+from convarium.data.samples import FileSamples
+from convarium.errors import DataError, OptionError, did_you_mean
+
+BUILT_IN = ("digits",)
+_KINDS = (
+    "a folder of class folders, a CSV or Parquet table of path and label, IDX files, an .npz file "
+    "or a folder of CIFAR's .bin files"
+)
+
+
+def open_dataset(
+    source: str | Path,
+    *,
+    path_column: str | None = None,
+    label_column: str | None = None,
+    group_column: str | None = None,
+) -> Dataset:
+    """Labelled data from a path or a built-in name; a path that exists goes first.
+
+    Args:
+        source: "digits"; a folder of class folders, also below train, validation and test; a CSV,
+            TSV or Parquet table; a folder with IDX files or the file of their images; an .npz
+            file; a folder with CIFAR-10 or CIFAR-100 in the binary layout.
+        path_column: the table's column of image paths, where its name is not a usual one.
+        label_column: the table's column of labels, likewise.
+        group_column: the table's column of groups (patients, sites) that a split keeps together.
+
+    Raises:
+        DataError: nothing is there, or it cannot be used.
+        OptionError: a column is named, and the source is not a table.
+
+    >>> dataset = open_dataset("digits")
+    >>> len(dataset), dataset.image_size, dataset.classes[:3]
+    (1797, (8, 8), ('0', '1', '2'))
+    """
+    path = Path(source)
+    if path.is_file() and path.suffix.lower() in table.SUFFIXES:
+        return table.open_table(
+            path, path_column=path_column, label_column=label_column, group_column=group_column
+        )
+    named = next((name for name in (path_column, label_column, group_column) if name), None)
+    if named is not None:
+        raise OptionError(
+            f"A column ({named!r}) can be named for tables only, and {source} is not."
+        )
+    try:
+        return _open_path(path)
+    except OSError as error:
+        raise DataError(f"Cannot read {source}: {error.strerror or error}.") from error
+
+
+def open_inputs(inputs: Sequence[str | Path]) -> Dataset:
+    """Unlabelled images from files, folders (with all folders in them) and patterns.
+
+    A file that is named is taken whatever its suffix; in folders, files are taken by their suffix.
+    Names are kept as they were given, so results can be matched to them.
+
+    Raises:
+        DataError: an input does not exist, or no image is found.
+    """
+    skipped: list[Skipped] = []
+    names = Names.of(_input_names(inputs, skipped))
+    if not names:
+        raise DataError(
+            f"No image in {', '.join(map(str, inputs)) or 'no inputs'}; name image files, folders "
+            "of them, or a pattern such as 'new/*.jpg'."
+        )
+    source = ", ".join(map(str, inputs[:3])) + (", ..." if len(inputs) > 3 else "")
+    return Dataset(FileSamples(os.getcwd(), names), source=source, skipped=skipped)
+
+
+def _open_path(path: Path) -> Dataset:
+    if path.is_dir():
+        if arrays.idx_folder(path):
+            return arrays.open_idx(path)
+        if arrays.cifar_folder(path):
+            return arrays.open_cifar(path)
+        return folder.open_folder(path)
+    if path.is_file():
+        if path.suffix.lower() == ".npz":
+            return arrays.open_npz(path)
+        if "idx3-ubyte" in path.name:
+            return arrays.open_idx(path)
+        raise DataError(f"{path} is not a kind of data that is known; give {_KINDS}.")
+    if str(path) in BUILT_IN:
+        return arrays.open_digits()
+    raise DataError(_missing(path))
+
+
+def _missing(path: Path) -> str:
+    beside = os.listdir(path.parent) if path.parent.is_dir() else []
+    hint = did_you_mean(path.name, [*BUILT_IN, *beside])
+    return (
+        f"There is no file or folder {path}, and the built-in data is {', '.join(BUILT_IN)}; give "
+        f"{_KINDS}.{hint}"
+    )
+
+
+def _input_names(inputs: Sequence[str | Path], skipped: list[Skipped]) -> Iterator[str]:
+    for item in map(str, inputs):
+        if os.path.isdir(item):
+            yield from (os.path.join(item, name) for name in folder.walk(item, "", skipped))
+        elif os.path.exists(item):
+            yield item
+        elif found := sorted(glob.glob(item, recursive=True)):
+            yield from (name for name in found if os.path.isfile(name))
+        else:
+            raise DataError(
+                f"There is no file or folder {item}, and no file fits it as a pattern; check the "
+                "name."
+            )

@@ -1,0 +1,216 @@
+"""Training, validation and test: split so that nothing is on two sides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convarium import files
+from convarium.data.dataset import Dataset, Part
+from convarium.data.folder import TEST, TRAIN, VALIDATION
+from convarium.data.stratify import assign, units
+from convarium.errors import DataError, OptionError
+
+_BLOCK = 65_536
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """The three parts of a data set.
+
+    Args:
+        train: what is learnt from.
+        validation: what chooses between epochs and settings.
+        test: what is touched once, at the end.
+        crossing: samples of given parts whose exact copy, or whose group, is in another part.
+            Given parts stay as they are; everything that `split` divides itself has none.
+        settings: the keywords of `split` that made them.
+    """
+
+    train: Part
+    validation: Part
+    test: Part
+    crossing: int = 0
+    settings: Mapping[str, float | int] = field(default_factory=dict)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Samples in each part."""
+        return {name: len(part) for name, part in self._named()}
+
+    @property
+    def class_counts(self) -> dict[str, list[int]]:
+        """Samples of each class in each part, in class order; empty where no labels are known."""
+        counts = {}
+        for name, part in self._named():
+            if part.targets is not None:
+                counts[name] = np.bincount(part.targets, minlength=len(part.classes)).tolist()
+        return counts
+
+    def rows(self) -> Iterator[tuple[int, str, str | None, str]]:
+        """(id, name, label, part) of every sample, by parts."""
+        classes = self.train.classes
+        for word, part in self._named():
+            targets = part.targets
+            for k, i in enumerate(part.ids.tolist()):
+                label = None if targets is None else classes[int(targets[k])]
+                yield i, part.name(k), label, word
+
+    def write(self, path: str | Path) -> None:
+        """Write `rows` as Parquet, atomically.
+
+        Raises:
+            RunError: the file cannot be written.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        words = {"id": pa.int64(), "name": pa.string(), "label": pa.string(), "part": pa.string()}
+        schema = pa.schema(list(words.items()))
+        with files.atomic(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
+            block: list[tuple[int, str, str | None, str]] = []
+            for row in self.rows():
+                block.append(row)
+                if len(block) == _BLOCK:
+                    writer.write_table(_table(block, schema))
+                    block.clear()
+            writer.write_table(_table(block, schema))
+
+    def _named(self) -> tuple[tuple[str, Part], ...]:
+        return ("train", self.train), ("validation", self.validation), ("test", self.test)
+
+
+def split(
+    dataset: Dataset, *, validation: float = 0.15, test: float = 0.15, seed: int = 0
+) -> Parts:
+    """Split into training, validation and test parts, by class and without copies on two sides.
+
+    Exact copies (equal pixels) and samples of one group always land in one part. Where all samples
+    are free, each class has its share in each part, rounded down or up. A class with too few
+    samples for all parts is in training first. Parts that the data gives (folders, a column, files)
+    are kept; a part that is not given is carved from the given training part. Samples that cannot
+    be read are left out and listed in `dataset.skipped`.
+
+    Args:
+        dataset: labelled data.
+        validation: share of the samples for validation; 0 makes an empty part.
+        test: likewise for the test.
+        seed: draws which samples go where; the split is a function of the data and the seed.
+
+    Raises:
+        OptionError: shares below 0, or that leave nothing for training.
+        DataError: no labels, one class only, fewer samples than classes, a class without training
+            samples, or too few samples or groups to fill the parts.
+
+    >>> from convarium.data import open_dataset
+    >>> split(open_dataset("digits")).counts
+    {'train': 1258, 'validation': 270, 'test': 269}
+    """
+    if not (validation >= 0 and test >= 0 and validation + test < 1):
+        raise OptionError(
+            f"validation (={validation}) and test (={test}) must be 0 or more and together below 1."
+        )
+    targets = _checked_targets(dataset)
+    digests = dataset.survey().digests
+    usable = np.flatnonzero(digests != 0)
+    _check_enough(dataset, targets[usable])
+    groups = None if dataset.groups is None else dataset.groups[usable]
+    unit = units(digests[usable], groups)
+    given = None if dataset.given is None else dataset.given[usable]
+    shares = np.array([1 - validation - test, validation, test], np.float64)
+    part = _divide(targets[usable], unit, given, shares, seed)
+    _check_parts(dataset, targets[usable], part, shares)
+    train, valid, held = (Part(dataset, usable[part == k]) for k in (TRAIN, VALIDATION, TEST))
+    settings = {"validation": validation, "test": test, "seed": seed}
+    return Parts(train, valid, held, crossing=_crossing(unit, part), settings=settings)
+
+
+def _divide(
+    targets: NDArray[np.int64],
+    unit: NDArray[np.int64],
+    given: NDArray[np.int8] | None,
+    shares: NDArray[np.float64],
+    seed: int,
+) -> NDArray[np.int8]:
+    """Part numbers: those given, and the training part (and what is free) divided further."""
+    if given is None:
+        return assign(targets, unit, shares, seed)
+    part = given.copy()
+    shares = shares.copy()
+    for number in (VALIDATION, TEST):
+        if (given == number).any():
+            shares[number] = 0
+    shares[TRAIN] = 1 - shares[VALIDATION] - shares[TEST]
+    pool = np.flatnonzero((given == TRAIN) | (given < 0))
+    if len(pool):
+        part[pool] = assign(targets[pool], unit[pool], shares, seed)
+    return part
+
+
+def _checked_targets(dataset: Dataset) -> NDArray[np.int64]:
+    if dataset.targets is None:
+        raise DataError(
+            f"{dataset.source} has no labels; give a folder of class folders or a table."
+        )
+    if len(dataset.classes) < 2:
+        only = f": {dataset.classes[0]!r}" if dataset.classes else ""
+        raise DataError(
+            f"{dataset.source} has {len(dataset.classes)} class{only}; a classifier needs two or "
+            "more, each in a folder of its own."
+        )
+    return dataset.targets
+
+
+def _check_enough(dataset: Dataset, targets: NDArray[np.int64]) -> None:
+    if len(targets) < len(dataset.classes):
+        raise DataError(
+            f"{dataset.source} has {len(targets)} readable samples for {len(dataset.classes)} "
+            "classes; give several samples of each class."
+        )
+    _check_present(dataset, targets, "no readable sample")
+
+
+def _check_present(dataset: Dataset, targets: NDArray[np.int64], problem: str) -> None:
+    counts = np.bincount(targets, minlength=len(dataset.classes))
+    absent = [dataset.classes[label] for label in np.flatnonzero(counts == 0)]
+    if absent:
+        shown = ", ".join(map(repr, absent[:5])) + (", ..." if len(absent) > 5 else "")
+        word = "class has" if len(absent) == 1 else "classes have"
+        raise DataError(
+            f"{len(absent)} {word} {problem}: {shown}; add samples there or remove the class."
+        )
+
+
+def _check_parts(
+    dataset: Dataset,
+    targets: NDArray[np.int64],
+    part: NDArray[np.int8],
+    shares: NDArray[np.float64],
+) -> None:
+    _check_present(dataset, targets[part == TRAIN], "no sample for training")
+    for number, word in ((VALIDATION, "validation"), (TEST, "test")):
+        if shares[number] > 0 and not (part == number).any():
+            raise DataError(
+                f"{dataset.source} has too few samples or groups ({len(part)} samples) to leave "
+                f"any for {word}; add some, or set the share for {word} to 0."
+            )
+
+
+def _crossing(unit: NDArray[np.int64], part: NDArray[np.int8]) -> int:
+    """Samples whose unit is in several parts."""
+    lowest = np.full(unit.max(initial=0) + 1, 127, np.int8)
+    highest = np.full(unit.max(initial=0) + 1, -1, np.int8)
+    np.minimum.at(lowest, unit, part)
+    np.maximum.at(highest, unit, part)
+    return int((lowest != highest)[unit].sum())
+
+
+def _table(block: list[tuple[int, str, str | None, str]], schema: object) -> object:
+    import pyarrow as pa
+
+    columns = list(zip(*block, strict=True)) if block else [(), (), (), ()]
+    return pa.table(dict(zip(("id", "name", "label", "part"), columns, strict=True)), schema=schema)

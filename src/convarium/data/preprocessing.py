@@ -1,0 +1,180 @@
+"""From the pixels of an image to the input of a network, as steps that a card can carry.
+
+    decode -> resize -> center_crop -> scale -> normalize
+    uint8 (H, W, C)      uint8 (C, H, W)        float32 (C, H, W)
+
+The first three work on 8-bit pixels of one image (`apply`), the last two on a batch (`finish`).
+Training, validation, prediction and serving replay the same steps, so one file gives the same bits
+everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from convarium.errors import DataError
+
+_LONGEST = 16
+_ORDER = ("decode", "resize", "center_crop", "scale", "normalize")
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """The steps from pixels to network input, and the class names.
+
+    Args:
+        input_shape: what the network gets, `(C, H, W)`; C is 1 (grey) or 3 (colour).
+        mean: mean of each channel in [0, 1], from training data.
+        std: standard deviation of each channel, likewise.
+        classes: class names, in the order of the class numbers.
+
+    Raises:
+        DataError: a channel count other than 1 and 3, or numbers that do not fit it.
+
+    >>> steps = Preprocessing((1, 2, 2), mean=(0.5,), std=(0.5,), classes=("a", "b"))
+    >>> steps.finish(steps.apply(np.full((4, 6, 1), 255, np.uint8))[None]).tolist()
+    [[[[1.0, 1.0], [1.0, 1.0]]]]
+    """
+
+    input_shape: tuple[int, int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    classes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        channels = self.input_shape[0]
+        if channels not in (1, 3) or min(self.input_shape) < 1:
+            raise DataError(
+                f"input_shape (={self.input_shape}) must be (C, H, W) with C 1 or 3 and sides of 1 "
+                "or more."
+            )
+        if not len(self.mean) == len(self.std) == channels or min(self.std) <= 0:
+            raise DataError(
+                f"mean (={self.mean}) and std (={self.std}) must have {channels} numbers, and those"
+                " of std must be positive."
+            )
+
+    @property
+    def steps(self) -> list[dict[str, Any]]:
+        """The ordered steps as they stand in the card."""
+        size = list(self.input_shape[1:])
+        return [
+            {"op": "decode", "channels": self.input_shape[0]},
+            {"op": "resize", "cover": size, "interpolation": "bilinear", "antialias": True},
+            {"op": "center_crop", "size": size},
+            {"op": "scale", "factor": 1 / 255},
+            {"op": "normalize", "mean": list(self.mean), "std": list(self.std)},
+        ]
+
+    def apply(self, image: NDArray[np.uint8]) -> Tensor:
+        """Decode's channels, resize until the image covers the input, crop its centre.
+
+        A side that is more than 16 times the other is cut to that first, around its middle, so
+        that a thin image cannot fill the memory.
+
+        Shape:
+            image: uint8 `(H, W, C)`, C 1 or 3. Returns: uint8 `(C, H, W)` of `input_shape`.
+        """
+        channels, height, width = self.input_shape
+        image = _with_channels(image, channels)
+        if image.shape[:2] != (height, width):
+            image = _center(_cover(image, height, width), height, width)
+        return torch.from_numpy(np.array(image.transpose(2, 0, 1), order="C"))
+
+    def finish(self, pixels: Tensor) -> Tensor:
+        """(pixels / 255 - mean) / std, on the device of `pixels`.
+
+        Shape:
+            pixels: uint8 `(B, C, H, W)`. Returns: float32 `(B, C, H, W)`.
+        """
+        shift, scale = self._constants(pixels.device)
+        return pixels.to(torch.float32).sub_(shift).div_(scale)
+
+    def keeps(self, image_shape: Sequence[int]) -> bool:
+        """Whether `apply` leaves pixels of the shape `(C, H, W)` as they are."""
+        return tuple(image_shape) == self.input_shape
+
+    def to_card(self) -> dict[str, Any]:
+        """The entries `classes` and `preprocessing` of a card."""
+        return {
+            "classes": list(self.classes),
+            "preprocessing": {"steps": self.steps, "input_shape": list(self.input_shape)},
+        }
+
+    @classmethod
+    def from_card(cls, card: Mapping[str, Any]) -> Preprocessing:
+        """The steps that a card carries; its other entries are not looked at.
+
+        Raises:
+            DataError: the card has no such entries, or steps that this version does not know.
+        """
+        try:
+            part = card["preprocessing"]
+            by_name = {step["op"]: step for step in part["steps"]}
+            channels, height, width = map(int, part["input_shape"])
+            found = cls(
+                input_shape=(channels, height, width),
+                mean=tuple(map(float, by_name["normalize"]["mean"])),
+                std=tuple(map(float, by_name["normalize"]["std"])),
+                classes=tuple(card["classes"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(
+                f"The card's preprocessing is incomplete ({error!r}); use one that `train` wrote."
+            ) from error
+        if found.steps != part["steps"]:
+            raise DataError(
+                "The card's preprocessing has steps that this version of convarium does not replay "
+                f"({', '.join(by_name)}; known are {', '.join(_ORDER)} with their usual settings); "
+                "install the version that wrote it."
+            )
+        return found
+
+    def _constants(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Shift and scale for pixels 0 to 255, `(C, 1, 1)`; made once for each device."""
+        kept: dict[torch.device, tuple[Tensor, Tensor]] = self.__dict__.setdefault("_kept", {})
+        if device not in kept:
+            mean, std = (torch.tensor(each, dtype=torch.float64) for each in (self.mean, self.std))
+            pair = (255 * mean, 255 * std)
+            shift, scale = (each.float().view(-1, 1, 1).to(device) for each in pair)
+            kept[device] = (shift, scale)
+        return kept[device]
+
+
+def _with_channels(image: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
+    """Grey from colour by ITU-R 601 as Pillow rounds it; colour from grey by repetition."""
+    if image.shape[2] == channels:
+        return image
+    if channels == 3:
+        return image.repeat(3, axis=2)
+    return np.asarray(Image.fromarray(np.ascontiguousarray(image)).convert("L"))[:, :, None]
+
+
+def _cover(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    """Resize with antialiased bilinear weights to the smallest size that covers height x width."""
+    longest = _LONGEST * min(image.shape[:2])
+    image = _center(image, min(image.shape[0], longest), min(image.shape[1], longest))
+    tall, wide = image.shape[:2]
+    if tall * width < wide * height:
+        size = (max(width, wide * height // tall), height)
+    else:
+        size = (width, max(height, tall * width // wide))
+    if size == (wide, tall):
+        return image
+    grey = image.shape[2] == 1
+    picture = Image.fromarray(np.ascontiguousarray(image[:, :, 0] if grey else image))
+    resized = np.asarray(picture.resize(size, Image.Resampling.BILINEAR))
+    return resized[:, :, None] if grey else resized
+
+
+def _center(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
+    return image[top : top + height, left : left + width]

@@ -1,0 +1,121 @@
+"""Where pictures come from: arrays in memory, or files that are decoded when they are read."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convarium.data.decode import read_image
+from convarium.data.names import Names
+from convarium.errors import DataError
+
+
+class Facts(NamedTuple):
+    """What reading one sample showed: a digest of its pixels, never 0, and its size."""
+
+    digest: int
+    height: int
+    width: int
+    channels: int
+
+
+class Samples(Protocol):
+    """A numbered collection of pictures."""
+
+    def __len__(self) -> int: ...
+
+    def name(self, i: int) -> str:
+        """Name of sample `i`, as it is printed and stored."""
+        ...
+
+    def read(self, i: int) -> NDArray[np.uint8]:
+        """Pixels `(H, W, C)`; a DataError gives the reason alone."""
+        ...
+
+    def facts(self, i: int) -> Facts:
+        """Digest and size of sample `i`; a DataError gives the reason alone."""
+        ...
+
+
+class ArraySamples:
+    """Pictures of one size in memory.
+
+    Args:
+        images: uint8 `(N, C, H, W)`, C 1 or 3, contiguous.
+        blocks: names of consecutive blocks and their lengths: `[("train", 60000), ("test", 10000)]`
+            names the samples `train/0` ... `test/9999`.
+
+    Raises:
+        DataError: images of another kind or shape.
+    """
+
+    def __init__(self, images: NDArray[np.uint8], blocks: Sequence[tuple[str, int]]) -> None:
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1] not in (1, 3):
+            raise DataError(
+                f"images of shape {images.shape} and type {images.dtype} must be uint8 (N, C, H, W)"
+                " with C 1 (grey) or 3 (colour)."
+            )
+        self.images: NDArray[np.uint8] = np.ascontiguousarray(images)
+        self.blocks = tuple(blocks)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def name(self, i: int) -> str:
+        """Block and number within it."""
+        start = 0
+        for block, length in self.blocks:
+            if i < start + length:
+                return f"{block}/{i - start}"
+            start += length
+        raise IndexError(f"sample {i} of {len(self)}")
+
+    def read(self, i: int) -> NDArray[np.uint8]:
+        """Pixels `(H, W, C)`."""
+        return np.ascontiguousarray(self.images[i].transpose(1, 2, 0))
+
+    def facts(self, i: int) -> Facts:
+        """Digest and size of sample `i`."""
+        channels, height, width = self.images.shape[1:]
+        return Facts(_digest(self.images[i]), height, width, channels)
+
+
+class FileSamples:
+    """Image files, decoded when they are read.
+
+    Args:
+        root: the folder that relative names start from.
+        names: the files' names, `/` between folders.
+    """
+
+    def __init__(self, root: str, names: Names) -> None:
+        self.root = root
+        self.names = names
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def name(self, i: int) -> str:
+        """The file's name below the root."""
+        return self.names[i]
+
+    def read(self, i: int) -> NDArray[np.uint8]:
+        """Pixels `(H, W, C)` by the rules of `data.decode`."""
+        return read_image(os.path.join(self.root, self.names.path(i)))
+
+    def facts(self, i: int) -> Facts:
+        """Digest and size of sample `i`; the whole file is decoded."""
+        image = self.read(i)
+        return Facts(_digest(image), *image.shape)
+
+
+def _digest(pixels: NDArray[np.uint8]) -> int:
+    """64 bits of BLAKE2b of the pixels and their shape; 0 is kept for what cannot be read."""
+    key = np.array(pixels.shape, np.int64).tobytes()
+    state = hashlib.blake2b(pixels.data, digest_size=8, key=key)
+    return int.from_bytes(state.digest(), "little") or 1

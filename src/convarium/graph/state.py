@@ -1,0 +1,172 @@
+"""The state of a module, taken and put back, so that whoever looks into a network leaves no trace.
+
+What is put back: mode, attributes, hooks, submodules, parameters and buffers of every submodule,
+`requires_grad`, `.grad`, the values of buffers, torch's random streams and its gradient mode. The
+values of parameters are not copied: whoever writes into weights must undo that itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from convarium.errors import OptionError
+
+_CONTAINERS = (dict, OrderedDict, list, set)
+
+
+@contextlib.contextmanager
+def untouched(model: nn.Module) -> Iterator[None]:
+    """Whatever happens inside, the model and torch's random streams are afterwards as before.
+
+    Inside, every `.grad` starts as None, so that gradients the caller has gathered are neither
+    added to nor overwritten. Only buffers are copied, so it is cheap: about a millisecond for a
+    ResNet-50.
+
+    Args:
+        model: any module; its lazy layers must have seen their first input.
+
+    Raises:
+        OptionError: a lazy layer has no shape yet, so there is no state to return to.
+
+    >>> network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
+    >>> with untouched(network):
+    ...     network.eval()(torch.ones(1, 1, 4, 4)).sum().backward()
+    >>> network.training, network[0].weight.grad
+    (True, None)
+    """
+    modules = [_Module(module) for module in model.modules()]
+    with torch.inference_mode(False), torch.no_grad():
+        tensors = _tensors(model)
+    random, random_cuda = torch.get_rng_state(), _cuda_rng_states()
+    gradients = torch.is_grad_enabled()
+    for tensor in tensors:
+        tensor.set_aside_gradient()
+    try:
+        yield
+    finally:
+        torch.set_grad_enabled(gradients)
+        for module in modules:
+            module.restore()
+        for tensor in tensors:
+            tensor.restore()
+        torch.set_rng_state(random)
+        if random_cuda is not None:
+            torch.cuda.set_rng_state_all(random_cuda)
+
+
+class _Module:
+    """Class and attributes of one module; containers are remembered with their contents.
+
+    Hook handles refer to the very dictionaries of the module, so these are refilled, not replaced.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+        self.kind = type(module)
+        self.attributes = dict(vars(module))
+        self.contents = {
+            name: value.copy()
+            for name, value in self.attributes.items()
+            if type(value) in _CONTAINERS
+        }
+
+    def restore(self) -> None:
+        if type(self.module) is not self.kind:  # a parametrisation was registered
+            object.__setattr__(self.module, "__class__", self.kind)
+        for name, content in self.contents.items():
+            _refill(self.attributes[name], content)
+        present = vars(self.module)
+        present.clear()
+        present.update(self.attributes)
+
+
+class _Tensor:
+    """One parameter or buffer: gradient, flag, tensor hooks and, for a buffer, its values."""
+
+    def __init__(self, tensor: Tensor, *, is_buffer: bool) -> None:
+        self.tensor = tensor
+        self.requires_grad = tensor.requires_grad
+        self.grad = tensor.grad if tensor.is_leaf else None
+        self.values = tensor.detach().clone() if is_buffer else None
+        self.hooks = {
+            name: (hooks, None if hooks is None else hooks.copy())
+            for name in ("_backward_hooks", "_post_accumulate_grad_hooks")
+            for hooks in [getattr(tensor, name, None)]
+        }
+
+    def set_aside_gradient(self) -> None:
+        if self.grad is not None:
+            self.tensor.grad = None
+
+    def restore(self) -> None:
+        for name, (hooks, content) in self.hooks.items():
+            present = getattr(self.tensor, name, None)
+            if present is not hooks:
+                if present is not None:
+                    present.clear()  # torch goes on to read a dictionary that it was once given
+                setattr(self.tensor, name, hooks)
+            if hooks is not None:
+                _refill(hooks, content)
+        with torch.inference_mode(self.tensor.is_inference()):
+            if self.tensor.is_leaf and self.tensor.requires_grad != self.requires_grad:
+                self.tensor.requires_grad_(self.requires_grad)
+            if self.values is not None:
+                _write_back(self.tensor, self.values)
+        if self.tensor.is_leaf and self.tensor.grad is not self.grad:
+            self.tensor.grad = self.grad
+
+
+def _tensors(model: nn.Module) -> list[_Tensor]:
+    """Parameters and buffers, each once."""
+    parameters, buffers = list(model.parameters()), list(model.buffers())
+    if any(nn.parameter.is_lazy(tensor) for tensor in [*parameters, *buffers]):
+        raise OptionError(
+            "model has lazy layers without a shape; run one batch through it first: model(x)."
+        )
+    return [
+        *(_Tensor(parameter, is_buffer=False) for parameter in parameters),
+        *(_Tensor(buffer, is_buffer=True) for buffer in buffers),
+    ]
+
+
+def _write_back(tensor: Tensor, values: Tensor) -> None:
+    """Give a buffer its values back, without touching one that still has them.
+
+    Writing counts as an in-place change, which would spoil a backward pass that the caller has
+    still before it.
+    """
+    with torch.no_grad():
+        if tensor.shape != values.shape or tensor.dtype != values.dtype:
+            tensor.data = values
+        elif not _same(tensor, values):
+            tensor.copy_(values)
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    """Equal element by element, where NaN equals NaN."""
+    if one.is_meta:
+        return True
+    return bool(((one == other) | ((one != one) & (other != other))).all())
+
+
+def _refill(container: Any, content: Any) -> None:
+    """Give a dictionary, list or set its former contents back, in their order."""
+    container.clear()
+    if isinstance(container, list):
+        container.extend(content)
+    else:
+        container.update(content)
+
+
+def _cuda_rng_states() -> list[Tensor] | None:
+    """The random state of every GPU, or None where CUDA is not in use."""
+    if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        return None
+    states: list[Tensor] = torch.cuda.get_rng_state_all()
+    return states

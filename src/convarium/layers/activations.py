@@ -1,0 +1,46 @@
+"""Activations by name, always new modules and never in place.
+
+An in-place activation overwrites the map that a hook, a heatmap or a feature reader holds.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from torch import nn
+
+from convarium.errors import OptionError, did_you_mean
+
+Activation = Literal[
+    "relu", "relu6", "leaky_relu", "elu", "gelu", "silu", "hardswish", "tanh", "sigmoid"
+]
+
+_TABLE: Final[dict[str, type[nn.Module]]] = {
+    "relu": nn.ReLU,
+    "relu6": nn.ReLU6,
+    "leaky_relu": nn.LeakyReLU,
+    "elu": nn.ELU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "hardswish": nn.Hardswish,
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+}
+
+
+def make_activation(kind: Activation) -> nn.Module:
+    """A new activation module.
+
+    Raises:
+        OptionError: no activation has this name.
+
+    Example:
+        >>> make_activation("tanh")
+        Tanh()
+    """
+    if kind not in _TABLE:
+        raise OptionError(
+            f"activation (={kind!r}) must be one of {', '.join(_TABLE)}."
+            + did_you_mean(str(kind), _TABLE)
+        )
+    return _TABLE[kind]()

@@ -1,0 +1,177 @@
+"""A network as a folder that a stranger can read: model.safetensors and card.json. Never pickle.
+
+    card["format_version"]   1
+    card["model"]            {"name": a name `create` knows, "options": every keyword}
+
+The rest of the card belongs to the caller. Weights are written first and the card last, so a folder
+with a card is whole.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from convarium.errors import ConvariumError, OptionError, RunError, UnknownModelError
+from convarium.files import atomic, read_json, write_json
+from convarium.models.contract import Network
+from convarium.models.registry import create
+
+CARD: Final = "card.json"
+WEIGHTS: Final = "model.safetensors"
+FORMAT_VERSION: Final = 1
+
+
+def save(model: Network, folder: str | Path, card: Mapping[str, Any] | None = None) -> Path:
+    """Write a network's weights and card into a folder, each file atomically.
+
+    Args:
+        model: a network built by `create`.
+        folder: made if it is not there; files of the same names in it are replaced.
+        card: further entries of card.json (JSON values), such as classes and preprocessing.
+
+    Returns:
+        The folder.
+
+    Raises:
+        OptionError: the network was not built by name, so that `load` could not rebuild it.
+        RunError: the disk is full, or the place cannot be written.
+    """
+    if model.name is None:
+        raise OptionError(
+            f"This {type(model).__name__} has no name to be loaded by; build it with "
+            "convarium.create, after convarium.register for a row of your own."
+        )
+    folder = Path(folder)
+    tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    whole = {
+        **(card or {}),
+        "format_version": FORMAT_VERSION,
+        "model": {"name": model.name, "options": model.config},
+    }
+    whole.setdefault("library", _library())
+    with atomic(folder / WEIGHTS) as temporary:
+        try:
+            save_file(tensors, temporary, metadata={"format": "pt"})
+        except SafetensorError as error:
+            raise RunError(f"Cannot write {folder / WEIGHTS}: {error}.") from error
+    write_json(folder / CARD, whole)
+    return folder
+
+
+def load(folder: str | Path) -> Network:
+    """Rebuild a saved network, in eval mode, on the CPU; torch's random state is left alone.
+
+    Raises:
+        RunError: a file is missing, damaged, from a newer convarium, or does not fit the other.
+
+    Example:
+        >>> import tempfile
+        >>> from convarium.models import create
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     twin = load(save(create("lenet5"), folder))
+        >>> twin.name
+        'lenet5'
+    """
+    folder = Path(folder)
+    described = read_card(folder)["model"]
+    tensors = _read_tensors(folder / WEIGHTS)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            model = create(described["name"], **described["options"])
+    except UnknownModelError as error:
+        raise RunError(
+            f"{folder / CARD} names a network that is not known here: {error} "
+            "If it is your own, convarium.register it before loading."
+        ) from error
+    except ConvariumError as error:
+        raise RunError(
+            f"{folder / CARD} does not describe a network of this version: {error}"
+        ) from error
+    _check_fit(folder, model.state_dict(), tensors)
+    dtypes = {t.dtype for t in tensors.values() if t.is_floating_point()}
+    if len(dtypes) == 1:
+        model.to(dtypes.pop())
+    model.load_state_dict(tensors)
+    return model.eval()
+
+
+def read_card(folder: str | Path) -> dict[str, Any]:
+    """Read and check card.json.
+
+    Raises:
+        RunError: the card is missing, damaged, incomplete or from a newer convarium.
+    """
+    path = Path(folder) / CARD
+    if not path.is_file():
+        raise RunError(
+            f"There is no {path}; give the folder that convarium.save or `convarium train --out` "
+            "wrote."
+        )
+    card = read_json(path)
+    if not isinstance(card, dict) or not isinstance(card.get("format_version"), int):
+        raise RunError(f"{path} is not a card of convarium: it has no format_version.")
+    if card["format_version"] > FORMAT_VERSION:
+        raise RunError(
+            f"{path} has format_version {card['format_version']}, newer than {FORMAT_VERSION}, "
+            "which this version reads; update with: pip install -U convarium"
+        )
+    described = card.get("model")
+    if not isinstance(described, dict) or not _describes_network(described):
+        raise RunError(
+            f"{path} lacks model.name (a text) or model.options (keywords); "
+            "restore the file or save the network again."
+        )
+    return card
+
+
+def _describes_network(described: dict[str, Any]) -> bool:
+    options = described.get("options")
+    named = isinstance(described.get("name"), str)
+    return named and isinstance(options, dict) and "name" not in options
+
+
+def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    if not path.is_file():
+        raise RunError(f"There is no {path}; copy the whole folder, or save the network again.")
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise RunError(
+            f"{path} is not a whole safetensors file ({error}); copy it again or save the network "
+            "again. Pickled weights are never read."
+        ) from error
+
+
+def _check_fit(
+    folder: Path, expected: Mapping[str, torch.Tensor], found: Mapping[str, torch.Tensor]
+) -> None:
+    """Name what is missing, what is too much and what has another shape, three at most."""
+    problems = [f"{key} is missing" for key in expected if key not in found]
+    problems += [f"{key} is not part of the network" for key in found if key not in expected]
+    problems += [
+        f"{key} is {tuple(found[key].shape)} instead of {tuple(tensor.shape)}"
+        for key, tensor in expected.items()
+        if key in found and found[key].shape != tensor.shape
+    ]
+    if problems:
+        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise RunError(
+            f"{folder / WEIGHTS} does not fit {folder / CARD}: {', '.join(problems[:3])}{more}; "
+            "the two files come from different networks, save them again together."
+        )
+
+
+def _library() -> dict[str, str]:
+    try:
+        own = version("convarium")
+    except PackageNotFoundError:
+        own = "unknown"
+    return {"convarium": own, "torch": torch.__version__, "python": platform.python_version()}

@@ -1,0 +1,106 @@
+"""Networks by name: the families are listed here, literally, and users may add rows."""
+
+from __future__ import annotations
+
+import re
+from fnmatch import fnmatchcase
+from typing import Any
+
+from convarium.errors import OptionError
+from convarium.models import convnet, lenet, options, resnet
+from convarium.models.catalogue import unknown_model
+from convarium.models.contract import Network
+from convarium.models.variants import Variant
+
+FAMILIES = (convnet, lenet, resnet)
+
+VARIANTS = tuple(row for family in FAMILIES for row in family.VARIANTS)
+
+_rows: dict[str, Variant] = {row.name: row for row in VARIANTS}
+
+
+def create(
+    name: str,
+    *,
+    num_classes: int | None = None,
+    in_channels: int | None = None,
+    spatial_dims: int | None = None,
+    **options: Any,
+) -> Network:
+    """Build a network by name, with fresh weights.
+
+    Args:
+        name: a row of `list_models()`.
+        num_classes: outputs of the head, 0 for none; None keeps the row's own.
+        in_channels: channels of the input; None keeps the row's own.
+        spatial_dims: 1 for signals, 2 for images, 3 for volumes; None keeps the row's own.
+        options: further keywords of the row's class; `convarium show NAME` lists them.
+
+    Raises:
+        UnknownModelError: no network has this name; close matches are named.
+        OptionError: an option is unknown or its value is not allowed.
+
+    Example:
+        >>> model = create("resnet20_cifar", num_classes=7, in_channels=1)
+        >>> model(model.example_input(batch=2)).shape
+        torch.Size([2, 7])
+    """
+    row = find(name)
+    common = {
+        "num_classes": num_classes,
+        "in_channels": in_channels,
+        "spatial_dims": spatial_dims,
+    }
+    given = {key: value for key, value in common.items() if value is not None}
+    network = row.cls(**{**row.keywords, **options, **given})
+    network.name = row.name
+    return network
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """Names that match a shell pattern, family by family, each from small to large.
+
+    Example:
+        >>> list_models("resnet?0_cifar")
+        ['resnet20_cifar']
+    """
+    return [name for name in _rows if fnmatchcase(name, pattern)]
+
+
+def register(variant: Variant) -> None:
+    """Add a row, so that `create`, `list_models` and `load` know it.
+
+    Raises:
+        OptionError: the name is taken or not lower case, the class is no Network, or a keyword is
+            not one of the class's.
+
+    Example:
+        >>> from convarium.models.convnet import ConvNet
+        >>> register(Variant("tinynet", ConvNet, {"channels": [8, 16]}, "our own"))
+        >>> create("tinynet").num_features
+        16
+    """
+    if variant.name in _rows:
+        raise OptionError(
+            f"name (={variant.name!r}) is taken by {_rows[variant.name].cls.__name__}; "
+            "choose another."
+        )
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]*", variant.name):
+        raise OptionError(
+            f"name (={variant.name!r}) must be lower case letters, digits, '_', '-' and '.'."
+        )
+    if not issubclass(variant.cls, Network):
+        raise OptionError(f"cls (={variant.cls.__name__}) must be a class derived from Network.")
+    options.complete(variant.cls, variant.keywords)
+    _rows[variant.name] = variant
+
+
+def find(name: str) -> Variant:
+    """The row of a name.
+
+    Raises:
+        UnknownModelError: no network has this name.
+    """
+    if name not in _rows:
+        raise unknown_model(name, _rows)
+    return _rows[name]

@@ -1,0 +1,29 @@
+from .balance import class_balance as class_balance
+from .explained import Explained as Explained
+from .explained import explain_samples as explain_samples
+from .heat import heatmap_sheet as heatmap_sheet
+from .heat import overlay as overlay
+from .learning import curves as curves
+from .matrix import Pair as Pair
+from .matrix import confused_pairs as confused_pairs
+from .matrix import confusion_matrix as confusion_matrix
+from .page import heatmap_page as heatmap_page
+from .page import write_page as write_page
+from .pictures import Picture as Picture
+from .run import report_run as report_run
+
+__all__ = [
+    "Explained",
+    "Pair",
+    "Picture",
+    "class_balance",
+    "confused_pairs",
+    "confusion_matrix",
+    "curves",
+    "explain_samples",
+    "heatmap_page",
+    "heatmap_sheet",
+    "overlay",
+    "report_run",
+    "write_page",
+]

@@ -1,0 +1,262 @@
+"""The report: one HTML page that holds everything it shows and asks nothing of the outside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from convarium import files
+from convarium.errors import OptionError
+from convarium.report import palette, pictures, wording
+from convarium.report.balance import class_balance
+from convarium.report.heat import SCALE_TEXT
+from convarium.report.learning import curves
+from convarium.report.matrix import FULL_UP_TO, confused_pairs, confusion_matrix
+from convarium.report.pictures import Picture
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+    from convarium.data import Skipped
+    from convarium.tasks import ClassEvaluation, ClassRow
+
+_LOWEST = 20
+_STACKED_FROM = 16
+_SKIPPED_SHOWN = 20
+
+
+def write_page(
+    path: str | Path,
+    *,
+    card: Mapping[str, Any],
+    history: Sequence[Mapping[str, Any]],
+    evaluation: ClassEvaluation,
+    errors: Sequence[Picture],
+    heatmaps: Sequence[Picture],
+    skipped: Sequence[Skipped],
+) -> Path:
+    """Write the report of a run as one HTML file, atomically.
+
+    The page loads nothing from outside, runs no script, and follows the reader's light or dark
+    setting. Every foreign word on it (classes, files, settings) is escaped.
+
+    Args:
+        path: the HTML file.
+        card: the run's card; what it lacks is left out of the page. Where it has
+            `data.class_counts.train` (counts in class order) the page shows the balance of the
+            training classes, else that of the evaluated ones.
+        history: rows as in history.jsonl.
+        evaluation: of the test part.
+        errors: the most confident errors, the most confident first.
+        heatmaps: pictures with `heat`.
+        skipped: samples left out, with the reason.
+
+    Raises:
+        RunError: the file cannot be written.
+    """
+    template = _environment().get_template("page.html.jinja")
+    text = template.render(
+        title=_title(card),
+        subtitle=_subtitle(card),
+        result=_result(card, evaluation),
+        learning=_learning(card, history),
+        matrix=confusion_matrix(evaluation.confusion, evaluation.classes),
+        matrix_full=len(evaluation.classes) <= FULL_UP_TO,
+        stacked=_STACKED_FROM <= len(evaluation.classes) <= FULL_UP_TO,
+        pairs=confused_pairs(evaluation.confusion, evaluation.classes),
+        table=_class_table(evaluation),
+        errors=[_figure(picture) for picture in errors],
+        wrong=evaluation.n - evaluation.correct,
+        heatmaps=[_figure(picture) for picture in heatmaps],
+        data=_data(card, evaluation),
+        skipped=skipped[:_SKIPPED_SHOWN],
+        skipped_count=len(skipped),
+        settings=_settings(card),
+    )
+    files.write_text(path, text)
+    return Path(path)
+
+
+def heatmap_page(path: str | Path, pictures: Sequence[Picture], title: str) -> Path:
+    """Write pictures with their heatmaps as one HTML file that needs nothing else, atomically.
+
+    Args:
+        path: the HTML file.
+        pictures: at least one.
+        title: heading of the page.
+
+    Raises:
+        OptionError: there is no picture.
+        RunError: the file cannot be written.
+    """
+    if not pictures:
+        raise OptionError("pictures (=[]) must hold at least one picture.")
+    template = _environment().get_template("heatmaps.html.jinja")
+    text = template.render(title=title, heatmaps=[_figure(picture) for picture in pictures])
+    files.write_text(path, text)
+    return Path(path)
+
+
+def _environment() -> Environment:
+    """Templates of this room; every value is cleaned and escaped unless it is our own markup."""
+    import jinja2
+
+    def source(name: str) -> str:
+        return resources.files(__package__).joinpath(name).read_text("utf-8")
+
+    def finished(value: Any) -> Any:
+        return wording.clean(value) if type(value) is str else value
+
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(source),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=finished,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "percent": wording.percent,
+        "number": wording.number,
+        "count": wording.count,
+        "shorten": wording.shorten,
+    }
+    environment.globals |= {
+        "palette": palette.variables(":root"),
+        "font": palette.FONT,
+        "heat_scale": _heat_scale(),
+        "scale_text": SCALE_TEXT,
+    }
+    return environment
+
+
+def _heat_scale() -> str:
+    """The heatmap's colours as a CSS gradient."""
+    stops = pictures.heat_colours(np.linspace(0, 1, 17, dtype=np.float32))
+    colours = ["#" + "".join(f"{round(255 * part):02x}" for part in stop) for stop in stops]
+    return f"linear-gradient(to right,{','.join(colours)})"
+
+
+def _figure(picture: Picture) -> dict[str, Any]:
+    """What the template shows of a picture: addresses of the picture and of its overlay."""
+    image = pictures.fit(picture.image)
+    overlay = None
+    if picture.heat is not None:
+        overlay = pictures.fit(pictures.blend(picture.image, picture.heat))
+    return {
+        "title": picture.title,
+        "note": picture.note,
+        "image": pictures.address(image),
+        "overlay": None if overlay is None else pictures.address(overlay),
+        "width": image.shape[1],
+        "height": image.shape[0],
+        "enlarged": image.shape[0] > picture.image.shape[0],
+    }
+
+
+def _title(card: Mapping[str, Any]) -> str:
+    source = card.get("data", {}).get("source")
+    name = card.get("model", {}).get("name") or "Report"
+    return f"{name} on {PurePath(str(source)).name or source}" if source else str(name)
+
+
+def _subtitle(card: Mapping[str, Any]) -> str:
+    parts = [str(card["task"])] if "task" in card else []
+    parts += [f"{wording.count(len(card['classes']))} classes"] if "classes" in card else []
+    shape = card.get("preprocessing", {}).get("input_shape")
+    if shape:
+        parts.append("input " + " \N{MULTIPLICATION SIGN} ".join(str(side) for side in shape))
+    return " · ".join(parts)
+
+
+def _result(card: Mapping[str, Any], evaluation: ClassEvaluation) -> dict[str, Any]:
+    """The headline: accuracy, its interval, and what guessing would reach."""
+    if not evaluation.n:
+        return {"n": 0}
+    low, high = evaluation.interval
+    validation = card.get("result", {}).get("validation", {})
+    return {
+        "n": evaluation.n,
+        "correct": evaluation.correct,
+        "accuracy": evaluation.accuracy,
+        "low": low,
+        "high": high,
+        "loss": evaluation.loss,
+        "baseline": evaluation.confusion.sum(axis=1).max() / evaluation.n,
+        "macro_f1": evaluation.macro_f1,
+        "macro_f1_interval": evaluation.macro_f1_interval,
+        "validation": validation.get("val_acc"),
+        "validation_n": validation.get("n", 0),
+        "start": _scale_start([low]),
+    }
+
+
+def _learning(card: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    kept = card.get("result", {}).get("validation", {}).get("epoch")
+    quantities = ("loss", "accuracy", "learning rate")
+    return {
+        "epochs": len(history),
+        "kept": kept,
+        "panels": [curves(history, [quantity], kept=kept) for quantity in quantities],
+    }
+
+
+def _scale_start(lows: Sequence[float]) -> float:
+    """Where a scale that ends at 1 begins: a round tenth below the lowest value."""
+    lowest = min(lows, default=0.0)
+    return max(0.0, int(10 * lowest - 1e-9) / 10)
+
+
+def _class_table(evaluation: ClassEvaluation) -> dict[str, Any]:
+    """All classes, and beyond 30 the ones that are found least often."""
+    measured = [row for row in evaluation.rows if row.n]
+    lowest: list[ClassRow] = []
+    if len(evaluation.rows) > FULL_UP_TO:
+        lowest = sorted(measured, key=lambda row: (row.recall, -row.n))[:_LOWEST]
+    return {
+        "rows": evaluation.rows,
+        "lowest": lowest,
+        "start": _scale_start([row.interval[0] for row in measured]),
+    }
+
+
+def _data(card: Mapping[str, Any], evaluation: ClassEvaluation) -> dict[str, Any]:
+    data = card.get("data", {})
+    counts = data.get("class_counts", {}).get("train")
+    known = counts is not None and len(counts) == len(evaluation.classes)
+    balance = counts if known else evaluation.confusion.sum(axis=1).tolist()
+    steps = card.get("preprocessing", {}).get("steps", [])
+    return {
+        "source": data.get("source"),
+        "fingerprint": data.get("fingerprint"),
+        "counts": {part: n for part, n in data.get("counts", {}).items() if part != "skipped"},
+        "balance": class_balance(balance, evaluation.classes),
+        "balance_part": "training" if known else "evaluated",
+        "smallest": min(balance),
+        "largest": max(balance),
+        "steps": [_step(step) for step in steps],
+    }
+
+
+def _step(step: Mapping[str, Any]) -> tuple[str, str]:
+    """A preprocessing step as (name, its settings)."""
+    rest = dict(step)
+    name = next((rest.pop(key) for key in ("op", "step") if key in rest), "step")
+    return str(name), wording.setting(rest) if rest else ""
+
+
+def _settings(card: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Tables of (name, value), each with its heading; empty ones are left out."""
+    model = card.get("model", {})
+    name = {"name": model["name"]} if model.get("name") else {}
+    tables = {
+        "Model": {**name, **model.get("options", {})},
+        "Training": card.get("recipe", {}),
+        "Split": card.get("split", {}),
+        "Versions": card.get("library", {}),
+    }
+    return [(heading, wording.flatten(values)) for heading, values in tables.items() if values]

@@ -1,0 +1,93 @@
+"""What to train where nobody says: network, image size and options, from a few facts of the data.
+
+The choice is a pure function of the training samples' number, their size and whether a mirror image
+keeps its class. It is printed, stored in the run, and every part of it can be overridden.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from convarium.data import Dataset
+from convarium.train.config import TrainConfig
+
+_SIDES = (32, 48, 64, 96, 128)
+_MOST_HELD = 3000
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A network and a recipe for a data set.
+
+    Args:
+        model: a name for `convarium.create`.
+        options: keywords for it, besides channels and classes.
+        size: side in pixels that images are resized to; None leaves them as they are.
+        validation: share of the samples that chooses between epochs.
+        test: share of the samples that is kept for the end.
+        config: how to train.
+        reason: the facts that led here, in one sentence.
+    """
+
+    model: str
+    options: Mapping[str, Any]
+    size: int | None
+    validation: float
+    test: float
+    config: TrainConfig
+    reason: str
+
+
+def choose(dataset: Dataset) -> Choice:
+    """The network and recipe for a data set of images.
+
+    | short side      | network                            |
+    |-----------------|------------------------------------|
+    | up to 16 pixels | resnet8, 3x3 stem without a pool   |
+    | up to 40 pixels | resnet8, 3x3 stem and a 2x2 pool   |
+    | above           | resnet18, 3x3 stem and a 2x2 pool up to 64 pixels, else 7x7 |
+
+    Images of files are resized to the largest of 32, 48, 64, 96 and 128 pixels that is not above
+    their median short side; images of one common size up to 128 pixels stay as they are. Small data
+    sets get smaller batches and more epochs. Validation and test take 15 % of the samples each, and
+    no more than 3,000.
+    """
+    survey = dataset.survey()
+    sides = [min(pair) for pair in zip(survey.heights, survey.widths, strict=True) if min(pair) > 0]
+    median = int(statistics.median(sides)) if sides else _SIDES[0]
+    size = None
+    if dataset.image_size is None or median > _SIDES[-1]:
+        size = max((side for side in _SIDES if side <= median), default=_SIDES[0])
+    side = median if size is None else size
+    model, options, rate = _network(side)
+    n = len(dataset)
+    batch_size = _power_of_two(n // 20, 16, 128)
+    config = TrainConfig(
+        epochs=min(30, max(5, 150_000 // max(1, n))),
+        batch_size=batch_size,
+        learning_rate=rate * (batch_size / 128) ** 0.5,
+        flip=dataset.mirrored,
+        pad_crop=max(1, side // 16) if side > 32 else 1,
+    )
+    reason = f"{n} samples of {len(dataset.classes)} classes, short side {median} pixels"
+    share = min(0.15, _MOST_HELD / max(1, n))
+    return Choice(model, options, size, share, share, config, reason)
+
+
+def _network(side: int) -> tuple[str, dict[str, Any], float]:
+    """Name, options and peak rate of AdamW at batches of 128."""
+    if side <= 16:
+        return "resnet8", {"stem": "cifar"}, 6e-3
+    if side <= 40:
+        return "resnet8", {"stem": "pool"}, 6e-3
+    if side <= 64:
+        return "resnet18", {"stem": "pool"}, 3e-3
+    return "resnet18", {}, 3e-3
+
+
+def _power_of_two(value: int, low: int, high: int) -> int:
+    """The largest power of two up to `value`, within the limits."""
+    return min(high, max(low, 1 << max(0, value.bit_length() - 1)))

@@ -1,0 +1,91 @@
+"""torch.compile without a graph break, and strict torch.export: one net per kind of block here,
+every variant in the long run."""
+
+import pytest
+import torch
+
+import convarium.models as models
+from convarium.models.registry import VARIANTS
+
+TINY = {"depths": [1, 1], "widths": [8, 16]}
+
+SPECIMENS = {
+    "lenet5": ("lenet5", {}),
+    "convnet": ("convnet", {"channels": [4, 6], "kernel_sizes": [3, 4], "pool": "avg"}),
+    "convnet-layer": ("convnet", {"channels": [4, 6], "norm": "layer", "spatial_dims": 1}),
+    "convnet-group": ("convnet", {"channels": [4, 6], "norm": "group", "spatial_dims": 3}),
+    "convnet-instance": ("convnet", {"channels": [4, 6], "norm": "instance"}),
+    "basic": ("resnet8", {**TINY, "stem": "imagenet"}),
+    "pad": ("resnet8", {**TINY, "shortcut": "pad", "stem": "pool"}),
+    "plain": ("resnet8", {**TINY, "shortcut": "none"}),
+    "bottleneck": ("resnet8", {**TINY, "block": "bottleneck", "groups": 2}),
+    "pre-basic": ("resnet8", {**TINY, "order": "pre"}),
+    "pre-bottleneck": ("resnet8", {**TINY, "order": "pre", "block": "bottleneck"}),
+}
+
+
+@pytest.fixture(autouse=True)
+def fresh_compiler():
+    torch.compiler.reset()
+    yield
+    torch.compiler.reset()
+
+
+def compiles(model, x):
+    expected = model(x)
+    compiled = torch.compile(model, fullgraph=True, backend="eager")
+    torch.testing.assert_close(compiled(x), expected)
+
+
+def exports(model, x):
+    batch = torch.export.Dim("batch", min=2, max=64)
+    program = torch.export.export(model, (x,), dynamic_shapes=({0: batch},), strict=True)
+    for n in (2, 3):
+        again = model.example_input(n, size=tuple(x.shape[2:]), seed=n)
+        torch.testing.assert_close(program.module()(again), model(again))
+
+
+@pytest.mark.parametrize("kind", SPECIMENS)
+def test_every_kind_of_block_compiles_without_a_graph_break(kind):
+    torch.manual_seed(0)
+    name, options = SPECIMENS[kind]
+    model = models.create(name, **options).eval()
+    compiles(model, model.example_input(2, size=None if name == "lenet5" else 16))
+
+
+@pytest.mark.parametrize("kind", SPECIMENS)
+def test_every_kind_of_block_exports_strictly_with_any_batch(kind):
+    torch.manual_seed(0)
+    name, options = SPECIMENS[kind]
+    model = models.create(name, **options).eval()
+    exports(model, model.example_input(2, size=None if name == "lenet5" else 16))
+
+
+@pytest.mark.parametrize("frugal", [False, True])
+def test_a_training_step_compiles_and_gives_the_same_gradients(frugal):
+    torch.manual_seed(0)
+    model = models.create("resnet8", **TINY)
+    model.use_gradient_checkpointing(frugal)
+    x = model.example_input(2, size=16)
+    state = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+    results = []
+    for run in (model, torch.compile(model, fullgraph=True, backend="aot_eager")):
+        model.load_state_dict(state)
+        model.zero_grad()
+        run(x).square().mean().backward()
+        results.append(
+            [p.grad.clone() for p in model.parameters()] + [b.clone() for b in model.buffers()]
+        )
+    for expected, found in zip(*results, strict=True):
+        torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", [variant.name for variant in VARIANTS])
+def test_every_variant_compiles_and_exports(name):
+    torch.manual_seed(0)
+    model = models.create(name).eval()
+    x = model.example_input(2, size=64 if model.input_size[0] == 224 else None)
+    compiles(model, x)
+    exports(model, x)

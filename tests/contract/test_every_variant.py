@@ -1,0 +1,132 @@
+"""Each promise of the contract, for each variant that ships; large ones on the meta device."""
+
+import json
+import math
+
+import pytest
+import torch
+from torch import nn
+
+import convarium.models as models
+from convarium.models.registry import VARIANTS
+
+NAMES = [variant.name for variant in VARIANTS]
+
+
+@pytest.fixture(scope="module", params=VARIANTS, ids=NAMES)
+def row(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def device(row):
+    return torch.device("meta" if row.parameters > 15_000_000 else "cpu")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_gradients():
+    with torch.no_grad():
+        yield
+
+
+@pytest.fixture(scope="module")
+def model(row, device):
+    with device:
+        return models.create(row.name).eval()
+
+
+@pytest.fixture(scope="module")
+def passed(model, device):
+    """What one pass through the network gives, by name."""
+    x = torch.zeros(2, model.in_channels, *model.input_size, device=device)
+    found = {"maps": model.features(x)}
+
+    def keep(name):
+        return lambda module, inputs, output: found.update(
+            {name: output, f"into {name}": inputs[0]}
+        )
+
+    handles = [
+        model.get_submodule(model.heatmap_layer).register_forward_hook(keep("heatmap")),
+        model.neck.register_forward_hook(keep("neck")),
+        model.head.register_forward_hook(keep("head")),
+    ]
+    found["logits"] = model(x)
+    for handle in handles:
+        handle.remove()
+    return found
+
+
+def shortened(config):
+    """At most two blocks a stage: the others repeat the second."""
+    return {"depths": [min(n, 2) for n in config["depths"]]} if "depths" in config else {}
+
+
+def test_the_parameter_count_is_the_rows(row, model):
+    assert sum(p.numel() for p in model.parameters() if p.requires_grad) == row.parameters
+
+
+def test_the_row_says_what_it_is_and_where_it_comes_from(row):
+    assert row.source
+    assert row.summary
+    assert len(row.summary) <= 72
+    assert row.year is not None or row.source == "our own"
+
+
+def test_every_stage_is_a_child_with_the_stated_channels_and_reduction(model, passed):
+    children = dict(model.named_children())
+    for stage, y in zip(model.stages, passed["maps"], strict=True):
+        assert stage.name in children
+        assert y.shape[:2] == (2, stage.channels)
+        if model.name != "lenet5":  # its convolutions are not padded
+            assert tuple(y.shape[2:]) == tuple(n // stage.reduction for n in model.input_size)
+
+
+def test_features_embedding_and_logits_have_the_stated_shapes(model, passed):
+    assert passed["into neck"].shape == passed["maps"][-1].shape
+    assert passed["neck"].shape == passed["into head"].shape == (2, model.num_features)
+    assert passed["logits"].shape == (2, model.num_classes)
+    assert isinstance(model.head, nn.Linear)
+    assert model.head.in_features == model.num_features
+
+
+def test_the_heatmap_layer_gives_the_last_map(passed):
+    assert passed["heatmap"].shape == passed["into neck"].shape
+    assert math.prod(passed["heatmap"].shape[2:]) > 1
+
+
+def test_the_configuration_survives_json_and_builds_the_same_network(row, model):
+    config = json.loads(json.dumps(model.config))
+    assert config == model.config
+    with torch.device("meta"):
+        twin = row.cls(**config)
+    own, others = model.state_dict(), twin.state_dict()
+    assert [(k, v.shape) for k, v in own.items()] == [(k, v.shape) for k, v in others.items()]
+
+
+@pytest.mark.parametrize("rank", [1, 3])
+def test_every_rank_works(row, model, rank):
+    options = {"spatial_dims": rank, "in_channels": 2, "num_classes": 3}
+    with torch.device("meta"):
+        other = models.create(row.name, **options, **shortened(model.config)).eval()
+    x = torch.empty(1, 2, *[32 if rank == 3 else model.input_size[0]] * rank, device="meta")
+    assert other(x).shape == (1, 3)
+    kinds = {type(m).__name__ for m in other.modules() if hasattr(m, "kernel_size")}
+    assert all(kind.endswith(f"{rank}d") for kind in kinds)
+
+
+def test_no_activation_works_in_place(model):
+    assert not [name for name, m in model.named_modules() if getattr(m, "inplace", False)]
+
+
+def test_convolutions_before_a_norm_have_no_bias(model):
+    if any("BatchNorm" in type(m).__name__ for m in model.modules()):
+        assert all(m.bias is None for m in model.modules() if isinstance(m, nn.Conv2d))
+
+
+def test_without_classes_forward_is_the_embedding(row, model):
+    with torch.device("meta"):
+        bare = models.create(row.name, num_classes=0, **shortened(model.config)).eval()
+    x = torch.empty(2, bare.in_channels, *bare.input_size, device="meta")
+    assert bare(x).shape == bare.embed(x).shape == (2, bare.num_features)
+    assert not [name for name, _ in bare.named_parameters() if name.startswith("head")]

@@ -1,0 +1,113 @@
+"""Which layer is read: by name, by module, by default, through wrappers, and what is refused."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from convarium.errors import OptionError, ShapeError
+from convarium.explain import grad_cam
+
+
+class Small(nn.Module):
+    heatmap_layer = "body.2"
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.body = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Conv2d(3, 4, 3))
+        self.act = nn.ReLU()
+        self.unused = nn.Conv2d(1, 1, 1)
+        self.head = nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.act(self.act(self.body(x))).mean((2, 3)))
+
+
+X = torch.linspace(-1, 1, 128).reshape(2, 1, 8, 8)
+
+
+def test_default_name_and_module_are_the_same_layer() -> None:
+    model = Small()
+    default = grad_cam(model, X)
+    assert default.layer == "body.2"
+    for layer in ("body.2", model.body[2]):
+        assert torch.equal(grad_cam(model, X, layer=layer).values, default.values)
+
+
+def test_a_network_without_heatmap_layer_asks_for_one() -> None:
+    with pytest.raises(OptionError, match=r"name the layer, for example layer='0'"):
+        grad_cam(nn.Sequential(nn.Conv1d(1, 2, 3), nn.Flatten()), torch.ones(1, 1, 5))
+
+
+def test_an_unknown_layer_gets_close_matches() -> None:
+    with pytest.raises(OptionError, match=r"'bodi.2'\) is not in the model. Did you mean 'body.2'"):
+        grad_cam(Small(), X, layer="bodi.2")
+    with pytest.raises(OptionError, match="is not a submodule of the model"):
+        grad_cam(Small(), X, layer=nn.Conv2d(1, 1, 1))
+
+
+def test_a_layer_that_runs_twice_is_refused() -> None:
+    with pytest.raises(OptionError, match="runs more than once"):
+        grad_cam(Small(), X, layer="act")
+
+
+def test_a_layer_that_does_not_run_is_refused() -> None:
+    with pytest.raises(OptionError, match="does not run in the forward pass"):
+        grad_cam(Small(), X, layer="unused")
+
+
+def test_a_layer_that_returns_a_tuple_is_refused() -> None:
+    class Recurrent(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lstm = nn.LSTM(3, 4, batch_first=True)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.lstm(x.mT)[0][:, -1]
+
+    with pytest.raises(OptionError, match=r"'lstm'\) returns a tuple"):
+        grad_cam(Recurrent(), torch.ones(2, 3, 5), layer="lstm")
+
+
+def test_a_layer_of_another_rank_is_refused() -> None:
+    network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(2), nn.Flatten(), nn.Linear(72, 2))
+    with pytest.raises(ShapeError, match=r"returns shape \(2, 2, 36\).*with 2 spatial axes"):
+        grad_cam(network, X, layer="1")
+
+
+def test_wrapped_models_use_the_original() -> None:
+    model = Small()
+    expected = grad_cam(model, X).values
+    for wrapped in (nn.DataParallel(model), torch.compile(model, backend="eager")):
+        heat = grad_cam(wrapped, X)
+        assert heat.layer == "body.2"
+        assert torch.equal(heat.values, expected)
+    by_prefix = grad_cam(nn.DataParallel(model), X, layer="module.body.2")
+    assert torch.equal(by_prefix.values, expected)
+
+
+def test_distributed_models_use_the_original(tmp_path: object) -> None:
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{tmp_path}/rendezvous", rank=0, world_size=1
+    )
+    try:
+        model = Small()
+        model.unused.requires_grad_(False)
+        wrapped = nn.parallel.DistributedDataParallel(model)
+        assert torch.equal(grad_cam(wrapped, X).values, grad_cam(model, X).values)
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def test_parts_compiled_one_by_one_are_read_too() -> None:
+    model = Small()
+    expected = grad_cam(model, X).values
+    model.body = torch.compile(model.body, backend="eager")
+    model.head.compile(backend="eager")
+    for layer in ("body.2", "body._orig_mod.2", None):
+        heat = grad_cam(model, X, layer=layer)
+        assert heat.layer == "body.2"
+        assert torch.equal(heat.values, expected)
+    assert type(model.body).__name__ == "OptimizedModule"

@@ -1,0 +1,168 @@
+"""One look into a network, whatever state it is in; and only behind the layer is differentiated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from convarium.explain import grad_cam
+
+Deep = Callable[..., nn.Sequential]
+Inputs = Callable[..., Tensor]
+
+
+def test_in_place_activation_behind_the_layer_does_not_overwrite_it(
+    deep: Deep, inputs: Inputs
+) -> None:
+    plain, in_place = deep(), deep()
+    plain.insert(2, nn.ReLU())
+    in_place.insert(2, nn.ReLU(inplace=True))
+    expected = grad_cam(plain, inputs(), target=1, layer="1")
+    assert (expected.values < 0).any()
+    heat = grad_cam(in_place, inputs(), target=1, layer="1")
+    assert torch.equal(heat.values, expected.values)
+    of_itself = grad_cam(in_place, inputs(), target=1, layer="2")
+    assert torch.equal(of_itself.values, grad_cam(plain, inputs(), target=1, layer="2").values)
+
+
+def test_input_changed_in_place_by_the_network_is_not_the_callers(
+    deep: Deep, inputs: Inputs
+) -> None:
+    network, x = nn.Sequential(nn.ReLU(inplace=True), *deep()), inputs()
+    before = x.clone()
+    grad_cam(network, x, target=0, layer="2")
+    assert torch.equal(x, before)
+
+
+def test_frozen_model_gives_the_same_map(deep: Deep, inputs: Inputs) -> None:
+    frozen = deep().requires_grad_(False)
+    heat = grad_cam(frozen, inputs(), target=1, layer="1")
+    assert torch.equal(heat.values, grad_cam(deep(), inputs(), target=1, layer="1").values)
+    assert heat.status == ("fine",) * 3
+
+
+def test_no_grad_and_inference_mode_give_the_same_map(deep: Deep, inputs: Inputs) -> None:
+    expected = grad_cam(deep(), inputs(), target=1, layer="1").values
+    with torch.no_grad():
+        assert torch.equal(grad_cam(deep(), inputs(), target=1, layer="1").values, expected)
+    with torch.inference_mode():
+        everything_made_here = grad_cam(deep(), inputs(), target=1, layer="1").values
+    assert torch.equal(everything_made_here, expected)
+    assert not everything_made_here.is_inference()
+    with torch.inference_mode():
+        network, x = deep(), inputs()
+    assert torch.equal(grad_cam(network, x, target=1, layer="1").values, expected)
+    assert network[0].weight.is_inference()
+    with torch.inference_mode():
+        recurrent = Recurrent()
+    assert grad_cam(recurrent, torch.randn(2, 3, 7), layer="conv").status == ("fine",) * 2
+
+
+class Recurrent(nn.Module):
+    """Recurrent layers keep a second list of their weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(3, 4, 3)
+        self.lstm = nn.LSTM(4, 5, batch_first=True)
+        self.head = nn.Linear(5, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden, _ = self.lstm(self.conv(x).mT)
+        return self.head(hidden[:, -1])
+
+
+def test_training_mode_is_evaluated_in_eval_mode_and_restored(deep: Deep, inputs: Inputs) -> None:
+    network = deep().train()
+    network.append(nn.Dropout(0.9))
+    heat = grad_cam(network, inputs(), target=1, layer="1")
+    assert torch.equal(heat.values, grad_cam(deep(), inputs(), target=1, layer="1").values)
+    assert all(module.training for module in network[3:5])
+
+
+def test_autocast_gives_the_same_map_within_its_precision(deep: Deep, inputs: Inputs) -> None:
+    network, x = deep(torch.float32), inputs(dtype=torch.float32)
+    expected = grad_cam(network, x, target=1, layer="1").values
+    with torch.autocast("cpu", torch.bfloat16):
+        heat = grad_cam(network, x, target=1, layer="1")
+        trained = network(x).sum()
+    assert heat.values.dtype == torch.float32
+    assert (heat.values - expected).abs().max() < 0.03 * expected.abs().max()
+    trained.backward()
+    assert network[0].weight.grad is not None
+
+
+def test_activation_checkpointing_around_the_layer(deep: Deep, inputs: Inputs) -> None:
+    class Checkpointed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = deep()
+
+        def forward(self, x: Tensor) -> Tensor:
+            first = torch.utils.checkpoint.checkpoint(self.body[:4], x, use_reentrant=False)
+            return self.body[4:](first)
+
+    heat = grad_cam(Checkpointed(), inputs(), target=1, layer="body.1")
+    assert torch.equal(heat.values, grad_cam(deep(), inputs(), target=1, layer="1").values)
+
+
+def test_only_the_part_behind_the_layer_is_differentiated() -> None:
+    """No tensor is kept for the backward pass before the layer, and no gradient flows there."""
+    network = nn.Sequential(
+        *[Counting() for _ in range(3)],
+        nn.Conv2d(1, 2, 3),
+        *[Counting() for _ in range(2)],
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(2, 2),
+    )
+    Doubling.kept, Doubling.differentiated = 0, 0
+    x = torch.randn(1, 1, 12, 12, requires_grad=True)
+    grad_cam(network, x, target=0, layer="3")
+    assert Doubling.differentiated == 2
+    assert Doubling.kept == 2
+    assert x.grad is None
+
+
+class Doubling(torch.autograd.Function):
+    """2x, counting what the graph keeps and what is differentiated."""
+
+    kept = 0
+    differentiated = 0
+
+    @staticmethod
+    def forward(context: torch.autograd.function.FunctionCtx, x: Tensor) -> Tensor:
+        Doubling.kept += context.needs_input_grad[0]
+        return 2 * x
+
+    @staticmethod
+    def backward(context: torch.autograd.function.FunctionCtx, gradient: Tensor) -> Tensor:
+        Doubling.differentiated += 1
+        return 2 * gradient
+
+
+class Counting(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return Doubling.apply(x)
+
+
+def test_memory_kept_does_not_grow_with_the_layers_before() -> None:
+    def kept_bytes(depth: int) -> int:
+        before = [
+            layer for _ in range(depth) for layer in (nn.Conv2d(3, 3, 3, padding=1), nn.GELU())
+        ]
+        network = nn.Sequential(*before, nn.Conv2d(3, 2, 1), nn.Flatten(), nn.Linear(512, 2))
+        total = 0
+
+        def pack(tensor: Tensor) -> Tensor:
+            nonlocal total
+            total += tensor.nbytes
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            grad_cam(network, torch.randn(1, 3, 16, 16), layer=network[2 * depth])
+        return total
+
+    assert kept_bytes(6) == kept_bytes(0)

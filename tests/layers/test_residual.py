@@ -1,0 +1,98 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.nn import functional as F
+
+from convarium import layers
+
+
+def test_the_norm_ends_the_branch_before_the_addition_and_only_the_relu_follows():
+    torch.manual_seed(0)
+    block = layers.BasicBlock(2, 4, 4).eval()
+    torch.nn.init.constant_(block.norm2.weight, 3.0)
+    torch.nn.init.constant_(block.norm2.bias, 0.5)
+    x = torch.randn(2, 4, 6, 6)
+    y = block.conv2(F.relu(block.norm1(block.conv1(x))))
+    torch.testing.assert_close(block(x), F.relu(block.norm2(y) + x))
+    assert (block(x) - F.relu(block.norm2(y + x))).abs().max() > 0.1
+
+
+def test_the_bottleneck_has_the_weights_of_the_paper():
+    block = layers.BottleneckBlock(2, 256, 256, inner_channels=64)
+    assert sum(p.numel() for p in block.parameters()) == 70_400
+
+
+@pytest.mark.parametrize(("stride_in", "strides"), [("3x3", (1, 2)), ("1x1", (2, 1))])
+@pytest.mark.parametrize("cls", [layers.BottleneckBlock, layers.PreActBottleneckBlock])
+def test_v1_5_and_the_2015_form_put_the_stride_where_they_say(cls, stride_in, strides):
+    block = cls(2, 16, 32, inner_channels=8, stride=2, stride_in=stride_in)
+    assert (block.conv1.stride[0], block.conv2.stride[0]) == strides
+    assert block(torch.randn(2, 16, 7, 7)).shape == (2, 32, 4, 4)
+
+
+@given(rank=st.integers(1, 3), size=st.integers(1, 9), stride=st.integers(1, 3))
+def test_the_pad_shortcut_subsamples_and_adds_zeros(rank, size, stride):
+    shortcut = layers.PadShortcut(rank, 3, 5, stride)
+    x = torch.randn(2, 3, *[size] * rank)
+    y = shortcut(x)
+    every = (..., *[slice(None, None, stride)] * rank)
+    assert torch.equal(y[:, :3], x[every])
+    assert not y[:, 3:].any()
+    assert list(shortcut.parameters()) == []
+
+
+@given(
+    rank=st.integers(1, 2),
+    size=st.integers(2, 8),
+    stride=st.integers(1, 2),
+    widths=st.sampled_from([(8, 8), (8, 16)]),
+    shortcut=st.sampled_from(["projection", "pad", "none"]),
+    kind=st.sampled_from(["basic", "bottleneck", "pre-basic", "pre-bottleneck"]),
+    norm=st.sampled_from(["batch", "group", "layer", "none"]),
+)
+def test_every_block_divides_the_size_by_its_stride(
+    rank, size, stride, widths, shortcut, kind, norm
+):
+    cls = {
+        "basic": layers.BasicBlock,
+        "bottleneck": layers.BottleneckBlock,
+        "pre-basic": layers.PreActBasicBlock,
+        "pre-bottleneck": layers.PreActBottleneckBlock,
+    }[kind]
+    inner = {"inner_channels": 4, "groups": 2} if "bottleneck" in kind else {}
+    block = cls(rank, *widths, stride=stride, shortcut=shortcut, norm=norm, **inner)
+    y = block(torch.randn(2, widths[0], *[size] * rank))
+    assert tuple(y.shape) == (2, widths[1], *[-(-size // stride)] * rank)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_the_pre_activated_shortcut_is_clean_except_in_the_first_block(shared):
+    torch.manual_seed(0)
+    block = layers.PreActBasicBlock(2, 4, 4, shared=shared)
+    torch.nn.init.zeros_(block.conv2.weight)
+    x = torch.randn(2, 4, 6, 6)
+    expected = F.relu(F.batch_norm(x, None, None, training=True)) if shared else x
+    torch.testing.assert_close(block(x), expected)
+
+
+def test_a_plain_block_has_no_way_around():
+    block = layers.BasicBlock(2, 4, 4, shortcut="none")
+    torch.nn.init.zeros_(block.norm2.weight)
+    assert not block(torch.randn(2, 4, 6, 6)).any()
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_no_block_overwrites_a_map_that_a_hook_holds(rank):
+    torch.manual_seed(0)
+    block = layers.BottleneckBlock(rank, 8, 8, inner_channels=4)
+    held = []
+
+    def keep(module, inputs, output):
+        held.append((output, output.detach().clone()))
+
+    for child in block.children():
+        child.register_forward_hook(keep)
+    block(torch.randn(2, 8, *[4] * rank))
+    assert len(held) == 10
+    assert all(torch.equal(output, copy) for output, copy in held)

@@ -1,0 +1,40 @@
+import subprocess
+import sys
+
+import pytest
+
+import convarium.models as models
+from convarium.errors import UnknownModelError
+from convarium.models import catalogue, registry
+
+
+def test_the_file_in_the_wheel_is_what_the_variants_give():
+    text = catalogue.PATH.read_text(encoding="utf-8")
+    assert text == catalogue.text(), "run: python -m convarium.models.catalogue"
+
+
+def test_every_row_states_the_parameters_that_are_there():
+    for row, variant in zip(catalogue.read(), registry.VARIANTS, strict=True):
+        assert (row["name"], row["parameters"]) == (variant.name, variant.parameters)
+
+
+def test_names_and_rows_are_those_of_the_registry():
+    shipped = [variant.name for variant in registry.VARIANTS]
+    assert catalogue.names() == shipped
+    assert catalogue.names("plain*") == models.list_models("plain*")
+    row = catalogue.find("resnet8")
+    assert row["options"]["stem"] == "cifar"
+    assert row["choices"]["stem"] == ["imagenet", "cifar", "pool"]
+    assert row["stages"][-1] == {"name": "layer3", "channels": 256, "reduction": 4}
+    with pytest.raises(UnknownModelError, match="Did you mean 'lenet5'"):
+        catalogue.find("lenet-5")
+
+
+def test_reading_the_list_does_not_import_torch(root):
+    code = (
+        "import sys; from convarium.models import catalogue; "
+        "assert catalogue.find('resnet50')['parameters'] == 25557032; "
+        "sys.exit('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=root / "src", check=False)
+    assert done.returncode == 0

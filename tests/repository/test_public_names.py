@@ -1,0 +1,113 @@
+"""The public names, frozen: adding one is fine, renaming one is for the changelog."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+from pathlib import Path
+
+import pytest
+
+PUBLIC = {
+    "convarium": """
+        create data deploy errors explain graph layers list_models load models open_run predict
+        register report save tasks train
+    """,
+    "convarium.data": """
+        Augmentation Batch CARD_FORMAT Dataset Part Parts Preprocessing Skipped Survey batches
+        build_card fit_preprocessing match_classes open_dataset open_inputs read_image split
+        steps_per_epoch training_batches
+    """,
+    "convarium.deploy": """
+        Export Verification export verify
+    """,
+    "convarium.explain": """
+        Attribution grad_cam
+    """,
+    "convarium.graph": """
+        eager untouched unwrapped
+    """,
+    "convarium.layers": """
+        Activation BasicBlock Blocks BottleneckBlock CONVOLUTIONS ChannelNorm ConvBlock
+        InitialTable NORMS Norm PadShortcut Pool PreActBasicBlock PreActBottleneckBlock Shortcut
+        TorchLayers global_average he_normal initialise make_activation make_conv make_norm
+        make_pool torch_layers uniform_fan_in unit
+    """,
+    "convarium.models": """
+        Classifier Network SmallMapWarning Stage Variant check_input create list_models load
+        read_card register save
+    """,
+    "convarium.predict": """
+        Predictor Run open_run record_result write_predictions write_table
+    """,
+    "convarium.report": """
+        Explained Pair Picture class_balance confused_pairs confusion_matrix curves
+        explain_samples heatmap_page heatmap_sheet overlay report_run write_page
+    """,
+    "convarium.tasks": """
+        ClassEvaluation ClassRecord ClassRow Classification Evaluation Meter Record Task from_card
+    """,
+    "convarium.train": """
+        Choice History Observer ProgressLines TrainConfig choose fit read_preprocessing
+        read_settings refuse_existing
+    """,
+}
+
+
+@pytest.mark.parametrize("room", PUBLIC)
+def test_public_names_are_these(room: str) -> None:
+    package = importlib.import_module(room)
+    assert sorted(package.__all__) == sorted(PUBLIC[room].split())
+    assert len(set(package.__all__)) == len(package.__all__)
+
+
+@pytest.mark.parametrize("room", PUBLIC)
+def test_public_names_exist_and_are_at_home(room: str) -> None:
+    package = importlib.import_module(room)
+    for name in PUBLIC[room].split():
+        value = getattr(package, name)
+        assert name in dir(package)
+        if inspect.isclass(value) or inspect.isfunction(value):
+            assert value.__module__.startswith(room), f"{name} lives in {value.__module__}"
+
+
+def test_a_thing_is_exported_once() -> None:
+    homes: dict[str, list[str]] = {}
+    for room in set(PUBLIC) - {"convarium"}:
+        for name in PUBLIC[room].split():
+            homes.setdefault(name, []).append(room)
+    assert {name: rooms for name, rooms in homes.items() if len(rooms) > 1} == {}
+
+
+def test_a_room_is_never_also_a_function() -> None:
+    rooms = {room.split(".")[-1] for room in PUBLIC}
+    for room in set(PUBLIC) - {"convarium"}:
+        assert rooms.isdisjoint(PUBLIC[room].split())
+
+
+def test_a_file_does_not_hide_a_public_name_of_its_room(root: Path) -> None:
+    for room in set(PUBLIC) - {"convarium"}:
+        folder = root / "src" / room.replace(".", "/")
+        files = {path.stem for path in folder.glob("*.py")}
+        assert files.isdisjoint(PUBLIC[room].split()), room
+
+
+def test_every_room_has_its_list(root: Path) -> None:
+    rooms = {f"convarium.{path.parent.name}" for path in (root / "src/convarium").glob("*/*.pyi")}
+    assert rooms | {"convarium"} == set(PUBLIC)
+
+
+def test_stubs_list_what_they_import(root: Path) -> None:
+    for path in (root / "src").rglob("__init__.pyi"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        imported = {
+            alias.asname
+            for node in tree.body
+            if isinstance(node, ast.ImportFrom)
+            for alias in node.names
+        }
+        listed = next(
+            ast.literal_eval(node.value) for node in tree.body if isinstance(node, ast.Assign)
+        )
+        assert imported == set(listed), f"{path} imports other names than it lists"

