@@ -7,13 +7,14 @@ WORKERS ?= 2
 ENV := .venv/.complete
 ENV_PEERS := .venv-peers/.complete
 RUN := .venv/bin/python
-PYTEST := OMP_NUM_THREADS=1 CONVARIUM_DATA="$(CONVARIUM_DATA)" $(RUN) -m pytest -n $(WORKERS) --dist worksteal -q
+PYTEST := OMP_NUM_THREADS=1 CONVARIUM_DATA="$(CONVARIUM_DATA)" $(RUN) -m pytest -n $(WORKERS) --dist loadgroup -q
 
 .DEFAULT_GOAL := help
 .PHONY: help demo env env-peers data check format map test test-all bench clean
 
 help:  ## this list
-	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*  ## (.*)/  make \1|\2/' | column -t -s '|'
+	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | \
+	  awk -F ':.*  ## ' '{ printf "  make %-10s  %s\n", $$1, $$2 }'
 
 demo: $(ENV)  ## train, evaluate, explain and export on the embedded digits; prints where everything is
 	$(RUN) examples/demo.py
@@ -53,20 +54,17 @@ clean:  ## what builds and tools left behind; the environments, runs and data st
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find src tests benchmarks examples tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.venv/bin/python:
+.venv/bin/python .venv-peers/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 	  { echo "convarium needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 	  { echo "This Python cannot make environments; on Debian and Ubuntu run: apt-get install python3-venv" >&2; exit 1; }
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv $(firstword $(subst /, ,$@))
 
 $(ENV): pyproject.toml constraints.txt | .venv/bin/python
 	$(RUN) $(PIP_INSTALL) -c constraints.txt hatchling editables
 	$(RUN) $(PIP_INSTALL) -c constraints.txt --no-build-isolation -e '.[test]'
 	@touch $@
-
-.venv-peers/bin/python: | .venv/bin/python
-	$(RUN) -m venv .venv-peers
 
 # Peers whose metadata would bring other builds of torch come without their dependencies.
 $(ENV_PEERS): constraints-peers.txt | .venv-peers/bin/python

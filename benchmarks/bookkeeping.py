@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import gc
 import multiprocessing
-import multiprocessing.connection
+import multiprocessing.queues
 import subprocess
 import sys
 import tempfile
@@ -92,28 +92,25 @@ def plain_list(file: Path) -> list[tuple[str, int]]:
 
 
 def spawned(file: Path) -> float:
-    """The rise in a spawned process that gets the data set and asks for every name."""
+    """What the data set adds to the highest memory of a spawned process that asks for each name."""
+    warm = file.with_name("warm.csv")
+    return _worker_peak(surveyed(file)) - _worker_peak(surveyed(warm))
+
+
+def _worker_peak(dataset: data.Dataset) -> float:
     context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_worker, args=(theirs,))
+    results = context.SimpleQueue()
+    process = context.Process(target=_worker, args=(dataset, results))
     process.start()
-    ours.recv()
-    ours.send(surveyed(file))
-    rise: float = ours.recv()
+    peak: float = results.get()
     process.join()
-    return rise
+    return peak
 
 
-def _worker(pipe: multiprocessing.connection.Connection) -> None:
-    pipe.send("ready")
-
-    def use() -> data.Dataset:
-        dataset: data.Dataset = pipe.recv()
-        for i in range(len(dataset)):
-            dataset.name(i)
-        return dataset
-
-    pipe.send(highest(use))
+def _worker(dataset: data.Dataset, results: multiprocessing.queues.SimpleQueue[float]) -> None:
+    for i in range(len(dataset)):
+        dataset.name(i)
+    results.put(status("VmHWM"))
 
 
 def case(name: str, file: Path) -> float:

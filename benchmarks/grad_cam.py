@@ -2,8 +2,9 @@
 
 Both explain the same ResNet-18 weights on the same batch at 224x224, each in its own interpreter;
 the two take turns. Timed is what a person calls: the map and its display at the input's size. The
-raw maps (before ReLU and scaling) must agree within 1e-5 of the largest value. The weights are
-drawn, not trained: neither time nor equality depends on what a network has learnt.
+raw maps (before ReLU and scaling) must agree within 1e-5 of the largest value. What is shown is
+another rule: the peer also subtracts a map's minimum where that is above 0. The weights are drawn,
+not trained: neither time nor equality depends on what a network has learnt.
 
 Run: python benchmarks/grad_cam.py [ROUNDS [PYTHON_OF_THE_PEER]]
 """

@@ -14,9 +14,12 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from convarium.errors import RunError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @contextlib.contextmanager
@@ -111,6 +114,40 @@ def read_jsonl(path: str | Path) -> list[dict[str, Any]]:
         return [json.loads(line) for line in whole.split(b"\n") if line.strip()]
     except ValueError as error:
         raise RunError(f"Cannot read {path} as JSON lines: {error}.") from error
+
+
+def write_tensors(path: str | Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write named tensors as a safetensors file, atomically.
+
+    Raises:
+        RunError: the disk is full, or the place cannot be written.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    packed = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    with atomic(path) as temporary:
+        try:
+            save_file(packed, temporary, metadata={"format": "pt"})
+        except SafetensorError as error:
+            raise RunError(f"Cannot write {path}: {error}.") from error
+
+
+def read_tensors(path: str | Path) -> dict[str, Tensor]:
+    """Read a safetensors file; pickles are never read.
+
+    Raises:
+        RunError: the file is missing, or is not a whole safetensors file.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise RunError(
+            f"Cannot read {path} as safetensors ({error}); copy or save it again."
+        ) from error
 
 
 def sha256(path: str | Path) -> str:

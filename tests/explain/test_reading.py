@@ -74,6 +74,23 @@ class Recurrent(nn.Module):
         return self.head(hidden[:, -1])
 
 
+def test_a_backbone_that_runs_under_no_grad_is_read_at_its_end(deep: Deep, inputs: Inputs) -> None:
+    class FrozenBackbone(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = deep()
+
+        def forward(self, x: Tensor) -> Tensor:
+            with torch.no_grad():
+                maps = self.body[:2](x)
+            return self.body[2:](maps)
+
+    heat = grad_cam(FrozenBackbone(), inputs(), target=1, layer="body.1")
+    assert torch.equal(heat.values, grad_cam(deep(), inputs(), target=1, layer="1").values)
+    inside = grad_cam(FrozenBackbone(), inputs(), target=1, layer="body.0")
+    assert inside.status == ("not connected",) * 3
+
+
 def test_training_mode_is_evaluated_in_eval_mode_and_restored(deep: Deep, inputs: Inputs) -> None:
     network = deep().train()
     network.append(nn.Dropout(0.9))

@@ -15,7 +15,7 @@ from convarium.data.folder import TEST, TRAIN, VALIDATION
 from convarium.data.stratify import assign, units
 from convarium.errors import DataError, OptionError
 
-_BLOCK = 65_536
+_BLOCK = 8_192
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +56,7 @@ class Parts:
         classes = self.train.classes
         for word, part in self._named():
             targets = part.targets
-            for k, i in enumerate(part.ids.tolist()):
+            for k, i in enumerate(map(int, part.ids)):
                 label = None if targets is None else classes[int(targets[k])]
                 yield i, part.name(k), label, word
 

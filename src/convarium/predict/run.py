@@ -49,15 +49,8 @@ class Run:
         Raises:
             RunError: the run has none, or the file cannot be read.
         """
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        path = self.folder / "preprocessing" / "samples.safetensors"
-        try:
-            inputs = load_file(path)["inputs"]
-        except (OSError, KeyError, SafetensorError) as error:
-            raise RunError(f"Cannot read the run's samples {path}: {error}.") from error
-        return self.preprocessing.finish(inputs)
+        tensors = files.read_tensors(self.folder / "preprocessing" / "samples.safetensors")
+        return self.preprocessing.finish(tensors["inputs"])
 
 
 def open_run(folder: str | Path) -> Run:

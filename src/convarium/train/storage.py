@@ -104,14 +104,13 @@ def write_start(
 ) -> None:
     """Write what a resume needs and what a reader wants to know; `config.toml` comes last."""
     import tomli_w
-    from safetensors.torch import save
 
     parts.write(folder / "splits.parquet")
     skipped = [item._asdict() for item in parts.train.dataset.skipped]
     files.write_jsonl(folder / "skipped.jsonl", skipped)
     files.write_json(folder / "preprocessing" / "preprocessing.json", preprocessing.to_card())
-    samples = save(_samples(parts.validation, preprocessing))
-    files.write_bytes(folder / "preprocessing" / "samples.safetensors", samples)
+    samples = _samples(parts.validation, preprocessing)
+    files.write_tensors(folder / "preprocessing" / "samples.safetensors", samples)
     files.write_text(folder / "config.toml", tomli_w.dumps(settings))
 
 
@@ -193,13 +192,10 @@ def check_same(stored: Mapping[str, Any], now: Mapping[str, Any]) -> None:
 
 def save_checkpoint(folder: Path, tensors: Mapping[str, Tensor], position: Position) -> None:
     """Write `checkpoint-<step>`, point `latest` at it, and keep only the one before it."""
-    from safetensors.torch import save_file
-
     name = f"checkpoint-{position.step}"
     with files.atomic(folder / name) as temporary:
         temporary.mkdir()
-        packed = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
-        save_file(packed, temporary / "state.safetensors")
+        files.write_tensors(temporary / "state.safetensors", tensors)
         digest = files.sha256(temporary / "state.safetensors")
         state = {"format_version": 1, "sha256": digest, **dataclasses.asdict(position)}
         files.write_json(temporary / "state.json", state)
@@ -251,13 +247,11 @@ def cut_history(folder: Path, rows: int) -> list[dict[str, Any]]:
 
 
 def _read_checkpoint(path: Path) -> tuple[dict[str, Tensor], Position]:
-    from safetensors.torch import load_file
-
     state = files.read_json(path / "state.json")
     if files.sha256(path / "state.safetensors") != state["sha256"]:
         raise RunError("state.safetensors is damaged")
     fields = {option.name: state[option.name] for option in dataclasses.fields(Position)}
-    return load_file(path / "state.safetensors"), Position(**fields)
+    return files.read_tensors(path / "state.safetensors"), Position(**fields)
 
 
 def _hash(value: Any) -> str:
