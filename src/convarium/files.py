@@ -142,11 +142,14 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    if not Path(path).is_file():
+        raise RunError(f"There is no {path}; copy the whole folder, or save the network again.")
     try:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
         raise RunError(
-            f"Cannot read {path} as safetensors ({error}); copy or save it again."
+            f"{path} is not a whole safetensors file ({error}); copy it again or save the network "
+            "again. Pickled weights are never read."
         ) from error
 
 

@@ -29,7 +29,7 @@ def test_digits_are_not_mirrored_and_large_arrays_are_reduced(tmp_path):
     assert digits.config.flip is False
     assert digits.size is None
     large = train.choose(dataset(tmp_path, 200, 12))
-    assert large.size == 128
+    assert large.size == 96
     assert large.config.flip is True
 
 

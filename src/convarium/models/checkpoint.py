@@ -16,11 +16,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
 from convarium.errors import ConvariumError, OptionError, RunError, UnknownModelError
-from convarium.files import atomic, read_json, write_json
+from convarium.files import read_json, read_tensors, write_json, write_tensors
 from convarium.models.contract import Network
 from convarium.models.registry import create
 
@@ -50,18 +48,13 @@ def save(model: Network, folder: str | Path, card: Mapping[str, Any] | None = No
             "convarium.create, after convarium.register for a row of your own."
         )
     folder = Path(folder)
-    tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     whole = {
         **(card or {}),
         "format_version": FORMAT_VERSION,
         "model": {"name": model.name, "options": model.config},
     }
     whole.setdefault("library", _library())
-    with atomic(folder / WEIGHTS) as temporary:
-        try:
-            save_file(tensors, temporary, metadata={"format": "pt"})
-        except SafetensorError as error:
-            raise RunError(f"Cannot write {folder / WEIGHTS}: {error}.") from error
+    write_tensors(folder / WEIGHTS, model.state_dict())
     write_json(folder / CARD, whole)
     return folder
 
@@ -82,7 +75,7 @@ def load(folder: str | Path) -> Network:
     """
     folder = Path(folder)
     described = read_card(folder)["model"]
-    tensors = _read_tensors(folder / WEIGHTS)
+    tensors = read_tensors(folder / WEIGHTS)
     try:
         with torch.random.fork_rng(devices=[]):
             model = create(described["name"], **described["options"])
@@ -136,18 +129,6 @@ def _describes_network(described: dict[str, Any]) -> bool:
     options = described.get("options")
     named = isinstance(described.get("name"), str)
     return named and isinstance(options, dict) and "name" not in options
-
-
-def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
-    if not path.is_file():
-        raise RunError(f"There is no {path}; copy the whole folder, or save the network again.")
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise RunError(
-            f"{path} is not a whole safetensors file ({error}); copy it again or save the network "
-            "again. Pickled weights are never read."
-        ) from error
 
 
 def _check_fit(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -93,10 +94,11 @@ def _pictures(run: Run, data: Part | Dataset, batch: Batch, heat: Attribution) -
         pixels = run.preprocessing.apply(dataset.read(id))
         truth = "" if record.target is None else f"truth: {record.target}, "
         drawn = heat.status[row] == "fine"
+        name = PurePath(dataset.name(id)).name
         yield Picture(
             image=np.ascontiguousarray(pixels.permute(1, 2, 0).numpy()),
             title=_target_name(run, heat, row),
-            note=f"{truth}predicted {record.sentence()}"
+            note=f"{name}: {truth}predicted {record.sentence()}"
             + ("" if drawn else f"; {heat.status[row]}"),
             heat=maps[row].astype(np.float32),
         )

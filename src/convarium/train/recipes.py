@@ -6,15 +6,16 @@ keeps its class. It is printed, stored in the run, and every part of it can be o
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from convarium.data import Dataset
 from convarium.train.config import TrainConfig
 
-_SIDES = (32, 48, 64, 96, 128)
+_SIDES = (32, 48, 64, 96)
 _MOST_HELD = 3000
 
 
@@ -50,14 +51,14 @@ def choose(dataset: Dataset) -> Choice:
     | up to 40 pixels | resnet8, 3x3 stem and a 2x2 pool   |
     | above           | resnet18, 3x3 stem and a 2x2 pool up to 64 pixels, else 7x7 |
 
-    Images of files are resized to the largest of 32, 48, 64, 96 and 128 pixels that is not above
-    their median short side; images of one common size up to 128 pixels stay as they are. Small data
+    Images of files are resized to the largest of 32, 48, 64 and 96 pixels that is not above their
+    median short side; images of one common size up to 96 pixels stay as they are. Small data
     sets get smaller batches and more epochs. Validation and test take 15 % of the samples each, and
     no more than 3,000.
     """
     survey = dataset.survey()
-    sides = [min(pair) for pair in zip(survey.heights, survey.widths, strict=True) if min(pair) > 0]
-    median = int(statistics.median(sides)) if sides else _SIDES[0]
+    sides = np.minimum(survey.heights, survey.widths)
+    median = int(np.median(sides[sides > 0]))
     size = None
     if dataset.image_size is None or median > _SIDES[-1]:
         size = max((side for side in _SIDES if side <= median), default=_SIDES[0])
@@ -66,7 +67,7 @@ def choose(dataset: Dataset) -> Choice:
     n = len(dataset)
     batch_size = _power_of_two(n // 20, 16, 128)
     config = TrainConfig(
-        epochs=min(30, max(5, 150_000 // max(1, n))),
+        epochs=min(30, max(5, 100_000 // max(1, n))),
         batch_size=batch_size,
         learning_rate=rate * (batch_size / 128) ** 0.5,
         flip=dataset.mirrored,
