@@ -1,7 +1,7 @@
-from .classification import ClassEvaluation as ClassEvaluation
+from .class_results import ClassEvaluation as ClassEvaluation
+from .class_results import ClassRecord as ClassRecord
+from .class_results import ClassRow as ClassRow
 from .classification import Classification as Classification
-from .classification import ClassRecord as ClassRecord
-from .classification import ClassRow as ClassRow
 from .contract import Evaluation as Evaluation
 from .contract import Meter as Meter
 from .contract import Record as Record

@@ -1,0 +1,217 @@
+"""What a classifier says of samples, and what it is worth: records, rows, evaluations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convarium.intervals import Interval, bootstrap, wilson
+
+
+@dataclass(frozen=True)
+class ClassRecord:
+    """The classes' probabilities for one sample.
+
+    Args:
+        id: the sample's number in its data set.
+        label: name of the most probable class.
+        confidence: its probability.
+        probabilities: one a class, in the card's order.
+        classes: the classes' names.
+        target: name of the true class, where it is known.
+    """
+
+    id: int
+    label: str
+    confidence: float
+    probabilities: tuple[float, ...]
+    classes: tuple[str, ...] = field(repr=False)
+    target: str | None = None
+
+    def columns(self) -> Mapping[str, Any]:
+        """`label`, `confidence`, then the three most probable classes as `top`."""
+        order = np.argsort(self.probabilities)[::-1][:3]
+        top = "; ".join(f"{self.classes[k]} {self.probabilities[k]:.3f}" for k in order)
+        return {"label": self.label, "confidence": self.confidence, "top": top}
+
+    def sentence(self) -> str:
+        """The label and its probability."""
+        return f"{self.label} ({100 * self.confidence:.1f} %)"
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """How one class fares: precision, recall with its 95 % interval (Wilson), F1.
+
+    A precision without a prediction, or a recall without a sample, is NaN.
+    """
+
+    name: str
+    n: int
+    precision: float
+    recall: float
+    interval: Interval
+    f1: float
+
+
+@dataclass(frozen=True)
+class ClassEvaluation:
+    """Accuracy, confusion and the single predictions of a classifier.
+
+    Args:
+        classes: names, K of them.
+        confusion: `(K, K)` counts, rows are the truth, columns the predictions.
+        loss: mean cross-entropy.
+        ids, targets, labels, confidences: one a sample, `(N,)`.
+    """
+
+    classes: tuple[str, ...]
+    confusion: NDArray[np.int64]
+    loss: float
+    ids: NDArray[np.int64]
+    targets: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    confidences: NDArray[np.float32]
+    shown_as: ClassVar[str] = "classes"
+
+    @property
+    def n(self) -> int:
+        """Number of samples."""
+        return len(self.ids)
+
+    @property
+    def correct(self) -> int:
+        """Number of right predictions."""
+        return int(np.trace(self.confusion))
+
+    @property
+    def accuracy(self) -> float:
+        """Share of right predictions."""
+        return self.correct / self.n
+
+    @property
+    def score(self) -> float:
+        """The accuracy."""
+        return self.accuracy
+
+    @property
+    def interval(self) -> Interval:
+        """95 % interval of the accuracy, by Wilson's score."""
+        return wilson(self.correct, self.n)
+
+    @property
+    def rows(self) -> tuple[ClassRow, ...]:
+        """One row a class, in the card's order."""
+        truth, predicted = self.confusion.sum(1), self.confusion.sum(0)
+        return tuple(
+            _row(name, int(self.confusion[k, k]), int(truth[k]), int(predicted[k]))
+            for k, name in enumerate(self.classes)
+        )
+
+    @property
+    def macro_f1(self) -> float:
+        """Mean F1 of the classes that have samples."""
+        return _macro_f1(self.confusion)
+
+    @property
+    def macro_f1_interval(self) -> Interval:
+        """95 % interval of `macro_f1`, by bootstrap over the samples."""
+        cells = self.targets * len(self.classes) + self.labels
+
+        def statistic(chosen: NDArray[np.int64]) -> float:
+            counts = np.bincount(cells[chosen], minlength=self.confusion.size)
+            return _macro_f1(counts.reshape(self.confusion.shape))
+
+        return bootstrap(statistic, self.n, resamples=200)
+
+    def worst(self, most: int) -> NDArray[np.int64]:
+        """Ids of the wrong predictions, the most confident first."""
+        wrong = np.flatnonzero(self.labels != self.targets)
+        order = np.argsort(-self.confidences[wrong], kind="stable")
+        return self.ids[wrong[order][:most]]
+
+    def examples(self, most: int) -> NDArray[np.int64]:
+        """Ids of samples that take turns over the classes."""
+        turns = np.zeros(self.n, dtype=np.int64)
+        for k in range(len(self.classes)):
+            members = np.flatnonzero(self.targets == k)
+            turns[members] = np.arange(len(members))
+        order = np.lexsort((self.targets, turns))
+        return self.ids[order[:most]]
+
+    def sentence(self) -> str:
+        """Accuracy with its interval and n."""
+        low, high = self.interval
+        return (
+            f"accuracy {100 * self.accuracy:.2f} % ({self.correct} of {self.n}), "
+            f"95 % interval {100 * low:.2f} to {100 * high:.2f} %"
+        )
+
+    def lines(self) -> Sequence[str]:
+        """One line a class: n, recall with its interval, precision."""
+        width = max(len(name) for name in self.classes)
+        return [
+            f"  {row.name:<{width}}  n {row.n:>6}  recall {row.recall:6.1%} "
+            f"({row.interval.low:.1%} to {row.interval.high:.1%})  precision {row.precision:6.1%}"
+            for row in self.rows
+        ]
+
+    def summary(self) -> dict[str, Any]:
+        """n, accuracy with interval, and loss."""
+        return {
+            "n": self.n,
+            "accuracy": self.accuracy,
+            "interval": list(self.interval),
+            "loss": self.loss,
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """The summary, the classes' rows (NaN as null) and the confusion matrix."""
+        rows = [
+            {
+                "name": row.name,
+                "n": row.n,
+                "precision": _or_none(row.precision),
+                "recall": _or_none(row.recall),
+                "interval": list(row.interval),
+                "f1": _or_none(row.f1),
+            }
+            for row in self.rows
+        ]
+        macro = {"macro_f1": self.macro_f1, "macro_f1_interval": list(self.macro_f1_interval)}
+        confusion = self.confusion.tolist()
+        return {**self.summary(), **macro, "classes": rows, "confusion": confusion}
+
+    def table(self) -> Mapping[str, Sequence[Any]]:
+        """Columns id, target, label, confidence."""
+        names = np.array(self.classes, dtype=object)
+        return {
+            "id": self.ids.tolist(),
+            "target": names[self.targets].tolist(),
+            "label": names[self.labels].tolist(),
+            "confidence": self.confidences.tolist(),
+        }
+
+
+def _row(name: str, hits: int, truth: int, predicted: int) -> ClassRow:
+    """Precision, recall and F1 = 2 TP / (2 TP + FP + FN) of one class."""
+    precision = hits / predicted if predicted else float("nan")
+    recall = hits / truth if truth else float("nan")
+    f1 = 2 * hits / (truth + predicted) if truth + predicted else float("nan")
+    return ClassRow(name, truth, precision, recall, wilson(hits, truth), f1)
+
+
+def _macro_f1(confusion: NDArray[np.int64]) -> float:
+    """Mean over the classes with samples of 2 TP / (2 TP + FP + FN)."""
+    truth, predicted = confusion.sum(1), confusion.sum(0)
+    present = truth > 0
+    hits = np.diagonal(confusion)
+    return float(np.mean(2 * hits[present] / (truth + predicted)[present]))
+
+
+def _or_none(value: float) -> float | None:
+    return None if np.isnan(value) else value
