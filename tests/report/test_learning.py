@@ -75,7 +75,8 @@ def test_missing_and_infinite_values_do_not_stop_the_report() -> None:
 
 @pytest.mark.parametrize("losses", [[], [1.0], [0.0, 0.0]])
 def test_short_and_flat_histories(losses: list[float]) -> None:
-    ElementTree.fromstring(report.curves(rows(losses)))
+    root = ElementTree.fromstring(report.curves(rows(losses)))
+    assert root.tag.endswith("svg")
 
 
 def test_the_kept_epoch_is_marked() -> None:
