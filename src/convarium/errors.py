@@ -47,8 +47,8 @@ class VerificationError(ConvariumError):
 def did_you_mean(word: str, allowed: Iterable[str]) -> str:
     """Close matches as a sentence that starts with a space, or nothing.
 
-    >>> did_you_mean("resnet5O", ["resnet50", "resnet18", "lenet5"])
-    " Did you mean 'resnet50' or 'resnet18'?"
+    >>> did_you_mean("resnet5O", ["resnet50", "convnet"])
+    " Did you mean 'resnet50'?"
     >>> did_you_mean("zzz", ["resnet50"])
     ''
     """
@@ -66,7 +66,9 @@ def import_extra(module: str, extra: str) -> ModuleType:
     """
     try:
         return importlib.import_module(module)
-    except ImportError as error:
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] != module.partition(".")[0]:
+            raise
         message = (
             f"This needs the package {module!r}, which is not installed; "
             f"run: pip install 'convarium[{extra}]'"

@@ -27,7 +27,8 @@ def atomic(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it is synced and takes the name `path`.
 
     The temporary path may be written as a file or made a folder. On any error it is removed and
-    `path` stays as it was. A folder at `path` is replaced by a folder.
+    `path` stays as it was. A file is replaced; a folder at `path` is an error, since no system call
+    replaces a folder that holds something.
 
     Raises:
         RunError: the disk is full, or the place cannot be written.
@@ -73,7 +74,7 @@ def read_json(path: str | Path) -> Any:
     """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"Cannot read {path} as JSON: {error}.") from error
 
 
@@ -109,15 +110,15 @@ def read_jsonl(path: str | Path) -> list[dict[str, Any]]:
     path = Path(path)
     if not path.exists():
         return []
-    whole, _, _ = path.read_bytes().rpartition(b"\n")
     try:
+        whole, _, _ = path.read_bytes().rpartition(b"\n")
         return [json.loads(line) for line in whole.split(b"\n") if line.strip()]
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise RunError(f"Cannot read {path} as JSON lines: {error}.") from error
 
 
 def write_tensors(path: str | Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write named tensors as a safetensors file, atomically.
+    """Write named tensors as a safetensors file, atomically; each is whole, also of shared memory.
 
     Raises:
         RunError: the disk is full, or the place cannot be written.
@@ -125,7 +126,12 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor]) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    packed = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    packed, memories = {}, set()
+    for name, value in tensors.items():
+        own = value.detach().cpu().contiguous()
+        memory = own.untyped_storage().data_ptr()
+        packed[name] = own.clone() if memory in memories else own
+        memories.add(memory)
     with atomic(path) as temporary:
         try:
             save_file(packed, temporary, metadata={"format": "pt"})
@@ -181,11 +187,7 @@ def _sync(path: Path) -> None:
 
 
 def _take_name(temporary: Path, path: Path) -> None:
-    if path.is_dir() and temporary.is_dir():
-        retired = temporary.parent / "retired"
-        os.rename(path, retired)
-    elif not path.is_dir():
-        _default_permissions(temporary)
+    _default_permissions(temporary)
     os.replace(temporary, path)
     descriptor = os.open(path.parent, os.O_RDONLY)
     try:

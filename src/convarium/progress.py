@@ -92,7 +92,7 @@ def duration(seconds: float) -> str:
     """Seconds as people say them.
 
     >>> duration(9.6), duration(75), duration(3700)
-    ('10 s', '1 min 15 s', '1 h 02 min')
+    ('10 s', '1 min 15 s', '1 h 01 min')
     """
     whole = max(0, round(seconds))
     if whole < 60:

@@ -12,6 +12,7 @@ References:
 from __future__ import annotations
 
 import hashlib
+import operator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,7 +30,7 @@ def derive(*keys: int | str) -> int:
     >>> derive(0, "order", 1) == derive(0, "order", 1) != derive(0, "order", 2)
     True
     """
-    text = "\x1f".join(f"{type(key).__name__}:{key}" for key in keys)
+    text = "\x1f".join(_text(key) for key in keys)
     digest = hashlib.blake2b(text.encode("utf-8"), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
 
@@ -67,6 +68,11 @@ def torch_seed(device: torch.device, *keys: int | str) -> None:
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
         torch.cuda.manual_seed(seed)
+
+
+def _text(key: int | str) -> str:
+    """A key with its kind; numpy's and Python's integers are the same."""
+    return f"str:{key}" if isinstance(key, str) else f"int:{operator.index(key)}"
 
 
 def _mix(z: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -79,7 +79,7 @@ def test_predict_prints_a_table_json_and_files(run, photos, tmp_path, capsys):
     files = [str(photos / "ape" / "0.png"), str(photos / "bee")]
     assert main(["predict", str(run), *files]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 21
+    assert len(lines) == 20 + 1
     assert main(["predict", str(run), *files, "--json", "--batch-size", "3"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert result["n"] == 21
@@ -166,6 +166,12 @@ def test_evaluate_accepts_fewer_classes_in_any_order(run, tmp_path, capsys):
         (["train", "table.csv", "--out", "x", "--label-column", "kinds"], "kind"),
         (["train", "digits", "--out", "x", "--model", "resnet81"], "resnet18"),
         (["train", "digits", "--out", "x", "--option", "stemm=cifar"], "'stem'"),
+        (["train", "digits", "--out", "x", "--option", "num_classes=5"], "follows from the data"),
+        (["train", "digits", "--out", "x", "--option", "name=foo"], "follows from the data"),
+        (["train", "digits", "--out", "x", "--batch-size", "1"], "batch norm"),
+        (["train", "digits", "--out", "x", "--momentum", "0.8"], "--optimizer sgd"),
+        (["train", "digits", "--out", "x", "--checkpoint-seconds", "inf"], "finite"),
+        (["train", "digits", "--out", "y" * 300], "Cannot write"),
         (["train", "digits", "--out", "x", "--epoch", "3"], "--epochs"),
         (["train", "digits", "--out", "x", "--epochs", "many"], "whole number"),
         (["train", "digits", "--out", "x", "--learning-rate", "-1"], "above 0"),
@@ -208,3 +214,22 @@ def test_an_image_of_the_wrong_kind_at_predict_time_is_said(run, tmp_path, capsy
     assert "notes.txt" in last_line(capsys)
     assert main(["predict", str(run), str(tmp_path / "missing.png")]) == 2
     assert "missing.png" in last_line(capsys)
+
+
+def test_nothing_readable_leaves_the_output_file_as_it_was(run, tmp_path, capsys):
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    (tmp_path / "out.csv").write_text("precious")
+    words = ["predict", str(run), str(tmp_path / "bad.png"), "-o", str(tmp_path / "out.csv")]
+    assert main(words) == 2
+    assert (tmp_path / "out.csv").read_text() == "precious"
+    assert main([*words, "--json"]) == 2
+    assert capsys.readouterr().out == ""
+
+
+def test_a_share_of_a_part_that_the_data_gives_is_refused(tmp_path, capsys):
+    for part in ("train", "test"):
+        draw(tmp_path / "photos" / part, ["ape", "bee"], 4)
+    words = ["train", str(tmp_path / "photos"), "--out", str(tmp_path / "run"), "--test", "0.5"]
+    assert main(words) == 2
+    assert "--test has no effect" in last_line(capsys)
+    assert not (tmp_path / "run").exists()

@@ -1,9 +1,9 @@
-"""Arrays: IDX, .npz, CIFAR's binary layout, the digits."""
+"""Arrays: IDX, CIFAR's binary layout, the digits."""
 
 from __future__ import annotations
 
 import gzip
-import pickle
+import os
 import struct
 from pathlib import Path
 
@@ -106,93 +106,6 @@ def test_images_without_labels_are_refused(tmp_path: Path) -> None:
         data.open_dataset(tmp_path)
 
 
-@pytest.mark.parametrize("shape", [(6, 5, 4), (6, 5, 4, 1), (6, 5, 4, 3), (6, 3, 5, 4)])
-def test_npz_in_every_layout(tmp_path: Path, shape: tuple[int, ...]) -> None:
-    x = RNG.integers(0, 256, shape, dtype=np.uint8)
-    np.savez(tmp_path / "d.npz", x=x, y=np.array([0, 1, 0, 1, 5, 5]))
-    dataset = data.open_dataset(tmp_path / "d.npz")
-    assert dataset.image_size == (5, 4)
-    assert dataset.classes == ("0", "1", "5")
-    wanted = x.transpose(0, 2, 3, 1) if shape[1:] == (3, 5, 4) else x.reshape(6, 5, 4, -1)
-    assert (dataset.read(5) == wanted[5]).all()
-    assert dataset.given is None
-
-
-@pytest.mark.parametrize("keys", ["x_{} y_{}", "{}_images {}_labels"])
-def test_npz_with_given_parts(tmp_path: Path, keys: str) -> None:
-    arrays = {}
-    for n, word in ((4, "train"), (3, "val"), (2, "test")):
-        images, labels = keys.format(word, word).split()
-        arrays[images] = np.zeros((n, 3, 3), np.uint8)
-        arrays[labels] = np.array(["b", "a", "b", "a"][:n])[:, None]
-    np.savez_compressed(tmp_path / "d.npz", **arrays)
-    dataset = data.open_dataset(tmp_path / "d.npz")
-    assert dataset.classes == ("a", "b")
-    assert dataset.given is not None
-    assert dataset.given.tolist() == [0] * 4 + [1] * 3 + [2] * 2
-    assert dataset.targets is not None
-    assert dataset.targets.tolist() == [1, 0, 1, 0, 1, 0, 1, 1, 0]
-
-
-def test_npz_names_its_classes(tmp_path: Path) -> None:
-    x = np.zeros((2, 3, 3), np.uint8)
-    np.savez(tmp_path / "d.npz", x=x, y=np.array([2, 0]), classes=np.array(["a", "b", "c"]))
-    dataset = data.open_dataset(tmp_path / "d.npz")
-    assert dataset.classes == ("a", "b", "c")
-    np.savez(tmp_path / "d.npz", x=x, y=np.array([3, 0]), classes=np.array(["a", "b", "c"]))
-    with pytest.raises(DataError, match="3 classes, and has the labels 3"):
-        data.open_dataset(tmp_path / "d.npz")
-
-
-def test_16_bit_arrays_follow_the_rule_of_16_bit_files(tmp_path: Path) -> None:
-    x = np.array([[[257 * 5, 65535]]], np.uint16)
-    np.savez(tmp_path / "d.npz", x=x, y=np.array([0]))
-    assert data.open_dataset(tmp_path / "d.npz").read(0).tolist() == [[[5], [255]]]
-
-
-@pytest.mark.parametrize(
-    ("arrays", "words"),
-    [
-        ({"a": np.zeros(3)}, "holds the arrays a; it needs x_train"),
-        ({"x": np.zeros((2, 3, 3)), "y": np.zeros(2, int)}, "save them as uint8"),
-        ({"x": np.full((2, 3, 3), 300), "y": np.zeros(2, int)}, "save them as uint8"),
-        ({"x": np.zeros((2, 5, 5, 4), np.uint8), "y": np.zeros(2, int)}, "shape"),
-        ({"x": np.zeros((2, 3), np.uint8), "y": np.zeros(2, int)}, "shape"),
-        ({"x": np.zeros((2, 3, 3), np.uint8), "y": np.zeros(3, int)}, "2 images and 3 labels"),
-        ({"x": np.zeros((2, 3, 3), np.uint8), "y": np.zeros(2)}, "whole numbers or texts"),
-        ({"x": np.zeros((0, 3, 3), np.uint8), "y": np.zeros(0, int)}, "no images"),
-    ],
-)
-def test_npz_of_another_kind_says_what_is_wrong(
-    tmp_path: Path, arrays: dict[str, NDArray[np.uint8]], words: str
-) -> None:
-    np.savez(tmp_path / "d.npz", **arrays)
-    with pytest.raises(DataError, match=words):
-        data.open_dataset(tmp_path / "d.npz")
-
-
-class Hostile:
-    def __reduce__(self) -> tuple[object, tuple[str]]:
-        return (exec, ("raise SystemExit('code was run')",))
-
-
-def test_pickled_objects_are_never_loaded(tmp_path: Path) -> None:
-    np.savez(tmp_path / "d.npz", x=np.array([Hostile()], dtype=object), y=np.array([0]))
-    with pytest.raises(DataError, match="without pickled objects"):
-        data.open_dataset(tmp_path / "d.npz")
-    (tmp_path / "e.npz").write_bytes(pickle.dumps(Hostile()))
-    with pytest.raises(DataError, match="without pickled objects"):
-        data.open_dataset(tmp_path / "e.npz")
-
-
-def test_a_truncated_npz_is_refused(tmp_path: Path) -> None:
-    np.savez(tmp_path / "d.npz", x=np.zeros((9, 3, 3), np.uint8), y=np.zeros(9, int))
-    content = (tmp_path / "d.npz").read_bytes()
-    (tmp_path / "d.npz").write_bytes(content[: len(content) // 2])
-    with pytest.raises(DataError, match="Cannot read"):
-        data.open_dataset(tmp_path / "d.npz")
-
-
 def cifar_records(n: int, labels: int) -> tuple[bytes, NDArray[np.uint8]]:
     pixels = RNG.integers(0, 256, (n, 3, 32, 32), dtype=np.uint8)
     heads = [bytes([7] * (labels - 1) + [i % 10]) for i in range(n)]
@@ -254,3 +167,23 @@ def test_the_digits_are_the_real_ones() -> None:
     wanted = [[round(v * 255 / 16) for v in row] for row in bunch.images[7].tolist()]
     assert dataset.read(7)[:, :, 0].tolist() == wanted
     assert dataset.mirrored is False
+
+
+def test_names_of_cifar_that_are_not_utf8_are_refused_in_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "data_batch_1.bin").write_bytes(bytes(3073))
+    (tmp_path / "batches.meta.txt").write_bytes(b"caf\xe9\nb\n")
+    with pytest.raises(DataError, match=r"batches\.meta\.txt is not text in UTF-8") as caught:
+        data.open_dataset(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.timeout(30)
+def test_a_pipe_among_the_files_of_cifar_does_not_wait_for_ever(tmp_path: Path) -> None:
+    (tmp_path / "data_batch_1.bin").write_bytes(cifar_records(4, 1)[0])
+    os.mkfifo(tmp_path / "data_batch_2.bin")
+    assert len(data.open_dataset(tmp_path)) == 4
+
+
+def test_numbers_as_labels_do_not_forbid_mirroring(tmp_path: Path) -> None:
+    mnist_like(tmp_path)
+    assert data.open_dataset(tmp_path).mirrored is True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 
 from convarium import data
+from convarium.cli import main
 from convarium.errors import DataError
 
 
@@ -143,11 +145,46 @@ def test_names_that_are_not_utf8_can_be_read_and_stored(tmp_path: Path) -> None:
     assert dataset.name(1).encode("utf-8")
 
 
-@pytest.mark.parametrize(("classes", "kept"), [("0123", False), ("abc", False), ("01", True)])
-def test_digits_and_letters_are_not_mirrored(tmp_path: Path, classes: str, kept: bool) -> None:
-    for name in classes:
-        picture(tmp_path / name / "1.png")
-    assert data.open_dataset(tmp_path).mirrored is kept
+def test_training_on_names_that_are_not_utf8_ends_in_a_run(tmp_path: Path) -> None:
+    root = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    for i in range(16):
+        picture(root / "ab"[i % 2] / f"{i:02}.png", i, (32, 32))
+    for name in (b"/loose\xff.txt", b"/a/odd\xff.txt", b"/b/\xfe.png"):
+        Path(os.fsdecode(os.fsencode(root) + name)).write_bytes(b"no image")
+    out = tmp_path / "run"
+    words = ["train", str(root), "--out", str(out), "--epochs", "1", "--model", "lenet5"]
+    assert main([*words, "--size", "32"]) == 0
+    card = json.loads((out / "card.json").read_bytes())
+    assert card["data"]["source"] == f"{tmp_path}/caf\\xe9"
+    skipped = [json.loads(row)["name"] for row in (out / "skipped.jsonl").read_text().splitlines()]
+    assert sorted(skipped) == [r"a/odd\xff.txt", r"b/\xfe.png", r"loose\xff.txt"]
+
+
+def test_a_folder_beside_the_parts_does_not_turn_them_into_classes(tmp_path: Path) -> None:
+    for name in ("train/a/1.png", "train/b/2.png", "test/a/3.png", "test/b/4.png"):
+        picture(tmp_path / name)
+    picture(tmp_path / "unlabeled" / "5.png")
+    with pytest.raises(DataError, match=r"parts test and train, .* 'unlabeled'; move") as caught:
+        data.open_dataset(tmp_path)
+    assert "\n" not in str(caught.value)
+    os.rename(tmp_path / "unlabeled", tmp_path / ".unlabeled")
+    dataset = data.open_dataset(tmp_path)
+    assert dataset.classes == ("a", "b")
+    assert dataset.given is not None
+
+
+@pytest.mark.timeout(30)
+def test_a_pipe_does_not_wait_for_ever(tmp_path: Path) -> None:
+    picture(tmp_path / "a" / "1.png")
+    picture(tmp_path / "b" / "2.png")
+    for name in ("a/pipe.png", "pipe.png"):
+        os.mkfifo(tmp_path / name)
+    (tmp_path / "b" / "link.png").symlink_to(tmp_path / "pipe.png")
+    dataset = data.open_dataset(tmp_path)
+    assert len(dataset) == 2
+    assert reasons(dataset) == dict.fromkeys(
+        ("pipe.png", "a/pipe.png", "b/link.png"), "not a regular file"
+    )
 
 
 def test_an_empty_folder_is_one_sentence(tmp_path: Path) -> None:

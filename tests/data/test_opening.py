@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,46 @@ def test_an_unknown_kind_of_file_says_what_is_known(tmp_path: Path) -> None:
     (tmp_path / "x.pkl").write_bytes(b"x")
     with pytest.raises(DataError, match="not a kind of data that is known; give a folder"):
         data.open_dataset(tmp_path / "x.pkl")
+
+
+def test_a_name_that_is_too_long_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"File name too long; check its name") as caught:
+        data.open_dataset(tmp_path / ("x" * 300))
+    assert "\n" not in str(caught.value)
+    with pytest.raises(DataError, match="no file or folder"):
+        data.open_inputs([tmp_path / ("x" * 300)])
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_folder_that_may_not_be_read_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "closed" / "inner").mkdir(parents=True)
+    (tmp_path / "closed").chmod(0)
+    try:
+        for name in ("closed", "closed/inner"):
+            with pytest.raises(DataError, match="Permission denied; check its name"):
+                data.open_dataset(tmp_path / name)
+    finally:
+        (tmp_path / "closed").chmod(0o700)
+
+
+@pytest.mark.timeout(30)
+def test_a_pipe_as_source_or_input_does_not_wait_for_ever(tmp_path: Path) -> None:
+    for name in ("t.csv", "d.npz", "a.png"):
+        os.mkfifo(tmp_path / name)
+        with pytest.raises(DataError, match="neither a folder nor a regular file"):
+            data.open_dataset(tmp_path / name)
+    with pytest.raises(DataError, match="not a regular file"):
+        data.open_inputs([tmp_path / "a.png"]).read(0)
+
+
+def test_a_source_that_is_not_utf8_can_be_stored(tmp_path: Path) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    picture(folder / "a.png")
+    (folder / "t.csv").write_text("path,label\na.png,x\n")
+    shown = f"{tmp_path}/caf\\xe9"
+    assert data.open_dataset(folder / "t.csv").source == f"{shown}/t.csv"
+    assert data.open_inputs([folder]).source == shown
+    assert data.open_dataset(folder / "t.csv").read(0).shape == (2, 3, 1)
 
 
 def test_a_folder_goes_before_a_built_in_name(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -127,3 +128,74 @@ def test_missing_files_are_found_by_the_survey(images: Path) -> None:
     dataset = data.open_dataset(images / "t.csv")
     dataset.survey(max_broken=0.5)
     assert dataset.skipped == [data.Skipped("in/4.png", "no such file")]
+
+
+def sentence(file: Path, **columns: str) -> str:
+    """What opening a table says, which must be one sentence that names it."""
+    with pytest.raises(DataError) as caught:
+        data.open_dataset(file, **columns)
+    text = str(caught.value)
+    assert file.name in text
+    assert "\n" not in text
+    assert text.endswith(".")
+    return text
+
+
+def test_columns_of_the_same_name_are_not_silently_chosen_from(images: Path) -> None:
+    (images / "t.csv").write_text("path,label,label\nin/0.png,a,b\n")
+    assert "has 2 columns named 'label'; rename" in sentence(images / "t.csv")
+    columns = [pa.array(["in/0.png"]), pa.array(["a"]), pa.array(["b"])]
+    table = pa.Table.from_arrays(columns, names=["path", "label", "path"])
+    pq.write_table(table, images / "t.parquet")
+    assert "has 2 columns named 'path'; rename" in sentence(images / "t.parquet")
+
+
+def test_columns_that_are_not_used_may_share_a_name(images: Path) -> None:
+    (images / "t.csv").write_text("path,note,note,label\nin/0.png,x,y,a\n")
+    assert data.open_dataset(images / "t.csv").classes == ("a",)
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "kind"),
+    [
+        ("path", pa.array([b"in/0.png"]), "binary"),
+        ("path", pa.array([3]), "int64"),
+        ("path", pa.array([{"bytes": b"x", "path": "in/0.png"}]), "struct"),
+        ("label", pa.array([{"name": "cat"}]), "struct"),
+        ("label", pa.array([["cat"]]), "list"),
+        ("label", pa.array([b"cat"]), "binary"),
+    ],
+)
+def test_parquet_columns_of_other_types_do_not_become_names(
+    images: Path, column: str, values: pa.Array, kind: str
+) -> None:
+    columns = {"path": pa.array(["in/0.png"]), "label": pa.array(["cat"]), column: values}
+    pq.write_table(pa.table(columns), images / "t.parquet")
+    text = sentence(images / "t.parquet")
+    assert f"The column '{column}'" in text
+    assert f"has the type {kind}" in text
+
+
+def test_parquet_texts_may_be_stored_as_categories(images: Path) -> None:
+    columns = {"path": ["in/0.png", "in/1.png"], "label": ["b", "a"]}
+    table = pa.table({name: pa.array(v).dictionary_encode() for name, v in columns.items()})
+    pq.write_table(table, images / "t.parquet")
+    assert labels(data.open_dataset(images / "t.parquet")) == ["b", "a"]
+
+
+def test_parquet_that_is_damaged_inside_is_one_sentence(images: Path) -> None:
+    table = pa.table({"path": [f"in/{i}.png" for i in range(999)], "label": ["a"] * 999})
+    pq.write_table(table, images / "t.parquet", compression="zstd")
+    content = bytearray((images / "t.parquet").read_bytes())
+    content[40:400] = bytes(360)
+    (images / "t.parquet").write_bytes(content)
+    assert "Cannot read" in sentence(images / "t.parquet")
+
+
+@pytest.mark.timeout(30)
+def test_a_pipe_in_a_table_does_not_wait_for_ever(images: Path) -> None:
+    os.mkfifo(images / "in" / "pipe.png")
+    (images / "t.csv").write_text("path,label\nin/pipe.png,a\nin/0.png,b\n")
+    dataset = data.open_dataset(images / "t.csv")
+    dataset.survey(max_broken=0.5)
+    assert dataset.skipped == [data.Skipped("in/pipe.png", "not a regular file")]

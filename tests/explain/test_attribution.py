@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -109,6 +110,8 @@ def test_display_lies_in_zero_to_one_at_any_scale(
 def test_display_takes_another_size_and_refuses_a_wrong_one() -> None:
     heat = Attribution(torch.ones(1, 2, 2), "conv", (0,), torch.ones(1), ("fine",), (4, 4))
     assert heat.display((3, 5)).shape == (1, 3, 5)
-    for wrong in [(3,), (3, 3, 3), (0, 3)]:
+    assert torch.equal(heat.display(8), heat.display((8, 8)))
+    assert torch.equal(heat.display(np.int64(8)), heat.display(np.array([8, 8])))
+    for wrong in [(3,), (3, 3, 3), (0, 3), 0, 8.0, "8", "ab", (8.0, 8.0), None.__class__]:
         with pytest.raises(OptionError, match="must have 2 axes"):
             heat.display(wrong)

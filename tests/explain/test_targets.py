@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -69,3 +70,18 @@ def test_token_ids_have_one_spatial_axis() -> None:
     heat = grad_cam(Text(), torch.arange(8).reshape(1, 8), layer="conv")
     assert heat.values.shape == (1, 6)
     assert heat.display().shape == (1, 8)
+
+
+@pytest.mark.parametrize(
+    "target", [[np.int64(1)] * 2, (torch.tensor(1), 1), np.int64(1), np.array([1, 1])]
+)
+def test_whole_numbers_of_any_library_are_classes(target: Any) -> None:
+    heat = grad_cam(network(), X, target=target, layer="0")
+    assert heat.target == (1, 1)
+    assert {type(item) for item in heat.target} == {int}
+
+
+@pytest.mark.parametrize("target", [[True, False], [torch.tensor(True)] * 2, [np.bool_(True)] * 2])
+def test_truth_values_are_no_classes(target: Any) -> None:
+    with pytest.raises(OptionError, match="one index per sample"):
+        grad_cam(network(), X, target=target, layer="0")

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from convarium import layers
+from convarium.errors import OptionError
 
 
 def test_the_norm_ends_the_branch_before_the_addition_and_only_the_relu_follows():
@@ -96,3 +97,13 @@ def test_no_block_overwrites_a_map_that_a_hook_holds(rank):
     block(torch.randn(2, 8, *[4] * rank))
     assert len(held) == 10
     assert all(torch.equal(output, copy) for output, copy in held)
+
+
+def test_the_pad_shortcut_drops_no_channels():
+    with pytest.raises(
+        OptionError, match=r"shortcut \(='pad'\) .* from 64 to 32; use 'projection'"
+    ):
+        layers.PadShortcut(2, 64, 32, stride=2)
+    with pytest.raises(OptionError, match=r"shortcut \(='pad'\)"):
+        layers.BasicBlock(2, 8, 4, shortcut="pad")
+    layers.BasicBlock(2, 8, 4, shortcut="projection")

@@ -1,12 +1,14 @@
 import json
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 import convarium.models as models
 from convarium.errors import OptionError, RunError
+from convarium.models import registry
 from convarium.models.convnet import ConvNet
 
 
@@ -123,6 +125,8 @@ def test_a_newer_format_asks_for_an_update(folder):
     [
         ({"format_version": None}, "has no format_version"),
         ({"format_version": "1"}, "has no format_version"),
+        ({"format_version": -3}, "has no format_version of 1 or more"),
+        ({"format_version": True}, "has no format_version of 1 or more"),
         ({"model": None}, "lacks model.name"),
         ({"model": {"name": "convnet"}}, "lacks model.name .* or model.options"),
         ({"model": {"options": {}}}, "lacks model.name"),
@@ -139,7 +143,7 @@ def test_a_damaged_card_is_one_sentence(folder, changes, sentence):
         models.load(folder)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", "null", "\xff"])
+@pytest.mark.parametrize("text", ["", "[]", "{", "null", "\xff", "[" * 100_000])
 def test_a_card_that_is_not_one_is_refused(folder, text):
     (folder / "card.json").write_text(text, encoding="latin-1")
     with pytest.raises(RunError, match=r"card.json"):
@@ -159,3 +163,118 @@ def test_weights_of_another_network_name_the_tensors(folder):
     save_file({"x": torch.zeros(1)}, path)
     with pytest.raises(RunError, match=r"and \d+ more"):
         models.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("convnet", {"num_classes": 10**12}),
+        ("convnet", {"num_classes": 10**40}),
+        ("convnet", {"channels": [10**6] * 4}),
+        ("convnet", {"channels": [10**18, 10**18]}),
+        ("lenet5", {"image_size": 10**9}),
+        ("lenet5", {"image_size": 10**6}),
+        ("resnet18", {"widths": [10**6] * 4}),
+        ("convnet", {"self": 1}),
+        ("convnet", {"cls": 1}),
+    ],
+)
+def test_sizes_beyond_all_memory_in_a_card_are_one_sentence(folder, name, options):
+    edit(folder, model={"name": name, "options": options})
+    with pytest.raises(RunError, match=r"card.json"):
+        models.load(folder)
+
+
+def test_weights_that_are_no_floating_numbers_are_named(folder):
+    path = folder / "model.safetensors"
+    tensors = load_file(path)
+    save_file({**tensors, "head.bias": torch.zeros(3, dtype=torch.int64)}, path)
+    with pytest.raises(RunError, match=r"head.bias holds torch.int64 instead of torch.float32"):
+        models.load(folder)
+
+
+@pytest.mark.parametrize("card", [{"a": float("nan")}, {"a": {1}}, {"a": "\ud800"}])
+def test_a_card_that_is_not_json_leaves_the_old_folder_whole(folder, card):
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    other = models.create("convnet", channels=[4, 8], num_classes=3)
+    with pytest.raises(OptionError, match=r"card cannot be written as JSON .* finite numbers"):
+        models.save(other, folder, card)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_loading_draws_no_weights_that_are_thrown_away(folder, monkeypatch):
+    drawn = []
+    for name in ("normal_", "uniform_"):
+        draw = getattr(torch.Tensor, name)
+
+        def watched(tensor, *numbers, draw=draw, **options):
+            drawn.extend([] if tensor.is_meta else [tensor])
+            return draw(tensor, *numbers, **options)
+
+        monkeypatch.setattr(torch.Tensor, name, watched)
+    torch.nn.Linear(2, 2)
+    assert len(drawn) == 2  # the watch works
+    models.load(folder)
+    assert len(drawn) == 2
+
+
+def test_a_loaded_network_is_as_one_built_anew_with_memory_of_its_own(folder):
+    anew = models.create("convnet", channels=[4, 8], num_classes=3).state_dict(keep_vars=True)
+    twin = models.load(folder)
+    with open(folder / "model.safetensors", "r+b") as file:  # as a plain copy over it would
+        file.seek(-64, 2)
+        file.write(b"\xff" * 64)
+    for name, tensor in twin.state_dict(keep_vars=True).items():
+        assert (type(tensor), tensor.dtype) == (type(anew[name]), anew[name].dtype)
+        assert (tensor.device.type, tensor.requires_grad) == ("cpu", anew[name].requires_grad)
+        assert tensor.is_contiguous()
+        assert not tensor.isnan().any()
+
+
+class Unusual(ConvNet):
+    """Two layers share a weight; a buffer and a plain attribute are in no state dict."""
+
+    def __init__(self, *, num_classes: int = 4) -> None:
+        super().__init__(channels=[4, 4, 4], num_classes=num_classes)
+        self.stage3[0].conv.weight = self.stage2[0].conv.weight
+        self.register_buffer("ramp", torch.arange(4.0), persistent=False)
+        self.plain = [torch.arange(3.0)]
+
+
+@pytest.fixture
+def unusual(monkeypatch):
+    monkeypatch.setattr(registry, "_rows", dict(registry._rows))
+    models.register(models.Variant("unusual", Unusual, {}, "our own"))
+    return models.create("unusual").eval()
+
+
+def test_tied_weights_are_saved_and_still_tied_after_loading(unusual, tmp_path):
+    models.save(unusual, tmp_path)
+    twin = models.load(tmp_path)
+    assert twin.stage3[0].conv.weight is twin.stage2[0].conv.weight
+    x = unusual.example_input(2)
+    assert torch.equal(unusual(x), twin(x))
+
+
+def test_what_no_state_dict_holds_is_made_by_the_constructor(unusual, tmp_path):
+    twin = models.load(models.save(unusual, tmp_path))
+    assert torch.equal(twin.ramp, torch.arange(4.0))
+    assert torch.equal(twin.plain[0], torch.arange(3.0))
+    assert not any(t.is_meta for t in (*twin.parameters(), *twin.buffers()))
+
+
+def test_a_folder_of_mixed_number_types_comes_back_bit_equal(tmp_path):
+    model = models.create("convnet", channels=[4]).eval()
+    model.head.double()
+    models.save(model, tmp_path)
+    twin = models.load(tmp_path)
+    for (name, a), (_, b) in zip(
+        model.state_dict().items(), twin.state_dict().items(), strict=True
+    ):
+        assert a.dtype == b.dtype, name
+        assert torch.equal(a, b), name
+
+
+def test_numbers_of_numpy_are_written_as_json_has_them(tmp_path):
+    model = models.create("convnet", channels=(np.int64(4),), num_classes=np.int64(3))
+    assert models.load(models.save(model, tmp_path)).config == model.config

@@ -1,6 +1,7 @@
 import copy
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -119,3 +120,30 @@ def test_gradient_checkpointing_does_something_and_changes_no_gradient(name):
     frugal.use_gradient_checkpointing(False)
     frugal(x).sum().backward()
     assert len(calls) == 3
+
+
+def test_a_new_head_takes_whole_numbers_of_any_library_and_nothing_else():
+    model = small()
+    model.reset_head(np.int64(3))
+    assert type(model.config["num_classes"]) is type(model.num_classes) is int
+    for wrong in ("3", 3.0, True, None, [3]):
+        with pytest.raises(OptionError, match=r"num_classes \(=.*\) must be a whole number"):
+            model.reset_head(wrong)
+    assert model.num_classes == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "size", "sizes"),
+    [
+        ("resnet8", {}, 37, [37, 19, 10]),
+        ("resnet8", {"stem": "pool"}, 37, [18, 9, 5]),
+        ("resnet18", {}, 225, [57, 29, 15, 8]),
+        ("convnet", {}, 37, [18, 9, 9]),
+        ("lenet5", {"image_size": 33}, 33, [14, 5]),
+    ],
+)
+def test_strides_round_an_odd_size_up_and_pools_down(name, options, size, sizes):
+    with torch.device("meta"):
+        model = models.create(name, **options)
+    maps = model.features(torch.empty(1, model.in_channels, size, size, device="meta"))
+    assert [tuple(y.shape[2:]) for y in maps] == [(n, n) for n in sizes]

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -53,7 +54,7 @@ def test_lists_of_wrong_length_name_both():
 
 
 def test_names_are_listed_by_pattern_from_small_to_large():
-    assert models.list_models("resnet??") == ["resnet18", "resnet34", "resnet50"]
+    assert models.list_models("resnet[35]?") == ["resnet34", "resnet50"]
     assert models.list_models("nothing*") == []
     names = models.list_models()
     assert {"convnet", "lenet5", "resnet8", "plain110_cifar", "resnetv2_1001_cifar"} <= set(names)
@@ -83,3 +84,30 @@ def test_a_row_that_cannot_work_is_refused(restored, name, cls, keywords, senten
     with pytest.raises(OptionError, match=sentence):
         models.register(models.Variant(name, cls, keywords, "our own"))
     assert "mynet" not in models.list_models()
+
+
+def test_whole_numbers_of_any_library_become_plain_ones():
+    model = models.create(
+        "convnet",
+        num_classes=np.int64(3),
+        in_channels=torch.tensor(2),
+        channels=(np.int32(4), 8),
+        kernel_sizes=np.int64(5),
+    )
+    config = model.config
+    numbers = [config["num_classes"], config["in_channels"], *config["channels"]]
+    assert [*numbers, config["kernel_sizes"]] == [3, 2, 4, 8, 5]
+    assert {type(n) for n in numbers} == {int}
+    assert type(model.num_classes) is type(model.in_channels) is int
+
+
+@pytest.mark.parametrize("name", [5, None, ["lenet5"], b"lenet5"])
+def test_a_name_that_is_no_text_is_refused(name):
+    with pytest.raises(OptionError, match=r"name \(=.*\) must be a text"):
+        models.create(name)
+
+
+@pytest.mark.parametrize("value", [np.bool_(True), True, 3.0, np.float64(3), "3", [3]])
+def test_what_is_no_whole_number_is_refused(value):
+    with pytest.raises(OptionError, match=r"num_classes \(=.*\) must be a whole number"):
+        models.create("lenet5", num_classes=value)

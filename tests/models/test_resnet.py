@@ -184,3 +184,10 @@ def test_with_zero_gamma_every_block_starts_as_its_shortcut(block):
     model = models.create("resnet18", block=block, zero_gamma=True, stem="cifar").eval()
     x = torch.randn(2, model.stages[1].channels, 4, 4)
     assert torch.equal(model.layer2[1](x), F.relu(x))
+
+
+def test_a_layer_without_channels_names_both_options():
+    options = {"block": "bottleneck", "depths": [1, 1], "widths": [16, 32]}
+    with pytest.raises(OptionError, match=r"widths \(=\[16, 32\]\) and width_per_group \(=2\)"):
+        models.create("resnet18", width_per_group=2, **options)
+    models.create("resnet18", width_per_group=4, **options)

@@ -101,6 +101,23 @@ def test_modes_come_back_also_after_an_error(parts, preprocessing):
     assert [m.training for m in model.modules()] == [True, True, False, True]
 
 
+def test_classes_are_matched_by_name_not_by_number(photos, parts, preprocessing):
+    torch.manual_seed(3)
+    predictor = predict.Predictor(Recorder(2), data.build_card(parts, preprocessing))
+    whole = predictor.evaluate(data.open_dataset(photos))
+    alone = photos.parent / "alone"
+    alone.mkdir()
+    shutil.copytree(photos / "bee", alone / "bee")
+    part = predictor.evaluate(data.open_dataset(alone))
+    assert part.confusion.sum(1).tolist() == [0, 10]
+    assert part.confusion[1].tolist() == whole.confusion[1].tolist()
+    records = list(predictor.records(data.open_dataset(alone)))
+    assert {record.target for record in records} == {"bee"}
+    (alone / "bee").rename(alone / "cow")
+    with pytest.raises(DataError, match="cow"):
+        predictor.evaluate(data.open_dataset(alone))
+
+
 def test_dropout_is_off_and_batches_do_not_change_the_answers(parts, preprocessing):
     predictor = predict.Predictor(Recorder(2).train(), data.build_card(parts, preprocessing))
     one = [record.probabilities for record in predictor.records(parts.train, batch_size=1)]

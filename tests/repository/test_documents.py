@@ -15,14 +15,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from PIL import Image
 
 from convarium.cli import VERBS
 from convarium.cli.parsing import Parser
 from convarium.train.config import options
 
-# One worker makes the workspace, and runs all of them.
-pytestmark = [pytest.mark.xdist_group("documents"), pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
@@ -46,8 +46,18 @@ def steps(path: Path) -> list[tuple[str, str]]:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with images as the documents suppose them, and a run trained on them."""
-    folder = tmp_path_factory.mktemp("documents")
+    """A folder with images as the documents suppose them, and a run; made by the first worker."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder = shared / "documents"
+    with FileLock(shared / "documents.lock"):
+        if not folder.exists():
+            fill(shared / "documents-new")
+            (shared / "documents-new").rename(folder)
+    return folder
+
+
+def fill(folder: Path) -> None:
     draw_images(folder / "photos", 14)
     draw_images(folder / "held-out", 3)
     draw_images(folder / "loose", 2)
@@ -58,7 +68,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "table.csv").write_text("\n".join(["path,species", *sorted(rows)]) + "\n")
     done = play([["train", "photos", "--epochs", "1", "--out", "runs/photos"]], folder)
     assert done.returncode == 0, done.stderr
-    return folder
 
 
 @pytest.mark.parametrize("document", [path for path in DOCUMENTS if steps(path)], ids=name)

@@ -103,6 +103,7 @@ def test_records_name_classes_and_probabilities_sum_to_one():
     assert records[0].confidence == pytest.approx(math.e**2 / (math.e**2 + 2))
     assert all(record.target is None for record in records)
     assert records[0].columns()["label"] == "bee"
+    assert records[3].columns()["top"].startswith("ape ")  # all equal: the label comes first
 
 
 def test_json_has_no_nan_for_a_class_without_samples():

@@ -26,6 +26,8 @@ from convarium.train.config import TrainConfig, options
         ("patience", 0, "at least 1"),
         ("precision", "fp16", "'bf16'"),
         ("seed", -1, "at least 0"),
+        ("checkpoint_seconds", float("inf"), "finite"),
+        ("clip_norm", float("nan"), "finite"),
     ],
 )
 def test_wrong_values_are_named(name, value, words):

@@ -38,4 +38,13 @@ def test_smaller_data_gets_smaller_batches_and_more_epochs(tmp_path):
     assert few.config.batch_size < many.config.batch_size
     assert few.config.epochs > many.config.epochs
     assert few.config.learning_rate < many.config.learning_rate
-    assert many.validation * 20_000 == pytest.approx(3000)
+    assert many.validation * 20_000 == pytest.approx(2000)
+    assert many.test == 0.15
+
+
+def test_sgd_gets_a_rate_and_a_decay_of_its_own(tmp_path):
+    images = dataset(tmp_path, 8, 3000)
+    adamw, sgd = (train.choose(images, optimizer=name) for name in ("adamw", "sgd"))
+    assert sgd.config.optimizer == "sgd"
+    assert sgd.config.learning_rate == pytest.approx(0.1)
+    assert sgd.config.weight_decay < adamw.config.weight_decay

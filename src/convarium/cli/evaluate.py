@@ -8,7 +8,6 @@ from convarium.cli.parsing import (
     Parser,
     add_data_arguments,
     add_prediction_arguments,
-    check_output,
     write,
     write_json,
 )
@@ -24,19 +23,17 @@ def add_arguments(parser: Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Match the classes by name, evaluate, and print the result with its interval."""
-    if arguments.output:
-        check_output(arguments.output, (".csv", ".parquet"))
     from convarium import data, predict
     from convarium.progress import Progress
 
+    if arguments.output:
+        predict.check_table_name(arguments.output)
     opened = predict.open_run(arguments.run)
     dataset = data.open_dataset(
         arguments.data,
         path_column=arguments.path_column,
         label_column=arguments.label_column,
-        group_column=arguments.group_column,
     )
-    dataset = data.match_classes(dataset, opened.card["classes"])
     skipped: list[data.Skipped] = []
     with Progress(len(dataset), "evaluate", enabled=not arguments.json) as progress:
         evaluation = opened.predictor.evaluate(

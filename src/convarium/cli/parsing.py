@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from convarium.errors import ConvariumError, OptionError, did_you_mean
+from convarium.errors import OptionError, did_you_mean
 from convarium.train.config import TrainConfig, options
 
 
@@ -46,7 +46,6 @@ def add_data_arguments(parser: Parser) -> None:
     )
     parser.add_argument("--path-column", help="column of a table with the images' paths")
     parser.add_argument("--label-column", help="column of a table with the labels")
-    parser.add_argument("--group-column", help="column whose equal values stay in one part")
 
 
 def add_prediction_arguments(parser: Parser) -> None:
@@ -151,14 +150,3 @@ def _value_of(kind: type, optional: bool) -> Callable[[str], Any]:
             raise argparse.ArgumentTypeError(f"{text!r} must be {words}") from error
 
     return convert
-
-
-def check_output(path: str, allowed: Sequence[str]) -> None:
-    """Refuse a file name with an ending that cannot be written, before any work.
-
-    Raises:
-        ConvariumError: the ending is not allowed.
-    """
-    if not path.lower().endswith(tuple(allowed)):
-        words = " or ".join(allowed)
-        raise ConvariumError(f"The output file (={path!r}) must end in {words}.")

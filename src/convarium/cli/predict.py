@@ -5,19 +5,18 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from convarium.cli.parsing import (
     Parser,
     add_prediction_arguments,
-    check_output,
     write,
     write_json,
 )
 from convarium.errors import DataError
 
 if TYPE_CHECKING:
-    from convarium.data import Dataset
+    from convarium.data import Dataset, Skipped
     from convarium.tasks import Record
 
 
@@ -31,11 +30,11 @@ def add_arguments(parser: Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Predict, print or write, and list what could not be read."""
-    if arguments.output:
-        check_output(arguments.output, (".csv", ".parquet"))
     from convarium import data, predict
     from convarium.progress import Progress
 
+    if arguments.output:
+        predict.check_table_name(arguments.output)
     opened = predict.open_run(arguments.run)
     dataset = data.open_inputs(arguments.inputs)
     skipped: list[data.Skipped] = list(dataset.skipped)
@@ -48,41 +47,51 @@ def run(arguments: argparse.Namespace) -> int:
             skipped=skipped,
             progress=progress,
         )
-        count = _deliver(arguments, _rows(dataset, records), skipped)
+        _deliver(arguments, _rows(dataset, records, skipped), skipped)
+    return 0
+
+
+def _deliver(
+    arguments: argparse.Namespace,
+    rows: Iterator[tuple[str, Record]],
+    skipped: list[Skipped],
+) -> None:
+    """To a file, as JSON, or as a table on the terminal."""
+    from convarium import predict
+
+    columns = ({"name": name, **record.columns()} for name, record in rows)
+    if arguments.output:
+        count = predict.write_table(arguments.output, columns)
+        if arguments.json:
+            write_json({"n": count, "output": arguments.output, "skipped": _listed(skipped)})
+        else:
+            write(f"{count} predictions: {arguments.output}")
+    elif arguments.json:
+        predictions = list(columns)
+        result = {"n": len(predictions), "predictions": predictions}
+        write_json({**result, "skipped": _listed(skipped)})
+    else:
+        for name, record in rows:
+            write(f"{record.sentence():<30}  {name}")
+    if not arguments.json:
+        for item in skipped:
+            sys.stderr.write(f"skipped {item.name}: {item.reason}\n")
+
+
+def _rows(
+    dataset: Dataset, records: Iterator[Record], skipped: list[Skipped]
+) -> Iterator[tuple[str, Record]]:
+    """Names and records; nothing readable is an error, raised before anything is written."""
+    count = 0
+    for record in records:
+        yield dataset.name(record.id), record
+        count += 1
     if count == 0:
         raise DataError(
             f"None of the {len(skipped)} inputs can be read; the first: {skipped[0].name} "
             f"({skipped[0].reason})."
         )
-    return 0
 
 
-def _deliver(arguments: argparse.Namespace, rows: Iterator[dict[str, Any]], skipped: Any) -> int:
-    """To a file, as JSON, or as a table on the terminal; gives the number of predictions."""
-    count = 0
-    if arguments.output:
-        from convarium import predict
-
-        count = predict.write_table(arguments.output, rows)
-    elif not arguments.json:
-        for row in rows:
-            write(f"{row['confidence']:7.1%}  {row['label']:<20}  {row['name']}")
-            count += 1
-    if arguments.json:
-        listed = list(rows)
-        count = count or len(listed)
-        left_out = [{"name": item.name, "reason": item.reason} for item in skipped]
-        result: dict[str, Any] = {"n": count, "skipped": left_out}
-        place = {"output": arguments.output} if arguments.output else {"predictions": listed}
-        write_json({**result, **place})
-        return count
-    for item in skipped:
-        sys.stderr.write(f"skipped {item.name}: {item.reason}\n")
-    if arguments.output:
-        write(f"{count} predictions: {arguments.output}")
-    return count
-
-
-def _rows(dataset: Dataset, records: Iterator[Record]) -> Iterator[dict[str, Any]]:
-    for record in records:
-        yield {"name": dataset.name(record.id), **record.columns()}
+def _listed(skipped: list[Skipped]) -> list[dict[str, str]]:
+    return [{"name": item.name, "reason": item.reason} for item in skipped]

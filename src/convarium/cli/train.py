@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: Parser) -> None:
     """The verb's own arguments."""
     add_data_arguments(parser)
+    parser.add_argument("--group-column", help="column whose equal values stay in one part")
     parser.add_argument("--out", required=True, metavar="RUN", help="the run folder to make")
     parser.add_argument("--model", help="a network of 'convarium list', or auto (the default)")
     parser.add_argument(
@@ -111,7 +112,7 @@ def _network(choice: Choice, preprocessing: Preprocessing) -> Network:
         "num_classes": len(preprocessing.classes),
         "in_channels": preprocessing.input_shape[0],
     }
-    model = models.create(choice.model, **{**shape, **choice.options})
+    model = models.create(choice.model, **{**choice.options, **shape})
     models.check_input(model, preprocessing.input_shape)
     return model
 
@@ -138,55 +139,80 @@ def _chosen(arguments: argparse.Namespace, dataset: Dataset) -> tuple[Choice, di
     """The choice for this data, with what the command line says put over it."""
     from convarium import train
 
-    choice = train.choose(dataset)
+    given = given_options(arguments)
+    choice = train.choose(dataset, optimizer=given.get("optimizer", "adamw"))
+    if "momentum" in given and choice.config.optimizer != "sgd":
+        raise OptionError("--momentum belongs to --optimizer sgd; add that, or leave it out.")
     if arguments.model not in (None, "auto"):
         choice = dataclasses.replace(choice, model=arguments.model, options={})
-    options = {**choice.options, **dict(arguments.option or [])}
-    config = dataclasses.replace(choice.config, **given_options(arguments))
+    config = dataclasses.replace(choice.config, **given)
+    options = {**choice.options, **_model_options(arguments)}
     choice = dataclasses.replace(
         choice, options=options, size=arguments.size or choice.size, config=config
     )
-    split = {
-        "validation": arguments.validation or choice.validation,
-        "test": arguments.test or choice.test,
-        "seed": config.seed,
-    }
-    return choice, split
+    _refuse_idle_shares(arguments, dataset)
+    shares = {"validation": choice.validation, "test": choice.test, **_shares(arguments)}
+    return choice, {**shares, "seed": config.seed}
 
 
 def _stored(arguments: argparse.Namespace, out: Path) -> tuple[Choice, dict[str, Any]]:
-    """The choice that the run was started with; what the command line says must agree with it."""
+    """The choice that the run was started with, with what the command line says put over it.
+
+    What differs is refused by `train.fit`, but for the options that do not change the result.
+    """
     from convarium import train
 
     settings = train.read_settings(out)
-    stored, split = settings["train"], settings["split"]
-    model, shape = settings["model"], train.read_preprocessing(out).input_shape
-    given = {
-        **given_options(arguments),
-        "model": None if arguments.model == "auto" else arguments.model,
-        "size": arguments.size,
-        "validation": arguments.validation,
-        "test": arguments.test,
-        **dict(arguments.option or []),
-    }
-    held = {**stored, **split, **model["options"], "model": model["name"], "size": shape[-1]}
-    for name, value in given.items():
-        if value is not None and value != held.get(name):
-            raise OptionError(
-                f"--resume goes on with the run's own settings: {name} is {held.get(name)!r}, "
-                f"not {value!r}; leave it out, or start a new run."
-            )
-    config = train.TrainConfig.from_mapping(stored)
+    split = {**settings["split"], **_shares(arguments)}
+    config = train.TrainConfig.from_mapping({**settings["train"], **given_options(arguments)})
+    shape = train.read_preprocessing(out).input_shape
+    if arguments.size not in (None, shape[-1]):
+        raise OptionError(
+            f"Cannot resume with another size: it was {shape[-1]} and is {arguments.size}; leave "
+            "it out, or start a new run."
+        )
+    model, options = settings["model"]["name"], settings["model"]["options"]
+    if arguments.model not in (None, "auto", model):
+        raise OptionError(
+            f"Cannot resume with another network: it was {model!r} and is {arguments.model!r}; "
+            "leave it out, or start a new run."
+        )
     choice = train.Choice(
-        model["name"],
-        model["options"],
-        shape[-1],
-        split["validation"],
-        split["test"],
-        config,
-        "as the run was started",
+        model=model,
+        options={**options, **_model_options(arguments)},
+        size=shape[-1],
+        validation=split["validation"],
+        test=split["test"],
+        config=config,
+        reason="as the run was started",
     )
-    return choice, split
+    return choice, {**split, "seed": config.seed}
+
+
+def _shares(arguments: argparse.Namespace) -> dict[str, float]:
+    """The shares that the command line gives."""
+    given = {"validation": arguments.validation, "test": arguments.test}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _refuse_idle_shares(arguments: argparse.Namespace, dataset: Dataset) -> None:
+    """A share of a part that the data itself gives would have no effect."""
+    from convarium.data import given_parts
+
+    for name in _shares(arguments):
+        if name in given_parts(dataset):
+            raise OptionError(
+                f"--{name} has no effect: the data gives its own {name} samples; leave it out."
+            )
+
+
+def _model_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The network's options that the command line gives; the data decides its ends."""
+    options = dict(arguments.option or [])
+    for name in ("name", "num_classes", "in_channels", "spatial_dims"):
+        if name in options:
+            raise OptionError(f"--option {name} follows from the data; leave it out.")
+    return options
 
 
 def _announce(choice: Choice, parts: Parts, shape: tuple[int, ...]) -> None:
@@ -200,5 +226,8 @@ def _announce(choice: Choice, parts: Parts, shape: tuple[int, ...]) -> None:
     write(f"network: {choice.model}{options}, input {' x '.join(str(n) for n in shape)}")
     write(
         f"recipe: {config.optimizer}, {config.epochs} epochs, batch {config.batch_size}, "
-        f"rate {config.learning_rate:.2g}, {config.precision}, seed {config.seed}"
+        f"rate {config.learning_rate:.2g}, {'flips' if config.flip else 'no flips'}, "
+        f"crops by {config.pad_crop} pixels, {config.precision}, seed {config.seed}"
     )
+    if config.flip and all(len(name) == 1 for name in parts.train.classes):
+        write("warning: half of the images are mirrored; for digits and letters add --no-flip")

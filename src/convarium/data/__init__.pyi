@@ -7,7 +7,6 @@ from .card import CARD_FORMAT as CARD_FORMAT
 from .card import build_card as build_card
 from .dataset import Dataset as Dataset
 from .dataset import Part as Part
-from .dataset import Skipped as Skipped
 from .dataset import Survey as Survey
 from .dataset import match_classes as match_classes
 from .decode import read_image as read_image
@@ -15,8 +14,10 @@ from .fitting import fit_preprocessing as fit_preprocessing
 from .opening import open_dataset as open_dataset
 from .opening import open_inputs as open_inputs
 from .parts import Parts as Parts
+from .parts import given_parts as given_parts
 from .parts import split as split
 from .preprocessing import Preprocessing as Preprocessing
+from .skipping import Skipped as Skipped
 
 __all__ = [
     "CARD_FORMAT",
@@ -31,6 +32,7 @@ __all__ = [
     "batches",
     "build_card",
     "fit_preprocessing",
+    "given_parts",
     "match_classes",
     "open_dataset",
     "open_inputs",

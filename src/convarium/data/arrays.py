@@ -1,13 +1,10 @@
-"""Pictures that come as arrays: IDX (as MNIST ships), .npz, CIFAR's binary files, the digits.
-
-Nothing here is ever unpickled.
-"""
+"""Pictures that come as arrays: IDX (as MNIST ships), CIFAR's binary files, the digits."""
 
 from __future__ import annotations
 
 import gzip
-import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,24 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from convarium.data.classes import may_be_mirrored, numbered
 from convarium.data.dataset import Dataset
-from convarium.data.folder import TEST, TRAIN, VALIDATION
+from convarium.data.given import PARTS, TEST, TRAIN
+from convarium.data.names import shown
 from convarium.data.samples import ArraySamples
-from convarium.data.table import number_classes
 from convarium.errors import DataError, import_extra
 
-_PART_NAMES = {TRAIN: "train", VALIDATION: "validation", TEST: "test"}
 _IDX_PARTS = (("train", TRAIN), ("t10k", TEST), ("test", TEST))
-_NPZ_KEYS = (
-    ("x_train", "y_train", TRAIN),
-    ("x_val", "y_val", VALIDATION),
-    ("x_test", "y_test", TEST),
-    ("train_images", "train_labels", TRAIN),
-    ("val_images", "val_labels", VALIDATION),
-    ("test_images", "test_labels", TEST),
-    ("x", "y", None),
-    ("images", "labels", None),
-)
 _CIFAR_SIDE = 32
 _CIFAR_PIXELS = 3 * _CIFAR_SIDE * _CIFAR_SIDE
 
@@ -50,7 +37,7 @@ def open_digits() -> Dataset:
     """
     bunch = import_extra("sklearn.datasets", "digits").load_digits()
     images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)
-    dataset = _joined("digits", [(images[:, None], np.asarray(bunch.target), None)])
+    dataset = joined("digits", [(images[:, None], np.asarray(bunch.target), None)])
     dataset.mirrored = False
     return dataset
 
@@ -65,10 +52,10 @@ def open_idx(path: Path) -> Dataset:
         DataError: a file is missing, cut short, or is not what its first bytes say.
     """
     if path.is_file():
-        return _joined(str(path), [(*_idx_pair(path), None)])
+        return joined(str(path), [(*_idx_pair(path), None)])
     found = [(_idx_file(path, prefix), part) for prefix, part in _IDX_PARTS]
     blocks = [(*_idx_pair(file), part) for file, part in found if file is not None]
-    return _joined(str(path), blocks)
+    return joined(str(path), blocks)
 
 
 def idx_folder(path: Path) -> bool:
@@ -99,37 +86,6 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
     return np.frombuffer(data, np.uint8, offset=4 + 4 * rank).reshape(shape)
 
 
-def open_npz(path: Path) -> Dataset:
-    """A NumPy archive: x_train, y_train, x_test, y_test (and x_val, y_val); or x and y.
-
-    `train_images` and `train_labels`, or `images` and `labels`, do as well. Images are `(N, H, W)`,
-    `(N, H, W, C)` or `(N, C, H, W)` with C 1 or 3, in whole numbers 0 to 255 (16 bit: the high
-    byte). Labels are whole numbers or texts. An array `classes` of texts names the classes.
-
-    Raises:
-        DataError: the archive cannot be read, holds pickled objects, or lacks images and labels.
-    """
-    try:
-        with open(path, "rb") as file:
-            archive = np.load(file, allow_pickle=False)
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise DataError(f"{path} holds one array; save images and labels with np.savez.")
-            arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"Cannot read {path} as .npz without pickled objects: {error}.") from error
-    blocks = [
-        (_as_pictures(path, images, arrays[images]), arrays[labels], part)
-        for images, labels, part in _NPZ_KEYS
-        if images in arrays and labels in arrays
-    ]
-    if not blocks:
-        raise DataError(
-            f"{path} holds the arrays {', '.join(arrays) or 'none'}; it needs x_train and y_train "
-            "(and x_test, y_test), or x and y."
-        )
-    return _joined(str(path), blocks, arrays.get("classes"))
-
-
 def cifar_folder(path: Path) -> bool:
     """Whether a folder holds CIFAR-10 or CIFAR-100 in the binary layout."""
     return bool(_cifar_files(path))
@@ -141,7 +97,7 @@ def open_cifar(path: Path) -> Dataset:
     A record is the label (CIFAR-100: the coarse and the fine label) and 3 x 32 x 32 bytes.
 
     Raises:
-        DataError: a file is cut short, or a label has no name.
+        DataError: a file is cut short, a label has no name, or the names cannot be read.
 
     References:
         Krizhevsky (2009), "Learning multiple layers of features from tiny images".
@@ -160,18 +116,28 @@ def open_cifar(path: Path) -> Dataset:
         images = records[:, width - _CIFAR_PIXELS :].reshape(shape)
         blocks.append((images, records[:, width - _CIFAR_PIXELS - 1], part))
     names = path / ("fine_label_names.txt" if hundred else "batches.meta.txt")
-    words = names.read_text(encoding="utf-8").split() if names.exists() else None
-    return _joined(str(path), blocks, None if words is None else np.array(words))
+    return joined(str(path), blocks, np.array(_words(names)) if names.is_file() else None)
 
 
-def _joined(source: str, blocks: Sequence[Block], classes: NDArray[Any] | None = None) -> Dataset:
-    """One data set from blocks of images `(N, C, H, W)`, labels `(N,)` and the part, if given."""
+def joined(source: str, blocks: Sequence[Block], classes: NDArray[Any] | None = None) -> Dataset:
+    """One data set from blocks of images `(N, C, H, W)`, labels `(N,)` and the part, if given.
+
+    Plain numbers as labels do not tell digits from clothes, so they may be mirrored; names do.
+
+    Args:
+        source: what the user named.
+        blocks: images, labels and part number, of each part.
+        classes: names of the classes, where there are any.
+
+    Raises:
+        DataError: images, labels and names do not fit one another.
+    """
     shapes = {images.shape[1:] for images, _, _ in blocks}
     if len(shapes) > 1:
         raise DataError(f"{source} holds images of the shapes {sorted(shapes)}; one is needed.")
     for images, labels, part in blocks:
         if len(images) != labels.size:
-            word = "" if part is None else f"{_PART_NAMES[part]} "
+            word = "" if part is None else f"{PARTS[part]} "
             raise DataError(
                 f"{source} holds {len(images)} {word}images and {labels.size} labels; each image "
                 "needs one label."
@@ -180,11 +146,12 @@ def _joined(source: str, blocks: Sequence[Block], classes: NDArray[Any] | None =
     if not len(labels):
         raise DataError(f"{source} holds no images; give at least one for each class.")
     names, targets = _numbered(source, labels, classes)
+    named = classes is not None or labels.dtype.kind == "U"
     images = np.concatenate([images for images, _, _ in blocks])
     parts = [(part, len(images)) for images, _, part in blocks]
     merged: dict[str, int] = {}
     for part, length in parts:
-        word = "image" if part is None else _PART_NAMES[part]
+        word = "image" if part is None else PARTS[part]
         merged[word] = merged.get(word, 0) + length
     given = [np.full(length, -1 if part is None else part, np.int8) for part, length in parts]
     return Dataset(
@@ -193,6 +160,7 @@ def _joined(source: str, blocks: Sequence[Block], classes: NDArray[Any] | None =
         classes=names,
         targets=targets,
         given=np.concatenate(given) if all(part is not None for part, _ in parts) else None,
+        mirrored=may_be_mirrored(names) if named else True,
     )
 
 
@@ -205,48 +173,47 @@ def _numbered(
             f"{source} has labels of type {labels.dtype}; they must be whole numbers or texts."
         )
     values, targets = np.unique(labels, return_inverse=True)
+    names = [shown(str(value)) for value in values]
     if classes is None:
-        names = [str(value) for value in values]
-        order = number_classes(names)
-        place = np.array([order.index(name) for name in names], np.int64)
+        order, place = numbered(
+            np.arange(len(names)), {name: number for number, name in enumerate(names)}
+        )
         return order, place[targets.reshape(-1)]
-    words = [str(word) for word in classes.reshape(-1)]
-    wrong = [str(v) for v in values if not (str(v) in words or _in_range(v, len(words)))]
+    words = _class_names(source, classes)
+    known = {word: number for number, word in enumerate(words)}
+    by_name = labels.dtype.kind == "U" or known.keys() >= set(names)
+    chosen = [known.get(name, -1) for name in names] if by_name else [int(v) for v in values]
+    wrong = [n for n, number in zip(names, chosen, strict=True) if not 0 <= number < len(words)]
     if wrong:
         raise DataError(
             f"{source} names {len(words)} classes, and has the labels {', '.join(wrong[:5])} beside"
             " them; name every class."
         )
-    if labels.dtype.kind == "U":
-        return words, np.array([words.index(str(v)) for v in values], np.int64)[targets]
-    return words, labels.astype(np.int64)
+    return words, np.array(chosen, np.int64)[targets.reshape(-1)]
 
 
-def _in_range(value: Any, n: int) -> bool:
-    return not isinstance(value, str) and 0 <= int(value) < n
-
-
-def _as_pictures(path: Path, name: str, array: NDArray[Any]) -> NDArray[np.uint8]:
-    """uint8 `(N, C, H, W)` from an array of images in any allowed layout."""
-    if array.ndim == 3:
-        array = array[:, None]
-    elif array.ndim == 4 and array.shape[3] in (1, 3):
-        array = array.transpose(0, 3, 1, 2)
-    if array.ndim != 4 or array.shape[1] not in (1, 3) or 0 in array.shape[2:]:
+def _class_names(source: str, classes: NDArray[Any]) -> list[str]:
+    if classes.dtype.kind not in "iuU":
         raise DataError(
-            f"{name} in {path} has the shape {array.shape}; images must be (N, H, W), (N, H, W, C) "
-            "or (N, C, H, W) with C 1 or 3."
+            f"{source} has class names of type {classes.dtype}; they must be texts, in the order "
+            "of the class numbers."
         )
-    if array.dtype == np.uint16:
-        return (array >> 8).astype(np.uint8)
-    if array.dtype == np.bool_:
-        return array.astype(np.uint8) * np.uint8(255)
-    if array.dtype.kind not in "iu" or (array.size and not 0 <= array.min() <= array.max() <= 255):
+    words = [shown(str(word)) for word in classes.reshape(-1)]
+    twice = [word for word, times in Counter(words).items() if times > 1]
+    if twice:
         raise DataError(
-            f"{name} in {path} has the type {array.dtype}; images must be whole numbers 0 to 255, "
-            "so save them as uint8 (from [0, 1]: (255 * x).round().astype('uint8'))."
+            f"{source} names the class {twice[0]!r} twice; give each class a name of its own."
         )
-    return array.astype(np.uint8)
+    return words
+
+
+def _words(file: Path) -> list[str]:
+    try:
+        return file.read_text(encoding="utf-8").split()
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{file} is not text in UTF-8 ({error.reason}); get the file again."
+        ) from error
 
 
 def _idx_file(folder: Path, prefix: str) -> Path | None:
@@ -284,7 +251,10 @@ def _bytes(path: Path) -> bytes:
 
 
 def _cifar_files(folder: Path) -> list[tuple[Path, int]]:
-    train, test = sorted(folder.glob("data_batch_*.bin")), folder / "test_batch.bin"
+    train, test = (
+        sorted(filter(Path.is_file, folder.glob("data_batch_*.bin"))),
+        folder / "test_batch.bin",
+    )
     if not train and _is_cifar100(folder):
         train, test = [folder / "train.bin"], folder / "test.bin"
     files = [(file, TRAIN) for file in train]

@@ -17,10 +17,11 @@ from torch import Tensor
 from convarium import seeds
 from convarium.data.augmentation import Augmentation
 from convarium.data.batch import Batch
-from convarium.data.dataset import Dataset, Part, Skipped
+from convarium.data.dataset import Dataset, Part
 from convarium.data.parallel import ordered
 from convarium.data.pictures import Gathered, Pictures, pictures_of
 from convarium.data.preprocessing import Preprocessing
+from convarium.data.skipping import Skipped
 from convarium.errors import DataError, OptionError
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from convarium.data.names import shown
 from convarium.data.parallel import ordered, processors
 from convarium.data.samples import ArraySamples, Samples
+from convarium.data.skipping import SkipList, Skipped
 from convarium.errors import DataError, did_you_mean
 from convarium.progress import Progress
 
@@ -19,13 +21,6 @@ if TYPE_CHECKING:
     from convarium.data.pictures import Pictures
 
 _BLOCK = 64
-
-
-class Skipped(NamedTuple):
-    """Something that was left out, and why."""
-
-    name: str
-    reason: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +62,8 @@ class Dataset:
         targets: class numbers, int64 `(N,)`, or None where no labels are known.
         groups: samples with equal numbers belong together and are never split apart, int64 `(N,)`.
         given: the part each sample was given to, int8 `(N,)`: 0 train, 1 validation, 2 test.
-        skipped: what was left out when the samples were listed.
+        skipped: what was left out when the samples were listed; a `SkipList` is taken as it is,
+            and grows when a survey finds more.
         mirrored: whether a mirror image keeps its class, so that training may flip; not so for
             digits and letters.
 
@@ -95,10 +91,10 @@ class Dataset:
                     f"{len(values)} {word} do not fit {len(samples)} samples; give one for each."
                 )
         self.samples = samples
-        self.source = source
-        self.classes = tuple(classes)
+        self.source = shown(source)
+        self.classes = tuple(map(shown, classes))
         self.targets, self.groups, self.given = targets, groups, given
-        self.skipped = list(skipped)
+        self.skipped = skipped if isinstance(skipped, SkipList) else SkipList(skipped)
         self.mirrored = mirrored
         self.pictures: Pictures | None = None
         self._survey: Survey | None = None
@@ -217,7 +213,8 @@ def match_classes(dataset: Dataset, classes: Sequence[str]) -> Dataset:
     Raises:
         DataError: the data has classes that `classes` lacks; all are named.
     """
-    unknown = [name for name in dataset.classes if name not in set(classes)]
+    known = set(classes)
+    unknown = [name for name in dataset.classes if name not in known]
     if unknown:
         shown = ", ".join(map(repr, unknown[:10])) + (", ..." if len(unknown) > 10 else "")
         hint = did_you_mean(unknown[0], classes)
@@ -234,7 +231,7 @@ def match_classes(dataset: Dataset, classes: Sequence[str]) -> Dataset:
         targets=None if dataset.targets is None else table[dataset.targets],
         groups=dataset.groups,
         given=dataset.given,
-        skipped=dataset.skipped,
+        skipped=dataset.skipped.copy(),
         mirrored=dataset.mirrored,
     )
     matched._survey = dataset._survey

@@ -11,10 +11,14 @@ CMYK                         RGB by Pillow's formula, 255 - min(255, C (255 - K)
                              JPEG is taken as Adobe's inverted form, as Pillow does
 alpha, transparent colour    composited over white, round((c a + 255 (255 - a)) / 255), so a hidden
                              colour never shows; grey with alpha stays grey
-16 bit                       the high byte, value // 256, for grey as for colour: 257 k gives k
+16 bit                       the high byte, value // 256, for grey as for colour: 257 k gives k;
+                             of 12 bits (TIFF) the highest 8, value // 16
+white is zero (TIFF)         inverted, so that white is 255, for 1 to 8 bits as for 16
 EXIF or TIFF orientation     applied; a damaged EXIF block counts as upright
 several frames               the first one
-cut short, damaged           unreadable: no half or grey picture is ever returned
+cut short, damaged           unreadable: no half or grey picture is ever returned. Where another
+                             library has set Pillow to return half pictures, nothing is read
+no regular file              refused: a pipe would be waited for without end
 more than `MAX_PIXELS`       refused from the header, before any pixel is decoded (Pillow's limit)
 32-bit integer, float, LAB   refused: the file does not say which values are black and white. (A
                              PNM of more than 8 bits, which Pillow calls 32 bit, counts as 16 bit)
@@ -29,16 +33,18 @@ from __future__ import annotations
 
 import functools
 import io
+import os
 import re
+import stat
 import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
-from convarium.errors import DataError
+from convarium.errors import DataError, OptionError
 
 MAX_PIXELS = 178_956_970
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
@@ -48,6 +54,7 @@ _IMAGE_NAME = re.compile(
 )
 
 _ORIENTATION = 0x0112
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 0x0102, 0x0106, 0
 _BAND = 65_536
 _PILLOW = r"PIL\."
 _WIDE = ("I;16", "I;16L", "I;16B", "I;16N")
@@ -66,13 +73,20 @@ def read_image(source: str | Path | bytes) -> NDArray[np.uint8]:
 
     Raises:
         DataError: the image cannot be read; the text is the reason alone, without the file's name.
+        OptionError: Pillow is set to return half pictures, by `ImageFile.LOAD_TRUNCATED_IMAGES`.
 
     >>> read_image(b"P5 2 1 255 AB").tolist()
     [[[65], [66]]]
     """
+    if ImageFile.LOAD_TRUNCATED_IMAGES:
+        raise OptionError(
+            "PIL.ImageFile.LOAD_TRUNCATED_IMAGES (=True) makes half pictures of files that are cut "
+            "short; set it to False, as it is by default."
+        )
     _silence_pillow()
     file = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
+        _check_regular(source)
         with Image.open(file, formats=_known_formats()) as image:
             _check_size(image)
             image.load()
@@ -106,6 +120,14 @@ def _silence_pillow() -> None:
         warnings.filterwarnings("ignore", module=_PILLOW)
 
 
+def _check_regular(source: str | Path | bytes) -> None:
+    if isinstance(source, bytes):
+        return
+    mode = os.stat(source).st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # opening a folder gives its own reason
+        raise DataError("not a regular file")
+
+
 def _check_size(image: Image.Image) -> None:
     if image.width * image.height > MAX_PIXELS:
         raise DataError(
@@ -136,8 +158,12 @@ def _pixels(image: Image.Image) -> NDArray[np.uint8]:
 
 
 def _from_wide(image: Image.Image) -> NDArray[np.uint8]:
+    tags = getattr(image, "tag_v2", {})  # of a TIFF
+    bits = int(tags.get(_BITS_PER_SAMPLE, (16,))[0])
     values = np.asarray(image).astype(np.int64)
-    narrow = (values >> 8).astype(np.uint8)
+    narrow: NDArray[np.uint8] = (values >> (bits - 8)).astype(np.uint8)
+    if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:  # Pillow inverts up to 8 bits, and not 16
+        narrow = 255 - narrow
     key = image.info.get("transparency")
     if isinstance(key, int):
         narrow[values == key] = 255

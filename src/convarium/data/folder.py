@@ -4,8 +4,8 @@
     root/train/cat/a.jpg, root/test/cat/c.jpg         the same, with parts that are respected
 
 Folders inside a class folder belong to its class. Hidden files, `.ipynb_checkpoints`, empty class
-folders and files that are no images are skipped and listed. Links are followed; a folder that
-links lead to twice is listed once in each class.
+folders, files that are no images, and what is no regular file (a pipe, a socket) are skipped and
+listed. Links are followed; a folder that links lead to twice is listed once in each class.
 """
 
 from __future__ import annotations
@@ -17,41 +17,39 @@ from pathlib import Path
 
 import numpy as np
 
-from convarium.data.dataset import Dataset, Skipped
+from convarium.data.classes import may_be_mirrored, numbered
+from convarium.data.dataset import Dataset
 from convarium.data.decode import is_image_name
-from convarium.data.names import Names
+from convarium.data.given import PARTS, TRAIN, part_number
+from convarium.data.names import Names, shown
 from convarium.data.samples import FileSamples
+from convarium.data.skipping import SkipList, Skipped
 from convarium.errors import DataError
 
-TRAIN, VALIDATION, TEST = 0, 1, 2
-PARTS = {"train": TRAIN, "val": VALIDATION, "valid": VALIDATION, "validation": VALIDATION}
-PARTS |= {"training": TRAIN, "test": TEST, "testing": TEST}
 _JUNK = ("__pycache__", "__MACOSX")
 
 
 def open_folder(root: Path) -> Dataset:
     """A data set from a folder of class folders, optionally below train, validation and test.
 
-    Where three or more classes all have names of one character, they are taken for digits or
-    letters, which must not be mirrored.
-
     The folder counts as given in parts when every folder in it is named as a part (train, val,
     valid, validation, test), train is among them, and train holds folders.
 
     Raises:
-        DataError: the folder is empty, has no class folders, or no image in them.
+        DataError: the folder is empty, has no class folders, or no image in them; or it has other
+            folders beside train and another part that both hold folders.
     """
-    skipped: list[Skipped] = []
+    skipped = SkipList()
     folders, files = _sorted_entries(str(root), "", skipped)
     if not folders:
         raise DataError(_without_classes(root, files))
-    skipped += [Skipped(name, "not in a class folder") for name in files]
+    skipped.extend(Skipped(name, "not in a class folder") for name in files)
     given = _is_given(root, folders)
     classes = _class_folders(root, folders, given, skipped)
     return _list_classes(root, classes, given, skipped)
 
 
-def walk(root: str, start: str, skipped: list[Skipped]) -> Iterator[str]:
+def walk(root: str, start: str, skipped: SkipList) -> Iterator[str]:
     """Names below `root` of the image files in its folder `start` and in all folders below that.
 
     Folders in the order of their names, each real folder once, files sorted within a folder.
@@ -63,11 +61,11 @@ def walk(root: str, start: str, skipped: list[Skipped]) -> Iterator[str]:
         try:
             facts = os.stat(os.path.join(root, folder))
             if (facts.st_dev, facts.st_ino) in seen:
-                skipped.append(Skipped(_shown(folder), "a link to a folder that is listed already"))
+                skipped.append(Skipped(folder, "a link to a folder that is listed already"))
                 continue
             folders, files = _sorted_entries(root, folder, skipped)
         except OSError as error:
-            skipped.append(Skipped(_shown(folder), _cause(error)))
+            skipped.append(Skipped(folder, _cause(error)))
             continue
         seen.add((facts.st_dev, facts.st_ino))
         waiting.extend(reversed(folders))
@@ -75,21 +73,23 @@ def walk(root: str, start: str, skipped: list[Skipped]) -> Iterator[str]:
             if is_image_name(name):
                 yield name
             else:
-                skipped.append(Skipped(_shown(name), "not an image file by its name"))
+                skipped.append(Skipped(name, "not an image file by its name"))
 
 
-def _sorted_entries(root: str, folder: str, skipped: list[Skipped]) -> tuple[list[str], list[str]]:
+def _sorted_entries(root: str, folder: str, skipped: SkipList) -> tuple[list[str], list[str]]:
     """Folders and files in root/folder, named below root, sorted; hidden ones are skipped."""
     folders, files = [], []
     with os.scandir(os.path.join(root, folder)) as entries:
         for entry in entries:
             name = f"{folder}/{entry.name}" if folder else entry.name
             if entry.name.startswith(".") or entry.name in _JUNK:
-                skipped.append(Skipped(_shown(name), "hidden"))
+                skipped.append(Skipped(name, "hidden"))
             elif _is_folder(entry):
                 folders.append(name)
-            else:
+            elif _is_file(entry):
                 files.append(name)
+            else:
+                skipped.append(Skipped(name, "not a regular file"))
     folders.sort()
     files.sort()
     return folders, files
@@ -102,60 +102,85 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a regular file, or a link that leads nowhere, which reading will name."""
+    try:
+        return entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path))
+    except OSError:  # a link that leads to itself
+        return True
+
+
 def _is_given(root: Path, folders: list[str]) -> bool:
-    parts = {PARTS.get(name.lower()) for name in folders}
-    if None in parts or TRAIN not in parts:
+    """Whether the folders are parts; what looks like parts and more is an error."""
+    parts = {name: part_number(name) for name in folders}
+    if TRAIN not in parts.values():
         return False
-    train = [name for name in folders if PARTS[name.lower()] == TRAIN]
-    return any(_sorted_entries(str(root), name, [])[0] for name in train)
+    extra = [name for name, part in parts.items() if part is None]
+    with_folders = [
+        name
+        for name, part in parts.items()
+        if (part == TRAIN or (extra and part is not None)) and _has_folders(root, name)
+    ]
+    found = {parts[name] for name in with_folders}
+    if extra and TRAIN in found and len(found) > 1:
+        more = ", ..." if len(extra) > 5 else ""
+        raise DataError(
+            f"{shown(str(root))} holds the parts {' and '.join(with_folders)}, and beside them "
+            f"{', '.join(repr(shown(name)) for name in extra[:5])}{more}; move what is no part "
+            f"({', '.join(PARTS)}) out of the folder."
+        )
+    return not extra and TRAIN in found
+
+
+def _has_folders(root: Path, name: str) -> bool:
+    return bool(_sorted_entries(str(root), name, SkipList())[0])
 
 
 def _class_folders(
-    root: Path, folders: list[str], given: bool, skipped: list[Skipped]
+    root: Path, folders: list[str], given: bool, skipped: SkipList
 ) -> list[tuple[str, str, int]]:
     """(class folder, class name, part) of each class folder."""
     if not given:
-        return [(name, _shown(name), TRAIN) for name in folders]
+        return [(name, shown(name), TRAIN) for name in folders]
     classes = []
     for part in folders:
         inside, loose = _sorted_entries(str(root), part, skipped)
-        skipped += [Skipped(_shown(name), "not in a class folder") for name in loose]
-        number = PARTS[part.lower()]
-        classes += [(name, _shown(name[len(part) + 1 :]), number) for name in inside]
+        skipped.extend(Skipped(name, "not in a class folder") for name in loose)
+        number = part_number(part) or TRAIN
+        classes += [(name, shown(name[len(part) + 1 :]), number) for name in inside]
     return classes
 
 
 def _list_classes(
-    root: Path, folders: list[tuple[str, str, int]], given: bool, skipped: list[Skipped]
+    root: Path, folders: list[tuple[str, str, int]], given: bool, skipped: SkipList
 ) -> Dataset:
-    table = sorted({name for _, name, _ in folders})
+    words: dict[str, int] = {}
     labels, parts = array("q"), array("b")
 
     def names() -> Iterator[str]:
         for folder, label, part in folders:
             before = len(labels)
             for name in walk(str(root), folder, skipped):
-                labels.append(table.index(label) if before == len(labels) else labels[-1])
+                labels.append(words.setdefault(label, len(words)))
                 parts.append(part)
                 yield name
             if before == len(labels):
-                skipped.append(Skipped(_shown(folder), "a class folder without images"))
+                skipped.append(Skipped(folder, "a class folder without images"))
 
     listed = Names.of(names())
     if not listed:
         raise DataError(
             f"The folders in {root} hold no image files; put images such as .jpg or .png in them."
         )
-    present, targets = np.unique(np.frombuffer(labels, np.int64), return_inverse=True)
-    classes = [table[number] for number in present]
+    classes, targets = numbered(np.frombuffer(labels, np.int64), words)
     return Dataset(
         FileSamples(str(root.resolve()), listed),
         source=str(root),
         classes=classes,
-        targets=targets.astype(np.int64),
+        targets=targets,
         given=np.frombuffer(parts, np.int8) if given else None,
         skipped=skipped,
-        mirrored=len(classes) < 3 or any(len(name) > 1 for name in classes),
+        mirrored=may_be_mirrored(classes),
     )
 
 
@@ -167,11 +192,6 @@ def _without_classes(root: Path, files: list[str]) -> str:
             "a folder with the name of the class, or give a table of path and label."
         )
     return f"{root} is empty: it has no class folders; put a folder of images for each class in it."
-
-
-def _shown(name: str) -> str:
-    r"""A file name as text that can be stored: bytes that are not UTF-8 as `\xff`."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _cause(error: OSError) -> str:

@@ -10,6 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 
+def shown(text: str) -> str:
+    r"""A text that can be stored and printed: bytes that are not UTF-8 as `\xff`.
+
+    The operating system's names hold such bytes as lone surrogates, which no file in UTF-8 takes.
+
+    >>> shown("caf\udce9"), shown("café")
+    ('caf\\xe9', 'café')
+    """
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # a surrogate that stands for no byte
+        return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 class Names:
     """An immutable list of file names in one buffer: 8 bytes a name beside its own letters.
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from convarium.data import arrays, folder, table
-from convarium.data.dataset import Dataset, Skipped
-from convarium.data.names import Names
+from convarium.data import arrays, folder, npz, table
+from convarium.data.dataset import Dataset
+from convarium.data.names import Names, shown
 from convarium.data.samples import FileSamples
+from convarium.data.skipping import SkipList
 from convarium.errors import DataError, OptionError, did_you_mean
 
 BUILT_IN = ("digits",)
@@ -45,32 +46,27 @@ def open_dataset(
     >>> len(dataset), dataset.image_size, dataset.classes[:3]
     (1797, (8, 8), ('0', '1', '2'))
     """
-    path = Path(source)
-    if path.is_file() and path.suffix.lower() in table.SUFFIXES:
-        return table.open_table(
-            path, path_column=path_column, label_column=label_column, group_column=group_column
-        )
-    named = next((name for name in (path_column, label_column, group_column) if name), None)
-    if named is not None:
-        raise OptionError(
-            f"A column ({named!r}) can be named for tables only, and {source} is not."
-        )
+    columns = {"path": path_column, "label": label_column, "group": group_column}
     try:
-        return _open_path(path)
+        return _open_path(Path(source), columns)
     except OSError as error:
-        raise DataError(f"Cannot read {source}: {error.strerror or error}.") from error
+        raise DataError(
+            f"Cannot read {shown(str(source))}: {error.strerror or error}; check its name and who "
+            "may read it."
+        ) from error
 
 
 def open_inputs(inputs: Sequence[str | Path]) -> Dataset:
     """Unlabelled images from files, folders (with all folders in them) and patterns.
 
     A file that is named is taken whatever its suffix; in folders, files are taken by their suffix.
-    Names are kept as they were given, so results can be matched to them.
+    Names are kept as they were given, so results can be matched to them. What is named and is no
+    regular file (a pipe) is unreadable when it is read; in folders and patterns it is left out.
 
     Raises:
         DataError: an input does not exist, or no image is found.
     """
-    skipped: list[Skipped] = []
+    skipped = SkipList()
     names = Names.of(_input_names(inputs, skipped))
     if not names:
         raise DataError(
@@ -81,7 +77,18 @@ def open_inputs(inputs: Sequence[str | Path]) -> Dataset:
     return Dataset(FileSamples(os.getcwd(), names), source=source, skipped=skipped)
 
 
-def _open_path(path: Path) -> Dataset:
+def _open_path(path: Path, columns: Mapping[str, str | None]) -> Dataset:
+    """What lies at a path; `columns` names those of a table: path, label and group."""
+    if path.is_file() and path.suffix.lower() in table.SUFFIXES:
+        return table.open_table(
+            path,
+            path_column=columns["path"],
+            label_column=columns["label"],
+            group_column=columns["group"],
+        )
+    named = next(filter(None, columns.values()), None)
+    if named is not None:
+        raise OptionError(f"A column ({named!r}) can be named for tables only, and {path} is not.")
     if path.is_dir():
         if arrays.idx_folder(path):
             return arrays.open_idx(path)
@@ -90,10 +97,12 @@ def _open_path(path: Path) -> Dataset:
         return folder.open_folder(path)
     if path.is_file():
         if path.suffix.lower() == ".npz":
-            return arrays.open_npz(path)
+            return npz.open_npz(path)
         if "idx3-ubyte" in path.name:
             return arrays.open_idx(path)
         raise DataError(f"{path} is not a kind of data that is known; give {_KINDS}.")
+    if path.exists():
+        raise DataError(f"{path} is neither a folder nor a regular file; save it as a file first.")
     if str(path) in BUILT_IN:
         return arrays.open_digits()
     raise DataError(_missing(path))
@@ -108,7 +117,7 @@ def _missing(path: Path) -> str:
     )
 
 
-def _input_names(inputs: Sequence[str | Path], skipped: list[Skipped]) -> Iterator[str]:
+def _input_names(inputs: Sequence[str | Path], skipped: SkipList) -> Iterator[str]:
     for item in map(str, inputs):
         if os.path.isdir(item):
             yield from (os.path.join(item, name) for name in folder.walk(item, "", skipped))

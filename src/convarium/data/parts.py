@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from convarium import files
 from convarium.data.dataset import Dataset, Part
-from convarium.data.folder import TEST, TRAIN, VALIDATION
+from convarium.data.given import PARTS, TEST, TRAIN, VALIDATION
 from convarium.data.stratify import assign, units
 from convarium.errors import DataError, OptionError
 
@@ -81,7 +81,7 @@ class Parts:
             writer.write_table(_table(block, schema))
 
     def _named(self) -> tuple[tuple[str, Part], ...]:
-        return ("train", self.train), ("validation", self.validation), ("test", self.test)
+        return tuple(zip(PARTS, (self.train, self.validation, self.test), strict=True))
 
 
 def split(
@@ -92,8 +92,9 @@ def split(
     Exact copies (equal pixels) and samples of one group always land in one part. Where all samples
     are free, each class has its share in each part, rounded down or up. A class with too few
     samples for all parts is in training first. Parts that the data gives (folders, a column, files)
-    are kept; a part that is not given is carved from the given training part. Samples that cannot
-    be read are left out and listed in `dataset.skipped`.
+    are kept; a part that is not given is carved from the given training part, and free samples
+    that are copies or in the group of given ones go with them. Samples that cannot be read are left
+    out and listed in `dataset.skipped`.
 
     Args:
         dataset: labelled data.
@@ -129,6 +130,17 @@ def split(
     return Parts(train, valid, held, crossing=_crossing(unit, part), settings=settings)
 
 
+def given_parts(dataset: Dataset) -> tuple[str, ...]:
+    """Words of the parts that the data itself gives, which `split` keeps: train, validation, test.
+
+    >>> from convarium.data import open_dataset
+    >>> given_parts(open_dataset("digits"))
+    ()
+    """
+    given = () if dataset.given is None else np.unique(dataset.given)
+    return tuple(PARTS[number] for number in given if number >= 0)
+
+
 def _divide(
     targets: NDArray[np.int64],
     unit: NDArray[np.int64],
@@ -136,16 +148,22 @@ def _divide(
     shares: NDArray[np.float64],
     seed: int,
 ) -> NDArray[np.int8]:
-    """Part numbers: those given, and the training part (and what is free) divided further."""
+    """Part numbers: those given, and the training part (and what is free) divided further.
+
+    What is free and hangs together with given samples goes where they are: with the test where any
+    of them is there, else with validation.
+    """
     if given is None:
         return assign(targets, unit, shares, seed)
-    part = given.copy()
+    highest = np.full(unit.max(initial=0) + 1, -1, np.int8)
+    np.maximum.at(highest, unit, given)
+    part = np.where(given < 0, highest[unit], given)
     shares = shares.copy()
     for number in (VALIDATION, TEST):
         if (given == number).any():
             shares[number] = 0
     shares[TRAIN] = 1 - shares[VALIDATION] - shares[TEST]
-    pool = np.flatnonzero((given == TRAIN) | (given < 0))
+    pool = np.flatnonzero(part <= TRAIN)
     if len(pool):
         part[pool] = assign(targets[pool], unit[pool], shares, seed)
     return part
@@ -192,8 +210,9 @@ def _check_parts(
     shares: NDArray[np.float64],
 ) -> None:
     _check_present(dataset, targets[part == TRAIN], "no sample for training")
-    for number, word in ((VALIDATION, "validation"), (TEST, "test")):
+    for number in (VALIDATION, TEST):
         if shares[number] > 0 and not (part == number).any():
+            word = PARTS[number]
             raise DataError(
                 f"{dataset.source} has too few samples or groups ({len(part)} samples) to leave "
                 f"any for {word}; add some, or set the share for {word} to 0."

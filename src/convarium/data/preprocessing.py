@@ -77,8 +77,8 @@ class Preprocessing:
     def apply(self, image: NDArray[np.uint8]) -> Tensor:
         """Decode's channels, resize until the image covers the input, crop its centre.
 
-        A side that is more than 16 times the other is cut to that first, around its middle, so
-        that a thin image cannot fill the memory.
+        A side that is more than 16 times the other (times the input's own long side over its short
+        one) is cut to that first, around its middle, so that a thin image cannot fill the memory.
 
         Shape:
             image: uint8 `(H, W, C)`, C 1 or 3. Returns: uint8 `(C, H, W)` of `input_shape`.
@@ -160,7 +160,7 @@ def _with_channels(image: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]
 
 def _cover(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
     """Resize with antialiased bilinear weights to the smallest size that covers height x width."""
-    longest = _LONGEST * min(image.shape[:2])
+    longest = _LONGEST * min(image.shape[:2]) * max(height, width) // min(height, width)
     image = _center(image, min(image.shape[0], longest), min(image.shape[1], longest))
     tall, wide = image.shape[:2]
     if tall * width < wide * height:

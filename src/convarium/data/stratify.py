@@ -5,8 +5,6 @@ A unit is a set of samples that must not be torn apart: exact copies, or a group
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -41,11 +39,13 @@ def assign(
 ) -> NDArray[np.int8]:
     """Part number of each sample, by shares of each class.
 
-    Units of several samples are placed first, largest first, each where the sum over classes and
-    parts of (count - wanted)^2 / wanted stays smallest. Single samples then fill what is wanted:
-    where all are single, the count of each class in each part is its share rounded down or up, and
-    the errors of one class are made good by the next. Each class has a training sample as far as
-    its units allow.
+    Units of several samples are placed first, largest first, each into a part that still wants half
+    of it or more (or, where none does, the one that wants most), so that it raises no part by more
+    than two thirds of itself above the part's share of all samples. Of these parts it is the one
+    where the sum over classes and parts of (count - wanted)^2 / wanted stays smallest. Single
+    samples then fill what is wanted: where all are single, the count of each class in each part is
+    its share rounded down or up, and the errors of one class are made good by the next. Each class
+    has a training sample as far as its units allow.
 
     Args:
         targets: class numbers, `(N,)`.
@@ -60,22 +60,18 @@ def assign(
     counts = np.zeros_like(wanted)
     size = np.bincount(unit)
     single = size[unit] == 1
+    room = wanted.sum(axis=0)
     for members in _bundles(unit, order[~single[order]]):
         classes, numbers = np.unique(targets[members], return_counts=True)
-        number = _best_part(counts[classes], wanted[classes], numbers)
+        has_room = room >= min(len(members) / 2, room.max()) - _EPSILON
+        number = _best_part(counts[classes], wanted[classes], numbers, has_room)
+        room[number] -= len(members)
         counts[classes, number] += numbers
         part[members] = number
     _place_singles(part, targets, order[single[order]], wanted, counts)
     _give_training(part, targets, unit)
     _fill_empty(part, targets, unit, shares)
     return part
-
-
-class _Deficit(NamedTuple):
-    """A class's single samples in random order, and how many each part still wants."""
-
-    samples: NDArray[np.int64]
-    wants: NDArray[np.float64]
 
 
 def _bundles(unit: NDArray[np.int64], samples: NDArray[np.int64]) -> list[NDArray[np.int64]]:
@@ -91,13 +87,16 @@ def _bundles(unit: NDArray[np.int64], samples: NDArray[np.int64]) -> list[NDArra
 
 
 def _best_part(
-    counts: NDArray[np.float64], wanted: NDArray[np.float64], numbers: NDArray[np.int64]
+    counts: NDArray[np.float64],
+    wanted: NDArray[np.float64],
+    numbers: NDArray[np.int64],
+    has_room: NDArray[np.bool_],
 ) -> int:
-    """The part in which `numbers` more samples of each class cost least; ties go to the first."""
-    safe = np.maximum(wanted, _EPSILON)
+    """Of the parts with room, where `numbers` more of each class cost least; ties: the first."""
     after = counts + numbers[:, None]
+    safe = np.maximum(wanted, _EPSILON)
     cost = (((after - wanted) ** 2 - (counts - wanted) ** 2) / safe).sum(axis=0)
-    return int(np.argmin(cost))
+    return int(np.argmin(np.where(has_room, cost, np.inf)))
 
 
 def _place_singles(

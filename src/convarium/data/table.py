@@ -6,18 +6,20 @@ import csv
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from convarium.data.dataset import Dataset, Skipped
-from convarium.data.folder import PARTS
+from convarium.data.classes import may_be_mirrored, numbered
+from convarium.data.dataset import Dataset
+from convarium.data.given import part_number
 from convarium.data.names import Names
 from convarium.data.samples import FileSamples
+from convarium.data.skipping import SkipList, Skipped
 from convarium.errors import DataError, did_you_mean
 
-SUFFIXES = (".csv", ".tsv", ".parquet", ".pq")
+_PARQUET = (".parquet", ".pq")
+SUFFIXES = (".csv", ".tsv", *_PARQUET)
 _PATH = ("path", "file", "image", "filename", "file_name", "image_path", "filepath")
 _LABEL = ("label", "class", "target", "category", "class_name")
 _SPLIT = ("split",)
@@ -47,7 +49,8 @@ def open_table(
     path or a label are skipped and listed.
 
     Raises:
-        DataError: the table cannot be read, or a column is not there.
+        DataError: the table cannot be read, or a column is not there, is there twice, or holds
+            something else than texts (labels and groups: or single values).
     """
     header = _header(file)
     columns = Columns(
@@ -56,11 +59,16 @@ def open_table(
         _column(file, header, group_column, (), "a group", "") if group_column else None,
         next((name for name in header if name.lower() in _SPLIT), None),
     )
+    for name in filter(None, columns):
+        if header.count(name) > 1:
+            raise DataError(
+                f"{file} has {header.count(name)} columns named {name!r}; rename all but one."
+            )
     rows = _Rows(file, columns)
     names = Names.of(rows)
     if not names:
         raise DataError(f"{file} has no row with a path and a label; give one row for each image.")
-    classes, targets = _numbered(rows.labels, rows.label_words)
+    classes, targets = numbered(np.frombuffer(rows.labels, np.int64), rows.label_words)
     return Dataset(
         FileSamples(str(file.parent.resolve()), names),
         source=str(file),
@@ -69,19 +77,8 @@ def open_table(
         groups=np.frombuffer(rows.groups, np.int64) if columns.group else None,
         given=np.frombuffer(rows.parts, np.int8) if columns.split else None,
         skipped=rows.skipped,
+        mirrored=may_be_mirrored(classes),
     )
-
-
-def number_classes(words: Sequence[str]) -> list[str]:
-    """Class names in order: as numbers where all are whole numbers, else by letters.
-
-    >>> number_classes(["10", "9"]), number_classes(["b", "a10", "a9"])
-    (['9', '10'], ['a10', 'a9', 'b'])
-    """
-    try:
-        return sorted(words, key=int)
-    except ValueError:
-        return sorted(words)
 
 
 class _Rows:
@@ -92,7 +89,7 @@ class _Rows:
         self.labels, self.groups, self.parts = array("q"), array("q"), array("b")
         self.label_words: dict[str, int] = {}
         self.group_words: dict[str, int] = {}
-        self.skipped: list[Skipped] = []
+        self.skipped = SkipList()
 
     def __iter__(self) -> Iterator[str]:
         names = self.columns
@@ -115,7 +112,7 @@ class _Rows:
         return self.group_words.setdefault(key, len(self.group_words))
 
     def _part(self, word: str, number: int) -> int:
-        part = PARTS.get(word.lower(), None if word else -1)
+        part = part_number(word) if word else -1
         if part is None:
             raise DataError(
                 f"Row {number} of {self.file} has {word!r} in the column {self.columns.split!r}; "
@@ -125,13 +122,14 @@ class _Rows:
 
 
 def _header(file: Path) -> list[str]:
-    if file.suffix.lower() in (".parquet", ".pq"):
+    if file.suffix.lower() in _PARQUET:
+        import pyarrow as pa
         import pyarrow.parquet as pq
 
         try:
             return list(pq.read_schema(file).names)
-        except (OSError, ValueError) as error:
-            raise DataError(f"Cannot read {file} as Parquet: {error}.") from error
+        except (OSError, ValueError, pa.lib.ArrowException) as error:
+            raise DataError(f"Cannot read {file} as Parquet: {_in_one_line(error)}.") from error
     try:
         with open(file, encoding="utf-8-sig", newline="") as lines:
             return [
@@ -172,11 +170,11 @@ def _column(
 
 def _read_rows(file: Path, columns: Columns) -> Iterator[Mapping[str, str]]:
     """One mapping from column to stripped text a row, read piece by piece."""
+    if file.suffix.lower() in _PARQUET:
+        yield from _parquet_rows(file, columns)
+        return
     try:
-        if file.suffix.lower() in (".parquet", ".pq"):
-            yield from _parquet_rows(file, [name for name in columns if name is not None])
-        else:
-            yield from _csv_rows(file)
+        yield from _csv_rows(file)
     except (OSError, UnicodeError, csv.Error) as error:
         raise DataError(f"Cannot read {file} as a table in UTF-8: {error}.") from error
 
@@ -190,20 +188,40 @@ def _csv_rows(file: Path) -> Iterator[Mapping[str, str]]:
                 yield dict(zip(header, map(str.strip, row), strict=False))
 
 
-def _parquet_rows(file: Path, columns: list[str]) -> Iterator[Mapping[str, str]]:
+def _parquet_rows(file: Path, columns: Columns) -> Iterator[Mapping[str, str]]:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    for batch in pq.ParquetFile(file).iter_batches(batch_size=4096, columns=columns):
-        values = [batch.column(name).to_pylist() for name in columns]
-        for row in zip(*values, strict=True):
-            texts = ("" if value is None else str(value).strip() for value in row)
-            yield dict(zip(columns, texts, strict=True))
+    names = list(dict.fromkeys(filter(None, columns)))
+    try:
+        table = pq.ParquetFile(file)
+        _check_types(file, table.schema_arrow, columns)
+        for batch in table.iter_batches(batch_size=4096, columns=names):
+            values = [batch.column(name).to_pylist() for name in names]
+            for row in zip(*values, strict=True):
+                texts = ("" if value is None else str(value).strip() for value in row)
+                yield dict(zip(names, texts, strict=True))
+    except (OSError, ValueError, pa.lib.ArrowException) as error:
+        raise DataError(f"Cannot read {file} as Parquet: {_in_one_line(error)}.") from error
 
 
-def _numbered(labels: array[int], words: Mapping[str, int]) -> tuple[list[str], NDArray[np.int64]]:
-    """Class names in order, and the labels numbered by it."""
-    classes = number_classes(list(words))
-    place = np.empty(len(classes), np.int64)
-    for number, word in enumerate(classes):
-        place[words[word]] = number
-    return classes, place[np.frombuffer(labels, np.int64)]
+def _check_types(file: Path, schema: Any, columns: Columns) -> None:
+    """Paths must be texts; labels, groups and parts must be texts or other single values."""
+    from pyarrow import types
+
+    for name in filter(None, columns):
+        kind = schema.field(name).type
+        kind = kind.value_type if types.is_dictionary(kind) else kind
+        binary = types.is_binary(kind) or types.is_large_binary(kind)
+        single = not (types.is_nested(kind) or binary or types.is_fixed_size_binary(kind))
+        text = types.is_string(kind) or types.is_large_string(kind) or str(kind) == "string_view"
+        if not single or (name == columns.path and not text):
+            what = "texts" if name == columns.path else "texts or numbers"
+            raise DataError(
+                f"The column {name!r} of {file} has the type {kind}; it must hold {what}, so "
+                "convert it or name another column."
+            )
+
+
+def _in_one_line(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".")

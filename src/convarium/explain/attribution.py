@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -50,34 +51,45 @@ class Attribution:
     status: tuple[str, ...]
     input_size: tuple[int, ...]
 
-    def display(self, size: Sequence[int] | None = None) -> Tensor:
+    def display(self, size: Sequence[int] | int | None = None) -> Tensor:
         """Maps to look at: ReLU, linear upsampling, divided by the maximum of each sample.
 
         Args:
-            size: spatial size of the result; None means that of the input.
+            size: spatial size of the result, one number for all axes; None means the input's.
 
         Shape: (B, *size), in [0, 1]; an empty map is all zeros.
 
         Raises:
-            OptionError: a size with a wrong number of axes, or below 1.
+            OptionError: a size with a wrong number of axes, below 1, or of no whole numbers.
 
         >>> maps = torch.tensor([[[-1.0, 2.0], [0.0, 4.0]]])
         >>> result = Attribution(maps, "conv", (3,), torch.ones(1), ("fine",), (2, 2))
         >>> result.display()
         tensor([[[0.0000, 0.5000], [0.0000, 1.0000]]])
         """
-        size = self.input_size if size is None else tuple(size)
         rank = self.values.ndim - 1
-        if len(size) != rank or min(size) < 1:
-            raise OptionError(
-                f"size (={size}) must have {rank} axes of 1 or more, as the maps have."
-            )
+        sides = self.input_size if size is None else _sides(size, rank)
         maps = self.values.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0).relu()
         maps = F.interpolate(
-            maps.unsqueeze(1), size=size, mode=_LINEAR[rank], align_corners=False
+            maps.unsqueeze(1), size=sides, mode=_LINEAR[rank], align_corners=False
         ).squeeze(1)
         highest = maps.flatten(1).amax(1).reshape(-1, *[1] * rank)
         return torch.where(highest > 0, maps / highest, torch.zeros_like(maps)).clamp_(max=1)
+
+
+def _sides(size: Sequence[int] | int, rank: int) -> tuple[int, ...]:
+    """One whole number for each axis."""
+    try:
+        each = size if isinstance(size, Iterable) else (size,) * rank
+        sides = tuple(operator.index(side) for side in each)
+    except TypeError:
+        sides = ()
+    if len(sides) != rank or min(sides) < 1:
+        raise OptionError(
+            f"size (={size!r}) must have {rank} axes of 1 or more, as the maps have, "
+            "or be one whole number for all."
+        )
+    return sides
 
 
 def describe(

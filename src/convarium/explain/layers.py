@@ -6,8 +6,7 @@ from torch import nn
 
 from convarium.errors import OptionError, did_you_mean
 from convarium.graph import unwrapped
-
-_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+from convarium.layers import CONVOLUTIONS
 
 
 def find_layer(network: nn.Module, layer: str | nn.Module | None) -> tuple[str, nn.Module]:
@@ -64,5 +63,5 @@ def _without_wrappers(name: str) -> str:
 
 def _example(names: dict[str, nn.Module]) -> str:
     """The last convolution, as half a sentence; nothing where the model has none."""
-    found = [name for name, module in names.items() if isinstance(module, _CONVOLUTIONS)]
+    found = [name for name, module in names.items() if isinstance(module, CONVOLUTIONS)]
     return f", for example layer={found[-1]!r}" if found else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -45,20 +46,29 @@ def _classes(logits: Tensor, target: Any) -> tuple[int, ...]:
     samples, count = logits.shape
     if target is None:
         return tuple(logits.detach().argmax(1).tolist())
-    chosen = target.tolist() if hasattr(target, "tolist") else target
-    if isinstance(chosen, int):
-        chosen = [chosen] * samples
-    if not isinstance(chosen, Sequence) or not all(type(item) is int for item in chosen):
+    given = target.tolist() if hasattr(target, "tolist") else target
+    try:
+        chosen = [_index(item) for item in (given if isinstance(given, Sequence) else [given])]
+    except TypeError as error:
         raise OptionError(
             f"target (={target!r}) must be None, a class index, one index per sample, "
             "or a callable."
-        )
+        ) from error
+    if not isinstance(given, Sequence):
+        chosen = chosen * samples
     if len(chosen) != samples:
         raise OptionError(f"target has {len(chosen)} classes for {samples} samples.")
     wrong = [item for item in chosen if not 0 <= item < count]
     if wrong:
         raise OptionError(f"target (={wrong[0]}) must be from 0 to {count - 1}.")
     return tuple(chosen)
+
+
+def _index(item: Any) -> int:
+    """A whole number of any library as an `int`; truth values are not numbers here."""
+    if isinstance(item, bool) or (isinstance(item, Tensor) and item.dtype == torch.bool):
+        raise TypeError(f"{item!r} is a truth value.")
+    return operator.index(item)
 
 
 def _description(value: Any) -> str:

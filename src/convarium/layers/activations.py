@@ -5,7 +5,7 @@ An in-place activation overwrites the map that a hook, a heatmap or a feature re
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from torch import nn
 
@@ -15,17 +15,19 @@ Activation = Literal[
     "relu", "relu6", "leaky_relu", "elu", "gelu", "silu", "hardswish", "tanh", "sigmoid"
 ]
 
-_TABLE: Final[dict[str, type[nn.Module]]] = {
-    "relu": nn.ReLU,
-    "relu6": nn.ReLU6,
-    "leaky_relu": nn.LeakyReLU,
-    "elu": nn.ELU,
-    "gelu": nn.GELU,
-    "silu": nn.SiLU,
-    "hardswish": nn.Hardswish,
-    "tanh": nn.Tanh,
-    "sigmoid": nn.Sigmoid,
-}
+# In the order of the names above.
+_CLASSES: Final[tuple[type[nn.Module], ...]] = (
+    nn.ReLU,
+    nn.ReLU6,
+    nn.LeakyReLU,
+    nn.ELU,
+    nn.GELU,
+    nn.SiLU,
+    nn.Hardswish,
+    nn.Tanh,
+    nn.Sigmoid,
+)
+_TABLE: Final[dict[str, type[nn.Module]]] = dict(zip(get_args(Activation), _CLASSES, strict=True))
 
 
 def make_activation(kind: Activation) -> nn.Module:

@@ -14,7 +14,7 @@ References:
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Final, Literal, get_args
 
 from torch import Tensor, nn
 
@@ -23,7 +23,7 @@ from convarium.layers.rank import torch_layers
 
 Norm = Literal["batch", "group", "layer", "instance", "none"]
 
-_KINDS = ("batch", "group", "layer", "instance", "none")
+_KINDS: Final[tuple[str, ...]] = get_args(Norm)
 _GROUPS = 32
 
 

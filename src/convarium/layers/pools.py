@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal, get_args
 
 from torch import nn
 
@@ -11,7 +11,7 @@ from convarium.layers.rank import torch_layers
 
 Pool = Literal["max", "avg", "none"]
 
-_KINDS = ("max", "avg", "none")
+_KINDS: Final[tuple[str, ...]] = get_args(Pool)
 
 
 def make_pool(kind: Pool, spatial_dims: int, size: int = 2) -> nn.Module:

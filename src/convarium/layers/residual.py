@@ -21,6 +21,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from convarium.errors import OptionError
 from convarium.layers.conv import make_conv
 from convarium.layers.norms import Norm, make_norm
 from convarium.layers.rank import torch_layers
@@ -34,12 +35,20 @@ class PadShortcut(nn.Module):
     Shape:
         (B, C_in, *S) -> (B, C_out, *ceil(S / stride))
 
+    Raises:
+        OptionError: C_out is below C_in, so that channels would be dropped.
+
     References:
         He et al. 2015, arXiv:1512.03385, section 3.3, option A.
     """
 
     def __init__(self, spatial_dims: int, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
+        if out_channels < in_channels:
+            raise OptionError(
+                f"shortcut (='pad') adds channels and cannot go from {in_channels} to "
+                f"{out_channels}; use 'projection', or widths that do not shrink."
+            )
         self.subsample = torch_layers(spatial_dims).avg_pool(1, stride=stride)
         self.padding = (0, 0) * spatial_dims + (0, out_channels - in_channels)
 

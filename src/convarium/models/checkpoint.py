@@ -9,16 +9,18 @@ with a card is whole.
 
 from __future__ import annotations
 
+import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
 import torch
+from torch import Tensor
 
 from convarium.errors import ConvariumError, OptionError, RunError, UnknownModelError
-from convarium.files import read_json, read_tensors, write_json, write_tensors
+from convarium.files import read_json, read_tensors, write_bytes, write_tensors
 from convarium.models.contract import Network
 from convarium.models.registry import create
 
@@ -39,7 +41,8 @@ def save(model: Network, folder: str | Path, card: Mapping[str, Any] | None = No
         The folder.
 
     Raises:
-        OptionError: the network was not built by name, so that `load` could not rebuild it.
+        OptionError: the network was not built by name, so that `load` could not rebuild it; or the
+            card holds what JSON cannot, and nothing was written.
         RunError: the disk is full, or the place cannot be written.
     """
     if model.name is None:
@@ -54,8 +57,9 @@ def save(model: Network, folder: str | Path, card: Mapping[str, Any] | None = No
         "model": {"name": model.name, "options": model.config},
     }
     whole.setdefault("library", _library())
+    text = _text(whole)
     write_tensors(folder / WEIGHTS, model.state_dict())
-    write_json(folder / CARD, whole)
+    write_bytes(folder / CARD, text)
     return folder
 
 
@@ -76,9 +80,25 @@ def load(folder: str | Path) -> Network:
     folder = Path(folder)
     described = read_card(folder)["model"]
     tensors = read_tensors(folder / WEIGHTS)
+    twin = _build(folder, described, "meta")
+    _check_fit(folder, twin.state_dict(), tensors)
+    if _has_nothing_else(twin, tensors):
+        # Copies, since what was read is a view of the file, which others may write.
+        twin.load_state_dict({name: t.clone() for name, t in tensors.items()}, assign=True)
+        return twin.eval()
+    model = _build(folder, described, "cpu")
+    dtypes = {t.dtype for t in tensors.values() if t.is_floating_point()}
+    if len(dtypes) == 1:
+        model.to(dtypes.pop())
+    model.load_state_dict(tensors)
+    return model.eval()
+
+
+def _build(folder: Path, described: Mapping[str, Any], device: str) -> Network:
+    """The card's network; on "meta" it takes no memory, whatever sizes the card asks for."""
     try:
-        with torch.random.fork_rng(devices=[]):
-            model = create(described["name"], **described["options"])
+        with torch.random.fork_rng(devices=[]), torch.device(device):
+            return create(described["name"], **described["options"])
     except UnknownModelError as error:
         raise RunError(
             f"{folder / CARD} names a network that is not known here: {error} "
@@ -88,12 +108,26 @@ def load(folder: str | Path) -> Network:
         raise RunError(
             f"{folder / CARD} does not describe a network of this version: {error}"
         ) from error
-    _check_fit(folder, model.state_dict(), tensors)
-    dtypes = {t.dtype for t in tensors.values() if t.is_floating_point()}
-    if len(dtypes) == 1:
-        model.to(dtypes.pop())
-    model.load_state_dict(tensors)
-    return model.eval()
+    except (RuntimeError, TypeError, ValueError, OverflowError) as error:
+        reason = str(error).partition("\n")[0]
+        raise RunError(
+            f"{folder / CARD} describes a network that cannot be built ({reason}); "
+            "restore the file or save the network again."
+        ) from error
+
+
+def _has_nothing_else(network: Network, names: Container[str]) -> bool:
+    """Whether assigning tensors of these names makes a network whole.
+
+    Not so where tensors are tied, or left out of the state dict, or kept as plain attributes.
+    """
+    held: dict[str, Tensor] = dict(network.named_parameters(remove_duplicate=False))
+    held.update(network.named_buffers(remove_duplicate=False))
+    memories = {tensor.untyped_storage()._cdata for tensor in held.values()}
+    values = [value for module in network.modules() for value in vars(module).values()]
+    lists = [value if isinstance(value, list | tuple) else (value,) for value in values]
+    hidden = any(isinstance(item, Tensor) for items in lists for item in items)
+    return len(memories) == len(held) and all(name in names for name in held) and not hidden
 
 
 def read_card(folder: str | Path) -> dict[str, Any]:
@@ -108,12 +142,17 @@ def read_card(folder: str | Path) -> dict[str, Any]:
             f"There is no {path}; give the folder that convarium.save or `convarium train --out` "
             "wrote."
         )
-    card = read_json(path)
-    if not isinstance(card, dict) or not isinstance(card.get("format_version"), int):
-        raise RunError(f"{path} is not a card of convarium: it has no format_version.")
-    if card["format_version"] > FORMAT_VERSION:
+    value = read_json(path)
+    card: dict[str, Any] = value if isinstance(value, dict) else {}
+    found = card.get("format_version")
+    if type(found) is not int or found < 1:
         raise RunError(
-            f"{path} has format_version {card['format_version']}, newer than {FORMAT_VERSION}, "
+            f"{path} is not a card of convarium: it has no format_version of 1 or more; "
+            "restore the file or save the network again."
+        )
+    if found > FORMAT_VERSION:
+        raise RunError(
+            f"{path} has format_version {found}, newer than {FORMAT_VERSION}, "
             "which this version reads; update with: pip install -U convarium"
         )
     described = card.get("model")
@@ -131,10 +170,8 @@ def _describes_network(described: dict[str, Any]) -> bool:
     return named and isinstance(options, dict) and "name" not in options
 
 
-def _check_fit(
-    folder: Path, expected: Mapping[str, torch.Tensor], found: Mapping[str, torch.Tensor]
-) -> None:
-    """Name what is missing, what is too much and what has another shape, three at most."""
+def _check_fit(folder: Path, expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
+    """Name what is missing, too much, of another shape or no such numbers, three at most."""
     problems = [f"{key} is missing" for key in expected if key not in found]
     problems += [f"{key} is not part of the network" for key in found if key not in expected]
     problems += [
@@ -142,12 +179,33 @@ def _check_fit(
         for key, tensor in expected.items()
         if key in found and found[key].shape != tensor.shape
     ]
+    problems += [
+        f"{key} holds {found[key].dtype} instead of {tensor.dtype}"
+        for key, tensor in expected.items()
+        if key in found and _kind(found[key].dtype) != _kind(tensor.dtype)
+    ]
     if problems:
         more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
         raise RunError(
             f"{folder / WEIGHTS} does not fit {folder / CARD}: {', '.join(problems[:3])}{more}; "
             "the two files come from different networks, save them again together."
         )
+
+
+def _kind(dtype: torch.dtype) -> str:
+    """Floating types stand for each other, since a network may be saved in any; others do not."""
+    return "floating" if dtype.is_floating_point else str(dtype)
+
+
+def _text(card: Mapping[str, Any]) -> bytes:
+    try:
+        text = json.dumps(card, indent=2, ensure_ascii=False, allow_nan=False)
+        return f"{text}\n".encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise OptionError(
+            f"card cannot be written as JSON ({error}); "
+            "it takes texts, finite numbers, true, false, None, and lists and dicts of these."
+        ) from error
 
 
 def _library() -> dict[str, str]:

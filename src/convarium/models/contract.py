@@ -91,8 +91,11 @@ class Network(nn.Module):
     def features(self, x: Tensor) -> list[Tensor]:
         """One map per stage, from fine to coarse.
 
+        S' is S / stage.reduction where that is whole and all convolutions keep the size. A stride
+        rounds up and a pool over 2 positions rounds down, so an odd size goes either way.
+
         Shape:
-            (B, C, *S) -> [(B, stage.channels, *ceil(S / stage.reduction)) for each stage]
+            (B, C, *S) -> [(B, stage.channels, *S') for each stage]
         """
         x = self.stem(self.check(x))
         maps = []
@@ -223,8 +226,9 @@ class Classifier(Network):
             num_classes: outputs of the new head; 0 leaves none.
 
         Raises:
-            OptionError: `num_classes` is negative.
+            OptionError: `num_classes` is negative, or no whole number.
         """
+        num_classes = _options.whole(num_classes=num_classes)
         head = _head(self.num_features, num_classes)
         initialise(head, self.initial)
         weight = next(self.parameters())

@@ -66,7 +66,8 @@ class ConvNet(Classifier):
         at_least(1, channels=widths, kernel_sizes=sizes)
         equal_lengths(channels=widths, kernel_sizes=sizes)
         probability(dropout=dropout)
-        self.config.update(channels=widths)  # what None stood for, so that a saved run keeps it
+        if "channels" in self.config:  # not so in a subclass that decides on them itself
+            self.config["channels"] = widths  # what None stood for, so that a saved run keeps it
         self.input_size = (32,) * spatial_dims
 
         self.stem = nn.Identity()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import operator
 import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
@@ -37,7 +38,38 @@ def complete(cls: type, options: Mapping[str, Any]) -> dict[str, Any]:
                 f"{name} (={value!r}) must be {describe(kind)}." + _close_choice(value, kind)
             )
     values = {name: default for name, (_, default) in known.items()} | dict(options)
-    return {name: _plain(value) for name, value in values.items() if value is not _REQUIRED}
+    return {name: plain(value) for name, value in values.items() if value is not _REQUIRED}
+
+
+def plain(value: Any) -> Any:
+    """A copy as JSON gives it back: lists for tuples, `int` for whole numbers of any library.
+
+    Example:
+        >>> import numpy as np
+        >>> plain((np.int64(3), True, "a"))
+        [3, True, 'a']
+    """
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        return copy.deepcopy(value) if value is not _REQUIRED else value
+    try:
+        return operator.index(value)
+    except TypeError:  # an array or a tensor of other than one whole number
+        return copy.deepcopy(value)
+
+
+def whole(**values: Any) -> int:
+    """One named value as an `int`.
+
+    Raises:
+        OptionError: it is no whole number.
+    """
+    ((name, value),) = values.items()
+    number = plain(value)
+    if type(number) is not int:
+        raise OptionError(f"{name} (={value!r}) must be a whole number.")
+    return number
 
 
 def choices(cls: type) -> dict[str, list[Any]]:
@@ -148,10 +180,3 @@ def _literals(kind: Any) -> list[Any]:
 def _close_choice(value: Any, kind: Any) -> str:
     words: Iterable[str] = [v for v in _literals(kind) if isinstance(v, str)]
     return did_you_mean(value, words) if isinstance(value, str) else ""
-
-
-def _plain(value: Any) -> Any:
-    """A copy with lists for tuples, as JSON gives it back."""
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return copy.deepcopy(value) if value is not _REQUIRED else value

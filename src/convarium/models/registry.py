@@ -10,6 +10,7 @@ from convarium.errors import OptionError
 from convarium.models import convnet, lenet, options, resnet
 from convarium.models.catalogue import unknown_model
 from convarium.models.contract import Network
+from convarium.models.options import plain
 from convarium.models.variants import Variant
 
 FAMILIES = (convnet, lenet, resnet)
@@ -51,8 +52,8 @@ def create(
         "in_channels": in_channels,
         "spatial_dims": spatial_dims,
     }
-    given = {key: value for key, value in common.items() if value is not None}
-    network = row.cls(**{**row.keywords, **options, **given})
+    given = options | {key: value for key, value in common.items() if value is not None}
+    network = row.cls(**{**row.keywords, **{key: plain(value) for key, value in given.items()}})
     network.name = row.name
     return network
 
@@ -99,8 +100,11 @@ def find(name: str) -> Variant:
     """The row of a name.
 
     Raises:
+        OptionError: the name is not a text.
         UnknownModelError: no network has this name.
     """
+    if not isinstance(name, str):
+        raise OptionError(f"name (={name!r}) must be a text; convarium.list_models() gives all.")
     if name not in _rows:
         raise unknown_model(name, _rows)
     return _rows[name]

@@ -18,7 +18,8 @@ References:
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final, Literal
 
 from torch import nn
@@ -101,11 +102,11 @@ class ResNet(Classifier):
         at_least(1, depths=depths, widths=widths, groups=groups, width_per_group=width_per_group)
         equal_lengths(depths=depths, widths=widths)
         probability(dropout=dropout)
-        _refuse_without_effect(self.config)
+        _check_together(self.config)
         self.input_size = (224 if stem == "imagenet" else 32,) * spatial_dims
 
         self.stem = _stem(stem, order, norm, spatial_dims, in_channels, widths[0])
-        before, reduction, stages = widths[0], STEM_REDUCTION[stem], []
+        before, reduction, stages, pre = widths[0], STEM_REDUCTION[stem], [], order == "pre"
         for i, (depth, width) in enumerate(zip(depths, widths, strict=True), start=1):
             stride = 1 if i == 1 else 2
             after, reduction = width * EXPANSION[block], reduction * stride
@@ -113,13 +114,12 @@ class ResNet(Classifier):
             if block == "bottleneck":
                 inner = int(width * width_per_group / 64) * groups
                 options |= {"inner_channels": inner, "groups": groups, "stride_in": stride_in}
-            layer = _layer(block, order, depth, spatial_dims, before, after, stride, options)
-            self.add_module(f"layer{i}", layer)
+            make = partial(_BLOCKS[block, order], spatial_dims, **options)
+            self.add_module(f"layer{i}", _layer(make, depth, before, after, stride, shared=pre))
             stages.append(Stage(f"layer{i}", after, reduction))
             before = after
         self.stages = tuple(stages)
 
-        pre = order == "pre"
         self.final = _norm_relu(norm, before, spatial_dims) if pre else nn.Identity()
         self.heatmap_layer = "final" if pre else stages[-1].name
         self.neck = global_average(spatial_dims, dropout)
@@ -130,10 +130,9 @@ class ResNet(Classifier):
 
     def _zero_last_norms(self) -> None:
         for module in self.modules():
-            if isinstance(module, BasicBlock):
-                nn.init.zeros_(module.norm2.get_parameter("weight"))
-            elif isinstance(module, BottleneckBlock):
-                nn.init.zeros_(module.norm3.get_parameter("weight"))
+            if isinstance(module, BasicBlock | BottleneckBlock):
+                last = module.norm2 if isinstance(module, BasicBlock) else module.norm3
+                nn.init.zeros_(last.get_parameter("weight"))
 
 
 _BLOCKS: Final[dict[tuple[str, str], type[nn.Module]]] = {
@@ -145,20 +144,11 @@ _BLOCKS: Final[dict[tuple[str, str], type[nn.Module]]] = {
 
 
 def _layer(
-    block: str,
-    order: str,
-    depth: int,
-    spatial_dims: int,
-    before: int,
-    after: int,
-    stride: int,
-    options: dict[str, Any],
+    make: Callable[..., nn.Module], depth: int, before: int, after: int, stride: int, shared: bool
 ) -> Blocks:
     """`depth` blocks; the first changes the shape and, in "pre" order, shares its first ReLU."""
-    cls = _BLOCKS[block, order]
-    sharing = {"shared": True} if order == "pre" else {}
-    first = cls(spatial_dims, before, after, stride=stride, **options, **sharing)
-    return Blocks(first, *(cls(spatial_dims, after, after, **options) for _ in range(depth - 1)))
+    first = make(before, after, stride=stride, **({"shared": True} if shared else {}))
+    return Blocks(first, *(make(after, after) for _ in range(depth - 1)))
 
 
 def _stem(
@@ -183,8 +173,8 @@ def _norm_relu(norm: Norm, channels: int, spatial_dims: int) -> nn.Sequential:
     return nn.Sequential(OrderedDict(parts))
 
 
-def _refuse_without_effect(config: dict[str, Any]) -> None:
-    """An option that would be ignored is an error."""
+def _check_together(config: dict[str, Any]) -> None:
+    """An option that would be ignored is an error, and so is a layer without channels."""
     if config["block"] == "basic":
         for name, neutral in (("groups", 1), ("width_per_group", 64), ("stride_in", "3x3")):
             if config[name] != neutral:
@@ -192,6 +182,11 @@ def _refuse_without_effect(config: dict[str, Any]) -> None:
                     f"{name} (={config[name]!r}) has no effect on basic blocks; "
                     "use block='bottleneck', or leave it out."
                 )
+    elif min(config["widths"]) * config["width_per_group"] < 64:
+        raise OptionError(
+            f"widths (={config['widths']}) and width_per_group (={config['width_per_group']}) "
+            "leave a layer without channels; make their product 64 or more."
+        )
     normed = config["order"] == "post" and config["norm"] != "none"
     if config["zero_gamma"] and not (normed and config["shortcut"] != "none"):
         raise OptionError(
@@ -339,6 +334,14 @@ _SMALL = (
         source="our own",
         parameters=1_227_594,
         summary="8 layers, basic blocks, for small images",
+    ),
+    Variant(
+        name="resnet10",
+        cls=ResNet,
+        keywords={"depths": (1, 1, 1, 1)},
+        source="our own: resnet18 with one block a layer",
+        parameters=5_418_792,
+        summary="10 layers, basic blocks",
     ),
 )
 

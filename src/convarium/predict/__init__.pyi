@@ -3,6 +3,15 @@ from .run import Run as Run
 from .run import open_run as open_run
 from .run import record_result as record_result
 from .run import write_predictions as write_predictions
+from .tables import check_table_name as check_table_name
 from .tables import write_table as write_table
 
-__all__ = ["Predictor", "Run", "open_run", "record_result", "write_predictions", "write_table"]
+__all__ = [
+    "Predictor",
+    "Run",
+    "check_table_name",
+    "open_run",
+    "record_result",
+    "write_predictions",
+    "write_table",
+]

@@ -14,7 +14,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from convarium import tasks
-from convarium.data import Batch, Dataset, Part, Preprocessing, Skipped, batches
+from convarium.data import (
+    Batch,
+    Dataset,
+    Part,
+    Preprocessing,
+    Skipped,
+    batches,
+    match_classes,
+)
 from convarium.errors import OptionError
 from convarium.progress import Progress
 
@@ -56,15 +64,17 @@ class Predictor:
         """One record a sample, in the data's order, as soon as its batch is done.
 
         Args:
-            data: samples; labels are not needed.
+            data: samples; labels are not needed, and are matched by class name where there are any.
             batch_size: samples a batch; it does not change what a sample's input is.
             workers: threads that decode ahead.
             skipped: gathers what cannot be read; None raises at the first such sample.
             progress: advanced by each batch.
 
         Raises:
-            DataError: a sample cannot be read and `skipped` is None.
+            DataError: a sample cannot be read and `skipped` is None, or the data has a class that
+                the card lacks.
         """
+        data = self._matched(data)
         for batch in batches(
             data, self.preprocessing, batch_size=batch_size, workers=workers, skipped=skipped
         ):
@@ -83,8 +93,9 @@ class Predictor:
         """The task's evaluation of labelled data; the arguments are those of `records`.
 
         Raises:
-            DataError: the data has no labels or no readable sample.
+            DataError: the data has no labels, a class that the card lacks, or no readable sample.
         """
+        data = self._matched(data)
         meter = self.task.meter()
         for batch in batches(
             data, self.preprocessing, batch_size=batch_size, workers=workers, skipped=skipped
@@ -120,18 +131,26 @@ class Predictor:
         """
         module = self.forward if isinstance(self.forward, nn.Module) else None
         call = self.forward if forward is None else forward
-        device = self._device or _device_of(module)
-        inputs = tuple(value.to(device) for value in batch.inputs)
+        batch = batch.to(self._device or _device_of(module))
         training = [] if module is None else [m for m in module.modules() if m.training]
         try:
             for submodule in training:
                 submodule.training = False
             with torch.no_grad():
-                outputs = call(*inputs) if batch.mask is None else call(*inputs, batch.mask)
+                extra = () if batch.mask is None else (batch.mask,)
+                outputs = call(*batch.inputs, *extra)
         finally:
             for submodule in training:
                 submodule.training = True
         return outputs.to("cpu")
+
+    def _matched(self, data: Part | Dataset) -> Part | Dataset:
+        """The same samples, with class numbers in the card's order."""
+        dataset = data.dataset if isinstance(data, Part) else data
+        if dataset.targets is None or dataset.classes == self.preprocessing.classes:
+            return data
+        matched = match_classes(dataset, self.preprocessing.classes)
+        return Part(matched, data.ids) if isinstance(data, Part) else matched
 
 
 def _device_of(module: nn.Module | None) -> torch.device:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from convarium import files, models
 from convarium.data import Dataset, Part, Preprocessing
-from convarium.errors import RunError
+from convarium.errors import DataError, RunError
 from convarium.predict.predictor import Predictor
-from convarium.predict.tables import rows_of, write_table
+from convarium.predict.tables import write_table
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -72,7 +72,30 @@ def open_run(folder: str | Path) -> Run:
         raise RunError(f"{folder} holds a network but no run: card.json lacks {missing[0]!r}.")
     model = models.load(folder)
     model.eval()
+    _check_fit(folder / "card.json", card, model)
     return Run(folder, model, card)
+
+
+def _check_fit(path: Path, card: dict[str, Any], model: models.Network) -> None:
+    """Refuse a card whose classes or preprocessing are not those of its network."""
+    remedy = "copy the whole run folder again, or repeat its train."
+    try:
+        preprocessing = Preprocessing.from_card(card)
+    except (DataError, OverflowError) as error:
+        raise RunError(f"{path} cannot be used: {error} Else {remedy}") from error
+    classes, channels = card["classes"], preprocessing.input_shape[0]
+    if not isinstance(classes, list):
+        raise RunError(f"{path} has classes that are no list of names; {remedy}")
+    outputs = model.num_classes if isinstance(model, models.Classifier) else len(classes)
+    if len(classes) != outputs:
+        raise RunError(
+            f"{path} has {len(classes)} classes and a network of {outputs} outputs; {remedy}"
+        )
+    if channels != model.in_channels:
+        raise RunError(
+            f"{path} prepares images of {channels} channels for a network that takes "
+            f"{model.in_channels}; {remedy}"
+        )
 
 
 def record_result(folder: str | Path, name: str, evaluation: Evaluation, part: Part) -> None:
@@ -99,6 +122,5 @@ def write_predictions(path: str | Path, evaluation: Evaluation, dataset: Dataset
         evaluation: of samples of `dataset`.
         dataset: knows the names.
     """
-    table = evaluation.table()
-    names = {"name": [dataset.name(id) for id in table["id"]]}
-    return write_table(path, rows_of({**names, **table}))
+    rows = evaluation.predictions()
+    return write_table(path, ({"name": dataset.name(row["id"]), **row} for row in rows))

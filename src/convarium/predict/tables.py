@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +25,21 @@ def write_table(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> int:
         OptionError: the file's ending is neither.
         RunError: the file cannot be written.
     """
+    check_table_name(path)
     path = Path(path)
-    writers = {".csv": _write_csv, ".parquet": _write_parquet}
-    if path.suffix.lower() not in writers:
-        raise OptionError(f"A table's file (={str(path)!r}) must end in .csv or .parquet.")
+    write = _write_csv if path.suffix.lower() == ".csv" else _write_parquet
     with files.atomic(path) as temporary:
-        return writers[path.suffix.lower()](temporary, _blocks(rows))
+        return write(temporary, _blocks(rows))
 
 
-def rows_of(columns: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
-    """Columns of equal length as rows."""
-    for values in zip(*columns.values(), strict=True):
-        yield dict(zip(columns, values, strict=True))
+def check_table_name(path: str | Path) -> None:
+    """Refuse a name that `write_table` cannot write, before there is anything to write.
+
+    Raises:
+        OptionError: the name ends in neither `.csv` nor `.parquet`.
+    """
+    if Path(path).suffix.lower() not in (".csv", ".parquet"):
+        raise OptionError(f"A table's file (={str(path)!r}) must end in .csv or .parquet.")
 
 
 def _blocks(rows: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:

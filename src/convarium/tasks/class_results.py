@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -34,7 +34,7 @@ class ClassRecord:
 
     def columns(self) -> Mapping[str, Any]:
         """`label`, `confidence`, then the three most probable classes as `top`."""
-        order = np.argsort(self.probabilities)[::-1][:3]
+        order = np.argsort(-np.asarray(self.probabilities), kind="stable")[:3]
         top = "; ".join(f"{self.classes[k]} {self.probabilities[k]:.3f}" for k in order)
         return {"label": self.label, "confidence": self.confidence, "top": top}
 
@@ -186,15 +186,15 @@ class ClassEvaluation:
         confusion = self.confusion.tolist()
         return {**self.summary(), **macro, "classes": rows, "confusion": confusion}
 
-    def table(self) -> Mapping[str, Sequence[Any]]:
-        """Columns id, target, label, confidence."""
-        names = np.array(self.classes, dtype=object)
-        return {
-            "id": self.ids.tolist(),
-            "target": names[self.targets].tolist(),
-            "label": names[self.labels].tolist(),
-            "confidence": self.confidences.tolist(),
-        }
+    def predictions(self) -> Iterator[Mapping[str, Any]]:
+        """One mapping a sample: id, target, label, confidence."""
+        for k in range(self.n):
+            yield {
+                "id": int(self.ids[k]),
+                "target": self.classes[self.targets[k]],
+                "label": self.classes[self.labels[k]],
+                "confidence": float(self.confidences[k]),
+            }
 
 
 def _row(name: str, hits: int, truth: int, predicted: int) -> ClassRow:

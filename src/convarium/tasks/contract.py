@@ -6,7 +6,7 @@ into records for people, and into an evaluation with intervals.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from convarium.intervals import Interval
@@ -72,8 +72,8 @@ class Evaluation(Protocol):
     def examples(self, most: int) -> NDArray[np.int64]:
         """Ids of samples that show what the data is like."""
 
-    def table(self) -> Mapping[str, Sequence[Any]]:
-        """The single predictions as columns, `id` first."""
+    def predictions(self) -> Iterator[Mapping[str, Any]]:
+        """The single predictions, `id` first."""
 
 
 class Meter(Protocol):

@@ -5,8 +5,8 @@ from .observers import Observer as Observer
 from .observers import ProgressLines as ProgressLines
 from .recipes import Choice as Choice
 from .recipes import choose as choose
-from .storage import read_preprocessing as read_preprocessing
-from .storage import read_settings as read_settings
+from .settings import read_preprocessing as read_preprocessing
+from .settings import read_settings as read_settings
 from .storage import refuse_existing as refuse_existing
 
 __all__ = [

@@ -6,6 +6,7 @@ This file does not import torch, so that `convarium train --help` stays quick.
 from __future__ import annotations
 
 import dataclasses
+import math
 import operator
 import types
 import typing
@@ -23,7 +24,10 @@ _LIMITS: dict[str, tuple[Callable[[Any, Any], bool], str]] = {
 
 
 def _option(default: Any, help: str, **limits: Any) -> Any:
-    """A field with its help text and its limits: `choices`, `low`, `above`, `below`."""
+    """A field with its help text and its limits: `choices`, `low`, `above`, `below`.
+
+    What is `free` changes nothing in the result, so a resumed run may change it.
+    """
     return field(default=default, metadata={"help": help, **limits})
 
 
@@ -43,7 +47,7 @@ class TrainConfig:
     optimizer: str = _option("adamw", "update rule", choices=("adamw", "sgd"))
     learning_rate: float = _option(3e-3, "peak learning rate", above=0)
     momentum: float = _option(0.9, "Nesterov momentum of sgd", low=0, below=1)
-    weight_decay: float = _option(0.05, "decay of weights, not of norms and biases", low=0)
+    weight_decay: float = _option(0.02, "decay of weights, not of norms and biases", low=0)
     warmup: float = _option(0.2, "share of all steps that the rate rises", low=0, below=1)
     label_smoothing: float = _option(0.0, "share of the target spread evenly", low=0, below=1)
     clip_norm: float | None = _option(None, "largest norm of the gradient", above=0)
@@ -57,8 +61,8 @@ class TrainConfig:
     patience: int | None = _option(
         None, "stop after so many epochs without a better validation score", low=1
     )
-    checkpoint_seconds: float = _option(60.0, "seconds between checkpoints", low=0)
-    workers: int = _option(1, "threads that decode images ahead", low=0)
+    checkpoint_seconds: float = _option(60.0, "seconds between checkpoints", low=0, free=True)
+    workers: int = _option(1, "threads that decode images ahead", low=0, free=True)
     device: str = _option("auto", "where to compute", choices=("auto", "cpu", "cuda"))
     seed: int = _option(0, "the one number that all randomness follows from", low=0)
 
@@ -95,6 +99,13 @@ def options() -> Iterator[tuple[str, type, bool, dataclasses.Field[Any]]]:
         yield option.name, kind, optional, option
 
 
+def free_options() -> set[str]:
+    """Names of the options that do not change the result."""
+    return {
+        option.name for option in dataclasses.fields(TrainConfig) if option.metadata.get("free")
+    }
+
+
 def _type_of(name: str) -> tuple[type, bool]:
     hint = typing.get_type_hints(TrainConfig)[name]
     if isinstance(hint, types.UnionType):
@@ -108,6 +119,8 @@ def _check(name: str, value: Any, option: dataclasses.Field[Any]) -> None:
     kind, optional = _type_of(name)
     if value is None and optional:
         return
+    if isinstance(value, float) and not math.isfinite(value):
+        raise OptionError(f"{name} (={value!r}) must be a finite number.")
     fits = isinstance(value, kind) or (kind is float and isinstance(value, int))
     if not fits or (kind is not bool and isinstance(value, bool)):
         raise OptionError(f"{name} (={value!r}) must be of type {kind.__name__}.")

@@ -15,13 +15,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from convarium import models
+from convarium import files, models
 from convarium.data import Parts, Preprocessing
 from convarium.errors import RunError
 from convarium.train import storage
 from convarium.train.config import TrainConfig
 from convarium.train.history import History
 from convarium.train.observers import Observer
+from convarium.train.settings import check_same, read_settings, settings_of, write_settings
 from convarium.train.training import Training
 
 
@@ -63,19 +64,48 @@ def fit(
     folder = Path(out)
     if not isinstance(model, models.Network) or model.name is None:
         raise RunError("Only networks from convarium.create can be kept in a run; leave out away.")
-    with storage.claim(folder, resume=resume), _generators_kept():
-        description = {"name": model.name, "options": model.config}
-        settings = storage.settings_of(description, parts, preprocessing, config)
-        if resume:
-            storage.check_same(storage.read_settings(folder), settings)
-        else:
-            storage.write_start(folder, settings, parts, preprocessing)
+    if not resume:
+        storage.refuse_existing(folder)
+    elif not (folder / "config.toml").exists():
+        raise RunError(f"There is no run in {folder} to resume; train without --resume.")
+    with _generators_kept():
         training = Training(model, parts, config, preprocessing, folder, observers)
-        if resume and training.restore():
-            return training.history()
-        history = training.run()
-        models.save(model, folder, _card(training, settings, history))
-        return history
+        description = {"name": model.name, "options": model.config}
+        settings = settings_of(description, parts, preprocessing, config, training.device)
+        with storage.claim(folder, resume=resume):
+            return _run(model, training, folder, settings, resume=resume)
+
+
+def _run(
+    model: models.Network,
+    training: Training,
+    folder: Path,
+    settings: dict[str, Any],
+    *,
+    resume: bool,
+) -> History:
+    """Start or go on, to the end; a finished run is only loaded."""
+    if resume:
+        check_same(read_settings(folder), settings)
+        if storage.is_finished(folder):
+            return _load_finished(training, folder)
+        training.restore(folder)
+    else:
+        storage.write_start(folder, training.parts, training.preprocessing)
+        training.checkpoint()
+        write_settings(folder, settings)
+    history = training.run()
+    models.save(model, folder, _card(training, settings, history))
+    return history
+
+
+def _load_finished(training: Training, folder: Path) -> History:
+    """The history and the weights of a finished run; nothing is written."""
+    training.model.load_state_dict(files.read_tensors(folder / "model.safetensors"))
+    training.model.eval()
+    rows = files.read_jsonl(folder / "history.jsonl")
+    best = int(files.read_json(folder / "card.json")["result"]["validation"]["epoch"])
+    return History(tuple(rows), best, training.task.metric)
 
 
 def _card(training: Training, settings: dict[str, Any], history: History) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from convarium.train.config import TrainConfig
 def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
     """The optimiser that `config` names, over two groups of the trainable parameters.
 
-    SGD has Nesterov momentum where momentum is above 0; AdamW has betas (0.9, 0.95). Both run
-    fused: one call updates all parameters of a group.
+    SGD has Nesterov momentum where momentum is above 0; AdamW has betas (0.9, 0.99) and eps 1e-5.
+    Both run fused: one call updates all parameters of a group.
 
     References:
         Loshchilov, Hutter (2019), "Decoupled Weight Decay Regularization", arXiv:1711.05101,
@@ -30,7 +30,9 @@ def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimi
             nesterov=config.momentum > 0,
             fused=True,
         )
-    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.95), fused=True)
+    return torch.optim.AdamW(
+        groups, lr=config.learning_rate, betas=(0.9, 0.99), eps=1e-5, fused=True
+    )
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

@@ -1,23 +1,21 @@
 """What a training run keeps on disk, and how it is found again after any kind of death.
 
     config.toml  preprocessing/  splits.parquet  skipped.jsonl    written once, at the start
-    history.jsonl                                                 a row appended each epoch
     checkpoint-<step>/  latest                                    the newest two, `latest` names one
+    history.jsonl                                                 a row appended each epoch
     model.safetensors  card.json                                  written last: the run is finished
 
-Every file is whole or absent. A checkpoint is a folder that takes its name when it is complete;
-its tensors carry a hash, and a damaged one gives way to the one before it.
+Every file but the growing history is whole or absent. A checkpoint is a folder that takes its name
+when it is complete; it holds the history's rows too, and a hash of its tensors, so that a damaged
+one gives way to the one before it. The first is written before `config.toml`: from then on, the run
+can be resumed.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
-import json
-import platform
 import shutil
-import tomllib
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -26,11 +24,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-import convarium
 from convarium import files
 from convarium.data import Part, Parts, Preprocessing
 from convarium.errors import ConvariumError, RunError
-from convarium.train.config import TrainConfig
 
 _KEPT_SAMPLES = 32
 
@@ -46,6 +42,7 @@ class Position:
         loss_sum, score_sum, samples, seconds: gathered in the epoch under way.
         best_row: the history row of the best epoch.
         stale: epochs since then.
+        rows: the history so far.
     """
 
     step: int = 0
@@ -57,11 +54,12 @@ class Position:
     seconds: float = 0.0
     best_row: dict[str, Any] | None = None
     stale: int = 0
+    rows: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
 
 @contextlib.contextmanager
 def claim(folder: Path, *, resume: bool) -> Iterator[None]:
-    """Hold a run folder for one training; a new run's folder must not exist or be empty.
+    """Hold a run folder for one training; what a killed process left half-written is removed.
 
     Raises:
         RunError: the folder is in use or in the way, or there is nothing to resume.
@@ -82,6 +80,11 @@ def claim(folder: Path, *, resume: bool) -> Iterator[None]:
     except OSError as error:
         raise RunError(f"Cannot write {folder}: {error.strerror or error}.") from error
     try:
+        if not resume:
+            refuse_existing(folder)  # another process may have been faster
+        if not is_finished(folder):
+            for leftover in folder.rglob(".*.tmp"):
+                shutil.rmtree(leftover, ignore_errors=True)
         yield
     finally:
         lock.release()
@@ -91,108 +94,40 @@ def refuse_existing(folder: Path) -> None:
     """Refuse a run folder that holds anything but the beginnings of a run that never started.
 
     Raises:
-        RunError: the folder is in the way.
+        RunError: the folder is in the way, or cannot be looked at.
     """
-    begun = {".lock", "preprocessing", "splits.parquet", "skipped.jsonl"}
-    if not folder.exists() or (folder.is_dir() and {p.name for p in folder.iterdir()} <= begun):
-        return
-    raise RunError(f"{folder} already exists; choose another --out, or go on with it by --resume.")
+    begun = {".lock", "preprocessing", "splits.parquet", "skipped.jsonl", "checkpoint-0", "latest"}
+    try:
+        if not folder.exists():
+            return
+        names = {path.name for path in folder.iterdir() if not path.match(".*.tmp")}
+    except OSError as error:
+        raise RunError(f"Cannot write {folder}: {error.strerror or error}.") from error
+    if not names <= begun:
+        raise RunError(
+            f"{folder} already exists; choose another --out, or go on with it by --resume."
+        )
 
 
-def write_start(
-    folder: Path, settings: Mapping[str, Any], parts: Parts, preprocessing: Preprocessing
-) -> None:
-    """Write what a resume needs and what a reader wants to know; `config.toml` comes last."""
-    import tomli_w
+def is_finished(folder: Path) -> bool:
+    """Whether the run was trained to its end; its card is written last."""
+    return (folder / "card.json").exists()
 
+
+def write_start(folder: Path, parts: Parts, preprocessing: Preprocessing) -> None:
+    """Write what a resume needs besides a checkpoint and the settings."""
     parts.write(folder / "splits.parquet")
     skipped = [item._asdict() for item in parts.train.dataset.skipped]
     files.write_jsonl(folder / "skipped.jsonl", skipped)
     files.write_json(folder / "preprocessing" / "preprocessing.json", preprocessing.to_card())
     samples = _samples(parts.validation, preprocessing)
     files.write_tensors(folder / "preprocessing" / "samples.safetensors", samples)
-    files.write_text(folder / "config.toml", tomli_w.dumps(settings))
-
-
-def read_settings(folder: str | Path) -> dict[str, Any]:
-    """The tables `model`, `data`, `split`, `train` and `environment` of a run's `config.toml`.
-
-    Raises:
-        RunError: there is no such file, or it is not TOML.
-    """
-    path = Path(folder) / "config.toml"
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunError(f"There is no run to resume in {folder}: {error}.") from error
-
-
-def read_preprocessing(folder: str | Path) -> Preprocessing:
-    """The preprocessing that a run was started with.
-
-    Raises:
-        RunError: the file is missing or damaged.
-    """
-    return Preprocessing.from_card(
-        files.read_json(Path(folder) / "preprocessing" / "preprocessing.json")
-    )
-
-
-def settings_of(
-    model: Mapping[str, Any], parts: Parts, preprocessing: Preprocessing, config: TrainConfig
-) -> dict[str, Any]:
-    """Everything that the result depends on, as `config.toml` holds it."""
-    dataset = parts.train.dataset
-    return {
-        "model": dict(model),
-        "data": {"source": str(dataset.source), "fingerprint": dataset.fingerprint()},
-        "split": dict(parts.settings),
-        "preprocessing": {"sha256": _hash(preprocessing.to_card())},
-        "train": config.to_mapping(),
-        "environment": environment(),
-    }
-
-
-def environment() -> dict[str, Any]:
-    """Versions, kind of processor and threads: what bit-identity holds within."""
-    return {
-        "convarium": convarium.__version__,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "processor": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
-        "threads": torch.get_num_threads(),
-    }
-
-
-def check_same(stored: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Refuse to resume with other settings or data; report another environment.
-
-    Raises:
-        RunError: something that the result depends on differs.
-    """
-    for table in ("data", "split", "preprocessing", "model", "train"):
-        then = {k: v for k, v in stored.get(table, {}).items() if k != "source"}
-        today = {k: v for k, v in now[table].items() if k != "source"}
-        names = sorted(k for k in then.keys() | today.keys() if then.get(k) != today.get(k))
-        if names and table == "data":
-            raise RunError("The data differs from the run's data; resume with the same samples.")
-        if names:
-            name = names[0]
-            raise RunError(
-                f"Cannot resume with another {table} setting: {name} was {then.get(name)!r} and "
-                f"is {today.get(name)!r}; leave it out, or start a new run."
-            )
-    then, today = stored.get("environment", {}), now["environment"]
-    changed = sorted(k for k in today if then.get(k) != today[k])
-    if changed:
-        words = ", ".join(f"{name} {then.get(name)} -> {today[name]}" for name in changed)
-        message = f"The run goes on in another environment and will not be bit-identical: {words}."
-        warnings.warn(message, stacklevel=2)
 
 
 def save_checkpoint(folder: Path, tensors: Mapping[str, Tensor], position: Position) -> None:
     """Write `checkpoint-<step>`, point `latest` at it, and keep only the one before it."""
     name = f"checkpoint-{position.step}"
+    shutil.rmtree(folder / name, ignore_errors=True)  # what an earlier life left and did not use
     with files.atomic(folder / name) as temporary:
         temporary.mkdir()
         files.write_tensors(temporary / "state.safetensors", tensors)
@@ -206,44 +141,30 @@ def save_checkpoint(folder: Path, tensors: Mapping[str, Tensor], position: Posit
             shutil.rmtree(old, ignore_errors=True)
 
 
-def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], Position] | None:
-    """The newest whole checkpoint, or None where training died before the first one.
+def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], Position]:
+    """The newest whole checkpoint; damaged ones are removed, with a warning.
 
     Raises:
-        RunError: there are checkpoints and all are damaged.
+        RunError: there is none, or all are damaged.
     """
-    for leftover in folder.glob(".*.tmp"):
-        shutil.rmtree(leftover, ignore_errors=True)
     found = sorted(folder.glob("checkpoint-*"), key=_step_of, reverse=True)
     named = [path for path in found if path.name == _latest(folder)]
-    reasons = []
+    damaged: dict[Path, str] = {}
     for path in [*named, *(path for path in found if path not in named)]:
         try:
             state = _read_checkpoint(path)
         except (ConvariumError, OSError, KeyError, TypeError) as error:
-            reasons.append(f"{path.name}: {error}")
+            damaged[path] = str(error)
             continue
-        if reasons:
-            warnings.warn(f"Went back to {path.name}; {'; '.join(reasons)}", stacklevel=2)
+        if damaged:
+            words = "; ".join(f"{broken.name}: {reason}" for broken, reason in damaged.items())
+            warnings.warn(f"Went back to {path.name}; {words}", stacklevel=2)
+            files.write_text(folder / "latest", path.name + "\n")
+            for broken in damaged:
+                shutil.rmtree(broken, ignore_errors=True)
         return state
-    if reasons:
-        raise RunError(f"No checkpoint of {folder} can be read ({'; '.join(reasons)}).")
-    return None
-
-
-def cut_history(folder: Path, rows: int) -> list[dict[str, Any]]:
-    """Cut `history.jsonl` back to its first rows, and give them.
-
-    Raises:
-        RunError: the file has fewer rows.
-    """
-    path = folder / "history.jsonl"
-    found = files.read_jsonl(path)
-    if len(found) < rows:
-        raise RunError(f"{path} has {len(found)} rows where the checkpoint knows of {rows}.")
-    if path.exists():
-        files.write_jsonl(path, found[:rows])
-    return found[:rows]
+    reasons = "; ".join(f"{path.name}: {reason}" for path, reason in damaged.items())
+    raise RunError(f"No checkpoint of {folder} can be read ({reasons or 'there is none'}).")
 
 
 def _read_checkpoint(path: Path) -> tuple[dict[str, Tensor], Position]:
@@ -254,14 +175,12 @@ def _read_checkpoint(path: Path) -> tuple[dict[str, Tensor], Position]:
     return files.read_tensors(path / "state.safetensors"), Position(**fields)
 
 
-def _hash(value: Any) -> str:
-    """SHA-256 of a JSON value."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode("utf-8")).hexdigest()
-
-
 def _latest(folder: Path) -> str:
-    path = folder / "latest"
-    return path.read_text(encoding="utf-8").strip() if path.exists() else ""
+    """The checkpoint that `latest` names; nothing where the file is missing or damaged."""
+    try:
+        return (folder / "latest").read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):
+        return ""
 
 
 def _step_of(path: Path) -> int:

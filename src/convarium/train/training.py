@@ -12,7 +12,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +27,7 @@ from convarium.data import (
     steps_per_epoch,
     training_batches,
 )
-from convarium.errors import ConvariumError, DataError, ShapeError
+from convarium.errors import ConvariumError, DataError, OptionError, ShapeError
 from convarium.predict import Predictor
 from convarium.train import storage
 from convarium.train.config import TrainConfig
@@ -58,7 +58,7 @@ class Training:
         self.folder, self.observers = folder, observers
         self.card = build_card(parts, preprocessing)
         self.task = tasks.from_card(self.card)
-        self.device = _device(config.device)
+        self.device = device_named(config.device)
         planes = len(preprocessing.input_shape) == 3
         last = planes and config.layout == "channels_last"
         self.memory_format = torch.channels_last if last else torch.contiguous_format
@@ -73,8 +73,8 @@ class Training:
                 "samples; training needs at least 2 and 1."
             )
         self.position = storage.Position()
-        self.rows: list[dict[str, Any]] = []
         self.best: dict[str, Tensor] = {}
+        self._check_network()
 
     def run(self) -> History:
         """All epochs that are left, then the best weights."""
@@ -95,7 +95,7 @@ class Training:
     def history(self) -> History:
         """The rows so far and the best epoch."""
         best = self.position.best_row
-        return History(tuple(self.rows), best["epoch"] if best else 0, self.task.metric)
+        return History(tuple(self.position.rows), best["epoch"] if best else 0, self.task.metric)
 
     def _is_stale(self) -> bool:
         return self.config.patience is not None and self.position.stale >= self.config.patience
@@ -119,7 +119,7 @@ class Training:
             now = time.monotonic()
             position.seconds = before + now - start
             if now - saved >= config.checkpoint_seconds and position.batch < self.steps:
-                self._checkpoint()
+                self.checkpoint()
                 saved = now
         self._end_epoch(rate, before, start)
 
@@ -127,21 +127,15 @@ class Training:
         """One update; gives the learning rate that it used."""
         position, config = self.position, self.config
         seeds.torch_seed(self.device, config.seed, "dropout", position.epoch, position.batch)
-        inputs = tuple(
-            value.to(self.device).contiguous(memory_format=self.memory_format)
-            for value in batch.inputs
-        )
+        batch = batch.to(self.device)
+        inputs = tuple(x.contiguous(memory_format=self.memory_format) for x in batch.inputs)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
             outputs = self.model(*inputs) if batch.mask is None else self.model(*inputs, batch.mask)
-        if position.batch == 0:
-            self._check_outputs(outputs)
-        batch = batch.to(self.device)
         loss = self.task.loss(outputs, batch, label_smoothing=config.label_smoothing)
-        total = self.steps * config.epochs
-        rate = learning_rate(position.step, total, peak=config.learning_rate, warmup=config.warmup)
+        rate = self._rate(position.step)
         value = loss.item()
         if not math.isfinite(value):
-            self._stop_diverged(value, rate)
+            self._stop_diverged(value)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         if config.clip_norm is not None:
@@ -167,6 +161,8 @@ class Training:
             result = Predictor(self.model, self.card, device=self.device).evaluate(
                 self.parts.validation, workers=self.config.workers
             )
+            if not math.isfinite(result.loss):
+                self._stop_diverged(result.loss)
             row = {
                 "epoch": position.epoch + 1,
                 "train_loss": position.loss_sum / position.samples,
@@ -183,10 +179,10 @@ class Training:
         position.epoch += 1
         position.batch = position.samples = 0
         position.loss_sum = position.score_sum = position.seconds = 0.0
-        self.rows.append(row)
+        position.rows.append(row)
         if self.folder is not None:
             files.append_jsonl(self.folder / "history.jsonl", row)
-            self._checkpoint()
+            self.checkpoint()
         for observer in self.observers:
             observer.on_epoch(row)
 
@@ -203,9 +199,13 @@ class Training:
         finally:
             self.model.load_state_dict(live)
 
-    def _checkpoint(self) -> None:
+    def checkpoint(self) -> None:
+        """Write where training stands, unless nothing is kept; refuse weights that are ruined."""
         if self.folder is None:
             return
+        for parameter in self.model.parameters():
+            if not parameter.isfinite().all():
+                self._stop_diverged(math.nan)
         tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
         memory = optimizer_tensors(self.optimizer)
         tensors |= {f"optimizer.{name}": value for name, value in memory.items()}
@@ -214,15 +214,10 @@ class Training:
             tensors |= {f"average.{name}": value for name, value in self.averaged.state.items()}
         storage.save_checkpoint(self.folder, tensors, self.position)
 
-    def restore(self) -> bool:
-        """Go back to the newest checkpoint; True where the run is finished already."""
-        if self.folder is None:
-            return False
-        found = storage.load_checkpoint(self.folder)
-        self.rows = storage.cut_history(self.folder, found[1].epoch if found else 0)
-        if found is None:
-            return False
-        tensors, self.position = found
+    def restore(self, folder: Path) -> None:
+        """Go back to the newest checkpoint."""
+        tensors, self.position = storage.load_checkpoint(folder)
+        files.write_jsonl(folder / "history.jsonl", self.position.rows)
         parts: dict[str, dict[str, Tensor]] = {"average": {}, "best": {}}
         for key, value in tensors.items():
             kind, _, name = key.partition(".")
@@ -233,31 +228,45 @@ class Training:
         if self.averaged is not None:
             for name, value in parts["average"].items():
                 self.averaged.state[name].copy_(value)
-        finished = (self.folder / "card.json").exists()
-        if finished:
-            self.model.load_state_dict(self.best)
-            self.model.eval()
-        return finished
 
-    def _check_outputs(self, outputs: Tensor) -> None:
+    def _check_network(self) -> None:
+        """Refuse a network that cannot learn this task, before anything is written."""
+        example = torch.zeros(1, *self.preprocessing.input_shape)
+        empty = torch.zeros(1, dtype=torch.int64)
+        batch = Batch(inputs=(example,), target=None, mask=None, index=empty, weight=None)
+        predictor = Predictor(self.model, self.card, device=self.device)
+        outputs = predictor.outputs(batch)
         if outputs.ndim < 2 or outputs.shape[1] != self.task.head_size:
             raise ShapeError(
                 f"The network gives outputs {tuple(outputs.shape)} where the task needs "
                 f"{self.task.head_size} per sample; create it with num_classes="
                 f"{self.task.head_size}."
             )
+        norms = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in self.model.modules())
+        if self.config.batch_size == 1 and norms:
+            raise OptionError(
+                "batch_size (=1) is too small for batch norm, which needs two samples; use 2 or "
+                "more, or a network with another norm."
+            )
 
-    def _stop_diverged(self, value: float, rate: float) -> None:
+    def _stop_diverged(self, value: float) -> NoReturn:
         position = self.position
-        kept = "" if self.folder is None else f" The last good checkpoint is in {self.folder}."
+        rate = self._rate(max(0, position.step - 1))
+        kept = "" if self.folder is None else f" The last good checkpoint stays in {self.folder}."
         raise ConvariumError(
-            f"The loss is {value} at step {position.step + 1} (epoch {position.epoch + 1}, batch "
-            f"{position.batch + 1}, learning rate {rate:.3g}); train again with a smaller "
-            f"learning rate or with clip_norm.{kept}"
+            f"The loss is {value} after step {position.step} (epoch {position.epoch + 1}, batch "
+            f"{position.batch}, learning rate {rate:.3g}); start a new run with a smaller learning "
+            f"rate or with clip_norm.{kept}"
         )
 
+    def _rate(self, step: int) -> float:
+        config = self.config
+        total = self.steps * config.epochs
+        return learning_rate(step, total, peak=config.learning_rate, warmup=config.warmup)
 
-def _device(name: str) -> torch.device:
+
+def device_named(name: str) -> torch.device:
+    """The device of an option: the processor, a GPU, or a GPU where there is one."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name == "cuda" and not torch.cuda.is_available():

@@ -1,0 +1,95 @@
+"""Pictures and labels in a NumPy archive. Nothing here is ever unpickled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convarium.data.arrays import joined
+from convarium.data.dataset import Dataset
+from convarium.data.given import TEST, TRAIN, VALIDATION
+from convarium.errors import DataError
+
+_KEYS = (
+    ("x_train", "y_train", TRAIN),
+    ("x_val", "y_val", VALIDATION),
+    ("x_test", "y_test", TEST),
+    ("train_images", "train_labels", TRAIN),
+    ("val_images", "val_labels", VALIDATION),
+    ("test_images", "test_labels", TEST),
+    ("x", "y", None),
+    ("images", "labels", None),
+)
+_CLASSES = "classes"
+
+
+def open_npz(path: Path) -> Dataset:
+    """A NumPy archive: x_train, y_train, x_test, y_test (and x_val, y_val); or x and y.
+
+    `train_images` and `train_labels`, or `images` and `labels`, do as well. Images are `(N, H, W)`,
+    `(N, H, W, C)` or `(N, C, H, W)` with C 1 or 3, in whole numbers 0 to 255 (16 bit: the high
+    byte). Labels are whole numbers or texts. An array `classes` of texts names the classes: labels
+    are found by name where each is one of them, else they are places among them, from 0.
+
+    Raises:
+        DataError: the archive cannot be read, holds pickled objects, or lacks images and labels.
+    """
+    arrays = _arrays(path)
+    blocks = [
+        (_as_pictures(path, images, arrays[images]), arrays[labels], part)
+        for images, labels, part in _KEYS
+        if images in arrays and labels in arrays
+    ]
+    if not blocks:
+        raise DataError(
+            f"{path} holds the arrays {', '.join(arrays) or 'none'}; it needs x_train and y_train "
+            "(and x_test, y_test), or x and y."
+        )
+    return joined(str(path), blocks, arrays.get(_CLASSES))
+
+
+def _arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """All arrays of an archive by their names."""
+    try:
+        with open(path, "rb") as file:
+            archive = np.load(file, allow_pickle=False)
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise DataError(f"{path} holds one array; save images and labels with np.savez.")
+            members: dict[str, Any] = {name: archive[name] for name in archive.files}
+    except DataError:
+        raise
+    except Exception as error:  # a damaged or hostile archive can raise anything
+        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        raise DataError(f"Cannot read {path} as .npz without pickled objects: {reason}.") from error
+    return {name: array for name, array in members.items() if isinstance(array, np.ndarray)}
+
+
+def _as_pictures(path: Path, name: str, array: NDArray[Any]) -> NDArray[np.uint8]:
+    """uint8 `(N, C, H, W)` from an array of images in any allowed layout."""
+    if array.ndim == 3:
+        array = array[:, None]
+    elif array.ndim == 4 and array.shape[3] in (1, 3):
+        array = array.transpose(0, 3, 1, 2)
+    if array.ndim != 4 or array.shape[1] not in (1, 3) or 0 in array.shape[2:]:
+        raise DataError(
+            f"{name} in {path} has the shape {array.shape}; images must be (N, H, W), (N, H, W, C) "
+            "or (N, C, H, W) with C 1 or 3."
+        )
+    if array.dtype == np.uint16 and array.max(initial=0) > 255:
+        return (array >> 8).astype(np.uint8)
+    if array.dtype == np.bool_:
+        return array.astype(np.uint8) * np.uint8(255)
+    if array.dtype == np.uint16 and array.size:
+        raise DataError(
+            f"{name} in {path} has the type uint16 and no value above 255, all black in 16 bits; "
+            "save it as uint8."
+        )
+    if array.dtype.kind not in "iu" or (array.size and not 0 <= array.min() <= array.max() <= 255):
+        raise DataError(
+            f"{name} in {path} has the type {array.dtype}; images must be whole numbers 0 to 255, "
+            "so save them as uint8 (from [0, 1]: (255 * x).round().astype('uint8'))."
+        )
+    return array.astype(np.uint8)

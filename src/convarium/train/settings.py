@@ -1,0 +1,120 @@
+"""Everything that a run's result depends on, as `config.toml` holds it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import tomllib
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import convarium
+from convarium import files
+from convarium.data import Parts, Preprocessing
+from convarium.errors import RunError
+from convarium.train.config import TrainConfig, free_options
+
+_COMPARED = ("data", "split", "preprocessing", "model", "train")
+
+
+def settings_of(
+    model: Mapping[str, Any],
+    parts: Parts,
+    preprocessing: Preprocessing,
+    config: TrainConfig,
+    device: torch.device,
+) -> dict[str, Any]:
+    """Everything that the result depends on, as `config.toml` holds it."""
+    dataset = parts.train.dataset
+    return {
+        "model": dict(model),
+        "data": {"source": str(dataset.source), "fingerprint": dataset.fingerprint()},
+        "split": dict(parts.settings),
+        "preprocessing": {"sha256": _hash(preprocessing.to_card())},
+        "train": config.to_mapping(),
+        "environment": environment(device),
+    }
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """Versions, kind of processor, device and threads: what bit-identity holds within."""
+    return {
+        "convarium": convarium.__version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "processor": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def write_settings(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Write `config.toml`."""
+    import tomli_w
+
+    files.write_text(folder / "config.toml", tomli_w.dumps(settings))
+
+
+def read_settings(folder: str | Path) -> dict[str, Any]:
+    """The tables `model`, `data`, `split`, `train` and `environment` of a run's `config.toml`.
+
+    Raises:
+        RunError: there is no such file, or it is not whole.
+    """
+    path = Path(folder) / "config.toml"
+    try:
+        settings = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"There is no run to resume in {folder}: {error}.") from error
+    missing = [table for table in (*_COMPARED, "environment") if table not in settings]
+    if missing:
+        raise RunError(f"{path} lacks the table {missing[0]!r}; start a new run.")
+    return settings
+
+
+def read_preprocessing(folder: str | Path) -> Preprocessing:
+    """The preprocessing that a run was started with.
+
+    Raises:
+        RunError: the file is missing or damaged.
+    """
+    return Preprocessing.from_card(
+        files.read_json(Path(folder) / "preprocessing" / "preprocessing.json")
+    )
+
+
+def check_same(stored: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Refuse to resume with other settings or data; report another environment.
+
+    Raises:
+        RunError: something that the result depends on differs.
+    """
+    free = {"source", *free_options()}
+    for table in _COMPARED:
+        then = {k: v for k, v in stored[table].items() if k not in free}
+        today = {k: v for k, v in now[table].items() if k not in free}
+        names = sorted(k for k in then.keys() | today.keys() if then.get(k) != today.get(k))
+        if names and table == "data":
+            raise RunError("The data differs from the run's data; resume with the same samples.")
+        if names:
+            name = names[0]
+            raise RunError(
+                f"Cannot resume with another {table} setting: {name} was {then.get(name)!r} and "
+                f"is {today.get(name)!r}; leave it out, or start a new run."
+            )
+    then, today = stored["environment"], now["environment"]
+    changed = sorted(k for k in today if then.get(k) != today[k])
+    if changed:
+        words = ", ".join(f"{name} {then.get(name)} -> {today[name]}" for name in changed)
+        message = f"The run goes on in another environment and will not be bit-identical: {words}."
+        warnings.warn(message, stacklevel=2)
+
+
+def _hash(value: Any) -> str:
+    """SHA-256 of a JSON value."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode("utf-8")).hexdigest()
