@@ -1,9 +1,10 @@
 """What a million files cost in memory: listing, labels, survey and split, in each process.
 
 A table of a million generated rows is opened, gets the results of a survey (random digests, one
-size; nothing is decoded), is split and written, and is sent to a spawned process. Each case runs in
-a process of its own and reports the highest resident memory above that at its start. The reference
-is what a Python list of (path, label) costs in the same run.
+size; nothing is decoded), is split and written, and is sent to a spawned process; in one case as
+many rows again have no label and are skipped. Each case runs in a process of its own and reports
+the highest resident memory above that at its start. The reference is what a Python list of
+(path, label) costs in the same run.
 
 Bound: 200 MB at the highest point of every case.
 
@@ -57,10 +58,27 @@ def row(i: int) -> str:
 
 
 def listing(file: Path, files: int) -> None:
-    """Write the table."""
+    """Write the table, and beside it one with as many rows again that have no label."""
     with open(file, "w", encoding="utf-8") as out:
         out.write("path,label\n")
         out.writelines(row(i) + "\n" for i in range(files))
+    with open(with_skipped(file), "w", encoding="utf-8") as out:
+        out.write("path,label\n")
+        rows = map(row, range(files))
+        out.writelines(f"{each}\n{each.partition(',')[0]},\n" for each in rows)
+
+
+def with_skipped(file: Path) -> Path:
+    """The second table."""
+    return file.with_suffix(".skipped.csv")
+
+
+def skipping(file: Path) -> data.Dataset:
+    """The data set of the second table."""
+    dataset = surveyed(with_skipped(file))
+    if len(dataset.skipped) != len(dataset):
+        raise ValueError(f"{len(dataset.skipped)} rows were skipped, not {len(dataset)}")
+    return dataset
 
 
 def surveyed(file: Path) -> data.Dataset:
@@ -119,14 +137,25 @@ def case(name: str, file: Path) -> float:
     listing(warm, 2 * CLASSES)
     if name == "spawned process":
         return spawned(file)
-    calls = {"open": surveyed, "open, split and write": split, "list of (path, label)": plain_list}
+    calls = {
+        "open": surveyed,
+        "open, as many skipped": skipping,
+        "open, split and write": split,
+        "list of (path, label)": plain_list,
+    }
     calls[name](warm)
     return highest(lambda: calls[name](file))
 
 
 def main(files: int) -> int:
     """Run every case in a process of its own and write the result."""
-    names = ("open", "open, split and write", "spawned process", "list of (path, label)")
+    names = (
+        "open",
+        "open, as many skipped",
+        "open, split and write",
+        "spawned process",
+        "list of (path, label)",
+    )
     rises = {}
     with tempfile.TemporaryDirectory() as folder:
         table = Path(folder) / "listing.csv"

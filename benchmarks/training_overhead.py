@@ -3,17 +3,18 @@
     python benchmarks/training_overhead.py
 
 Two cases: ResNet-18 for 32x32 colour images at batch 128, and LeNet-5 on scikit-learn's digits
-resized to 32x32 at batch 128, the harsh case because its step is short. Each round times some
-epochs of ours and of the bare loop, one after the other, in an order that alternates; the figure is
+resized to 32x32 at batch 128, the harsh case because its step is short. Each round times an
+epoch of ours and of the bare loop, one after the other, in an order that alternates; the figure is
 the median over rounds of ours / bare. The bare loop knows nothing of parts, cards or checkpoints:
 it shuffles, takes rows of a float tensor that was normalised beforehand, and updates with the same
-optimiser at a fixed rate.
+fused optimiser at a fixed rate. Ours runs with its default worker.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -62,7 +63,9 @@ def ours(build, parts, preprocessing, config) -> float:
 def bare(build, images, targets, config) -> float:
     """Seconds of one epoch of a loop as a person writes it."""
     model = build().to(memory_format=torch.channels_last).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=config.learning_rate, betas=(0.9, 0.99), eps=1e-5, fused=True
+    )
     generator = torch.Generator().manual_seed(0)
     loss_sum = correct = 0.0
     start = time.perf_counter()
@@ -80,21 +83,19 @@ def bare(build, images, targets, config) -> float:
     return time.perf_counter() - start
 
 
-def case(name: str, size: int | None, rounds: int, steps: int) -> dict:
+def case(name: str, rounds: int, steps: int) -> dict:
     """One network on one data set."""
     with tempfile.TemporaryDirectory() as folder:
         dataset = _dataset(name, Path(folder), steps)
         parts = data.split(dataset, validation=0.02, test=0.02)
-        preprocessing = data.fit_preprocessing(parts.train, size=size)
+        preprocessing = data.fit_preprocessing(parts.train)
         batches = data.batches(parts.train, preprocessing, batch_size=10_000)
         whole = list(batches)
         images = torch.cat([batch.inputs[0] for batch in whole])
         targets = torch.cat([batch.target for batch in whole])
     channels = preprocessing.input_shape[0]
     options = {"stem": "cifar"} if name == "resnet18" else {}
-    config = train.TrainConfig(
-        epochs=1, batch_size=128, learning_rate=1e-4, flip=False, workers=0, warmup=0.0
-    )
+    config = train.TrainConfig(epochs=1, batch_size=128, learning_rate=1e-4, flip=False, warmup=0.0)
 
     def build() -> nn.Module:
         torch.manual_seed(0)
@@ -109,7 +110,7 @@ def case(name: str, size: int | None, rounds: int, steps: int) -> dict:
         for word, run in runs if turn % 2 else reversed(runs):
             seconds[word].append(run())
         ratios.append(seconds["ours"][-1] / seconds["bare"][-1])
-    steps = data.steps_per_epoch(parts.train, 128)
+    updates = data.steps_per_epoch(parts.train, 128)
     return {
         "network": name,
         "n": len(parts.train),
@@ -117,7 +118,7 @@ def case(name: str, size: int | None, rounds: int, steps: int) -> dict:
         "ratio": statistics.median(ratios[1:]),
         "ratios": ratios[1:],
         "ms_per_step": {
-            word: 1e3 * statistics.median(values[1:]) / steps for word, values in seconds.items()
+            word: 1e3 * statistics.median(values[1:]) / updates for word, values in seconds.items()
         },
     }
 
@@ -140,14 +141,14 @@ def _dataset(name: str, folder: Path, steps: int) -> data.Dataset:
     return data.open_dataset(folder / "images.npz")
 
 
-def main() -> None:
+def main() -> int:
     """Run both cases and store the result."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
     arguments = parser.parse_args()
     cases = [
-        case("resnet18", None, arguments.rounds, steps=8),
-        case("lenet5", None, arguments.rounds, steps=280),
+        case("resnet18", arguments.rounds, steps=8),
+        case("lenet5", arguments.rounds, steps=280),
     ]
     limits = {"resnet18": 1.05, "lenet5": 1.15}
     for result in cases:
@@ -156,8 +157,11 @@ def main() -> None:
             f"{result['network']}: ours / bare = {result['ratio']:.3f} "
             f"(at most {result['limit']}), {result['ms_per_step']}"
         )
-    harness.write("training_overhead", {"cases": cases}, ["numpy", "scikit-learn"])
+    holds = all(result["ratio"] <= result["limit"] for result in cases)
+    result = {"cases": cases, "holds": holds}
+    harness.write("training_overhead", result, ["numpy", "scikit-learn"])
+    return 0 if holds else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -12,7 +12,6 @@ def test_the_card_says_what_a_stranger_needs() -> None:
     parts = data.split(dataset, seed=4)
     card = data.build_card(parts, data.fit_preprocessing(parts.train))
     assert json.loads(json.dumps(card)) == card
-    assert card["format_version"] == data.CARD_FORMAT == 1
     assert card["task"] == "classification"
     assert card["classes"] == list("0123456789")
     assert card["data"]["source"] == "digits"

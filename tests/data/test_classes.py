@@ -1,4 +1,4 @@
-"""Class names: the order and the rule about mirroring are those of the data, not of its container."""
+"""Class names: their order and the rule about mirroring do not depend on the container."""
 
 from __future__ import annotations
 

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
+from convarium import data
 from convarium.data.decode import MAX_PIXELS, is_image_name, read_image
-from convarium.errors import DataError
+from convarium.errors import DataError, OptionError
 
 CORNERS = [[10, 20, 30], [40, 50, 60]]
 
@@ -106,6 +107,36 @@ def test_16_bit_tiff_and_pnm() -> None:
     values = np.array([[257 * 3, 65535]], np.uint16)
     assert read_image(encoded(Image.fromarray(values), "TIFF")).tolist() == [[[3], [255]]]
     assert read_image(b"P5 2 1 65535\n\x03\x03\xff\xff").tolist() == [[[3], [255]]]
+
+
+def tiff(width: int, bits: int, photometric: int, row: bytes) -> bytes:
+    """A TIFF of one grey row written by hand, little-endian; 0 is white, 1 is black-is-zero."""
+    values = {256: width, 257: 1, 258: bits, 259: 1, 262: photometric, 277: 1, 278: 1}
+    start = 8 + 2 + 12 * (len(values) + 2) + 4
+    values |= {273: start, 279: len(row)}
+    entries = b"".join(
+        struct.pack("<HHII", tag, 4 if tag in (273, 279) else 3, 1, value)
+        for tag, value in sorted(values.items())
+    )
+    return struct.pack("<2sHIH", b"II", 42, 8, len(values)) + entries + bytes(4) + row
+
+
+@pytest.mark.parametrize(("photometric", "wanted"), [(0, [255, 254, 248, 0]), (1, [0, 1, 7, 255])])
+def test_white_is_zero_is_not_inverted_in_16_bits(photometric: int, wanted: list[int]) -> None:
+    row = struct.pack("<4H", 255, 256, 257 * 7, 65535)
+    assert read_image(tiff(4, 16, photometric, row))[0, :, 0].tolist() == wanted
+
+
+@pytest.mark.parametrize(("photometric", "wanted"), [(0, [255, 248, 0]), (1, [0, 7, 255])])
+def test_white_is_zero_is_not_inverted_in_8_bits(photometric: int, wanted: list[int]) -> None:
+    found = read_image(tiff(3, 8, photometric, bytes([0, 7, 255])))
+    assert found[0, :, 0].tolist() == wanted
+
+
+def test_12_bits_are_not_turned_black() -> None:
+    # 0x010, 0x7FF, 0xFFF and 0x00F, four bits a letter
+    found = read_image(tiff(4, 12, 1, bytes.fromhex("0107fffff00f")))
+    assert found[0, :, 0].tolist() == [1, 127, 255, 0]
 
 
 def test_a_transparent_16_bit_grey_becomes_white() -> None:
@@ -214,6 +245,20 @@ def test_a_truncated_file_is_unreadable_and_never_grey(kind: str, share: float) 
     data = encoded(Image.fromarray(noise), kind)
     with pytest.raises(DataError, match=r"cut short|known format"):
         read_image(data[: int(len(data) * share)])
+
+
+def test_half_pictures_of_another_library_are_never_returned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
+    whole = encoded(image, "JPEG")
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "1.jpg").write_bytes(whole[: len(whole) // 2])
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    with pytest.raises(OptionError, match=r"LOAD_TRUNCATED_IMAGES \(=True\) .*; set it to False"):
+        read_image(whole[: len(whole) // 2])
+    with pytest.raises(OptionError, match="LOAD_TRUNCATED_IMAGES"):
+        data.open_dataset(tmp_path).survey()
 
 
 def test_a_flipped_bit_in_a_png_is_unreadable() -> None:

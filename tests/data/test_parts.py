@@ -74,13 +74,16 @@ def test_class_shares_are_within_one_sample_where_all_are_free(
 
 @given(LABELS, st.data())
 def test_no_copy_and_no_group_is_on_two_sides(targets: list[int], draw: st.DataObject) -> None:
-    n = len(targets)
+    n, k = len(targets), max(targets) + 1
     pixels = draw.draw(st.lists(st.integers(0, n), min_size=n, max_size=n))
     groups = draw.draw(st.lists(st.integers(0, n), min_size=n, max_size=n))
-    try:
-        parts = data.split(dataset_of(targets, pixels=pixels, groups=groups))
-    except DataError:  # everything hangs together, so that a part would stay empty
-        return
+    # Four samples of each class that hang together with nothing: a split is always possible.
+    targets = [*targets, *(list(range(k)) * 4)]
+    for numbers in (pixels, groups):
+        numbers += range(n + 1, n + 1 + 4 * k)
+    parts = data.split(dataset_of(targets, pixels=pixels, groups=groups))
+    assert sum(parts.counts.values()) == len(targets)
+    assert min(parts.counts.values()) > 0
     side = sides(parts)
     for key in (pixels, groups):
         for value in set(key):
@@ -115,6 +118,30 @@ def test_groups_of_equal_size_keep_class_shares() -> None:
     for part, share in ((parts.train, 0.7), (parts.validation, 0.15), (parts.test, 0.15)):
         counts = np.bincount(part.targets, minlength=2)
         assert abs(counts - 250 * share).max() <= 5
+
+
+def test_groups_keep_the_shares_of_the_whole() -> None:
+    targets = [i // 40 for i in range(200)]
+    parts = data.split(dataset_of(targets, groups=[i // 10 for i in range(200)]))
+    assert parts.counts == {"train": 140, "validation": 30, "test": 30}
+
+
+@given(
+    st.lists(st.lists(st.integers(2, 9), min_size=5, max_size=12), min_size=2, max_size=6),
+    SHARES,
+    st.integers(0, 9),
+)
+def test_parts_come_as_near_to_their_shares_as_groups_allow(
+    sizes: list[list[int]], shares: tuple[float, float], seed: int
+) -> None:
+    """No part is further from its share than the largest group."""
+    targets = [label for label, groups in enumerate(sizes) for size in groups for _ in range(size)]
+    flat = [size for groups in sizes for size in groups]
+    groups = np.repeat(np.arange(len(flat)), flat).tolist()
+    dataset = dataset_of(targets, groups=groups)
+    parts = data.split(dataset, validation=shares[0], test=shares[1], seed=seed)
+    wanted = np.array([1 - sum(shares), *shares]) * len(targets)
+    assert np.abs(np.array(list(parts.counts.values())) - wanted).max() <= max(flat)
 
 
 def test_groups_and_copies_hang_together_through_each_other() -> None:
@@ -157,6 +184,36 @@ def test_given_parts_are_respected_and_missing_ones_carved_from_training(
     for number in (1, 2):
         if number in given_to:
             assert (side[np.array(given_to) == number] == number).all()
+
+
+def test_free_copies_of_given_samples_do_not_land_in_training() -> None:
+    # After 30 free samples of their own: two free copies of each given one, by pixels or by group.
+    given_to = [0] * 6 + [1] * 6 + [2] * 6
+    parts = [*([-1] * 30), *given_to, *([-1] * 36)]
+    targets = [i % 2 for i in range(len(parts))]
+    own = list(range(30))
+    copies = [*own, *range(30, 48), *range(30, 48), *range(60, 78)]
+    groups = [*own, *range(30, 48), *range(60, 78), *range(30, 48)]
+    for seed in range(3):
+        found = data.split(
+            dataset_of(targets, pixels=copies, groups=groups, parts=parts), seed=seed
+        )
+        side = sides(found)
+        assert side[30:].tolist() == given_to * 3
+        assert found.crossing == 0
+
+
+def test_free_copies_go_to_the_test_before_validation() -> None:
+    parts = [0] * 8 + [1] * 4 + [2] * 4 + [-1] * 2
+    pixels = [*range(8), 50, 51, 52, 53, 50, 61, 62, 63, 50, 51]
+    found = sides(data.split(dataset_of([0, 1] * 9, pixels=pixels, parts=parts)))
+    assert found[-2:].tolist() == [2, 1]
+
+
+def test_given_parts_are_named() -> None:
+    assert data.given_parts(dataset_of([0, 1])) == ()
+    given = dataset_of([0, 1, 0], parts=[2, 0, -1])
+    assert data.given_parts(given) == ("train", "test")
 
 
 def test_copies_across_given_parts_are_counted() -> None:

@@ -123,6 +123,19 @@ def test_a_thin_image_does_not_fill_the_memory() -> None:
     assert (out == 200).all()
 
 
+@pytest.mark.parametrize("upright", [False, True])
+def test_a_long_input_shows_the_whole_of_a_long_image(upright: bool) -> None:
+    ramp = np.arange(500) * 255 / 499
+    image = np.broadcast_to(np.rint(ramp).astype(np.uint8), (14, 500))[:, :, None]
+    wanted = np.interp(np.arange(1000) / 2 - 0.25, np.arange(500), ramp)
+    if upright:
+        out = plain((1, 1000, 28)).apply(image.transpose(1, 0, 2)).numpy().transpose(0, 2, 1)
+    else:
+        out = plain((1, 28, 1000)).apply(image).numpy()
+    assert out.shape == (1, 28, 1000)
+    assert np.abs(out - wanted).max() <= 1
+
+
 def test_grey_and_colour_are_turned_into_each_other() -> None:
     grey = RNG.integers(0, 256, (4, 4, 1), dtype=np.uint8)
     assert (plain((3, 4, 4)).apply(grey).numpy() == grey[:, :, 0]).all()

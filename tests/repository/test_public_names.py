@@ -15,9 +15,9 @@ PUBLIC = {
         register report save tasks train
     """,
     "convarium.data": """
-        Augmentation Batch CARD_FORMAT Dataset Part Parts Preprocessing Skipped Survey batches
-        build_card fit_preprocessing match_classes open_dataset open_inputs read_image split
-        steps_per_epoch training_batches
+        Augmentation Batch Dataset Part Parts Preprocessing Skipped Survey batches
+        build_card fit_preprocessing given_parts match_classes open_dataset open_inputs read_image
+        split steps_per_epoch training_batches
     """,
     "convarium.deploy": """
         Export Verification export verify
@@ -39,11 +39,11 @@ PUBLIC = {
         read_card register save
     """,
     "convarium.predict": """
-        Predictor Run open_run record_result write_predictions write_table
+        Predictor Run check_table_name open_run record_result write_predictions write_table
     """,
     "convarium.report": """
         Explained Pair Picture class_balance confused_pairs confusion_matrix curves
-        explain_samples heatmap_page heatmap_sheet overlay report_run write_page
+        explain_samples heatmap_page heatmap_sheet overlay report_run show_samples write_page
     """,
     "convarium.tasks": """
         ClassEvaluation ClassRecord ClassRow Classification Evaluation Meter Record Task from_card

@@ -1,7 +1,8 @@
 """From the command line to a verb and an exit code.
 
 0: done. 2: what was asked for cannot be done, and one sentence says why and what helps.
-130: stopped by the keyboard. A verb's file is loaded when the verb is used.
+130: stopped by the keyboard. 141: whoever read the output left. A verb's file is loaded when the
+verb is used.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"convarium: {error}\n")
         return 2
     except KeyboardInterrupt:
-        sys.stderr.write("convarium: stopped; a training run goes on with --resume\n")
+        sys.stderr.write("convarium: stopped; a run in training goes on with train --resume\n")
         return 130
     except BrokenPipeError:  # the reader of our output left, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

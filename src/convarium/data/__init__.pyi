@@ -3,7 +3,6 @@ from .batch import Batch as Batch
 from .batching import batches as batches
 from .batching import steps_per_epoch as steps_per_epoch
 from .batching import training_batches as training_batches
-from .card import CARD_FORMAT as CARD_FORMAT
 from .card import build_card as build_card
 from .dataset import Dataset as Dataset
 from .dataset import Part as Part
@@ -20,7 +19,6 @@ from .preprocessing import Preprocessing as Preprocessing
 from .skipping import Skipped as Skipped
 
 __all__ = [
-    "CARD_FORMAT",
     "Augmentation",
     "Batch",
     "Dataset",

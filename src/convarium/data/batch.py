@@ -32,6 +32,16 @@ class Batch:
     def __len__(self) -> int:
         return len(self.index)
 
+    def first(self, n: int) -> Batch:
+        """The first `n` samples."""
+        return Batch(
+            inputs=tuple(each[:n] for each in self.inputs),
+            target=None if self.target is None else self.target[:n],
+            mask=None if self.mask is None else self.mask[:n],
+            index=self.index[:n],
+            weight=None if self.weight is None else self.weight[:n],
+        )
+
     def to(self, device: torch.device | str) -> Batch:
         """The same batch with every tensor but `index` on `device`."""
         return Batch(

@@ -7,18 +7,15 @@ from typing import Any
 from convarium.data.parts import Parts
 from convarium.data.preprocessing import Preprocessing
 
-CARD_FORMAT = 1
-
 
 def build_card(parts: Parts, preprocessing: Preprocessing) -> dict[str, Any]:
-    """The entries format_version, task, classes, preprocessing and data of a card.
+    """The entries task, classes, preprocessing and data of a card.
 
     `data` holds the source, the fingerprint of the whole data set, the counts of the parts and of
     their classes (in class order), and how many samples were skipped.
     """
     dataset = parts.train.dataset
     return {
-        "format_version": CARD_FORMAT,
         "task": dataset.task,
         **preprocessing.to_card(),
         "data": {

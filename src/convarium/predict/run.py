@@ -63,7 +63,7 @@ def open_run(folder: str | Path) -> Run:
     if not folder.is_dir():
         raise RunError(f"There is no run folder {folder}; 'convarium train DATA --out' makes one.")
     if not (folder / "card.json").exists():
-        if (folder / "latest").exists():
+        if (folder / "config.toml").exists():
             raise RunError(f"The run {folder} is not finished; repeat its train with --resume.")
         raise RunError(f"{folder} is not a run: it has no card.json.")
     card = models.read_card(folder)

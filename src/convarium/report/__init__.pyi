@@ -1,6 +1,7 @@
 from .balance import class_balance as class_balance
 from .explained import Explained as Explained
 from .explained import explain_samples as explain_samples
+from .explained import show_samples as show_samples
 from .heat import heatmap_sheet as heatmap_sheet
 from .heat import overlay as overlay
 from .learning import curves as curves
@@ -25,5 +26,6 @@ __all__ = [
     "heatmap_sheet",
     "overlay",
     "report_run",
+    "show_samples",
     "write_page",
 ]

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 
 from convarium.data import Batch, Dataset, Part, Skipped, batches
 from convarium.explain import grad_cam
 from convarium.report.pictures import Picture
 
 if TYPE_CHECKING:
-    from convarium.explain import Attribution
     from convarium.predict import Run
 
 _AT_ONCE = 16
@@ -65,65 +64,71 @@ def explain_samples(
     for batch in _first(data, run, most, skipped):
         heat = grad_cam(run.model, batch.inputs[0], target=target, layer=layer)
         name = heat.layer
-        pictures += _pictures(run, data, batch, heat)
-        rows += _rows(run, data, batch, heat)
+        maps = heat.display().numpy().astype(np.float32)
+        for place, sample in enumerate(_samples(run, data, batch)):
+            explained = "" if heat.target is None else sample.classes[heat.target[place]]
+            status = heat.status[place]
+            note = sample.note if status == "fine" else f"{sample.note}; {status}"
+            pictures.append(Picture(sample.image, explained, note, maps[place]))
+            rows.append(
+                {
+                    "name": sample.name,
+                    "prediction": sample.prediction,
+                    "target": explained,
+                    "logit": float(heat.logit[place]),
+                    "layer": heat.layer,
+                    "status": status,
+                }
+            )
     return Explained(tuple(pictures), tuple(rows), tuple(skipped), name)
+
+
+def show_samples(run: Run, data: Part | Dataset, *, most: int = 48) -> tuple[Picture, ...]:
+    """The first samples of `data` as the network sees them, with their predictions.
+
+    Args:
+        run: an opened run.
+        data: images; labels are shown where they are known.
+        most: how many samples at most.
+    """
+    return tuple(
+        Picture(sample.image, sample.prediction, sample.note)
+        for batch in _first(data, run, most, [])
+        for sample in _samples(run, data, batch)
+    )
+
+
+class _Sample(NamedTuple):
+    """One sample: its name, its pixels, and what the network says of it."""
+
+    name: str
+    image: NDArray[np.uint8]
+    prediction: str
+    note: str
+    classes: Sequence[str]
+
+
+def _samples(run: Run, data: Part | Dataset, batch: Batch) -> Iterator[_Sample]:
+    dataset = data.dataset if isinstance(data, Part) else data
+    predictor = run.predictor
+    for record in predictor.task.decode(predictor.outputs(batch), batch):
+        name = dataset.name(record.id)
+        pixels = run.preprocessing.apply(dataset.read(record.id))
+        truth = "" if record.target is None else f"truth: {record.target}, "
+        yield _Sample(
+            name=name,
+            image=np.ascontiguousarray(pixels.permute(1, 2, 0).numpy()),
+            prediction=record.sentence(),
+            note=f"{PurePath(name).name}: {truth}predicted {record.sentence()}",
+            classes=run.card["classes"],
+        )
 
 
 def _first(data: Part | Dataset, run: Run, most: int, skipped: list[Skipped]) -> Iterator[Batch]:
     """Small batches until `most` samples have come."""
     left = most
-    for batch in batches(data, run.preprocessing, batch_size=_AT_ONCE, skipped=skipped):
-        chosen = slice(0, left)
-        yield Batch(
-            inputs=tuple(value[chosen] for value in batch.inputs),
-            target=None if batch.target is None else batch.target[chosen],
-            mask=None if batch.mask is None else batch.mask[chosen],
-            index=batch.index[chosen],
-            weight=None,
-        )
-        left -= len(batch.index)
+    for batch in batches(data, run.preprocessing, batch_size=min(_AT_ONCE, most), skipped=skipped):
+        yield batch if len(batch) <= left else batch.first(left)
+        left -= len(batch)
         if left <= 0:
             return
-
-
-def _pictures(run: Run, data: Part | Dataset, batch: Batch, heat: Attribution) -> Iterator[Picture]:
-    maps = heat.display().numpy()
-    dataset = data.dataset if isinstance(data, Part) else data
-    for row, (id, record) in enumerate(_records(run, batch)):
-        pixels = run.preprocessing.apply(dataset.read(id))
-        truth = "" if record.target is None else f"truth: {record.target}, "
-        drawn = heat.status[row] == "fine"
-        name = PurePath(dataset.name(id)).name
-        yield Picture(
-            image=np.ascontiguousarray(pixels.permute(1, 2, 0).numpy()),
-            title=_target_name(run, heat, row),
-            note=f"{name}: {truth}predicted {record.sentence()}"
-            + ("" if drawn else f"; {heat.status[row]}"),
-            heat=maps[row].astype(np.float32),
-        )
-
-
-def _rows(
-    run: Run, data: Part | Dataset, batch: Batch, heat: Attribution
-) -> Iterator[Mapping[str, Any]]:
-    dataset = data.dataset if isinstance(data, Part) else data
-    for row, (id, record) in enumerate(_records(run, batch)):
-        yield {
-            "name": dataset.name(id),
-            "prediction": record.sentence(),
-            "target": _target_name(run, heat, row),
-            "logit": float(heat.logit[row]),
-            "layer": heat.layer,
-            "status": heat.status[row],
-        }
-
-
-def _records(run: Run, batch: Batch) -> Sequence[tuple[int, Any]]:
-    with torch.no_grad():
-        records = run.predictor.task.decode(run.predictor.outputs(batch), batch)
-    return list(zip(batch.index.tolist(), records, strict=True))
-
-
-def _target_name(run: Run, heat: Attribution, row: int) -> str:
-    return "" if heat.target is None else str(run.card["classes"][heat.target[row]])

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convarium.data import Part
-from convarium.report.explained import explain_samples
+from convarium.report.explained import explain_samples, show_samples
 from convarium.report.page import write_page
-from convarium.report.pictures import Picture
 
 if TYPE_CHECKING:
     from convarium.predict import Run
@@ -37,15 +36,13 @@ def report_run(run: Run, history: History, evaluation: Evaluation, part: Part) -
         RunError: the page cannot be written.
     """
     worst = Part(part.dataset, evaluation.worst(_ERRORS))
-    shown = explain_samples(run, worst, most=_ERRORS).pictures
-    errors = [Picture(picture.image, picture.title, picture.note) for picture in shown]
     examples = Part(part.dataset, evaluation.examples(_HEATMAPS))
     return _PAGES[evaluation.shown_as](
         run.folder / "report.html",
         card=run.card,
         history=history.rows,
         evaluation=evaluation,
-        errors=errors,
+        errors=show_samples(run, worst, most=_ERRORS),
         heatmaps=explain_samples(run, examples, most=_HEATMAPS).pictures,
         skipped=part.dataset.skipped,
     )

@@ -26,6 +26,10 @@ class Record(Protocol):
     def id(self) -> int:
         """The sample's number in its data set."""
 
+    @property
+    def target(self) -> Any:
+        """The truth in words or numbers, or None where it is not known."""
+
     def columns(self) -> Mapping[str, Any]:
         """The record as the columns of a table, in order, without the sample's name."""
 
