@@ -16,8 +16,8 @@ from convarium.data import Dataset
 from convarium.train.config import TrainConfig
 
 _SIDES = (32, 48, 64, 96)
-# peak learning rate for batches of 128, and weight decay
-_RATES = {"adamw": (4e-3, 0.02), "sgd": (0.1, 1e-4)}
+# peak learning rate for batches of 128, and weight decay of a short and of a long training
+_RATES = {"adamw": (4e-3, 0.02, 0.1), "sgd": (0.1, 1e-4, 1e-4)}
 _SHARE = 0.15
 _MOST_HELD = (2000, 5000)
 
@@ -57,9 +57,9 @@ def choose(dataset: Dataset, *, optimizer: str = "adamw") -> Choice:
 
     Images of files are resized to the largest of 32, 48, 64 and 96 pixels that is not above their
     median short side; images of one common size up to 96 pixels stay as they are. Small data sets
-    get smaller batches and more epochs; where there are fewer than ten epochs, images are not
-    cropped, since so short a training does not overfit. Validation and test take 15 % of the
-    samples each, and no more than 2,000 and 5,000.
+    get smaller batches and more epochs. Ten epochs and more come with cropped images, smoothed
+    labels and, for AdamW, a larger weight decay; a shorter training does not overfit. Validation
+    and test take 15 % of the samples each, and no more than 2,000 and 5,000.
     """
     survey = dataset.survey()
     sides = np.minimum(survey.heights, survey.widths)
@@ -69,18 +69,20 @@ def choose(dataset: Dataset, *, optimizer: str = "adamw") -> Choice:
         size = max((side for side in _SIDES if side <= median), default=_SIDES[0])
     side = median if size is None else size
     model, options = _network(side)
-    rate, decay = _RATES[optimizer]
     n = len(dataset)
     batch_size = _power_of_two(n // 20, 16, 128)
-    epochs = min(20, max(5, 100_000 // max(1, n)))
+    epochs = min(30, max(5, 100_000 // max(1, n)))
+    long = epochs >= 10
+    rate, decay, long_decay = _RATES[optimizer]
     config = TrainConfig(
         epochs=epochs,
         batch_size=batch_size,
         optimizer=optimizer,
         learning_rate=rate * (batch_size / 128) ** 0.5,
-        weight_decay=decay,
+        weight_decay=long_decay if long else decay,
+        label_smoothing=0.1 if long else 0.0,
         flip=dataset.mirrored,
-        pad_crop=max(1, side // 16) if epochs >= 10 else 0,
+        pad_crop=max(1, side // 16) if long else 0,
     )
     reason = f"{n} samples of {len(dataset.classes)} classes, short side {median} pixels"
     validation, test = (min(_SHARE, most / max(1, n)) for most in _MOST_HELD)
