@@ -147,7 +147,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=7)
     arguments = parser.parse_args()
     cases = [
-        case("resnet18", arguments.rounds, steps=8),
+        case("resnet18", arguments.rounds, steps=5),
         case("lenet5", arguments.rounds, steps=280),
     ]
     limits = {"resnet18": 1.05, "lenet5": 1.15}
