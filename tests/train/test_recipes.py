@@ -48,3 +48,11 @@ def test_sgd_gets_a_rate_and_a_decay_of_its_own(tmp_path):
     assert sgd.config.optimizer == "sgd"
     assert sgd.config.learning_rate == pytest.approx(0.1)
     assert sgd.config.weight_decay < adamw.config.weight_decay
+
+
+def test_a_long_training_is_regularised_and_a_short_one_is_not(tmp_path):
+    few, many = (train.choose(dataset(tmp_path, 8, n)).config for n in (100, 30_000))
+    assert few.epochs >= 10 > many.epochs
+    assert few.label_smoothing > many.label_smoothing == 0.0
+    assert few.weight_decay > many.weight_decay
+    assert few.pad_crop > many.pad_crop == 0
