@@ -56,3 +56,10 @@ def test_a_long_training_is_regularised_and_a_short_one_is_not(tmp_path):
     assert few.label_smoothing > many.label_smoothing == 0.0
     assert few.weight_decay > many.weight_decay
     assert few.pad_crop > many.pad_crop == 0
+
+
+def test_the_network_follows_a_given_size(tmp_path):
+    images = dataset(tmp_path, 96, 12)
+    assert train.choose(images).model == "resnet18"
+    small = train.choose(images, size=32)
+    assert (small.model, small.size, small.options["stem"]) == ("resnet10", 32, "pool")

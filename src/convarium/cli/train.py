@@ -140,16 +140,14 @@ def _chosen(arguments: argparse.Namespace, dataset: Dataset) -> tuple[Choice, di
     from convarium import train
 
     given = given_options(arguments)
-    choice = train.choose(dataset, optimizer=given.get("optimizer", "adamw"))
+    choice = train.choose(dataset, size=arguments.size, optimizer=given.get("optimizer", "adamw"))
     if "momentum" in given and choice.config.optimizer != "sgd":
         raise OptionError("--momentum belongs to --optimizer sgd; add that, or leave it out.")
     if arguments.model not in (None, "auto"):
         choice = dataclasses.replace(choice, model=arguments.model, options={})
     config = dataclasses.replace(choice.config, **given)
     options = {**choice.options, **_model_options(arguments)}
-    choice = dataclasses.replace(
-        choice, options=options, size=arguments.size or choice.size, config=config
-    )
+    choice = dataclasses.replace(choice, options=options, config=config)
     _refuse_idle_shares(arguments, dataset)
     shares = {"validation": choice.validation, "test": choice.test, **_shares(arguments)}
     return choice, {**shares, "seed": config.seed}

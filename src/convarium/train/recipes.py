@@ -45,7 +45,7 @@ class Choice:
     reason: str
 
 
-def choose(dataset: Dataset, *, optimizer: str = "adamw") -> Choice:
+def choose(dataset: Dataset, *, size: int | None = None, optimizer: str = "adamw") -> Choice:
     """The network and recipe for a data set of images.
 
     | short side      | network                                                |
@@ -60,12 +60,16 @@ def choose(dataset: Dataset, *, optimizer: str = "adamw") -> Choice:
     get smaller batches and more epochs. Ten epochs and more come with cropped images, smoothed
     labels and, for AdamW, a larger weight decay; a shorter training does not overfit. Validation
     and test take 15 % of the samples each, and no more than 2,000 and 5,000.
+
+    Args:
+        dataset: labelled images.
+        size: side in pixels, where it is given.
+        optimizer: the update rule, where it is given.
     """
     survey = dataset.survey()
     sides = np.minimum(survey.heights, survey.widths)
     median = int(np.median(sides[sides > 0]))
-    size = None
-    if dataset.image_size is None or median > _SIDES[-1]:
+    if size is None and (dataset.image_size is None or median > _SIDES[-1]):
         size = max((side for side in _SIDES if side <= median), default=_SIDES[0])
     side = median if size is None else size
     model, options = _network(side)
