@@ -68,7 +68,8 @@ def explain_samples(
         for place, sample in enumerate(_samples(run, data, batch)):
             explained = "" if heat.target is None else sample.classes[heat.target[place]]
             status = heat.status[place]
-            note = sample.note if status == "fine" else f"{sample.note}; {status}"
+            note = f"{sample.about}, predicted {sample.prediction}"
+            note = note if status == "fine" else f"{note}; {status}"
             pictures.append(Picture(sample.image, explained, note, maps[place]))
             rows.append(
                 {
@@ -92,7 +93,7 @@ def show_samples(run: Run, data: Part | Dataset, *, most: int = 48) -> tuple[Pic
         most: how many samples at most.
     """
     return tuple(
-        Picture(sample.image, sample.prediction, sample.note)
+        Picture(sample.image, sample.prediction, sample.about)
         for batch in _first(data, run, most, [])
         for sample in _samples(run, data, batch)
     )
@@ -104,7 +105,7 @@ class _Sample(NamedTuple):
     name: str
     image: NDArray[np.uint8]
     prediction: str
-    note: str
+    about: str
     classes: Sequence[str]
 
 
@@ -114,12 +115,12 @@ def _samples(run: Run, data: Part | Dataset, batch: Batch) -> Iterator[_Sample]:
     for record in predictor.task.decode(predictor.outputs(batch), batch):
         name = dataset.name(record.id)
         pixels = run.preprocessing.apply(dataset.read(record.id))
-        truth = "" if record.target is None else f"truth: {record.target}, "
+        truth = "" if record.target is None else f", truth: {record.target}"
         yield _Sample(
             name=name,
             image=np.ascontiguousarray(pixels.permute(1, 2, 0).numpy()),
             prediction=record.sentence(),
-            note=f"{PurePath(name).name}: {truth}predicted {record.sentence()}",
+            about=f"{PurePath(name).name}{truth}",
             classes=run.card["classes"],
         )
 
