@@ -2,7 +2,7 @@
 
 No augmentation can reach evaluation: `batches` has no place for it. Workers are threads (decoding
 and copying release the lock); each batch is a function of its number, so the number of workers
-changes nothing but the speed.
+changes nothing but the speed. Pictures that are in memory need no worker.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def batches(
             if len(batch):
                 yield batch
 
-    results = ordered(build, range(0, len(ids), batch_size), workers)
+    results = ordered(build, range(0, len(ids), batch_size), _useful(workers, pictures, ids))
     return run()
 
 
@@ -117,7 +117,7 @@ def training_batches(
             pixels = change.apply(pixels, draws.part(first, last))
         return _batch(dataset, gathered, preprocessing.finish(pixels))
 
-    return ordered(build, range(start, steps), workers)
+    return ordered(build, range(start, steps), _useful(workers, pictures, ids))
 
 
 def steps_per_epoch(part: Part, batch_size: int) -> int:
@@ -139,6 +139,11 @@ def _batch(dataset: Dataset, gathered: Gathered, inputs: Tensor) -> Batch:
         index=torch.from_numpy(gathered.ids),
         weight=None,
     )
+
+
+def _useful(workers: int, pictures: Pictures, ids: NDArray[np.int64]) -> int:
+    """No threads where nothing has to be read: they would only get in the network's way."""
+    return 0 if workers > 0 and pictures.holds(ids) else workers
 
 
 def _targets(targets: NDArray[np.int64] | None, ids: NDArray[np.int64]) -> Tensor | None:

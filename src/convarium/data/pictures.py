@@ -57,7 +57,7 @@ class Pictures:
 
     def gather(self, ids: NDArray[np.int64]) -> Gathered:
         """Pixels of the samples `ids`, read where they are not kept; safe in threads."""
-        if self._kept is not None and (self._present is None or self._present[ids].all()):
+        if self._kept is not None and self.holds(ids):
             pixels = self._kept.index_select(0, torch.from_numpy(ids))
             return Gathered(pixels, ids, [])
         pixels = torch.empty(len(ids), *self.preprocessing.input_shape, dtype=torch.uint8)
@@ -72,6 +72,10 @@ class Pictures:
         if broken:
             return Gathered(pixels[torch.from_numpy(readable)], ids[readable], broken)
         return Gathered(pixels, ids, [])
+
+    def holds(self, ids: NDArray[np.int64]) -> bool:
+        """Whether the samples `ids` are in memory, so that nothing has to be read."""
+        return self._kept is not None and (self._present is None or bool(self._present[ids].all()))
 
     def _read(self, i: int) -> Tensor:
         if self._kept is None or self._present is None:
