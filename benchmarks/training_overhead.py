@@ -144,10 +144,10 @@ def _dataset(name: str, folder: Path, steps: int) -> data.Dataset:
 def main() -> int:
     """Run both cases and store the result."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=9)
     arguments = parser.parse_args()
     cases = [
-        case("resnet18", arguments.rounds, steps=5),
+        case("resnet18", arguments.rounds, steps=3),
         case("lenet5", arguments.rounds, steps=280),
     ]
     limits = {"resnet18": 1.05, "lenet5": 1.15}
