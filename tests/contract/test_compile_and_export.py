@@ -32,34 +32,37 @@ def fresh_compiler():
     torch.compiler.reset()
 
 
-def compiles(model, x):
-    expected = model(x)
-    compiled = torch.compile(model, fullgraph=True, backend="eager")
-    torch.testing.assert_close(compiled(x), expected)
+def compiled(model):
+    """`model` as one graph: a break is an error."""
+    return torch.compile(model, fullgraph=True, backend="eager")
 
 
-def exports(model, x):
+def exported(model, x):
+    """The strict export of `model`, for any batch from 2 to 64."""
     batch = torch.export.Dim("batch", min=2, max=64)
-    program = torch.export.export(model, (x,), dynamic_shapes=({0: batch},), strict=True)
-    for n in (2, 3):
-        again = model.example_input(n, size=tuple(x.shape[2:]), seed=n)
-        torch.testing.assert_close(program.module()(again), model(again))
+    return torch.export.export(model, (x,), dynamic_shapes=({0: batch},), strict=True).module()
+
+
+def specimen(kind):
+    torch.manual_seed(0)
+    name, options = SPECIMENS[kind]
+    return models.create(name, **options).eval(), None if name == "lenet5" else 16
 
 
 @pytest.mark.parametrize("kind", SPECIMENS)
 def test_every_kind_of_block_compiles_without_a_graph_break(kind):
-    torch.manual_seed(0)
-    name, options = SPECIMENS[kind]
-    model = models.create(name, **options).eval()
-    compiles(model, model.example_input(2, size=None if name == "lenet5" else 16))
+    model, size = specimen(kind)
+    x = model.example_input(2, size=size)
+    torch.testing.assert_close(compiled(model)(x), model(x))
 
 
 @pytest.mark.parametrize("kind", SPECIMENS)
 def test_every_kind_of_block_exports_strictly_with_any_batch(kind):
-    torch.manual_seed(0)
-    name, options = SPECIMENS[kind]
-    model = models.create(name, **options).eval()
-    exports(model, model.example_input(2, size=None if name == "lenet5" else 16))
+    model, size = specimen(kind)
+    program = exported(model, model.example_input(2, size=size))
+    for n in (2, 3):
+        again = model.example_input(n, size=size, seed=n)
+        torch.testing.assert_close(program(again), model(again))
 
 
 @pytest.mark.parametrize("frugal", [False, True])
@@ -100,5 +103,8 @@ def test_every_variant_compiles_and_exports(name):
     x = model.example_input(2, size=64 if model.input_size[0] == 224 else None)
     settled(model, x)
     assert model(x).isfinite().all()
-    compiles(model, x)
-    exports(model, x)
+    torch.testing.assert_close(compiled(model)(x), model(x))
+    program = exported(model, x)
+    for n in (2, 3):
+        again = model.example_input(n, size=tuple(x.shape[2:]), seed=n)
+        torch.testing.assert_close(program(again), model(again))
