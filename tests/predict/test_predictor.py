@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pyarrow.parquet as parquet
@@ -195,6 +196,15 @@ def test_an_opened_run_answers_as_the_trained_model_did(run, parts):
     card = json.loads((run / "card.json").read_text())
     assert card["result"]["test"]["n"] == len(parts.test)
     assert parquet.read_table(run / "predictions.parquet").num_rows == len(parts.test)
+
+
+def test_results_recorded_at_once_are_all_kept(run, parts):
+    evaluation = predict.open_run(run).predictor.evaluate(parts.test)
+    names = [f"data{k}" for k in range(12)]
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(lambda name: predict.record_result(run, name, evaluation, parts.test), names))
+    card = json.loads((run / "card.json").read_text())
+    assert set(card["result"]) == {"validation", *names}
 
 
 def test_folders_that_are_no_finished_run_are_named(run, tmp_path):

@@ -101,17 +101,22 @@ def _check_fit(path: Path, card: dict[str, Any], model: models.Network) -> None:
 def record_result(folder: str | Path, name: str, evaluation: Evaluation, part: Part) -> None:
     """Write a measured result into the run's card, and its predictions beside it.
 
+    Two processes that do so at once take turns: no result is lost.
+
     Args:
         folder: the run.
         name: which data it was measured on, such as "test".
         evaluation: the result.
         part: the samples, for their names in `predictions.parquet`.
     """
+    import filelock
+
     folder = Path(folder)
-    write_predictions(folder / "predictions.parquet", evaluation, part.dataset)
-    card = files.read_json(folder / "card.json")
-    card.setdefault("result", {})[name] = evaluation.summary()
-    files.write_json(folder / "card.json", card)
+    with filelock.FileLock(folder / ".lock"):
+        write_predictions(folder / "predictions.parquet", evaluation, part.dataset)
+        card = files.read_json(folder / "card.json")
+        card.setdefault("result", {})[name] = evaluation.summary()
+        files.write_json(folder / "card.json", card)
 
 
 def write_predictions(path: str | Path, evaluation: Evaluation, dataset: Dataset) -> int:
