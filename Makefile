@@ -10,7 +10,7 @@ RUN := .venv/bin/python
 PYTEST := OMP_NUM_THREADS=1 CONVARIUM_DATA="$(CONVARIUM_DATA)" $(RUN) -m pytest -n $(WORKERS) --dist worksteal -q
 
 .DEFAULT_GOAL := help
-.PHONY: help demo env env-peers data check format map test test-all bench clean
+.PHONY: help demo env env-peers data check format families map test test-all bench clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | \
@@ -35,6 +35,10 @@ check: $(ENV)  ## format, lint, types, arrows between the rooms
 format: $(ENV)  ## put every file into the house format
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
+
+families: $(ENV)  ## write the catalogue file and the pages of docs/families anew
+	$(RUN) -m convarium.models.catalogue
+	$(RUN) tools/write_families.py
 
 map: $(ENV)  ## bring the list of files in ARCHITECTURE.md up to date
 	$(RUN) tools/map_files.py

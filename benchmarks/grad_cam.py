@@ -11,12 +11,8 @@ Run: python benchmarks/grad_cam.py [ROUNDS [PYTHON_OF_THE_PEER]]
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +21,8 @@ import torch
 
 import convarium
 from convarium import explain
-from harness import alternate, ratio, summary, write
+from harness import PEER_PYTHON, Peer, alternate, ratio, summary, write
 
-HERE = Path(__file__).parent
-PEER_PYTHON = HERE.parent / ".venv-peers" / "bin" / "python"
 BATCHES = (1, 8)
 TOLERANCE = 1e-5
 
@@ -44,34 +38,6 @@ def task() -> tuple[torch.nn.Module, torch.Tensor, list[int]]:
     return network, x, target
 
 
-@contextmanager
-def peer(python: Path, task_path: Path, maps_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """The peer's process, ready to answer; its maps are written when it ends."""
-    command = [str(python), str(HERE / "peers" / "grad_cam.py"), str(task_path), str(maps_path)]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    try:
-        yield process
-    finally:
-        process.stdin.close()
-        if process.wait():
-            raise SystemExit(f"{command[1]} failed; is the environment of `make env-peers` whole?")
-
-
-def answer(process: subprocess.Popen[str]) -> dict[str, Any]:
-    """The next line of the peer."""
-    line = process.stdout.readline()
-    if not line:
-        raise SystemExit("The peer ended early; its error stands above.")
-    return json.loads(line)
-
-
-def ask(process: subprocess.Popen[str], n: int) -> None:
-    """Let the peer explain `n` samples, and wait for it."""
-    process.stdin.write(f"{n}\n")
-    process.stdin.flush()
-    answer(process)
-
-
 def largest_difference(ours: np.ndarray, theirs: np.ndarray) -> float:
     """Largest difference of two maps, as a share of the largest value."""
     return float(np.abs(ours - theirs).max() / np.abs(theirs).max())
@@ -79,16 +45,14 @@ def largest_difference(ours: np.ndarray, theirs: np.ndarray) -> float:
 
 def main(rounds: int, python: Path) -> int:
     """Time both in turns, compare their maps, write the result."""
-    if not python.exists():
-        raise SystemExit(f"There is no {python}; run: make env-peers")
     network, x, target = task()
     weights = {f"w{k:03d}": v.numpy() for k, v in enumerate(network.state_dict().values())}
     with tempfile.TemporaryDirectory() as folder:
         task_path, maps_path = Path(folder) / "task.npz", Path(folder) / "maps.npz"
         np.savez(task_path, x=x.numpy(), target=target, **weights)
-        with peer(python, task_path, maps_path) as process:
-            package = answer(process)["package"]
-            rows = [time_one(process, network, x[:n], target[:n], rounds) for n in BATCHES]
+        with Peer("grad_cam.py", str(task_path), str(maps_path), python=python) as peer:
+            package = peer.answer()["package"]
+            rows = [time_one(peer, network, x[:n], target[:n], rounds) for n in BATCHES]
         maps = dict(np.load(maps_path))
     heat = explain.grad_cam(network, x, target=target)
     equality = {
@@ -106,7 +70,7 @@ def main(rounds: int, python: Path) -> int:
 
 
 def time_one(
-    process: subprocess.Popen[str],
+    peer: Peer,
     network: torch.nn.Module,
     x: torch.Tensor,
     target: list[int],
@@ -115,7 +79,7 @@ def time_one(
     """Seconds of both on one batch."""
     calls = {
         "ours": lambda: explain.grad_cam(network, x, target=target).display(),
-        "peer": lambda: ask(process, len(x)),
+        "peer": lambda: peer.ask(str(len(x))),
     }
     times = alternate(calls, rounds)
     seconds = {name: summary(values) for name, values in times.items()}

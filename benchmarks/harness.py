@@ -7,9 +7,11 @@ take turns, so that a busy machine slows both, and the result is the median of t
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
 import platform
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +21,47 @@ from typing import Any
 from convarium.files import write_json
 
 RESULTS = Path(__file__).parent / "results"
+PEERS = Path(__file__).parent / "peers"
+PEER_PYTHON = PEERS.parents[1] / ".venv-peers" / "bin" / "python"
+
+
+class Peer:
+    """A script of `peers/` in its own interpreter, which answers lines with JSON.
+
+    Args:
+        script: its file name.
+        arguments: of its command line.
+        python: the interpreter of `make env-peers`, or another.
+    """
+
+    def __init__(self, script: str, *arguments: str, python: Path = PEER_PYTHON) -> None:
+        if not python.exists():
+            raise SystemExit(f"There is no {python}; run: make env-peers")
+        self.command = [str(python), str(PEERS / script), *arguments]
+        self.process = subprocess.Popen(
+            self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def __enter__(self) -> Peer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.stdin.close()
+        if self.process.wait():
+            raise SystemExit(f"{self.command[1]} failed; is the environment of env-peers whole?")
+
+    def answer(self) -> dict[str, Any]:
+        """Its next line."""
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit("The peer ended early; its error stands above.")
+        return json.loads(line)
+
+    def ask(self, line: str) -> dict[str, Any]:
+        """Send a line and wait for the answer."""
+        self.process.stdin.write(f"{line}\n")
+        self.process.stdin.flush()
+        return self.answer()
 
 
 def machine() -> dict[str, Any]:

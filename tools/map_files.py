@@ -50,6 +50,9 @@ def words_for(name: str) -> str:
     """The first sentence of a Python file's docstring, without the full stop."""
     if name.startswith("benchmarks/results/"):
         return f"what `{Path(name).stem}.py` measured"
+    if name.startswith("docs/families/"):
+        kind = "a drawing of its first network" if name.endswith(".svg") else "its page"
+        return f"`{Path(name).stem}`: {kind}, written by `make families`"
     if not name.endswith(".py"):
         return ""
     docstring = ast.get_docstring(ast.parse((ROOT / name).read_text(encoding="utf-8"))) or ""

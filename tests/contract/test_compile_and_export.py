@@ -3,26 +3,13 @@ every variant in the long run."""
 
 import pytest
 import torch
+from specimens import SPECIMENS
 from torch import nn
 
 import convarium.models as models
 from convarium.models.registry import VARIANTS
 
 TINY = {"depths": [1, 1], "widths": [8, 16]}
-
-SPECIMENS = {
-    "lenet5": ("lenet5", {}),
-    "convnet": ("convnet", {"channels": [4, 6], "kernel_sizes": [3, 4], "pool": "avg"}),
-    "convnet-layer": ("convnet", {"channels": [4, 6], "norm": "layer", "spatial_dims": 1}),
-    "convnet-group": ("convnet", {"channels": [4, 6], "norm": "group", "spatial_dims": 3}),
-    "convnet-instance": ("convnet", {"channels": [4, 6], "norm": "instance"}),
-    "basic": ("resnet8", {**TINY, "stem": "imagenet"}),
-    "pad": ("resnet8", {**TINY, "shortcut": "pad", "stem": "pool"}),
-    "plain": ("resnet8", {**TINY, "shortcut": "none"}),
-    "bottleneck": ("resnet8", {**TINY, "block": "bottleneck", "groups": 2}),
-    "pre-basic": ("resnet8", {**TINY, "order": "pre"}),
-    "pre-bottleneck": ("resnet8", {**TINY, "order": "pre", "block": "bottleneck"}),
-}
 
 
 @pytest.fixture(autouse=True)
@@ -45,8 +32,8 @@ def exported(model, x):
 
 def specimen(kind):
     torch.manual_seed(0)
-    name, options = SPECIMENS[kind]
-    return models.create(name, **options).eval(), None if name == "lenet5" else 16
+    name, options, size = SPECIMENS[kind]
+    return models.create(name, **options).eval(), size
 
 
 @pytest.mark.parametrize("kind", SPECIMENS)

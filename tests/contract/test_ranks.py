@@ -1,63 +1,90 @@
 """A network in 2-D (3-D) whose kernels are one position wide along all but the last axis computes
-what the network in 1-D computes."""
+what the network in 1-D computes with the centre rows of its weights."""
 
 import pytest
 import torch
+from specimens import SPECIMENS
 from torch import nn
 
 import convarium.models as models
 from convarium.layers import CONVOLUTIONS
+from convarium.models.registry import VARIANTS
 
 POOLS = (nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool2d, nn.AvgPool3d)
-
-SPECIMENS = [
-    ("convnet", {"channels": [4, 6], "kernel_sizes": [3, 4]}),
-    ("convnet", {"channels": [4, 6], "norm": "layer", "activation": "gelu", "pool": "avg"}),
-    ("convnet", {"channels": [4, 6], "norm": "group", "dropout": 0.2, "pool": "none"}),
-    ("resnet8", {"widths": [4, 6, 8], "stem": "imagenet"}),
-    ("resnet8", {"widths": [4, 6, 8], "shortcut": "pad", "stem": "pool"}),
-    ("resnet8", {"widths": [4, 6, 8], "shortcut": "none"}),
-    ("resnet8", {"widths": [8, 8, 8], "block": "bottleneck", "groups": 2, "width_per_group": 32}),
-    ("resnet8", {"widths": [4, 6, 8], "order": "pre"}),
-    ("resnet8", {"widths": [8, 8, 8], "order": "pre", "block": "bottleneck"}),
-]
+ADAPTIVE = (nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
 
 
-def last_axis_only(value, rank, neutral):
+def along_the_last(value, rank, neutral):
     last = value[-1] if isinstance(value, tuple) else value
     return (neutral,) * (rank - 1) + (last,)
 
 
 def narrow(model, rank):
-    """Make every kernel, stride and padding neutral along all axes but the last."""
+    """Make every kernel, stride, pool and padding neutral along all axes but the last."""
     for module in model.modules():
         if isinstance(module, (*CONVOLUTIONS, *POOLS)):
-            module.kernel_size = last_axis_only(module.kernel_size, rank, 1)
-            module.stride = last_axis_only(module.stride, rank, 1)
-            module.padding = last_axis_only(module.padding, rank, 0)
+            module.stride = along_the_last(module.stride, rank, 1)
+            module.padding = along_the_last(module.padding, rank, 0)
+            module.kernel_size = along_the_last(module.kernel_size, rank, 1)
+        elif isinstance(module, ADAPTIVE):
+            module.output_size = along_the_last(module.output_size, rank, 1)
         elif isinstance(module, (nn.ZeroPad2d, nn.ZeroPad3d)):
             module.padding = (*module.padding[:2], *[0] * (2 * rank - 2))
         if isinstance(module, CONVOLUTIONS):
-            weight = module.weight[(..., *[slice(0, 1)] * (rank - 1), slice(None))]
-            module.weight = nn.Parameter(weight.detach())
+            centre = [slice(n // 2, n // 2 + 1) for n in module.weight.shape[2:-1]]
+            module.weight = nn.Parameter(module.weight.detach()[(..., *centre, slice(None))])
+
+
+def narrow_dense(wide, line, rank):
+    """Take the centre rows of the linear layers that read every position."""
+    modules = dict(line.named_modules())
+    for name, module in wide.named_modules():
+        if not isinstance(module, nn.Linear) or module.in_features == modules[name].in_features:
+            continue
+        ratio = module.in_features // modules[name].in_features
+        side = round(ratio ** (1 / (rank - 1)))
+        weight = module.weight.detach().unflatten(1, (-1, *[side] * rank))
+        centre = weight[(slice(None), slice(None), *[side // 2] * (rank - 1))]
+        module.weight = nn.Parameter(centre.flatten(1))
+
+
+def line_and_narrowed(name, options, rank):
+    """Both networks, with the same weights and statistics that matter."""
+    torch.manual_seed(0)
+    line = models.create(name, spatial_dims=1, num_classes=5, **options).double().eval()
+    wide = models.create(name, spatial_dims=rank, num_classes=5, **options).double().eval()
+    for key, tensor in wide.named_buffers():
+        if key.endswith(("running_mean", "running_var")):
+            nn.init.uniform_(tensor, 0.5, 1.5)
+    narrow(wide, rank)
+    narrow_dense(wide, line, rank)
+    own = line.state_dict()
+    state = {key: tensor.reshape(own[key].shape) for key, tensor in wide.state_dict().items()}
+    line.load_state_dict(state)
+    return line, wide
+
+
+def assert_equal(name, options, rank, size):
+    line, wide = line_and_narrowed(name, options, rank)
+    x = line.example_input(2, size=size)
+    y = x.reshape(2, line.in_channels, *[1] * (rank - 1), size)
+    with torch.no_grad():
+        torch.testing.assert_close(wide(y), line(x))
+        for a, b in zip(wide.features(y), line.features(x), strict=True):
+            torch.testing.assert_close(a.reshape(b.shape), b)
+
+
+KINDS = [kind for kind in SPECIMENS if kind != "lenet5"]  # made for one size along every axis
 
 
 @pytest.mark.parametrize("rank", [2, 3])
-@pytest.mark.parametrize(("name", "options"), SPECIMENS)
-def test_a_narrowed_network_computes_what_the_1d_network_computes(name, options, rank):
-    torch.manual_seed(0)
-    line = models.create(name, spatial_dims=1, **options).double().eval()
-    wide = models.create(name, spatial_dims=rank, **options).double().eval()
-    for buffer in line.buffers():
-        if buffer.is_floating_point():
-            nn.init.uniform_(buffer, 0.5, 1.5)
-    narrow(wide, rank)
-    own = wide.state_dict()
-    wide.load_state_dict(
-        {key: tensor.reshape(own[key].shape) for key, tensor in line.state_dict().items()}
-    )
-    x = line.example_input(2, size=37)
-    y = x.reshape(2, 3, *[1] * (rank - 1), 37)
-    torch.testing.assert_close(wide(y), line(x))
-    for a, b in zip(wide.features(y), line.features(x), strict=True):
-        torch.testing.assert_close(a.reshape(b.shape), b)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_narrowed_network_computes_what_the_1d_network_computes(kind, rank):
+    name, options, size = SPECIMENS[kind]
+    assert_equal(name, options, rank, size)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", [v.name for v in VARIANTS if v.name != "lenet5"])
+def test_every_variant_narrowed_computes_what_its_1d_form_computes(name):
+    assert_equal(name, {}, 2, 71)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -168,11 +169,72 @@ def test_a_card_with_foreign_or_missing_steps_is_refused() -> None:
     with pytest.raises(DataError, match="sharpen"):
         data.Preprocessing.from_card(card)
     card = plain((1, 4, 4)).to_card()
-    card["preprocessing"]["steps"][1]["interpolation"] = "bicubic"
+    card["preprocessing"]["steps"][1]["interpolation"] = "lanczos"
+    with pytest.raises(DataError, match="install the version that wrote it"):
+        data.Preprocessing.from_card(card)
+    card = plain((1, 4, 4)).to_card()
+    card["preprocessing"]["steps"][1]["short_side"] = 5
     with pytest.raises(DataError, match="install the version that wrote it"):
         data.Preprocessing.from_card(card)
     with pytest.raises(DataError, match="incomplete"):
         data.Preprocessing.from_card({"classes": []})
+
+
+def published(size: int, resize: int, interpolation: str = "bicubic") -> data.Preprocessing:
+    return data.Preprocessing(
+        (3, size, size), (0.5,) * 3, (0.5,) * 3, resize=resize, interpolation=interpolation
+    )
+
+
+@pytest.mark.parametrize("shape", [(300, 451), (451, 300), (20, 31), (64, 64), (57, 57)])
+@pytest.mark.parametrize("name", ["bilinear", "bicubic"])
+def test_a_short_side_is_resized_and_the_centre_cut_as_pillow_does(
+    shape: tuple[int, int], name: str
+) -> None:
+    image = RNG.integers(0, 256, (*shape, 3), dtype=np.uint8)
+    height, width = (int(64 * side / min(shape)) for side in shape)
+    whole = Image.fromarray(image).resize((width, height), Image.Resampling[name.upper()])
+    left, top = round((width - 57) / 2), round((height - 57) / 2)
+    wanted = np.asarray(whole.crop((left, top, left + 57, top + 57))).transpose(2, 0, 1)
+    assert (published(57, 64, name).apply(image).numpy() == wanted).all()
+
+
+def test_an_image_of_the_input_size_is_still_resized_to_a_longer_short_side() -> None:
+    image = RNG.integers(0, 256, (57, 57, 3), dtype=np.uint8)
+    assert not published(57, 64).keeps((3, 57, 57))
+    assert published(57, 57).keeps((3, 57, 57))
+    assert (published(57, 57).apply(image).numpy() == image.transpose(2, 0, 1)).all()
+    assert (published(57, 64).apply(image).numpy() != image.transpose(2, 0, 1)).any()
+
+
+def test_a_card_with_a_short_side_replays_it() -> None:
+    for interpolation in ("bilinear", "bicubic"):
+        steps = published(57, 64, interpolation)
+        assert data.Preprocessing.from_card(json.loads(json.dumps(steps.to_card()))) == steps
+    cover = data.Preprocessing((1, 4, 4), (0.0,), (1.0,), interpolation="bicubic")
+    assert data.Preprocessing.from_card(cover.to_card()) == cover
+
+
+def test_kept_pictures_are_made_anew_where_their_pixels_would_differ() -> None:
+    part = part_of(RNG.integers(0, 256, (6, 3, 70, 90), dtype=np.uint8))
+    steps = [published(57, 64), published(57, 57), published(57, 57, "bilinear")]
+    found = [next(data.batches(part, each, batch_size=6)).inputs[0] for each in steps]
+    image = part.dataset.samples.read(2)
+    for each, inputs in zip(steps, found, strict=True):
+        assert torch.equal(inputs[2], each.finish(each.apply(image)[None])[0])
+    assert not torch.equal(found[0], found[1])
+    assert not torch.equal(found[1], found[2])
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [({"resize": 56}, "57"), ({"resize": 64.5}, "whole"), ({"interpolation": "area"}, "bicubic")],
+)
+def test_short_sides_and_filters_that_cannot_be_are_refused(
+    changes: dict[str, object], word: str
+) -> None:
+    with pytest.raises(DataError, match=word):
+        dataclasses.replace(published(57, 64), **changes)
 
 
 @pytest.mark.parametrize(

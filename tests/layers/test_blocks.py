@@ -7,7 +7,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from convarium.layers import BasicBlock, Blocks
+from convarium.layers import BasicBlock, Blocks, recomputed
 
 
 def chain(blocks: int = 4, width: int = 8) -> Blocks:
@@ -93,3 +93,38 @@ def test_nothing_is_recomputed_without_a_gradient():
     with torch.no_grad():
         net(torch.randn(2, 8, 16))
     assert calls == [1]
+
+
+class Meeting(nn.Module):
+    """Two maps, joined, normed and mapped."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm, self.conv = nn.BatchNorm1d(5), nn.Conv1d(5, 4, 3)
+
+    def forward(self, x, y):
+        return self.conv(self.norm(torch.cat([x, y], 1)).tanh())
+
+
+def test_several_maps_get_the_gradients_of_the_plain_pass():
+    torch.manual_seed(0)
+    plain = Meeting()
+    frugal = copy.deepcopy(plain)
+    maps = [torch.randn(3, 2, 9), torch.randn(3, 3, 9)]
+    results = []
+    for net, run in ((plain, plain), (frugal, lambda *xs: recomputed(frugal, *xs))):
+        inputs = [x.clone().requires_grad_() for x in maps]
+        run(*inputs).square().sum().backward()
+        results.append([x.grad for x in inputs] + [p.grad for p in net.parameters()])
+        results[-1] += [*net.buffers()]
+    for a, b in zip(*results, strict=True):
+        assert torch.equal(a, b)
+
+
+def test_an_exported_program_recomputes_nothing():
+    net = chain().eval()
+    net.recompute = True
+    x = torch.randn(2, 8, 16)
+    program = torch.export.export(net, (x,), strict=True)
+    assert not [node for node in program.graph.nodes if "checkpoint" in str(node.target)]
+    assert torch.equal(program.module()(x), net(x))

@@ -107,3 +107,57 @@ def test_the_pad_shortcut_drops_no_channels():
     with pytest.raises(OptionError, match=r"shortcut \(='pad'\)"):
         layers.BasicBlock(2, 8, 4, shortcut="pad")
     layers.BasicBlock(2, 8, 4, shortcut="projection")
+
+
+KINDS = {
+    "basic": (layers.BasicBlock, {}),
+    "bottleneck": (layers.BottleneckBlock, {"inner_channels": 4}),
+    "2015": (layers.BottleneckBlock, {"inner_channels": 4, "stride_in": "1x1"}),
+    "pre basic": (layers.PreActBasicBlock, {}),
+    "pre bottleneck": (layers.PreActBottleneckBlock, {"inner_channels": 4}),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_drop_path_leaves_out_the_branch_of_some_samples_and_doubles_the_others(kind):
+    torch.manual_seed(0)
+    cls, options = KINDS[kind]
+    block = cls(2, 6, 6, drop_path=0.5, **options).double()
+    whole = cls(2, 6, 6, **options).double()
+    whole.load_state_dict(block.state_dict())  # the same keys
+    x = torch.rand(32, 6, 4, 4, dtype=torch.float64) + 10  # so that the last ReLU passes all
+    branch = whole(x) - x
+    y = block(x) - x
+    kept = y.flatten(1).abs().amax(1) > 1e-9
+    assert 4 < kept.sum() < 28
+    torch.testing.assert_close(y[kept], 2 * branch[kept])
+    torch.testing.assert_close(block.eval()(x), whole.eval()(x))
+
+
+@pytest.mark.parametrize("rank", [1, 2])
+@pytest.mark.parametrize("shortcut", ["projection", "pad"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_dilated_block_finds_the_strided_map_at_every_second_place(kind, shortcut, rank):
+    torch.manual_seed(0)
+    cls, options = KINDS[kind]
+    options = {**options, "shortcut": shortcut}
+    strided = cls(rank, 6, 6, stride=2, **options).eval()
+    dense = cls(rank, 6, 6, dilation=(1, 2), **options).eval()
+    dense.load_state_dict(strided.state_dict())
+    x = torch.randn(2, 6, *[9, 8][:rank])
+    every = (..., *[slice(None, None, 2)] * rank)
+    torch.testing.assert_close(dense(x)[every], strided(x))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_blurred_block_halves_the_map_once_behind_a_relu(kind):
+    torch.manual_seed(0)
+    cls, options = KINDS[kind]
+    block = cls(2, 6, 6, stride=2, blur=True, **options).eval()
+    pools = [m for m in block.modules() if isinstance(m, layers.BlurPool)]
+    assert len(pools) == 1
+    seen = []
+    pools[0].register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
+    assert block(torch.randn(2, 6, 8, 8)).shape == (2, 6, 4, 4)
+    assert seen[0].shape[2:] == (8, 8)
+    assert (seen[0] >= 0).all()  # it stands behind a ReLU

@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 
@@ -7,10 +8,19 @@ import convarium.models as models
 from convarium.errors import UnknownModelError
 from convarium.models import catalogue, registry
 
+FAMILIES = list(dict.fromkeys(variant.family for variant in registry.VARIANTS))
 
-def test_the_file_in_the_wheel_is_what_the_variants_give():
-    text = catalogue.PATH.read_text(encoding="utf-8")
-    assert text == catalogue.text(), "run: python -m convarium.models.catalogue"
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_file_in_the_wheel_is_what_the_variants_give(family):
+    stored = [row for row in catalogue.read() if row["family"] == family]
+    names = [variant.name for variant in registry.VARIANTS if variant.family == family]
+    now = json.loads(catalogue.text(catalogue.describe(name) for name in names))
+    assert stored == now, "run: python -m convarium.models.catalogue"
+
+
+def test_the_file_has_a_line_for_each_row():
+    assert catalogue.PATH.read_text(encoding="utf-8") == catalogue.text(catalogue.read())
 
 
 def test_every_row_states_the_parameters_that_are_there():

@@ -22,6 +22,10 @@ PUBLISHED = {
     "resnext101_32x8d": 88_791_336,
     "resnext101_64x4d": 83_455_272,
     "resnetv2_50": 25_549_352,
+    "resnetv2_101": 44_541_480,
+    "resnetv2_200": 64_666_152,
+    "resnext101_32x4d": 44_177_704,
+    "resnetblur50": 25_557_032,
     "resnet20_cifar": 269_722,
     "resnet32_cifar": 464_154,
     "resnet44_cifar": 658_586,
@@ -40,6 +44,23 @@ def on_meta(name, **options):
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_parameter_counts_are_the_published_ones(name):
     assert sum(p.numel() for p in on_meta(name).parameters()) == PUBLISHED[name]
+
+
+@pytest.mark.parametrize(("depth", "factor"), [(16, 8), (40, 4), (28, 10)])
+def test_wide_nets_have_the_weights_that_their_table_adds_up_to(depth, factor):
+    n, widths, total = (depth - 4) // 6, [16 * factor, 32 * factor, 64 * factor], 9 * 3 * 16
+    before = 16
+    for width in widths:
+        for i in range(n):
+            total += 2 * before + 9 * before * width + 2 * width + 9 * width * width
+            total += before * width if i == 0 else 0  # the projection
+            before = width
+    total += 2 * before + before * 10 + 10
+    model = on_meta(f"wrn_{depth}_{factor}")
+    assert sum(p.numel() for p in model.parameters()) == total
+    assert sum(isinstance(m, nn.Conv2d) and m.kernel_size == (3, 3) for m in model.modules()) == (
+        depth - 3  # and the linear layer, and three projections that the paper counts
+    )
 
 
 def test_resnet18_with_ten_classes_has_the_known_count():
@@ -139,6 +160,17 @@ def test_pre_activation_nets_end_their_features_after_norm_and_relu():
         ({"depths": [1, 1]}, r"depths .*2 long.* and widths .*4 long"),
         ({"widths": [8, 8, 8, -8]}, r"widths .* must be 1 or more"),
         ({"dropout": -0.1}, r"dropout \(=-0.1\)"),
+        ({"drop_path": 1.0}, r"drop_path \(=1.0\)"),
+        ({"drop_path": 0.1, "shortcut": "none"}, r"drop_path \(=0.1\) needs a shortcut"),
+        ({"stem_width": 0}, r"stem_width \(=0\) must be 1 or more"),
+        ({"downsample": "blur", "output_stride": 8}, r"downsample \(='blur'\) needs a stride"),
+        (
+            {"downsample": "blur", "stem": "cifar", "depths": [1], "widths": [8]},
+            r"downsample \(='blur'\) needs a stride",
+        ),
+        ({"output_stride": 8, "stem": "cifar"}, r"output_stride \(=8\) has no effect"),
+        ({"output_stride": 4}, r"output_stride \(=4\) must be one of 32, 16, 8"),
+        ({"downsample": "pool"}, r"downsample \(='pool'\) must be one of 'stride', 'blur'"),
     ],
 )
 def test_options_without_effect_or_out_of_range_are_errors(options, sentence):
@@ -191,3 +223,104 @@ def test_a_layer_without_channels_names_both_options():
     with pytest.raises(OptionError, match=r"widths \(=\[16, 32\]\) and width_per_group \(=2\)"):
         models.create("resnet18", width_per_group=2, **options)
     models.create("resnet18", width_per_group=4, **options)
+
+
+FORMS = {
+    "basic": {},
+    "pad": {"shortcut": "pad"},
+    "same widths": {"widths": [8, 8, 8, 8]},
+    "bottleneck": {"block": "bottleneck"},
+    "2015": {"block": "bottleneck", "stride_in": "1x1"},
+    "pre": {"order": "pre"},
+    "pre bottleneck": {"order": "pre", "block": "bottleneck"},
+}
+
+
+def shuffled(model):
+    """Running statistics and scales as after a training, in double precision."""
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.ndim == 1:
+            nn.init.uniform_(tensor, 0.5, 1.5)
+    return model.double().eval()
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(("output_stride", "factors"), [(16, [1, 1, 1, 2]), (8, [1, 1, 2, 4])])
+def test_dilated_maps_hold_the_strided_ones_at_every_second_or_fourth_place(
+    form, output_stride, factors
+):
+    torch.manual_seed(0)
+    options = {"depths": [2, 2, 2, 2], "widths": [8, 8, 16, 16], "num_classes": 3, **FORMS[form]}
+    strided = shuffled(models.create("resnet18", **options))
+    dense = models.create("resnet18", output_stride=output_stride, **options).double().eval()
+    dense.load_state_dict(strided.state_dict())  # the same keys and shapes
+    assert dense.stages[-1].reduction == output_stride
+    x = strided.example_input(1, size=(64, 71))
+    for a, b, factor in zip(strided.features(x), dense.features(x), factors, strict=True):
+        torch.testing.assert_close(b[..., ::factor, ::factor], a)
+
+
+def test_dilation_is_where_the_published_networks_for_segmentation_have_it():
+    model = on_meta("resnet50", output_stride=8)
+    found = [
+        [(block.conv2.stride[0], block.conv2.dilation[0]) for block in getattr(model, f"layer{i}")]
+        for i in (1, 2, 3, 4)
+    ]
+    assert found[0] == [(1, 1)] * 3
+    assert found[1] == [(2, 1)] + [(1, 1)] * 3
+    assert found[2] == [(1, 1)] + [(1, 2)] * 5
+    assert found[3] == [(1, 2)] + [(1, 4)] * 2
+
+
+def test_drop_path_rises_in_equal_steps_and_evaluation_knows_nothing_of_it():
+    torch.manual_seed(0)
+    model = models.create("resnet18", widths=[4, 4, 4, 4], drop_path=0.35)
+    found = [
+        0.0 if block.drop_path is None else block.drop_path.probability
+        for i in (1, 2, 3, 4)
+        for block in getattr(model, f"layer{i}")
+    ]
+    assert found == pytest.approx([0.05 * i for i in range(8)])
+    plain = models.create("resnet18", widths=[4, 4, 4, 4])
+    plain.load_state_dict(model.state_dict())
+    x = model.example_input(2, size=64)
+    assert torch.equal(model.eval()(x), plain.eval()(x))
+    assert not torch.equal(model.train()(x), plain.train()(x))
+
+
+def blurred(x):
+    taps = torch.tensor([1.0, 2.0, 1.0], dtype=x.dtype) / 4
+    kernel = torch.outer(taps, taps).expand(x.shape[1], 1, 3, 3)
+    return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), kernel, stride=2, groups=x.shape[1])
+
+
+@pytest.mark.parametrize("block", ["basic", "bottleneck"])
+def test_blur_pools_take_the_strides_of_pool_and_branches_computed_by_hand(block):
+    torch.manual_seed(0)
+    options = {"depths": [1, 1], "widths": [8, 8], "block": block, "num_classes": 3}
+    model = shuffled(models.create("resnet18", downsample="blur", **options))
+    plain = models.create("resnet18", **options)
+    assert list(model.state_dict()) == list(plain.state_dict())
+    x = model.example_input(2, size=32)
+    stem, unit = model.stem, model.layer2[0]
+    y = F.relu(stem.norm(F.conv2d(x, stem.conv.weight, stride=2, padding=3)))
+    y = model.layer1(blurred(F.max_pool2d(y, 3, stride=1, padding=1)))
+    around = unit.shortcut[1](F.conv2d(y, unit.shortcut[0].weight, stride=2))
+    if block == "basic":
+        z = F.relu(unit.norm1(F.conv2d(y, unit.conv1.weight, padding=1)))
+        z = unit.norm2(F.conv2d(blurred(z), unit.conv2.weight, padding=1))
+    else:
+        z = F.relu(unit.norm1(F.conv2d(y, unit.conv1.weight)))
+        z = F.relu(unit.norm2(F.conv2d(z, unit.conv2.weight, padding=1)))
+        z = unit.norm3(F.conv2d(blurred(z), unit.conv3.weight))
+    torch.testing.assert_close(model.forward_features(x), F.relu(z + around))
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+@pytest.mark.parametrize("stem", ["imagenet", "pool", "cifar"])
+def test_blurred_nets_have_the_sizes_of_strided_ones(rank, stem):
+    options = {"widths": [4, 4, 4], "depths": [1, 1, 1], "stem": stem, "spatial_dims": rank}
+    strided, blurry = (on_meta("resnet18", downsample=d, **options) for d in ("stride", "blur"))
+    x = torch.empty(1, 3, *[32] * rank, device="meta")
+    shapes = [[y.shape for y in model.eval().features(x)] for model in (strided, blurry)]
+    assert shapes[0] == shapes[1]

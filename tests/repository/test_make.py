@@ -28,7 +28,7 @@ def normal(name: str) -> str:
 
 def test_what_runs_these_tests_is_what_is_pinned(root: Path) -> None:
     pinned = pins(root / "constraints.txt")
-    needed = needs("convarium", {"test", "digits", "onnx"})
+    needed = needs("convarium", {"test", "digits", "hub", "onnx"})
     missing = sorted(needed - set(pinned))
     assert missing == []
     installed = {name: importlib.metadata.version(name).split("+")[0] for name in needed}

@@ -29,21 +29,24 @@ PUBLIC = {
         eager untouched unwrapped
     """,
     "convarium.layers": """
-        Activation BasicBlock Blocks BottleneckBlock CONVOLUTIONS ChannelNorm ConvBlock
-        InitialTable NORMS Norm PadShortcut Pool PreActBasicBlock PreActBottleneckBlock Shortcut
-        TorchLayers global_average he_normal initialise make_activation make_conv make_norm
-        make_pool torch_layers uniform_fan_in unit
+        Activation BasicBlock Blocks BlurPool BottleneckBlock CONVOLUTIONS ChannelNorm ConvBlock
+        DropPath InitialTable LayerScale NORMS Norm PadShortcut Padding Pool PreActBasicBlock
+        PreActBottleneckBlock Shortcut SqueezeExcitation TorchLayers drop_path_rates
+        global_average he_normal initialise make_activation make_conv make_norm make_pool
+        recomputed same_padding small_normal torch_layers uniform_fan_in unit
     """,
     "convarium.models": """
-        Classifier Network SmallMapWarning Stage Variant check_input create list_models load
+        Classifier KeyReport Layout Network SmallMapWarning Stage Variant Weights
+        check_input create list_models load load_published pull_from_hub push_to_hub
         read_card register save
     """,
     "convarium.predict": """
         Predictor Run check_table_name open_run record_result write_predictions write_table
     """,
     "convarium.report": """
-        Explained Pair Picture class_balance confused_pairs confusion_matrix curves
-        explain_samples heatmap_page heatmap_sheet overlay report_run show_samples write_page
+        Explained Pair Picture class_balance confused_pairs confusion_matrix curves draw_network
+        explain_samples heatmap_page heatmap_sheet network_lines overlay report_run show_samples
+        svg_as_png write_page
     """,
     "convarium.tasks": """
         ClassEvaluation ClassRecord ClassRow Classification Evaluation Meter Record Task from_card

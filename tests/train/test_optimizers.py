@@ -14,6 +14,7 @@ from convarium.train.optimizers import (
     optimizer_tensors,
     parameter_groups,
     restore_optimizer,
+    set_rate,
 )
 
 
@@ -102,3 +103,36 @@ def test_a_restored_optimiser_goes_on_with_the_same_bits(rule):
     step(first, optimizer, 9)
     step(second, other, 9)
     assert torch.equal(first.weight, second.weight)
+
+
+def test_layer_decay_really_scales_the_step_of_each_stage():
+    torch.manual_seed(0)
+    model = models.create("resnet8", widths=[4, 4, 4], num_classes=2)
+    config = TrainConfig(
+        optimizer="sgd", learning_rate=0.1, momentum=0.0, weight_decay=0.0, layer_decay=0.5
+    )
+    optimizer = build_optimizer(model, config)
+    set_rate(optimizer, 0.2)  # as a schedule does before each step
+    before = {name: value.clone() for name, value in model.named_parameters()}
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    scale = {"head": 1.0, "layer3": 0.5, "layer2": 0.25, "layer1": 0.125, "stem": 0.0625}
+    for name, value in model.named_parameters():
+        step = before[name] - value
+        expected = torch.full_like(step, 0.2 * scale[name.partition(".")[0]])
+        torch.testing.assert_close(step, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_layer_decay_leaves_out_what_is_frozen_and_forgets_nothing():
+    model = models.create("resnet8", widths=[4, 4, 4], order="pre")
+    model.freeze("layer1")
+    groups = parameter_groups(model, 0.1, layer_decay=0.5)
+    grouped = [id(p) for group in groups for p in group["params"]]
+    assert sorted(grouped) == sorted(id(p) for p in model.parameters() if p.requires_grad)
+    assert [group["name"] for group in groups][-3:] == [
+        "final norms and biases",
+        "head weights",
+        "head norms and biases",
+    ]
+    assert [group["rate_scale"] for group in groups][-3:] == [0.5, 1.0, 1.0]

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from convarium import data, files, train
+from convarium import data, files, models, train
 from convarium.errors import RunError
 from convarium.train import TrainConfig
 
@@ -178,3 +178,15 @@ def test_two_trainings_in_one_folder_are_refused(fit):
     fit("run", observers=[Second(step=-1)])
     assert len(refused) == 2
     assert "Another process" in refused[0]
+
+
+def test_options_that_are_none_survive_a_resume(fit, tmp_path):
+    def network():
+        torch.manual_seed(0)
+        return models.create("resnet8", in_channels=1, num_classes=3, widths=[4, 4, 4])
+
+    assert None in network().config.values()
+    first = fit("run", model=network())
+    stored = train.read_settings(tmp_path / "run")["model"]
+    assert stored == {"name": "resnet8", "options": network().config}
+    assert fit("run", model=network(), resume=True) == first

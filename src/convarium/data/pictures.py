@@ -87,8 +87,8 @@ class Pictures:
 
 
 def pictures_of(dataset: Dataset, preprocessing: Preprocessing) -> Pictures:
-    """The pictures that the data set keeps, made anew where the input's shape has changed."""
+    """The pictures that the data set keeps, made anew where their pixels would differ."""
     pictures = dataset.pictures
-    if pictures is None or pictures.preprocessing.input_shape != preprocessing.input_shape:
+    if pictures is None or not pictures.preprocessing.same_pixels(preprocessing):
         pictures = dataset.pictures = Pictures(dataset, preprocessing, keep=True)
     return pictures

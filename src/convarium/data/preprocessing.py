@@ -3,6 +3,8 @@
     decode -> resize -> center_crop -> scale -> normalize
     uint8 (H, W, C)      uint8 (C, H, W)        float32 (C, H, W)
 
+Resizing stops where the image covers the input, or at a short side that published weights ask for.
+
 The first three work on 8-bit pixels of one image (`apply`), the last two on a batch (`finish`).
 Training, validation, prediction and serving replay the same steps, so one file gives the same bits
 everywhere.
@@ -12,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
 import torch
@@ -22,8 +24,14 @@ from torch import Tensor
 
 from convarium.errors import DataError
 
+Interpolation = Literal["bilinear", "bicubic"]
+
 _LONGEST = 16
 _ORDER = ("decode", "resize", "center_crop", "scale", "normalize")
+_FILTERS: Final = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+}
 
 
 @dataclass(frozen=True)
@@ -35,9 +43,13 @@ class Preprocessing:
         mean: mean of each channel in [0, 1], from training data.
         std: standard deviation of each channel, likewise.
         classes: class names, in the order of the class numbers.
+        resize: short side of the image in pixels before the crop, as published networks have it;
+            None resizes until the image just covers the input.
+        interpolation: "bilinear" or "bicubic", both antialiased.
 
     Raises:
-        DataError: a channel count other than 1 and 3, or numbers that do not fit it.
+        DataError: a channel count other than 1 and 3, numbers that do not fit it, a short side
+            that does not cover the input, or an unknown interpolation.
 
     >>> steps = Preprocessing((1, 2, 2), mean=(0.5,), std=(0.5,), classes=("a", "b"))
     >>> steps.finish(steps.apply(np.full((4, 6, 1), 255, np.uint8))[None]).tolist()
@@ -48,6 +60,8 @@ class Preprocessing:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     classes: tuple[str, ...] = ()
+    resize: int | None = None
+    interpolation: Interpolation = "bilinear"
 
     def __post_init__(self) -> None:
         channels = self.input_shape[0]
@@ -61,21 +75,33 @@ class Preprocessing:
                 f"mean (={self.mean}) and std (={self.std}) must have {channels} numbers, and those"
                 " of std must be positive."
             )
+        longer = max(self.input_shape[1:])
+        if self.resize is not None and (type(self.resize) is not int or self.resize < longer):
+            raise DataError(
+                f"resize (={self.resize!r}) must be None or a whole number of pixels, at least the "
+                f"longer side of the input, {longer}."
+            )
+        if self.interpolation not in get_args(Interpolation):
+            raise DataError(
+                f"interpolation (={self.interpolation!r}) must be one of "
+                f"{', '.join(get_args(Interpolation))}."
+            )
 
     @property
     def steps(self) -> list[dict[str, Any]]:
         """The ordered steps as they stand in the card."""
         size = list(self.input_shape[1:])
+        to = {"cover": size} if self.resize is None else {"short_side": self.resize}
         return [
             {"op": "decode", "channels": self.input_shape[0]},
-            {"op": "resize", "cover": size, "interpolation": "bilinear", "antialias": True},
+            {"op": "resize", **to, "interpolation": self.interpolation, "antialias": True},
             {"op": "center_crop", "size": size},
             {"op": "scale", "factor": 1 / 255},
             {"op": "normalize", "mean": list(self.mean), "std": list(self.std)},
         ]
 
     def apply(self, image: NDArray[np.uint8]) -> Tensor:
-        """Decode's channels, resize until the image covers the input, crop its centre.
+        """Decode's channels, resize to cover the input or to a short side, crop the centre.
 
         A side that is more than 16 times the other (times the input's own long side over its short
         one) is cut to that first, around its middle, so that a thin image cannot fill the memory.
@@ -85,8 +111,11 @@ class Preprocessing:
         """
         channels, height, width = self.input_shape
         image = _with_channels(image, channels)
-        if image.shape[:2] != (height, width):
-            image = _center(_cover(image, height, width), height, width)
+        if self.resize is not None:
+            whole = _resized(image, self.resize, self.resize, self.interpolation)
+            image = _center_even(whole, height, width)
+        elif image.shape[:2] != (height, width):
+            image = _center(_resized(image, height, width, self.interpolation), height, width)
         return torch.from_numpy(np.array(image.transpose(2, 0, 1), order="C"))
 
     def finish(self, pixels: Tensor) -> Tensor:
@@ -100,7 +129,16 @@ class Preprocessing:
 
     def keeps(self, image_shape: Sequence[int]) -> bool:
         """Whether `apply` leaves pixels of the shape `(C, H, W)` as they are."""
-        return tuple(image_shape) == self.input_shape
+        sides = self.input_shape[1:]
+        return tuple(image_shape) == self.input_shape and self.resize in (None, min(sides))
+
+    def same_pixels(self, other: Preprocessing) -> bool:
+        """Whether `apply` of the other gives the same pixels; mean, std and classes may differ."""
+        return (self.input_shape, self.resize, self.interpolation) == (
+            other.input_shape,
+            other.resize,
+            other.interpolation,
+        )
 
     def to_card(self) -> dict[str, Any]:
         """The entries `classes` and `preprocessing` of a card."""
@@ -119,12 +157,15 @@ class Preprocessing:
         try:
             part = card["preprocessing"]
             by_name = {step["op"]: step for step in part["steps"]}
+            resize = by_name["resize"]
             channels, height, width = map(int, part["input_shape"])
             found = cls(
                 input_shape=(channels, height, width),
                 mean=tuple(map(float, by_name["normalize"]["mean"])),
                 std=tuple(map(float, by_name["normalize"]["std"])),
                 classes=tuple(card["classes"]),
+                resize=resize.get("short_side"),
+                interpolation="bicubic" if resize["interpolation"] == "bicubic" else "bilinear",
             )
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(
@@ -158,8 +199,10 @@ def _with_channels(image: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]
     return np.asarray(Image.fromarray(np.ascontiguousarray(image)).convert("L"))[:, :, None]
 
 
-def _cover(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """Resize with antialiased bilinear weights to the smallest size that covers height x width."""
+def _resized(
+    image: NDArray[np.uint8], height: int, width: int, interpolation: Interpolation
+) -> NDArray[np.uint8]:
+    """Resize with antialiased weights to the smallest size that covers height x width."""
     longest = _LONGEST * min(image.shape[:2]) * max(height, width) // min(height, width)
     image = _center(image, min(image.shape[0], longest), min(image.shape[1], longest))
     tall, wide = image.shape[:2]
@@ -171,10 +214,16 @@ def _cover(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint
         return image
     grey = image.shape[2] == 1
     picture = Image.fromarray(np.ascontiguousarray(image[:, :, 0] if grey else image))
-    resized = np.asarray(picture.resize(size, Image.Resampling.BILINEAR))
+    resized = np.asarray(picture.resize(size, _FILTERS[interpolation]))
     return resized[:, :, None] if grey else resized
 
 
 def _center(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
     top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
+    return image[top : top + height, left : left + width]
+
+
+def _center_even(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    """The centre as published networks take it: half a pixel is rounded to the even number."""
+    top, left = round((image.shape[0] - height) / 2), round((image.shape[1] - width) / 2)
     return image[top : top + height, left : left + width]

@@ -1,11 +1,17 @@
 from .activations import Activation as Activation
 from .activations import make_activation as make_activation
 from .blocks import Blocks as Blocks
+from .blocks import recomputed as recomputed
+from .blur import BlurPool as BlurPool
 from .conv import ConvBlock as ConvBlock
+from .conv import Padding as Padding
 from .conv import make_conv as make_conv
+from .drop_path import DropPath as DropPath
+from .drop_path import drop_path_rates as drop_path_rates
 from .initial import InitialTable as InitialTable
 from .initial import he_normal as he_normal
 from .initial import initialise as initialise
+from .initial import small_normal as small_normal
 from .initial import uniform_fan_in as uniform_fan_in
 from .initial import unit as unit
 from .norms import ChannelNorm as ChannelNorm
@@ -14,6 +20,8 @@ from .norms import make_norm as make_norm
 from .pools import Pool as Pool
 from .pools import global_average as global_average
 from .pools import make_pool as make_pool
+from .preactivation import PreActBasicBlock as PreActBasicBlock
+from .preactivation import PreActBottleneckBlock as PreActBottleneckBlock
 from .rank import CONVOLUTIONS as CONVOLUTIONS
 from .rank import NORMS as NORMS
 from .rank import TorchLayers as TorchLayers
@@ -21,9 +29,10 @@ from .rank import torch_layers as torch_layers
 from .residual import BasicBlock as BasicBlock
 from .residual import BottleneckBlock as BottleneckBlock
 from .residual import PadShortcut as PadShortcut
-from .residual import PreActBasicBlock as PreActBasicBlock
-from .residual import PreActBottleneckBlock as PreActBottleneckBlock
 from .residual import Shortcut as Shortcut
+from .same import same_padding as same_padding
+from .scaling import LayerScale as LayerScale
+from .scaling import SqueezeExcitation as SqueezeExcitation
 
 __all__ = [
     "CONVOLUTIONS",
@@ -31,17 +40,23 @@ __all__ = [
     "Activation",
     "BasicBlock",
     "Blocks",
+    "BlurPool",
     "BottleneckBlock",
     "ChannelNorm",
     "ConvBlock",
+    "DropPath",
     "InitialTable",
+    "LayerScale",
     "Norm",
     "PadShortcut",
+    "Padding",
     "Pool",
     "PreActBasicBlock",
     "PreActBottleneckBlock",
     "Shortcut",
+    "SqueezeExcitation",
     "TorchLayers",
+    "drop_path_rates",
     "global_average",
     "he_normal",
     "initialise",
@@ -49,6 +64,9 @@ __all__ = [
     "make_conv",
     "make_norm",
     "make_pool",
+    "recomputed",
+    "same_padding",
+    "small_normal",
     "torch_layers",
     "uniform_fan_in",
     "unit",

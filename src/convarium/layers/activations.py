@@ -12,7 +12,16 @@ from torch import nn
 from convarium.errors import OptionError, did_you_mean
 
 Activation = Literal[
-    "relu", "relu6", "leaky_relu", "elu", "gelu", "silu", "hardswish", "tanh", "sigmoid"
+    "relu",
+    "relu6",
+    "leaky_relu",
+    "elu",
+    "gelu",
+    "silu",
+    "hardswish",
+    "tanh",
+    "sigmoid",
+    "hardsigmoid",
 ]
 
 # In the order of the names above.
@@ -26,6 +35,7 @@ _CLASSES: Final[tuple[type[nn.Module], ...]] = (
     nn.Hardswish,
     nn.Tanh,
     nn.Sigmoid,
+    nn.Hardsigmoid,
 )
 _TABLE: Final[dict[str, type[nn.Module]]] = dict(zip(get_args(Activation), _CLASSES, strict=True))
 

@@ -31,19 +31,39 @@ class Blocks(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the blocks in order."""
-        keep = not (self.recompute and torch.is_grad_enabled())
         for block in self:
-            x = block(x) if keep else _recomputed(block, x)
+            x = self.run(block, x)
         return x
 
+    def run(self, block: nn.Module, *maps: Tensor) -> Tensor:
+        """Apply one block, in the way that `recompute` says."""
+        y: Tensor = recomputed(block, *maps) if self.recompute else block(*maps)
+        return y
 
-def _recomputed(block: nn.Module, x: Tensor) -> Tensor:
+
+def recomputed(block: nn.Module, *maps: Tensor) -> Tensor:
+    """What `block(*maps)` gives; of what it computes, only the result is kept for the gradient.
+
+    Shape:
+        (B, C, *S), ... -> as the block has it
+
+    Example:
+        >>> import torch
+        >>> x = torch.ones(3, 2, requires_grad=True)
+        >>> recomputed(nn.Sequential(nn.Tanh(), nn.Tanh()), x).sum().backward()
+        >>> x.grad.shape
+        torch.Size([3, 2])
+    """
+    if not torch.is_grad_enabled() or torch.compiler.is_exporting():
+        result: Tensor = block(*maps)
+        return result
+
     def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
         return contextlib.nullcontext(), _frozen_averages(block)
 
     # A compiler recomputes without repeating side effects, and knows no contexts.
     options: dict[str, Any] = {} if torch.compiler.is_compiling() else {"context_fn": contexts}
-    y: Tensor = checkpoint(block, x, use_reentrant=False, **options)
+    y: Tensor = checkpoint(block, *maps, use_reentrant=False, **options)
     return y
 
 

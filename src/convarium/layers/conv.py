@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from torch import Tensor, nn
 
 from convarium.layers.activations import Activation, make_activation
 from convarium.layers.norms import Norm, make_norm
 from convarium.layers.pools import Pool, make_pool
 from convarium.layers.rank import torch_layers
+
+Padding = Literal["same", "tf_same"]
 
 
 def make_conv(
@@ -20,11 +24,13 @@ def make_conv(
     dilation: int = 1,
     groups: int = 1,
     bias: bool = False,
+    padding: Padding = "same",
 ) -> nn.Module:
     """A convolution with zero padding d(k - 1) in all, so that stride 1 keeps the size.
 
     An odd total is split as left = floor, right = ceil, by an explicit pad in front: padding an
-    even kernel by k // 2 on both sides would make every map one position longer.
+    even kernel by k // 2 on both sides would make every map one position longer. The padding
+    "tf_same" depends on the size of the input instead (see `convarium.layers.same`).
 
     Shape:
         (B, C_in, *S) -> (B, C_out, *ceil(S / stride))
@@ -34,6 +40,16 @@ def make_conv(
         Conv1d(3, 8, kernel_size=(5,), stride=(1,), padding=(4,), dilation=(2,), bias=False)
     """
     rank = torch_layers(spatial_dims)
+    if padding == "tf_same":
+        return rank.same_conv(
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride=stride,
+            dilation=dilation,
+            groups=groups,
+            bias=bias,
+        )
     left, odd = divmod(dilation * (kernel_size - 1), 2)
     conv = rank.conv(
         in_channels,

@@ -42,6 +42,12 @@ def he_normal(module: nn.Module) -> None:
     _fill(module.bias, 0.0)
 
 
+def small_normal(module: nn.Module) -> None:
+    """Normal with standard deviation .01; bias 0."""
+    nn.init.normal_(_weight(module), std=0.01)
+    _fill(module.bias, 0.0)
+
+
 def uniform_fan_in(module: nn.Module) -> None:
     """Uniform in +-1 / sqrt(fan_in), weight and bias: torch's own choice for linear layers."""
     weight = _weight(module)

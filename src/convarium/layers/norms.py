@@ -39,8 +39,17 @@ class ChannelNorm(nn.LayerNorm):
         return super().forward(x.movedim(1, -1)).movedim(-1, 1)
 
 
-def make_norm(kind: Norm, channels: int, spatial_dims: int) -> nn.Module:
+def make_norm(
+    kind: Norm, channels: int, spatial_dims: int, *, eps: float = 1e-5, momentum: float = 0.1
+) -> nn.Module:
     """A new normalisation of maps with `channels` channels, with a learned scale and shift.
+
+    Args:
+        kind: see the top of this file.
+        channels: of the map.
+        spatial_dims: 1, 2 or 3.
+        eps: added to the variance.
+        momentum: weight of the newest batch in batch norm's running averages.
 
     Raises:
         OptionError: no norm has this name.
@@ -51,13 +60,13 @@ def make_norm(kind: Norm, channels: int, spatial_dims: int) -> nn.Module:
     """
     rank = torch_layers(spatial_dims)
     if kind == "batch":
-        return rank.batch_norm(channels)
+        return rank.batch_norm(channels, eps=eps, momentum=momentum)
     if kind == "group":
-        return nn.GroupNorm(math.gcd(_GROUPS, channels), channels)
+        return nn.GroupNorm(math.gcd(_GROUPS, channels), channels, eps=eps)
     if kind == "layer":
-        return ChannelNorm(channels)
+        return ChannelNorm(channels, eps=eps)
     if kind == "instance":
-        return rank.instance_norm(channels, affine=True)
+        return rank.instance_norm(channels, eps=eps, affine=True)
     if kind == "none":
         return nn.Identity()
     raise OptionError(

@@ -16,13 +16,15 @@ from typing import Final
 from torch import nn
 
 from convarium.errors import OptionError
+from convarium.layers.same import SameConv1d, SameConv2d, SameConv3d
 
 
 @dataclass(frozen=True)
 class TorchLayers:
-    """Torch's layer classes of one rank."""
+    """Torch's layer classes of one rank; `same_conv` is its convolution with TF-SAME padding."""
 
     conv: type[nn.Conv1d | nn.Conv2d | nn.Conv3d]
+    same_conv: type[SameConv1d | SameConv2d | SameConv3d]
     batch_norm: type[nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d]
     instance_norm: type[nn.InstanceNorm1d | nn.InstanceNorm2d | nn.InstanceNorm3d]
     max_pool: type[nn.MaxPool1d | nn.MaxPool2d | nn.MaxPool3d]
@@ -36,6 +38,7 @@ class TorchLayers:
 _TABLE: Final = {
     1: TorchLayers(
         conv=nn.Conv1d,
+        same_conv=SameConv1d,
         batch_norm=nn.BatchNorm1d,
         instance_norm=nn.InstanceNorm1d,
         max_pool=nn.MaxPool1d,
@@ -47,6 +50,7 @@ _TABLE: Final = {
     ),
     2: TorchLayers(
         conv=nn.Conv2d,
+        same_conv=SameConv2d,
         batch_norm=nn.BatchNorm2d,
         instance_norm=nn.InstanceNorm2d,
         max_pool=nn.MaxPool2d,
@@ -58,6 +62,7 @@ _TABLE: Final = {
     ),
     3: TorchLayers(
         conv=nn.Conv3d,
+        same_conv=SameConv3d,
         batch_norm=nn.BatchNorm3d,
         instance_norm=nn.InstanceNorm3d,
         max_pool=nn.MaxPool3d,

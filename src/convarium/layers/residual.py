@@ -1,32 +1,45 @@
-"""Residual blocks: basic and bottleneck, with the norm after the convolution or before it.
+"""Residual blocks of any rank: a branch of convolutions, and a way around it.
 
     basic               x -> conv3 -> norm -> relu -> conv3 -> norm -> + shortcut(x) -> relu
     bottleneck          x -> conv1 -> norm -> relu -> conv3 -> norm -> relu -> conv1 -> norm
                           -> + shortcut(x) -> relu
-    pre-activation      x -> norm -> relu -> conv3 -> norm -> relu -> conv3 -> + shortcut(x)
 
-The norm ends the branch before the addition; only the ReLU follows it. Shortcuts, where the shape
-changes: "projection" is a strided 1x1 convolution (option B of the paper), "pad" subsamples and
-adds channels of zeros (option A, no parameters), "none" leaves the shortcut out (a plain net).
+The norm ends the branch before the addition; only the ReLU follows it. The forms with norm and ReLU
+first are in `convarium.layers.preactivation`. Shortcuts, where the shape changes: "projection" is a
+strided 1x1 convolution (option B of the paper), "pad" subsamples and adds channels of zeros (option
+A, no parameters), "none" leaves the shortcut out (a plain net).
+
+All blocks take, besides `stride`:
+
+    dilation    between the taps of 3x3 convolutions: up to the strided one, and behind it
+    blur        the strided convolution keeps the size, and a `BlurPool` behind its ReLU halves it
+    drop_path   probability of leaving the branch out, for each sample of a training batch
 
 References:
     He et al. 2015, "Deep residual learning", arXiv:1512.03385, figures 2 and 5, section 3.3.
-    He et al. 2016, "Identity mappings", arXiv:1603.05027, figure 1 and the appendix.
     Xie et al. 2016, "Aggregated residual transformations", arXiv:1611.05431 (groups).
+    Huang et al. 2016, "Stochastic depth", arXiv:1603.09382 (drop path).
+    Yu, Koltun and Funkhouser 2017, "Dilated residual networks", arXiv:1705.09914 (dilation).
+    Zhang 2019, "Making convolutional networks shift-invariant again", arXiv:1904.11486 (blur).
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 from torch import Tensor, nn
 
 from convarium.errors import OptionError
+from convarium.layers.blur import BlurPool
 from convarium.layers.conv import make_conv
+from convarium.layers.drop_path import DropPath
 from convarium.layers.norms import Norm, make_norm
 from convarium.layers.rank import torch_layers
 
 Shortcut = Literal["projection", "pad", "none"]
+Dilation = tuple[int, int]
+
+UNDILATED: Final[Dilation] = (1, 1)
 
 
 class PadShortcut(nn.Module):
@@ -57,18 +70,20 @@ class PadShortcut(nn.Module):
         return nn.functional.pad(self.subsample(x), self.padding)
 
 
-def _make_shortcut(
+def make_shortcut(
     kind: Shortcut,
     spatial_dims: int,
     in_channels: int,
     out_channels: int,
     stride: int,
+    dilation: Dilation,
     norm: Norm | None,
 ) -> nn.Module | None:
     """The way around a branch; `norm` None means a projection without a norm."""
     if kind == "none":
         return None
-    if stride == 1 and in_channels == out_channels:
+    strided = stride > 1 or dilation[0] != dilation[1]  # or would be, if it were not dilated
+    if not strided and in_channels == out_channels:
         return nn.Identity()
     if kind == "pad":
         return PadShortcut(spatial_dims, in_channels, out_channels, stride)
@@ -79,7 +94,25 @@ def _make_shortcut(
     return nn.Sequential(conv, make_norm(norm, out_channels, spatial_dims))
 
 
-class BasicBlock(nn.Module):
+def make_relu(spatial_dims: int, stride: int, blur: bool) -> nn.Module:
+    """ReLU; with `blur`, followed by the step that the convolution before it did not take."""
+    return nn.Sequential(nn.ReLU(), BlurPool(spatial_dims, stride=stride)) if blur else nn.ReLU()
+
+
+class Residual(nn.Module):
+    """What every block ends with: the branch, dropped or not, plus what passes around it."""
+
+    shortcut: nn.Module | None
+    drop_path: DropPath | None
+
+    def total(self, branch: Tensor, x: Tensor) -> Tensor:
+        """The sum of the branch's map and the shortcut of `x`."""
+        if self.drop_path is not None:
+            branch = self.drop_path(branch)
+        return branch if self.shortcut is None else branch + self.shortcut(x)
+
+
+class BasicBlock(Residual):
     """Two 3x3 convolutions around which the input passes.
 
         x -> conv3 (stride) -> norm -> relu -> conv3 -> norm -> + shortcut(x) -> relu
@@ -100,30 +133,33 @@ class BasicBlock(nn.Module):
         out_channels: int,
         *,
         stride: int = 1,
+        dilation: Dilation = UNDILATED,
+        blur: bool = False,
         shortcut: Shortcut = "projection",
         norm: Norm = "batch",
+        drop_path: float = 0.0,
     ) -> None:
         super().__init__()
-        d, bias = spatial_dims, norm == "none"
-        self.conv1 = make_conv(d, in_channels, out_channels, 3, stride=stride, bias=bias)
-        self.norm1 = make_norm(norm, out_channels, d)
-        self.act1 = nn.ReLU()
-        self.conv2 = make_conv(d, out_channels, out_channels, 3, bias=bias)
-        self.norm2 = make_norm(norm, out_channels, d)
-        self.shortcut = _make_shortcut(shortcut, d, in_channels, out_channels, stride, norm)
+        d, c, bias, step = spatial_dims, out_channels, norm == "none", 1 if blur else stride
+        near, far = dilation
+        self.conv1 = make_conv(d, in_channels, c, 3, stride=step, dilation=near, bias=bias)
+        self.norm1 = make_norm(norm, c, d)
+        self.act1 = make_relu(d, stride, blur)
+        self.conv2 = make_conv(d, c, c, 3, dilation=far, bias=bias)
+        self.norm2 = make_norm(norm, c, d)
+        self.drop_path = DropPath(drop_path) if drop_path else None
+        self.shortcut = make_shortcut(shortcut, d, in_channels, c, stride, dilation, norm)
         self.act2 = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C_in, *S) to (B, C_out, *S')."""
         y = self.act1(self.norm1(self.conv1(x)))
         y = self.norm2(self.conv2(y))
-        if self.shortcut is not None:
-            y = y + self.shortcut(x)
-        z: Tensor = self.act2(y)
+        z: Tensor = self.act2(self.total(y, x))
         return z
 
 
-class BottleneckBlock(nn.Module):
+class BottleneckBlock(Residual):
     """A 3x3 convolution at a quarter of the width, between two 1x1 convolutions.
 
         x -> conv1 -> norm -> relu -> conv3 -> norm -> relu -> conv1 -> norm -> + shortcut -> relu
@@ -136,8 +172,11 @@ class BottleneckBlock(nn.Module):
         groups: groups of the 3x3 convolution (ResNeXt's cardinality).
         stride: step along each axis.
         stride_in: the convolution that takes the step: "3x3" (v1.5) or "1x1" (the 2015 paper).
+        dilation: between the taps of the 3x3 convolution: up to the step, and behind it.
+        blur: take the step by a `BlurPool` behind that convolution's ReLU.
         shortcut: what to do where the shape changes.
         norm: see `make_norm`.
+        drop_path: probability of leaving the branch out, for a sample in training.
 
     Shape:
         (B, C_in, *S) -> (B, C_out, *ceil(S / stride))
@@ -153,21 +192,28 @@ class BottleneckBlock(nn.Module):
         groups: int = 1,
         stride: int = 1,
         stride_in: Literal["3x3", "1x1"] = "3x3",
+        dilation: Dilation = UNDILATED,
+        blur: bool = False,
         shortcut: Shortcut = "projection",
         norm: Norm = "batch",
+        drop_path: float = 0.0,
     ) -> None:
         super().__init__()
-        d, inner, bias = spatial_dims, inner_channels, norm == "none"
-        first, second = (1, stride) if stride_in == "3x3" else (stride, 1)
-        self.conv1 = make_conv(d, in_channels, inner, 1, stride=first, bias=bias)
-        self.norm1 = make_norm(norm, inner, d)
-        self.act1 = nn.ReLU()
-        self.conv2 = make_conv(d, inner, inner, 3, stride=second, groups=groups, bias=bias)
-        self.norm2 = make_norm(norm, inner, d)
-        self.act2 = nn.ReLU()
-        self.conv3 = make_conv(d, inner, out_channels, 1, bias=bias)
+        d, c, bias, early = spatial_dims, inner_channels, norm == "none", stride_in == "1x1"
+        step = 1 if blur else stride
+        first, second, taps = (step, 1, dilation[1]) if early else (1, step, dilation[0])
+        self.conv1 = make_conv(d, in_channels, c, 1, stride=first, bias=bias)
+        self.norm1 = make_norm(norm, c, d)
+        self.act1 = make_relu(d, stride, blur and early)
+        self.conv2 = make_conv(d, c, c, 3, stride=second, dilation=taps, groups=groups, bias=bias)
+        self.norm2 = make_norm(norm, c, d)
+        self.act2 = make_relu(d, stride, blur and not early)
+        self.conv3 = make_conv(d, c, out_channels, 1, bias=bias)
         self.norm3 = make_norm(norm, out_channels, d)
-        self.shortcut = _make_shortcut(shortcut, d, in_channels, out_channels, stride, norm)
+        self.drop_path = DropPath(drop_path) if drop_path else None
+        self.shortcut = make_shortcut(
+            shortcut, d, in_channels, out_channels, stride, dilation, norm
+        )
         self.act3 = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -175,100 +221,5 @@ class BottleneckBlock(nn.Module):
         y = self.act1(self.norm1(self.conv1(x)))
         y = self.act2(self.norm2(self.conv2(y)))
         y = self.norm3(self.conv3(y))
-        if self.shortcut is not None:
-            y = y + self.shortcut(x)
-        z: Tensor = self.act3(y)
-        return z
-
-
-class PreActBasicBlock(nn.Module):
-    """The basic block with norm and ReLU before each convolution, and a clean way around.
-
-        x -> norm -> relu -> conv3 (stride) -> norm -> relu -> conv3 -> + shortcut
-
-    With `shared`, the shortcut starts after the first ReLU: so in the first block of a stage.
-
-    Shape:
-        (B, C_in, *S) -> (B, C_out, *ceil(S / stride))
-    """
-
-    def __init__(
-        self,
-        spatial_dims: int,
-        in_channels: int,
-        out_channels: int,
-        *,
-        stride: int = 1,
-        shortcut: Shortcut = "projection",
-        shared: bool = False,
-        norm: Norm = "batch",
-    ) -> None:
-        super().__init__()
-        d, bias = spatial_dims, norm == "none"
-        self.shared = shared
-        self.shortcut = _make_shortcut(shortcut, d, in_channels, out_channels, stride, None)
-        self.norm1 = make_norm(norm, in_channels, d)
-        self.act1 = nn.ReLU()
-        self.conv1 = make_conv(d, in_channels, out_channels, 3, stride=stride, bias=bias)
-        self.norm2 = make_norm(norm, out_channels, d)
-        self.act2 = nn.ReLU()
-        self.conv2 = make_conv(d, out_channels, out_channels, 3, bias=bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, C_in, *S) to (B, C_out, *S')."""
-        activated = self.act1(self.norm1(x))
-        y: Tensor = self.conv2(self.act2(self.norm2(self.conv1(activated))))
-        if self.shortcut is not None:
-            y = y + self.shortcut(activated if self.shared else x)
-        return y
-
-
-class PreActBottleneckBlock(nn.Module):
-    """The bottleneck block with norm and ReLU before each convolution.
-
-        x -> norm -> relu -> conv1 -> norm -> relu -> conv3 -> norm -> relu -> conv1 -> + shortcut
-
-    Arguments as in `BottleneckBlock`; with `shared`, the shortcut starts after the first ReLU.
-
-    Shape:
-        (B, C_in, *S) -> (B, C_out, *ceil(S / stride))
-    """
-
-    def __init__(
-        self,
-        spatial_dims: int,
-        in_channels: int,
-        out_channels: int,
-        *,
-        inner_channels: int,
-        groups: int = 1,
-        stride: int = 1,
-        stride_in: Literal["3x3", "1x1"] = "3x3",
-        shortcut: Shortcut = "projection",
-        shared: bool = False,
-        norm: Norm = "batch",
-    ) -> None:
-        super().__init__()
-        d, inner, bias = spatial_dims, inner_channels, norm == "none"
-        first, second = (1, stride) if stride_in == "3x3" else (stride, 1)
-        self.shared = shared
-        self.shortcut = _make_shortcut(shortcut, d, in_channels, out_channels, stride, None)
-        self.norm1 = make_norm(norm, in_channels, d)
-        self.act1 = nn.ReLU()
-        self.conv1 = make_conv(d, in_channels, inner, 1, stride=first, bias=bias)
-        self.norm2 = make_norm(norm, inner, d)
-        self.act2 = nn.ReLU()
-        self.conv2 = make_conv(d, inner, inner, 3, stride=second, groups=groups, bias=bias)
-        self.norm3 = make_norm(norm, inner, d)
-        self.act3 = nn.ReLU()
-        self.conv3 = make_conv(d, inner, out_channels, 1, bias=bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, C_in, *S) to (B, C_out, *S')."""
-        activated = self.act1(self.norm1(x))
-        y = self.conv1(activated)
-        y = self.conv2(self.act2(self.norm2(y)))
-        z: Tensor = self.conv3(self.act3(self.norm3(y)))
-        if self.shortcut is not None:
-            z = z + self.shortcut(activated if self.shared else x)
+        z: Tensor = self.act3(self.total(y, x))
         return z

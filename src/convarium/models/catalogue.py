@@ -7,15 +7,21 @@ A test compares the file with the variants.
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
-from convarium.errors import UnknownModelError, did_you_mean
+from convarium.errors import OptionError, UnknownModelError, did_you_mean
 from convarium.files import write_text
+
+if TYPE_CHECKING:
+    from convarium.models.contract import Network
 
 PATH = Path(__file__).with_suffix(".json")
 
@@ -61,46 +67,99 @@ def unknown_model(name: str, known: Iterable[str]) -> UnknownModelError:
     )
 
 
-def describe() -> list[dict[str, Any]]:
-    """The rows as the families' variants give them now; this one imports torch."""
+def describe(
+    name: str,
+    options: Mapping[str, Any] = MappingProxyType({}),
+    *,
+    shape: Sequence[int] | int | None = None,
+) -> dict[str, Any]:
+    """One row as the family gives it now; this imports torch, but computes nothing.
+
+    Args:
+        name: a row of the registry.
+        options: keywords that differ from the row's, as `create` takes them.
+        shape: of one sample, `(C, *S)`, or positions along every axis; None is the network's own.
+
+    Raises:
+        UnknownModelError: no network has this name.
+        OptionError: an option is unknown, or its value is not allowed.
+        ShapeError: the network does not take inputs of this shape.
+
+    Example:
+        >>> row = describe("resnet18", {"spatial_dims": 1, "in_channels": 1}, shape=500)
+        >>> row["parameters"], row["parts"][-2]["shape"]
+        (4356904, [512, 16])
+    """
     import torch
 
-    from convarium.models import options, registry
+    from convarium.models import docstrings, registry, structure
+    from convarium.models import options as _options
 
-    rows = []
-    for variant in registry.VARIANTS:
+    variant = registry.find(name)
+    try:
         with torch.device("meta"):
-            network = registry.create(variant.name)
-        rows.append(
-            {
-                "name": variant.name,
-                "family": variant.family,
-                "class": variant.cls.__name__,
-                "parameters": sum(p.numel() for p in network.parameters() if p.requires_grad),
-                "source": variant.source,
-                "summary": variant.summary,
-                "year": variant.year,
-                "spatial_dims": network.config["spatial_dims"],
-                "in_channels": network.config["in_channels"],
-                "num_classes": network.config["num_classes"],
-                "input_size": list(network.input_size),
-                "heatmap_layer": network.heatmap_layer,
-                "options": network.config,
-                "choices": options.choices(variant.cls),
-                "stages": [
-                    {"name": s.name, "channels": s.channels, "reduction": s.reduction}
-                    for s in network.stages
-                ],
-            }
-        )
-    return rows
+            network = registry.build(name, options)
+    except (RuntimeError, TypeError, OverflowError) as error:
+        shown = ", ".join(f"{key}={value!r}" for key, value in options.items())
+        raise OptionError(
+            f"{name} cannot be built with options (={shown}): numbers too large; make them smaller."
+        ) from error
+    if shape is None:
+        shape = (network.in_channels, *network.input_size)
+    elif isinstance(shape, int):
+        shape = (network.in_channels, *(shape,) * network.spatial_dims)
+    config = network.config
+    text = docstrings.family_text(sys.modules[variant.cls.__module__].__doc__ or "")
+    parts = structure.measure(network, shape)
+    return {
+        "name": variant.name,
+        "family": variant.family,
+        "class": variant.cls.__name__,
+        "parameters": sum(part.parameters for part in parts),
+        "source": variant.source,
+        "references": docstrings.cited(variant.source, text.references),
+        "summary": variant.summary,
+        "year": variant.year,
+        "spatial_dims": config["spatial_dims"],
+        "in_channels": config["in_channels"],
+        "num_classes": config["num_classes"],
+        "input_size": list(parts[0].shape[1:]),
+        "heatmap_layer": network.heatmap_layer,
+        "options": config,
+        "choices": _options.choices(variant.cls),
+        "stages": [dataclasses.asdict(stage) for stage in network.stages],
+        "parts": [dataclasses.asdict(part) | {"shape": list(part.shape)} for part in parts],
+        "initial": _initial(network),
+    }
 
 
-def text() -> str:
+def _initial(network: Network) -> list[dict[str, str]]:
+    """How the weights of each kind of layer start, in the words of the rule that starts them."""
+    from convarium.layers import CONVOLUTIONS, NORMS
+
+    found: dict[str, str] = {}
+    for module in network.modules():
+        if not any(True for _ in module.parameters(recurse=False)):
+            continue
+        rule = next((r for classes, r in network.initial if isinstance(module, classes)), None)
+        kinds = {CONVOLUTIONS: "convolutions", NORMS: "norms"}
+        kind = next((word for classes, word in kinds.items() if isinstance(module, classes)), "")
+        words = (rule or type(module)).__doc__ or ""
+        found.setdefault(kind or type(module).__name__, words.strip().split("\n\n")[0])
+    return [{"layers": kind, "rule": " ".join(words.split())} for kind, words in found.items()]
+
+
+def text(rows: Iterable[Mapping[str, Any]]) -> str:
     """The JSON file's content: one line a row."""
-    lines = ",\n".join(json.dumps(row) for row in describe())
-    return f"[\n{lines}\n]\n"
+    return "[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n"
+
+
+def main() -> None:
+    """Write the file anew, from the families' variants."""
+    from convarium.models import registry
+
+    write_text(PATH, text(describe(variant.name) for variant in registry.VARIANTS))
 
 
 if __name__ == "__main__":
-    write_text(PATH, text())
+    main()

@@ -22,7 +22,7 @@ from torch import Tensor
 from convarium.errors import ConvariumError, OptionError, RunError, UnknownModelError
 from convarium.files import read_json, read_tensors, write_bytes, write_tensors
 from convarium.models.contract import Network
-from convarium.models.registry import create
+from convarium.models.registry import build
 
 CARD: Final = "card.json"
 WEIGHTS: Final = "model.safetensors"
@@ -98,7 +98,7 @@ def _build(folder: Path, described: Mapping[str, Any], device: str) -> Network:
     """The card's network; on "meta" it takes no memory, whatever sizes the card asks for."""
     try:
         with torch.random.fork_rng(devices=[]), torch.device(device):
-            return create(described["name"], **described["options"])
+            return build(described["name"], described["options"])
     except UnknownModelError as error:
         raise RunError(
             f"{folder / CARD} names a network that is not known here: {error} "

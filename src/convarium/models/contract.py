@@ -9,6 +9,7 @@ built. A *Classifier* adds the head.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
@@ -28,6 +29,8 @@ from convarium.layers import (
     unit,
 )
 from convarium.models import options as _options
+from convarium.models.layouts import Layout
+from convarium.models.weights import Weights
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,9 @@ class Network(nn.Module):
         input_size: positions along each axis that `example_input` takes.
         input_kind: what `forward` reads: maps (B, C, *S), tokens or fields.
         initial: the family's table of initial weights.
+        layouts: by library, how it names the weights of this family.
+        frozen: names of the children that `freeze` keeps as they are.
+        published: the published weights that `create` loaded, or None.
 
     Shape:
         forward: (B, C, *S) -> what the family says
@@ -64,12 +70,15 @@ class Network(nn.Module):
         (NORMS, unit),
         ((nn.Linear,), uniform_fan_in),
     )
+    layouts: ClassVar[Mapping[str, Layout]] = {}
 
     config: dict[str, Any]
     name: str | None
     stages: tuple[Stage, ...]
     heatmap_layer: str
     input_size: tuple[int, ...]
+    frozen: tuple[str, ...]
+    published: Weights | None
     stem: nn.Module
     final: nn.Module
 
@@ -78,6 +87,8 @@ class Network(nn.Module):
         network = super().__new__(cls)
         network.__dict__["config"] = _options.complete(cls, options)
         network.__dict__["name"] = None
+        network.__dict__["frozen"] = ()
+        network.__dict__["published"] = None
         return network
 
     def __init__(self, *, spatial_dims: int, in_channels: int) -> None:
@@ -174,6 +185,52 @@ class Network(nn.Module):
         for module in self.modules():
             if isinstance(module, Blocks):
                 module.recompute = enabled
+
+    def in_order(self) -> dict[str, nn.Module]:
+        """The children that hold weights, in the order of the data's flow: stem, stages, the rest.
+
+        Example:
+            >>> from convarium.models import create
+            >>> list(create("resnet8").in_order())
+            ['stem', 'layer1', 'layer2', 'layer3', 'final', 'neck', 'head']
+        """
+        names = ["stem", *(stage.name for stage in self.stages), "final", "neck", "head"]
+        return {name: self.get_submodule(name) for name in names if hasattr(self, name)}
+
+    def freeze(self, until: str) -> None:
+        """Keep everything up to and including the child `until` as it is; the rest stays trainable.
+
+        Frozen parameters take no gradient, and frozen layers stay in evaluation mode: batch norms
+        use and keep their running averages, dropout is off, also after `train()`. A second call
+        replaces the first. This is a property of the run: it is not in `config` and not saved.
+
+        Args:
+            until: a name of `in_order()`, such as "stem" or a stage's.
+
+        Raises:
+            OptionError: the network has no such child.
+        """
+        names = list(self.in_order())
+        if until not in names:
+            raise OptionError(f"until (={until!r}) must be one of {', '.join(names)}.")
+        self.unfreeze()
+        self.__dict__["frozen"] = tuple(names[: names.index(until) + 1])
+        for name in self.frozen:
+            self.get_submodule(name).requires_grad_(False)
+        self.train(self.training)
+
+    def unfreeze(self) -> None:
+        """Make every parameter trainable again, and let all layers follow `train()`."""
+        self.requires_grad_(True)
+        self.__dict__["frozen"] = ()
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        """Set training or evaluation mode; what is frozen stays in evaluation mode."""
+        super().train(mode)
+        for name in self.frozen:
+            self.get_submodule(name).eval()
+        return self
 
     def initialise_weights(self) -> None:
         """Draw the initial weights by the family's table."""

@@ -2,6 +2,11 @@
 
     x -> [conv k -> norm -> activation -> dropout] -> pool 2 -> [...] -> mean -> linear
 
+A convolution looks at a few neighbouring positions and has the same weights everywhere, so that
+what it learnt in one place it knows in all; a pool keeps the strongest answer among neighbours and
+lets the next block see twice as far. The mean over the last map leaves the number of parameters
+independent of the size of the input.
+
 One block per entry of `channels`; the pool stands between blocks, so that the last map keeps its
 positions.
 """

@@ -3,6 +3,11 @@
     1x32x32 -> conv5, 6 -> tanh -> mean 2 -> conv5, 16 -> tanh -> mean 2 -> 16x5x5
             -> 400 -> linear 120 -> tanh -> linear 84 -> tanh -> linear 10
 
+Dense layers on pixels would have to learn each stroke anew at every position. Here one small set
+of weights is shared by all positions, so a stroke is learnt once and found anywhere; the pools then
+give up its exact place, so that a digit drawn a little higher stays the same digit. Features and
+decision are learnt together, from pixels to classes, by gradients alone.
+
 Differs from the paper: tanh(x) for 1.7159 tanh(2x/3); the pools have no coefficient and bias; the
 second convolution sees all six maps instead of chosen subsets; a linear output for the distances
 to drawn digits; and weights start uniform in +-1/sqrt(fan-in). The paper's +-2.4/fan-in fits its

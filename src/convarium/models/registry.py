@@ -3,17 +3,53 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
-from typing import Any
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from convarium.errors import OptionError
-from convarium.models import convnet, lenet, options, resnet
+from convarium.models import (
+    alexnet,
+    convnet,
+    convnext,
+    densenet,
+    efficientnet,
+    lenet,
+    mnasnet,
+    mobilenet_v1,
+    mobilenet_v2,
+    mobilenet_v3,
+    options,
+    resnet,
+    squeezenet,
+    vgg,
+)
 from convarium.models.catalogue import unknown_model
 from convarium.models.contract import Network
 from convarium.models.options import plain
 from convarium.models.variants import Variant
 
-FAMILIES = (convnet, lenet, resnet)
+if TYPE_CHECKING:
+    from convarium.models.published import Adapt
+    from convarium.models.weights import Weights
+
+FAMILIES = (
+    convnet,
+    lenet,
+    alexnet,
+    vgg,
+    resnet,
+    densenet,
+    squeezenet,
+    mobilenet_v1,
+    mobilenet_v2,
+    mobilenet_v3,
+    mnasnet,
+    efficientnet,
+    convnext,
+)
 
 VARIANTS = tuple(row for family in FAMILIES for row in family.VARIANTS)
 
@@ -26,20 +62,28 @@ def create(
     num_classes: int | None = None,
     in_channels: int | None = None,
     spatial_dims: int | None = None,
+    pretrained: bool | str | Path | Weights | None = None,
+    adapt: Adapt = "error",
     **options: Any,
 ) -> Network:
-    """Build a network by name, with fresh weights.
+    """Build a network by name, with fresh or with published weights.
 
     Args:
         name: a row of `list_models()`.
         num_classes: outputs of the head, 0 for none; None keeps the row's own.
         in_channels: channels of the input; None keeps the row's own.
         spatial_dims: 1 for signals, 2 for images, 3 for volumes; None keeps the row's own.
+        pretrained: True takes the network's default published weights; a text names others that
+            `convarium show NAME` lists, a file, a folder that `save` wrote, or "owner/name" on the
+            Hugging Face Hub. The result's `published` says how its inputs are prepared.
+        adapt: what to do where `in_channels` is not the published number: "error", "sum" or
+            "repeat", as for `load_published`.
         options: further keywords of the row's class; `convarium show NAME` lists them.
 
     Raises:
         UnknownModelError: no network has this name; close matches are named.
         OptionError: an option is unknown or its value is not allowed.
+        DataError: the weights cannot be had, are not what they should be, or do not fit.
 
     Example:
         >>> model = create("resnet20_cifar", num_classes=7, in_channels=1)
@@ -53,7 +97,19 @@ def create(
         "spatial_dims": spatial_dims,
     }
     given = options | {key: value for key, value in common.items() if value is not None}
-    network = row.cls(**{**row.keywords, **{key: plain(value) for key, value in given.items()}})
+    if pretrained is not None and pretrained is not False:
+        from convarium.models.pretrained import create_pretrained
+
+        return create_pretrained(row.name, partial(build, row.name), given, pretrained, adapt)
+    if adapt != "error":
+        raise OptionError(f"adapt (={adapt!r}) fits published weights; say pretrained= with it.")
+    return build(row.name, given)
+
+
+def build(name: str, options: Mapping[str, Any]) -> Network:
+    """The network of a row with these keywords, with fresh weights; nothing is looked up."""
+    row = find(name)
+    network = row.cls(**{**row.keywords, **{key: plain(value) for key, value in options.items()}})
     network.name = row.name
     return network
 

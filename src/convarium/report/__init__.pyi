@@ -8,9 +8,12 @@ from .learning import curves as curves
 from .matrix import Pair as Pair
 from .matrix import confused_pairs as confused_pairs
 from .matrix import confusion_matrix as confusion_matrix
+from .network import draw_network as draw_network
+from .network import network_lines as network_lines
 from .page import heatmap_page as heatmap_page
 from .page import write_page as write_page
 from .pictures import Picture as Picture
+from .raster import svg_as_png as svg_as_png
 from .run import report_run as report_run
 
 __all__ = [
@@ -21,11 +24,14 @@ __all__ = [
     "confused_pairs",
     "confusion_matrix",
     "curves",
+    "draw_network",
     "explain_samples",
     "heatmap_page",
     "heatmap_sheet",
+    "network_lines",
     "overlay",
     "report_run",
     "show_samples",
+    "svg_as_png",
     "write_page",
 ]

@@ -20,11 +20,12 @@ _LIMITS: dict[str, tuple[Callable[[Any, Any], bool], str]] = {
     "low": (operator.ge, "at least"),
     "above": (operator.gt, "above"),
     "below": (operator.lt, "below"),
+    "high": (operator.le, "at most"),
 }
 
 
 def _option(default: Any, help: str, **limits: Any) -> Any:
-    """A field with its help text and its limits: `choices`, `low`, `above`, `below`.
+    """A field with its help text and its limits: `choices`, `low`, `above`, `below`, `high`.
 
     What is `free` changes nothing in the result, so a resumed run may change it.
     """
@@ -48,6 +49,9 @@ class TrainConfig:
     learning_rate: float = _option(3e-3, "peak learning rate", above=0)
     momentum: float = _option(0.9, "Nesterov momentum of sgd", low=0, below=1)
     weight_decay: float = _option(0.02, "decay of weights, not of norms and biases", low=0)
+    layer_decay: float = _option(
+        1.0, "factor on the learning rate from each stage to the one before it", above=0, high=1
+    )
     warmup: float = _option(0.2, "share of all steps that the rate rises", low=0, below=1)
     label_smoothing: float = _option(0.0, "share of the target spread evenly", low=0, below=1)
     clip_norm: float | None = _option(None, "largest norm of the gradient", above=0)

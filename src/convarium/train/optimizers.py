@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from convarium.models import Network
 from convarium.train.config import TrainConfig
 
 
 def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """The optimiser that `config` names, over two groups of the trainable parameters.
+    """The optimiser that `config` names, over the groups of `parameter_groups`.
 
     SGD has Nesterov momentum where momentum is above 0; AdamW has betas (0.9, 0.99) and eps 1e-5.
     Both run fused: one call updates all parameters of a group.
@@ -21,7 +22,7 @@ def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimi
         Loshchilov, Hutter (2019), "Decoupled Weight Decay Regularization", arXiv:1711.05101,
         algorithm 2 (AdamW); Sutskever et al. (2013), section 2 (Nesterov momentum).
     """
-    groups = parameter_groups(model, config.weight_decay)
+    groups = parameter_groups(model, config.weight_decay, config.layer_decay)
     if config.optimizer == "sgd":
         return torch.optim.SGD(
             groups,
@@ -35,23 +36,56 @@ def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimi
     )
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Weights with decay; norms, biases and every other vector without.
+def parameter_groups(
+    model: nn.Module, weight_decay: float, layer_decay: float = 1.0
+) -> list[dict[str, Any]]:
+    """Weights with decay; norms, biases and every other vector without; deep layers faster.
 
-    A parameter decays when it has two axes or more and belongs to no normalisation layer.
+    A parameter decays when it has two axes or more and belongs to no normalisation layer. With a
+    `layer_decay` f below 1, each child of the network's `in_order()` has groups of its own, whose
+    `rate_scale` is f^(children that hold weights behind it): 1 for the head.
+
+    Args:
+        model: a network; its trainable parameters are grouped.
+        weight_decay: of the weights.
+        layer_decay: f, the factor on the learning rate from one child to the one before it.
+
+    References:
+        Howard and Ruder 2018, "Universal language model fine-tuning", arXiv:1801.06146, section
+        3.2 (discriminative rates); Clark et al. 2020, arXiv:2003.10555 (a constant factor).
     """
-    norms = {id(p) for m in model.modules() if _is_norm(m) for p in m.parameters(recurse=False)}
+    children = {"": model}
+    if layer_decay < 1 and isinstance(model, Network):
+        children = {n: m for n, m in model.in_order().items() if [*m.parameters()]}
+    groups = []
+    for distance, (child, module) in zip(
+        reversed(range(len(children))), children.items(), strict=True
+    ):
+        for kind, parameters, decay in _by_decay(module, weight_decay):
+            group = {"name": f"{child} {kind}".strip(), "params": parameters, "weight_decay": decay}
+            groups.append(group | {"rate_scale": layer_decay**distance})
+    return groups
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Give each group the learning rate, times its `rate_scale`."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["rate_scale"]
+
+
+def _by_decay(module: nn.Module, decay: float) -> Iterator[tuple[str, list[Tensor], float]]:
+    """The trainable parameters that decay, and those that do not; empty groups are left out."""
+    norms = {id(p) for m in module.modules() if _is_norm(m) for p in m.parameters(recurse=False)}
     decayed: list[Tensor] = []
     plain: list[Tensor] = []
-    for parameter in model.parameters():
+    for parameter in module.parameters():
         if parameter.requires_grad:
             decays = parameter.ndim >= 2 and id(parameter) not in norms
             (decayed if decays else plain).append(parameter)
-    groups = [
-        {"name": "weights", "params": decayed, "weight_decay": weight_decay},
-        {"name": "norms and biases", "params": plain, "weight_decay": 0.0},
-    ]
-    return [group for group in groups if group["params"]]
+    if decayed:
+        yield "weights", decayed, decay
+    if plain:
+        yield "norms and biases", plain, 0.0
 
 
 def _is_norm(module: nn.Module) -> bool:

@@ -19,6 +19,7 @@ from convarium.data import Parts, Preprocessing
 from convarium.errors import RunError
 from convarium.train.config import TrainConfig, free_options
 
+_UNSET = "options_left_unset"
 _COMPARED = ("data", "split", "preprocessing", "model", "train")
 
 
@@ -54,10 +55,16 @@ def environment(device: torch.device) -> dict[str, Any]:
 
 
 def write_settings(folder: Path, settings: Mapping[str, Any]) -> None:
-    """Write `config.toml`."""
+    """Write `config.toml`; options that are None, which TOML has no word for, go into a list."""
     import tomli_w
 
-    files.write_text(folder / "config.toml", tomli_w.dumps(settings))
+    options = settings["model"]["options"]
+    model = {
+        **settings["model"],
+        "options": {name: value for name, value in options.items() if value is not None},
+        _UNSET: [name for name, value in options.items() if value is None],
+    }
+    files.write_text(folder / "config.toml", tomli_w.dumps({**settings, "model": model}))
 
 
 def read_settings(folder: str | Path) -> dict[str, Any]:
@@ -74,6 +81,8 @@ def read_settings(folder: str | Path) -> dict[str, Any]:
     missing = [table for table in (*_COMPARED, "environment") if table not in settings]
     if missing:
         raise RunError(f"{path} lacks the table {missing[0]!r}; start a new run.")
+    for name in settings["model"].pop(_UNSET, []):
+        settings["model"]["options"][name] = None
     return settings
 
 

@@ -38,6 +38,7 @@ from convarium.train.optimizers import (
     build_optimizer,
     optimizer_tensors,
     restore_optimizer,
+    set_rate,
 )
 from convarium.train.schedule import learning_rate
 
@@ -140,8 +141,7 @@ class Training:
         loss.backward()  # type: ignore[no-untyped-call]
         if config.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_norm)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        set_rate(self.optimizer, rate)
         self.optimizer.step()
         position.step += 1
         position.batch += 1

@@ -1,0 +1,83 @@
+"""Forward and backward of each family against the same architecture of torchvision or timm.
+
+One training step on one thread (loss: mean square of the logits), the same batch for both, each
+library in its own interpreter; the two take turns step by step. The ratio is the median over pairs
+of steps. Parameter counts must agree, so that it is the same network.
+
+Run: python benchmarks/families.py [ROUNDS [NAME ...]]
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import torch
+
+import convarium
+from harness import Peer, alternate, summary, write
+
+BOUND = 1.03
+SHAPE = (4, 3, 128, 128)
+
+# Ours: the library and its name.
+NETWORKS = {
+    "alexnet": ("torchvision", "alexnet"),
+    "vgg11": ("torchvision", "vgg11"),
+    "vgg11_bn": ("torchvision", "vgg11_bn"),
+    "resnet18": ("torchvision", "resnet18"),
+    "resnet50": ("torchvision", "resnet50"),
+    "resnetv2_50": ("timm", "resnetv2_50"),
+    "densenet121": ("torchvision", "densenet121"),
+    "squeezenet1_1": ("torchvision", "squeezenet1_1"),
+    "mobilenet_v1": ("timm", "mobilenetv1_100"),
+    "mobilenet_v2": ("torchvision", "mobilenet_v2"),
+    "mobilenet_v3_large": ("torchvision", "mobilenet_v3_large"),
+    "mnasnet1_0": ("torchvision", "mnasnet1_0"),
+    "efficientnet_b0": ("torchvision", "efficientnet_b0"),
+    "efficientnet_lite0": ("timm", "tf_efficientnet_lite0"),
+    "efficientnet_v2_s": ("torchvision", "efficientnet_v2_s"),
+    "convnext_tiny": ("torchvision", "convnext_tiny"),
+}
+
+
+def step(network: torch.nn.Module, x: torch.Tensor) -> None:
+    """One forward and backward pass."""
+    network.zero_grad()
+    network(x).square().mean().backward()
+
+
+def compare(peer: Peer, name: str, rounds: int) -> dict[str, Any]:
+    """Seconds of both networks, and their ratio."""
+    library, theirs = NETWORKS[name]
+    request = {"library": library, "name": theirs, "shape": SHAPE}
+    count = peer.ask(json.dumps(request))["parameters"]
+    network = convarium.create(name).train()
+    if count != sum(p.numel() for p in network.parameters()):
+        raise SystemExit(f"{name} and {library}'s {theirs} are not the same network.")
+    x = torch.randn(SHAPE, generator=torch.Generator().manual_seed(0))
+    times = alternate({"ours": lambda: step(network, x), "peer": lambda: peer.ask("step")}, rounds)
+    ratios = [one / two for one, two in zip(times["ours"], times["peer"], strict=True)]
+    seconds = {key: summary(values) for key, values in times.items()}
+    return {"network": name, "peer": theirs, "seconds": seconds, "ratio": summary(ratios)}
+
+
+def main(rounds: int, names: list[str]) -> int:
+    """Compare each network and write the result."""
+    torch.set_num_threads(1)
+    rows = []
+    with Peer("families.py") as peer:
+        reference = peer.answer()
+        for name in names:
+            rows.append(compare(peer, name, rounds))
+            print(f"{name}: ours / peer = {rows[-1]['ratio']['median']:.3f} (n = {rounds})")
+    holds = all(row["ratio"]["median"] <= BOUND for row in rows)
+    result = {"reference": reference, "shape": SHAPE, "bound": BOUND, "rows": rows, "holds": holds}
+    print(f"holds: {holds}; {write('families', result)}")
+    return 0 if holds else 1
+
+
+if __name__ == "__main__":
+    arguments = sys.argv[1:]
+    sys.exit(main(int(arguments[0]) if arguments else 21, arguments[1:] or list(NETWORKS)))

@@ -1,0 +1,120 @@
+"""The pen's drawings as PNG files, for whoever cannot show SVG; matplotlib paints them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
+
+from convarium.errors import OptionError
+from convarium.report import palette
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_DPI = 100.0
+_POINTS = 72.0 / _DPI
+_ANCHORS = {"start": "left", "middle": "center", "end": "right"}
+
+
+def svg_as_png(svg: str, *, scale: float = 2.0, dark: bool = False) -> bytes:
+    """Paint an SVG of this room as a PNG: whole lines, outlines, rectangles, dots, level words.
+
+    Args:
+        svg: what `draw_network` gives, or another drawing of these.
+        scale: pixels of the PNG to one of the drawing.
+        dark: the colours for dark surroundings.
+
+    Raises:
+        OptionError: the text is not such an SVG, or `scale` is not above 0.
+
+    >>> from convarium.report.svg import Drawing
+    >>> svg_as_png(Drawing(40, 20, "nothing").text())[1:4]
+    b'PNG'
+    """
+    if not scale > 0:
+        raise OptionError(f"scale (={scale!r}) must be above 0.")
+    try:
+        root = ElementTree.fromstring(svg)
+        width, height = float(root.attrib["width"]), float(root.attrib["height"])
+    except (ElementTree.ParseError, KeyError, ValueError) as error:
+        raise OptionError(f"svg (={svg[:40]!r}...) must be an SVG of this room.") from error
+    theme = palette.DARK if dark else palette.LIGHT
+    figure = _empty(width, height, theme["card"])
+    for element in root.iter():
+        _paint(figure.axes[0], element, theme)
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=_DPI * scale, metadata={"Software": None})
+    return file.getvalue()
+
+
+def _empty(width: float, height: float, paper: str) -> Figure:
+    """A sheet of this many pixels whose coordinates are the drawing's."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI, facecolor=paper)
+    axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
+    axes.set_xlim(0, width)
+    axes.set_ylim(height, 0)
+    axes.axis("off")
+    return figure
+
+
+def _paint(axes: Axes, element: ElementTree.Element, theme: Mapping[str, str]) -> None:
+    """Put one element on the sheet; what is none of the pen's, as a title, is passed over."""
+    from matplotlib import patches
+
+    kind = element.tag.rpartition("}")[2]
+    fill = _colour(element, "fill", theme)
+    place = (_at(element, "x"), _at(element, "y"))
+    plain: dict[str, Any] = {"facecolor": fill, "linewidth": 0}
+    if kind == "polyline":
+        x, y = zip(*_points(element), strict=True)
+        thick = _at(element, "stroke-width") * _POINTS
+        axes.plot(x, y, color=_colour(element, "stroke", theme), linewidth=thick, zorder=1)
+    elif kind == "polygon":
+        axes.add_patch(patches.Polygon(_points(element), **plain))
+    elif kind == "circle":
+        centre = (_at(element, "cx"), _at(element, "cy"))
+        axes.add_patch(patches.Circle(centre, _at(element, "r"), **plain))
+    elif kind == "rect":
+        size = (_at(element, "width"), _at(element, "height"))
+        strength = float(element.attrib.get("fill-opacity", "1"))
+        axes.add_patch(patches.Rectangle(place, *size, alpha=strength, **plain))
+    elif kind == "text":
+        _write(axes, element, fill)
+
+
+def _write(axes: Axes, element: ElementTree.Element, colour: str) -> None:
+    """A line of text, its baseline at the element's place."""
+    get = element.attrib.get
+    weight = "bold" if int(get("font-weight", "400")) >= 600 else "normal"
+    axes.text(
+        _at(element, "x"),
+        _at(element, "y"),
+        element.text or "",
+        color=colour,
+        fontsize=0.92 * float(get("font-size", "12")) * _POINTS,  # DejaVu's letters are wide
+        fontfamily="DejaVu Sans",
+        fontweight=weight,
+        horizontalalignment=_ANCHORS[get("text-anchor", "start")],
+        verticalalignment="baseline",
+        parse_math=False,
+    )
+
+
+def _points(element: ElementTree.Element) -> list[tuple[float, float]]:
+    pairs = (pair.split(",") for pair in element.attrib["points"].split())
+    return [(float(x), float(y)) for x, y in pairs]
+
+
+def _at(element: ElementTree.Element, name: str) -> float:
+    return float(element.attrib.get(name, "0"))
+
+
+def _colour(element: ElementTree.Element, attribute: str, theme: Mapping[str, str]) -> str:
+    """A colour of the palette by its `var(--name)`."""
+    value = element.attrib.get(attribute, "none")
+    return theme.get(value.removeprefix("var(--").removesuffix(")"), "none")

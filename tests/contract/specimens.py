@@ -1,0 +1,52 @@
+"""One small network of every family and kind of block: name, options, positions along each axis."""
+
+SPECIMENS = {
+    "lenet5": ("lenet5", {}, 32),
+    "convnet": ("convnet", {"channels": [4, 6], "kernel_sizes": [3, 4], "pool": "avg"}, 16),
+    "convnet-layer": ("convnet", {"channels": [4, 6], "norm": "layer", "activation": "gelu"}, 16),
+    "convnet-group": ("convnet", {"channels": [4, 6], "norm": "group", "pool": "none"}, 16),
+    "convnet-instance": ("convnet", {"channels": [4, 6], "norm": "instance"}, 16),
+    "basic": ("resnet8", {"widths": [4, 6, 8], "stem": "imagenet"}, 32),
+    "pad": ("resnet8", {"widths": [4, 6, 8], "shortcut": "pad", "stem": "pool"}, 16),
+    "plain": ("resnet8", {"widths": [4, 6, 8], "shortcut": "none"}, 16),
+    "bottleneck": ("resnet8", {"widths": [8, 8, 8], "block": "bottleneck", "groups": 2}, 16),
+    "pre-basic": ("resnet8", {"widths": [4, 6, 8], "order": "pre"}, 16),
+    "pre-bottleneck": (
+        "resnet8",
+        {"widths": [8, 8, 8], "order": "pre", "block": "bottleneck"},
+        16,
+    ),
+    "alexnet": ("alexnet", {"dense_width": 16}, 71),
+    "alexnet_2012": ("alexnet_2012", {"dense_width": 16}, 71),
+    "vgg": ("vgg11", {"widths": [4, 6, 8, 8, 8], "dense_width": 16}, 71),
+    "vgg-norm": ("vgg11_bn", {"widths": [4, 6, 8, 8, 8], "dense_width": 16}, 71),
+    "squeezenet-7": ("squeezenet1_0", {}, 71),
+    "squeezenet-3": ("squeezenet1_1", {}, 71),
+    "densenet": ("densenet121", {"depths": [2, 3, 2, 2], "growth_rate": 8}, 71),
+    "densenet-cifar": ("densenet_bc_100_12", {"depths": [2, 2, 2]}, 32),
+    "densenet-plain": ("densenet_40_12", {"depths": [2, 2, 2]}, 32),
+    "mobilenet_v1": ("mobilenet_v1", {"width_multiplier": 0.25}, 71),
+    "mobilenet_v2": ("mobilenet_v2", {"width_multiplier": 0.25}, 71),
+    "mobilenet_v3": ("mobilenet_v3_small", {"width_multiplier": 0.5}, 71),
+    "mnasnet": ("mnasnet0_5", {}, 71),
+    "efficientnet": (
+        "efficientnet_b0",
+        {"width_multiplier": 0.25, "depth_multiplier": 0.5, "drop_path": 0.0},
+        71,
+    ),
+    "efficientnet-lite": (
+        "efficientnet_lite0",
+        {"width_multiplier": 0.25, "depth_multiplier": 0.5, "drop_path": 0.0},
+        71,
+    ),
+    "efficientnet-fused": (
+        "efficientnet_v2_s",
+        {"width_multiplier": 0.25, "depth_multiplier": 0.25, "drop_path": 0.0},
+        71,
+    ),
+    "convnext": (
+        "convnext_tiny",
+        {"depths": [1, 1, 2, 1], "widths": [4, 6, 8, 10], "drop_path": 0.0},
+        71,
+    ),
+}

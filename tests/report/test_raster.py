@@ -1,0 +1,65 @@
+"""SVG drawings as PNG: the right pixels in the right colours."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image, ImageColor
+
+from convarium import report
+from convarium.errors import OptionError
+from convarium.report import palette
+from convarium.report.svg import Drawing
+
+
+def pixels(svg: str, **options) -> np.ndarray:
+    with Image.open(io.BytesIO(report.svg_as_png(svg, **options))) as picture:
+        return np.asarray(picture.convert("RGB")).astype(int)
+
+
+def close(pixel: np.ndarray, colour: str) -> bool:
+    return bool(np.abs(pixel - np.array(ImageColor.getrgb(colour))).max() <= 2)
+
+
+def test_rectangles_dots_outlines_and_lines_have_their_places_and_colours():
+    drawing = Drawing(100, 60, "test")
+    drawing.rectangle((10, 20, 30, 10), "hit")
+    drawing.dot(70, 20, "miss", radius=8)
+    drawing.area([(50, 40), (90, 40), (90, 55), (50, 55)], "band")
+    drawing.line([(0, 5), (100, 5)], "ink", thick=4)
+    drawing.rectangle((10, 40, 30, 10), "hit", strength=0.5)
+    for theme, dark in ((palette.LIGHT, False), (palette.DARK, True)):
+        image = pixels(drawing.text(), scale=2, dark=dark)
+        assert image.shape == (120, 200, 3)
+        assert close(image[50, 50], theme["hit"])
+        assert close(image[38, 50], theme["card"])  # just above the rectangle
+        assert close(image[40, 140], theme["miss"])
+        assert close(image[90, 140], theme["band"])
+        assert close(image[10, 100], theme["ink"])
+        assert close(image[90, 50], palette.tinted(theme, "hit", 0.5))
+
+
+def test_later_elements_cover_earlier_ones_and_words_are_written():
+    drawing = Drawing(100, 40, "test")
+    drawing.line([(0, 20), (100, 20)], "ink", thick=6)
+    drawing.rectangle((0, 0, 50, 40), "card")
+    drawing.words(60, 34, "words $x_1$", size=10)
+    image = pixels(drawing.text(), scale=1)
+    assert close(image[20, 25], palette.LIGHT["card"])
+    assert close(image[20, 75], palette.LIGHT["ink"])
+    assert image[26:36, 60:].min() < 120  # dark letters on the light card
+
+
+@pytest.mark.parametrize(
+    ("svg", "options", "words"),
+    [
+        ("no svg", {}, "must be an SVG"),
+        ("<svg/>", {}, "must be an SVG"),
+        ("<svg width='x' height='1'/>", {}, "must be an SVG"),
+        (Drawing(1, 1, "").text(), {"scale": 0}, "scale"),
+        (Drawing(1, 1, "").text(), {"scale": float("nan")}, "scale"),
+    ],
+)
+def test_what_cannot_be_painted_is_refused(svg, options, words):
+    with pytest.raises(OptionError, match=words):
+        report.svg_as_png(svg, **options)

@@ -1,0 +1,85 @@
+"""docs/families is what the families' files say, its code runs, and every page is linked."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+PLAYER = """
+import sys, warnings
+warnings.simplefilter("error")
+for name in sys.stdin.read().split("\\0"):
+    print(name.splitlines()[0])
+    exec(name, {"__name__": "__main__"})
+"""
+
+
+@pytest.fixture(scope="module")
+def writer(root: Path) -> ModuleType:
+    path = root / "tools" / "write_families.py"
+    spec = importlib.util.spec_from_file_location("write_families", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_pages_are_what_the_tool_would_write(writer: ModuleType) -> None:
+    wanted = writer.files()
+    assert sorted(path.name for path in writer.FOLDER.iterdir()) == sorted(wanted)
+    stale = [
+        name
+        for name, text in wanted.items()
+        if (writer.FOLDER / name).read_text(encoding="utf-8") != text
+    ]
+    assert stale == [], "run: make families"
+
+
+def test_every_page_has_all_its_sections(writer: ModuleType) -> None:
+    for path in writer.FOLDER.glob("*.md"):
+        titles = re.findall(r"^## (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+        if path.name != "README.md":
+            kinds = [title for title in titles if not title.endswith("by parts")]
+            wanted = ["Networks", "Use", "Options", "Initial weights"]
+            assert kinds[:4] == wanted, path.name
+            assert len(titles) - len(kinds) == 1
+
+
+def test_the_code_of_every_page_runs(root: Path, writer: ModuleType) -> None:
+    pages = sorted(writer.FOLDER.glob("*.md"))
+    texts = {path.name: "".join(BLOCK.findall(path.read_text(encoding="utf-8"))) for path in pages}
+    assert [name for name, text in texts.items() if not text] == ["README.md"]
+    done = subprocess.run(
+        [sys.executable, "-c", PLAYER],
+        input="\0".join(f"# {name}\n{text}" for name, text in texts.items()),
+        env=dict(os.environ, PYTHONPATH=str(root / "src")),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("torch.Size([2, 5])") == 2 * (len(pages) - 1)
+
+
+def test_every_page_is_linked(root: Path, writer: ModuleType) -> None:
+    index = (writer.FOLDER / "README.md").read_text(encoding="utf-8")
+    pages = {path.name for path in writer.FOLDER.glob("*.md")} - {"README.md"}
+    assert set(re.findall(r"\]\((\w+\.md)\)", index)) == pages
+    for name in ("docs/index.md", "docs/networks.md"):
+        assert "(families/README.md)" in (root / name).read_text(encoding="utf-8")
+        assert "(coming-from.md)" in (root / name).read_text(encoding="utf-8")
+
+
+def test_marks_in_running_text_stand_for_themselves(writer: ModuleType) -> None:
+    assert writer.running("a*b_c <d> & `x*y`") == r"a\*b\_c &lt;d&gt; &amp; `x*y`"
+    assert writer.table(["a"], [["x | y"]]).splitlines()[-1] == r"| x \| y |"
