@@ -11,8 +11,8 @@ slow on large maps in spite of their few multiply-adds, and starts with full one
 the gates and SiLU, slow on small devices.
 
 Differs from the paper: padding is symmetric unless `padding="tf_same"` (Lite has it), and the batch
-norms of B0 to B4 have eps 1e-5 and momentum .1, as in torchvision, where the reference code has
-1e-3 and .01.
+norms of B0 to B4 have eps 1e-5 and momentum .1, as in torchvision, and those of Lite 1e-3 and .1,
+as in timm, where the reference code has 1e-3 and .01.
 
 References:
     Tan, Le 2019, "EfficientNet: rethinking model scaling for convolutional neural networks",
@@ -312,7 +312,7 @@ _SOURCES: Final = {
     "v": (2021, "Tan and Le 2021, table 4"),
 }
 _REFERENCE: Final = {"norm_eps": 1e-3, "norm_momentum": 0.01}
-_LITE0: Final = {"lite": True, "padding": "tf_same", **_REFERENCE}
+_LITE0: Final = {"lite": True, "padding": "tf_same", "norm_eps": 1e-3}
 _V2: Final = {"version": 2, "norm_eps": 1e-3}
 _S: Final = {"widths": (24, 48, 64, 128, 160, 256), "depths": (2, 4, 4, 6, 9, 15), **_V2}
 _M: Final = {"widths": (24, 48, 80, 160, 176, 304, 512), "depths": (3, 5, 5, 7, 14, 18, 5), **_V2}
