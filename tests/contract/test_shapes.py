@@ -1,0 +1,50 @@
+"""Any batch, size, number of channels and classes: shapes follow, and the memory order is free."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from specimens import SPECIMENS
+
+import convarium.models as models
+
+# Convolutions or pools that cut the border off, or one fixed size.
+UNPADDED = ("lenet5", "alexnet", "squeezenet")
+PADDED = [kind for kind, (name, _, _) in SPECIMENS.items() if not name.startswith(UNPADDED)]
+
+
+@pytest.mark.parametrize("kind", PADDED)
+@settings(max_examples=6)
+@given(
+    batch=st.integers(1, 3),
+    height=st.integers(33, 80),
+    width=st.integers(33, 80),
+    in_channels=st.integers(1, 5),
+    num_classes=st.integers(0, 7),
+)
+def test_shapes_follow_from_the_stages(kind, batch, height, width, in_channels, num_classes):
+    name, options, _ = SPECIMENS[kind]
+    shape = {"in_channels": in_channels, "num_classes": num_classes}
+    with torch.device("meta"), torch.no_grad():
+        model = models.create(name, **options, **shape).eval()
+        x = torch.empty(batch, in_channels, height, width)
+        maps, last, y = model.features(x), model.forward_features(x), model(x)
+    for stage, found in zip(model.stages, maps, strict=True):
+        assert found.shape[:2] == (batch, stage.channels)
+        for positions, given_positions in zip(found.shape[2:], (height, width), strict=True):
+            exact = given_positions / stage.reduction
+            assert exact - 1 < positions < exact + 1
+    assert last.shape[2:] == maps[-1].shape[2:]
+    assert y.shape == (batch, num_classes or model.num_features)
+
+
+@pytest.mark.parametrize("kind", SPECIMENS)
+def test_channels_last_gives_what_contiguous_gives(kind):
+    torch.manual_seed(0)
+    name, options, size = SPECIMENS[kind]
+    model = models.create(name, **options).double().eval()
+    x = model.example_input(2, size=size)
+    expected = model(x)
+    model = model.to(memory_format=torch.channels_last)
+    found = model(x.to(memory_format=torch.channels_last))
+    torch.testing.assert_close(found, expected)
