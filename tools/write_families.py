@@ -60,7 +60,21 @@ def index() -> str:
     words = (
         "Each page follows from the family's file in `src/convarium/models`, by `make families`."
     )
-    return "\n".join([*lines, "", words, ""])
+    return "\n".join([*lines, "", words, "", "## How weights start", "", starts(), ""])
+
+
+def starts() -> str:
+    """One table of the initial weights of every family, by the networks that share them."""
+    cells = []
+    for family in registry.FAMILIES:
+        rows = rows_of(family.__name__.rpartition(".")[2])
+        tables = list(dict.fromkeys(json.dumps(row["initial"]) for row in rows))
+        for initial in tables:
+            sharing = [row["name"] for row in rows if json.dumps(row["initial"]) == initial]
+            first = sharing[0] if len(sharing) == 1 else f"{sharing[0]} ... {sharing[-1]}"
+            rules = (f"{kind['layers']}: {running(kind['rule'])}" for kind in json.loads(initial))
+            cells.append((first, "<br>".join(rules)))
+    return table(("networks", "layers and their start"), cells)
 
 
 def page(family: ModuleType, rows: Sequence[Row]) -> str:

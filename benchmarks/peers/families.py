@@ -5,11 +5,14 @@ Runs in .venv-peers and imports nothing of convarium:
     python benchmarks/peers/families.py
 
 A line `{"library": ..., "name": ..., "shape": [...]}` on standard input builds a network and its
-input; each line `step` runs forward and backward once and is answered by the seconds they took.
+input; each line `plain` or `shipped` runs forward and backward once and is answered by the seconds
+they took: with every activation on a tensor of its own, or as the library ships it, where some
+overwrite their input.
 """
 
 from __future__ import annotations
 
+import copy
 import importlib.metadata
 import json
 import sys
@@ -30,6 +33,14 @@ def build(library: str, name: str) -> nn.Module:
     return get_model(name).train()
 
 
+def plain(network: nn.Module) -> nn.Module:
+    """The network with no activation that overwrites its input."""
+    for module in network.modules():
+        if getattr(module, "inplace", False):
+            module.inplace = False
+    return network
+
+
 def main() -> None:
     """Answer requests until standard input ends."""
     torch.set_num_threads(1)
@@ -38,18 +49,21 @@ def main() -> None:
         operators.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     versions = {name: importlib.metadata.version(name) for name in ("torchvision", "timm")}
     print(json.dumps(versions), flush=True)
-    network, x = nn.Identity(), torch.zeros(1)
+    networks: dict[str, nn.Module] = {}
+    x = torch.zeros(1)
     for line in sys.stdin:
-        if line.strip() == "step":
+        kind = line.strip()
+        if kind in networks:
             start = time.perf_counter()
-            network.zero_grad()
-            network(x).square().mean().backward()
+            networks[kind].zero_grad()
+            networks[kind](x).square().mean().backward()
             print(json.dumps({"seconds": time.perf_counter() - start}), flush=True)
             continue
         request = json.loads(line)
-        network = build(request["library"], request["name"])
+        shipped = build(request["library"], request["name"])
+        networks = {"shipped": shipped, "plain": plain(copy.deepcopy(shipped))}
         x = torch.randn(request["shape"], generator=torch.Generator().manual_seed(0))
-        parameters = sum(p.numel() for p in network.parameters())
+        parameters = sum(p.numel() for p in shipped.parameters())
         print(json.dumps({"parameters": parameters}), flush=True)
 
 

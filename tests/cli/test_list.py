@@ -95,3 +95,30 @@ def test_listing_takes_less_than_half_a_second(root):
         user = after.children_user - before.children_user
         seconds.append(user + after.children_system - before.children_system)
     assert min(seconds) < 0.5
+
+
+@pytest.mark.parametrize("pattern", ["ResNet*", "resnet", "Resnet"])
+def test_a_family_by_name_or_in_capitals_is_led_to_its_pattern(capsys, pattern):
+    assert main(["list", pattern]) == 2
+    assert "Did you mean 'resnet*'?" in capsys.readouterr().err
+
+
+def test_a_number_without_end_is_refused(capsys):
+    assert main(["list", "--min-parameters", "9" * 400]) == 2
+    assert "must be a number" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a full disk")
+@pytest.mark.parametrize("words", [["list", "vgg11"], ["list", "--json"], ["show", "vgg11"]])
+def test_a_full_disk_is_one_sentence(words):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "convarium", *words],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 2
+    assert done.stderr.startswith("convarium: Cannot write the output: ")
+    assert done.stderr.count("\n") == 1

@@ -115,8 +115,8 @@ def test_a_stream_without_block_marks_gets_plain_ones(root):
         (["resnet50", "--option", "stem=cifr"], "Did you mean 'cifar'"),
         (["resnet50", "--option", "spatial_dims=4", "--input", "3x2x2"], "spatial_dims"),
         (["resnet50", "--option", "in_channels=[]", "--input", "64"], "in_channels"),
-        (["resnet50", "--option", "num_classes=10000000000000000"], "too large"),
-        (["resnet50", "--option", "num_classes=10000000000000000000000"], "too large"),
+        (["resnet50", "--option", "num_classes=10000000000000000"], "num_classes"),
+        (["resnet50", "--option", "num_classes=10000000000000000000000"], "num_classes"),
         (["resnet50", "--svg", "nowhere/net.svg"], "Cannot write"),
         ([], "NAME"),
     ],
@@ -129,3 +129,18 @@ def test_bad_input_is_one_sentence(words, hint, tmp_path, monkeypatch, capsys):
     assert printed.out == ""
     (line,) = printed.err.splitlines()
     assert hint in line
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--option", "spatial_dims=3", "--input", "999999"], "2^40"),
+        (["--svg", ""], "must name a file"),
+        (["--svg", "same", "--png", "same"], "two files"),
+    ],
+)
+def test_what_cannot_be_drawn_or_counted_is_refused(capsys, tmp_path, monkeypatch, words, said):
+    monkeypatch.chdir(tmp_path)
+    assert main(["show", "resnet18", *words]) == 2
+    assert said in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

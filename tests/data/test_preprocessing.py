@@ -277,3 +277,13 @@ def test_one_file_gives_the_same_bits_in_validation_and_in_prediction(tmp_path: 
     assert all(torch.equal(found[0], other) for other in found[1:])
     alone = fitted.finish(fitted.apply(inputs.read(4))[None])[0]
     assert torch.equal(alone, found[0][4])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"mean": (float("inf"),)}, {"std": (float("nan"),)}, {"resize": 10**9}],
+)
+def test_numbers_that_no_image_can_use_are_refused(wrong):
+    usual = {"input_shape": (1, 8, 8), "mean": (0.5,), "std": (0.5,)}
+    with pytest.raises(DataError, match=r"finite|at most 128"):
+        data.Preprocessing(**usual | wrong)

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from convarium import layers
+from convarium.errors import OptionError
 
 
 @given(
@@ -50,3 +51,8 @@ def test_dropout_acts_in_training_only():
     share = (block(x) == 0).float().mean().item()
     assert 0.45 < share < 0.55
     assert (block.eval()(x) != 0).all()
+
+
+def test_an_unknown_padding_is_an_error():
+    with pytest.raises(OptionError, match=r"padding \(='valid'\) must be one of same, tf_same"):
+        layers.make_conv(2, 3, 8, 3, padding="valid")

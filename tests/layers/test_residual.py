@@ -161,3 +161,8 @@ def test_a_blurred_block_halves_the_map_once_behind_a_relu(kind):
     assert block(torch.randn(2, 6, 8, 8)).shape == (2, 6, 4, 4)
     assert seen[0].shape[2:] == (8, 8)
     assert (seen[0] >= 0).all()  # it stands behind a ReLU
+
+
+def test_an_unknown_shortcut_is_an_error():
+    with pytest.raises(OptionError, match=r"shortcut \(='zeros'\) must be one of projection, pad"):
+        layers.BasicBlock(2, 16, 32, shortcut="zeros")

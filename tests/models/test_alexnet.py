@@ -178,7 +178,7 @@ def test_inputs_too_small_are_refused_with_a_remedy(stem, smallest, rank):
     # Three pools of 3 with stride 2 need 15 positions; a stride of 4 before them, 4 * 14 + 7.
     model = models.create("alexnet", spatial_dims=rank, stem=stem, **SMALL).eval()
     assert model(model.example_input(1, size=smallest)).shape == (1, 5)
-    with pytest.raises(RuntimeError, match="output size"):
+    with pytest.raises(ShapeError, match=rf"needs {smallest} positions or more"):
         model(model.example_input(1, size=smallest - 1))
     with pytest.raises(ShapeError, match=r"too small for alexnet; resize them, or .* a stem"):
         models.check_input(model, (3, *[smallest - 1] * rank))

@@ -278,3 +278,15 @@ def test_a_folder_of_mixed_number_types_comes_back_bit_equal(tmp_path):
 def test_numbers_of_numpy_are_written_as_json_has_them(tmp_path):
     model = models.create("convnet", channels=(np.int64(4),), num_classes=np.int64(3))
     assert models.load(models.save(model, tmp_path)).config == model.config
+
+
+@pytest.mark.parametrize(
+    "options", [{"depths": [10**9, 3, 3]}, {"num_classes": 2 * 10**9}, {"in_channels": 10**9}]
+)
+def test_a_card_that_asks_for_huge_sizes_takes_neither_memory_nor_time(tmp_path, options):
+    model = models.create("resnet20_cifar")
+    models.save(model, tmp_path)
+    edit(tmp_path, model={"name": model.name, "options": model.config | options})
+    for call in (models.load, lambda folder: models.create(model.name, pretrained=folder)):
+        with pytest.raises(RunError, match=r"does not fit|blocks or more"):
+            call(tmp_path)

@@ -147,3 +147,38 @@ def test_strides_round_an_odd_size_up_and_pools_down(name, options, size, sizes)
         model = models.create(name, **options)
     maps = model.features(torch.empty(1, model.in_channels, size, size, device="meta"))
     assert [tuple(y.shape[2:]) for y in maps] == [(n, n) for n in sizes]
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("name", "options", "smallest"),
+    [
+        ("convnet", {}, 4),
+        ("alexnet", {}, 63),
+        ("alexnet", {"stem": "cifar"}, 15),
+        ("vgg11", {}, 32),
+        ("resnet18", {}, 1),
+        ("resnet8", {"stem": "pool"}, 2),
+        ("densenet121", {}, 29),
+        ("densenet_40_12", {}, 4),
+        ("squeezenet1_0", {}, 21),
+        ("squeezenet1_1", {}, 17),
+        ("squeezenet1_0", {"depths": [1, 1, 1, 1], "stem": "cifar"}, 8),
+        ("mobilenet_v2", {}, 1),
+        ("convnext_tiny", {}, 32),
+        ("convnext_tiny", {"output_stride": 8}, 8),
+    ],
+)
+def test_inputs_too_small_for_the_strides_are_refused_before_any_work(
+    name, options, smallest, rank
+):
+    with torch.device("meta"):
+        model = models.create(name, spatial_dims=rank, **options).eval()
+        model(torch.empty(1, 3, *[smallest] * rank))
+        small = torch.empty(1, 3, *[smallest] * (rank - 1), smallest - 1)
+    for call in (model, model.features, model.embed):
+        with pytest.raises(ShapeError, match=f"too small for {name}; .* {smallest} positions or"):
+            call(small)
+    model.smallest_input = 0  # without the check, torch says so in the middle of the work
+    with pytest.raises(RuntimeError):
+        model(small)

@@ -313,7 +313,7 @@ def test_a_block_whose_stride_became_dilation_gets_no_shortcut():
         ({"depths": [1, 2, 2, 3, 3, 4, 0]}, r"depths .* must be 1 or more"),
         ({"width_multiplier": 0.0}, r"width_multiplier \(=0.0\) must be above 0"),
         ({"depth_multiplier": -1}, r"depth_multiplier \(=-1\) must be above 0"),
-        ({"resolution": 0}, r"resolution \(=0\) must be above 0"),
+        ({"resolution": 0}, r"resolution \(=0\) must be 1 or more"),
         ({"norm_eps": 0.0}, r"norm_eps \(=0.0\) must be above 0"),
         ({"norm_momentum": 1.5}, r"norm_momentum \(=1.5\)"),
         ({"dropout": 1.0}, r"dropout \(=1.0\)"),

@@ -69,3 +69,13 @@ def test_only_the_trainable_part_is_differentiated():
         "head.weight",
         "head.bias",
     }
+
+
+def test_a_new_head_of_a_frozen_network_is_frozen_too():
+    model = network()
+    model.freeze("head")
+    model.reset_head(5)
+    assert not any(p.requires_grad for p in model.parameters())
+    model.freeze("layer3")
+    model.reset_head(4)
+    assert all(p.requires_grad for p in model.head.parameters())

@@ -98,7 +98,7 @@ def test_a_network_goes_up_and_comes_down_and_stays_without_the_network(
     assert out["again"] == [5, True]
     assert out["nothing"].startswith("DataError: Cannot fetch card.json of me/nothing (404")
     assert out["empty"].startswith("DataError: Cannot fetch model.safetensors of me/empty (404")
-    assert "holds a resnet20_cifar, not a resnet32_cifar" in out["other"]
+    assert "holds resnet20_cifar, not resnet32_cifar" in out["other"]
     assert out["name"].startswith("OptionError: Cannot upload to not a name")
     assert out["unsaved"].startswith("OptionError")
 
@@ -174,3 +174,22 @@ def test_without_the_client_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) 
 def test_names_that_are_no_repository_are_refused() -> None:
     with pytest.raises(OptionError, match="owner/name"):
         models.pull_from_hub("a/b/c")
+
+
+UNREACHABLE = """
+import time
+start = time.monotonic()
+out["default"] = said(models.create, "resnet18", pretrained=True)
+out["other"] = said(models.create, NET, pretrained="me/other")
+out["seconds"] = time.monotonic() - start
+"""
+
+
+def test_a_hub_that_cannot_be_reached_is_given_up_at_once(
+    root: Path, server: Server, tmp_path: Path
+) -> None:
+    closed = "http://127.0.0.1:9"
+    out = play(root, server, tmp_path / "home", UNREACHABLE, HF_ENDPOINT=closed)
+    assert "Cannot fetch model.safetensors of timm/resnet18.a1_in1k (" in out["default"]
+    assert "Cannot fetch model.safetensors of me/other (" in out["other"]
+    assert out["seconds"] < 8

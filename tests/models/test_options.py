@@ -82,3 +82,8 @@ def test_ranges_and_lengths_name_the_option():
         options.probability(dropout=1.0)
     with pytest.raises(OptionError, match=r"a \(=\[1\], 1 long\) and b \(=\[1, 2\], 2 long\)"):
         options.equal_lengths(a=[1], b=[1, 2])
+
+
+def test_a_number_that_no_memory_holds_names_the_option():
+    with pytest.raises(OptionError, match=r"classes \(=1180591620717411303424\) must be below"):
+        options.at_least(0, classes=2**70)

@@ -168,7 +168,7 @@ def test_a_saved_folder_brings_its_options(tmp_path: Path) -> None:
     assert twin.config == network.config
     changed = models.create(NET, pretrained=str(tmp_path), drop_path=0.0, num_classes=5)
     assert (changed.config["drop_path"], changed.config["num_classes"]) == (0.0, 5)
-    with pytest.raises(OptionError, match=f"holds a {NET}, not a resnet32_cifar"):
+    with pytest.raises(OptionError, match=f"holds {NET}, not resnet32_cifar"):
         models.create("resnet32_cifar", pretrained=tmp_path)
     with pytest.raises(RunError, match=r"card\.json"):
         models.create(NET, pretrained=tmp_path.parent)
@@ -262,7 +262,7 @@ def test_a_strangers_card_cannot_ask_for_a_download(
     card.write_text(card.read_text().replace('"options": {', '"options": {"pretrained": true, '))
     with pytest.raises(RunError, match="no option 'pretrained'"):
         models.load(tmp_path)
-    with pytest.raises(OptionError, match="no option 'pretrained'"):
+    with pytest.raises(RunError, match="no option 'pretrained'"):
         models.create(NET, pretrained=tmp_path)
     assert server.asked == []
 
@@ -283,3 +283,17 @@ def test_published_networks_answer_through_a_predictor(
     with torch.no_grad():
         logits = trained.eval()(steps.finish(steps.apply(image)[None]))
     assert record.label == weights.class_names("imagenet-1k")[int(logits.argmax())]
+
+
+@pytest.mark.parametrize("count", [-1, "ten", 2.0, True])
+def test_a_wrong_number_of_classes_is_refused_before_anything_is_fetched(
+    published: models.Weights, server: Server, count: object
+) -> None:
+    with pytest.raises(OptionError, match="num_classes"):
+        models.create(NET, pretrained=published, num_classes=count)
+    assert not server.asked
+
+
+def test_a_text_too_long_for_a_file_names_nothing() -> None:
+    with pytest.raises(OptionError, match="pretrained"):
+        models.create(NET, pretrained="a" * 5000)

@@ -194,3 +194,59 @@ def test_stages_and_blocks_are_counted_and_one_past_the_last_is_final():
         assert ours(theirs, layout, places) == own
     for outside in ("b0.w", "b5.w", "g0.w"):
         assert ours(outside, layout, places) == outside
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.float16, torch.bfloat16])
+def test_floating_weights_of_any_width_are_converted(kind):
+    given, model = network(1), network(2)
+    models.load_published(model, {k: t.to(kind) for k, t in given.state_dict().items()})
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+    for found, sent in zip(model.parameters(), given.parameters(), strict=True):
+        assert torch.equal(found, sent.to(kind).float())
+
+
+@pytest.mark.parametrize("kind", [torch.int32, torch.bool, torch.complex64])
+def test_whole_and_complex_numbers_are_no_weights(kind):
+    state = {k: t.to(kind) for k, t in network(1).state_dict().items()}
+    model, before = network(2), network(2)
+    with pytest.raises(DataError, match=r"stem\.conv\.weight is .*, not float32"):
+        models.load_published(model, state)
+    assert same(model, before)
+
+
+@pytest.mark.parametrize("change", [lambda t: t.to("meta"), lambda t: t.to_sparse()])
+def test_tensors_without_plain_numbers_are_no_state_dict(change):
+    state = network().state_dict()
+    state["stem.conv.weight"] = change(state["stem.conv.weight"])
+    with pytest.raises(DataError, match=r"stem\.conv\.weight.* no named tensor"):
+        models.load_published(network(), state)
+
+
+def test_a_network_without_memory_is_refused():
+    state = network().state_dict()
+    with torch.device("meta"):
+        model = models.create("resnet8", **TINY)
+    with pytest.raises(OptionError, match=r"meta device .*to_empty"):
+        models.load_published(model, state)
+
+
+def test_three_channels_are_not_taken_for_a_third_axis():
+    flat = network().state_dict()  # its first kernel is (4, 3, 3, 3)
+    deep = network(spatial_dims=3, in_channels=1)  # (4, 1, 3, 3, 3)
+    report = models.load_published(deep, flat, partial=True)
+    assert "stem.conv.weight" in report.unused
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod."])
+def test_prefixes_of_wrappers_are_taken_off(prefix):
+    given, model = network(1), network(2)
+    state = {prefix + key: tensor for key, tensor in given.state_dict().items()}
+    models.load_published(model, {"model": {"state_dict": state}, "epoch": 3})
+    assert same(given, model)
+
+
+def test_a_pickle_that_pops_from_nothing_is_refused(tmp_path):
+    path = tmp_path / "weights.pth"
+    path.write_bytes(b"\x80\x02.")
+    with pytest.raises(DataError, match="cannot be read as a state dict"):
+        models.load_published(network(), path)

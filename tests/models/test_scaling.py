@@ -126,7 +126,11 @@ def test_momentum_and_eps_reach_every_norm(name):
     ("options", "sentence"),
     [
         ({"width_multiplier": 0.0}, r"width_multiplier \(=0.0\) must be above 0"),
-        ({"width_multiplier": math.inf}, r"width_multiplier \(=inf\) must be above 0 and finite"),
+        (
+            {"width_multiplier": math.inf},
+            r"width_multiplier \(=inf\) must be above 0 and at most 100",
+        ),
+        ({"width_multiplier": 1e30}, r"width_multiplier \(=1e\+30\) must be above 0 and at most"),
         ({"width_multiplier": math.nan}, r"width_multiplier \(=nan\) must be above 0"),
         ({"norm_eps": -1e-3}, r"norm_eps \(=-0.001\) must be above 0"),
         ({"norm_momentum": 1.5}, r"norm_momentum \(=1.5\) must be at least 0 and below 1"),

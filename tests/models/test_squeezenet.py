@@ -202,7 +202,7 @@ def test_inputs_too_small_are_refused(name, stem, smallest):
     # A pool needs 2 positions, two pools 4, three 8; the first convolution 2 * 7 + its kernel.
     model = models.create(name, stem=stem, num_classes=3).eval()
     assert model(model.example_input(1, size=smallest)).shape == (1, 3)
-    with pytest.raises(RuntimeError):
+    with pytest.raises(ShapeError, match=rf"needs {smallest} positions or more"):
         model(model.example_input(1, size=smallest - 1))
     with pytest.raises(ShapeError, match=f"too small for {name}; resize them, or .* a stem"):
         models.check_input(model, (3, smallest - 1, smallest - 1))
@@ -224,6 +224,9 @@ def test_the_cifar_stem_keeps_all_positions():
         ({"width_every": 0}, r"width_every \(=0\) must be 1 or more"),
         ({"width_step": -8}, r"width_step \(=-8\) must be 0 or more"),
         ({"squeeze_ratio": 0.001}, r"squeeze_ratio \(=0.001\) .* of width 128 without channels"),
+        ({"squeeze_ratio": float("nan")}, r"squeeze_ratio \(=nan\) .* shares between 0 and 1"),
+        ({"squeeze_ratio": float("inf")}, r"squeeze_ratio \(=inf\) .* shares between 0 and 1"),
+        ({"share_3x3": float("nan")}, r"share_3x3 \(=nan\) .* shares between 0 and 1"),
         ({"squeeze_ratio": 2.0}, r"squeeze_ratio \(=2.0\) .* shares between 0 and 1"),
         ({"share_3x3": 1.0}, r"share_3x3 \(=1.0\) .* without channels"),
         ({"dropout": 1.5}, r"dropout \(=1.5\)"),

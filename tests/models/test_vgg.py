@@ -195,7 +195,7 @@ def test_weights_of_another_depth_do_not_fit():
 def test_inputs_must_have_two_positions_for_every_halving():
     model = models.create("vgg11", widths=[4] * 5, dense_width=8).eval()
     assert model(model.example_input(1, size=32)).shape == (1, 1000)
-    with pytest.raises(RuntimeError, match="Output size is too small"):
+    with pytest.raises(ShapeError, match="needs 32 positions or more"):
         model(model.example_input(1, size=31))
     with pytest.raises(ShapeError, match=r"\(3, 31, 31\) are too small for vgg11; resize them"):
         models.check_input(model, (3, 31, 31))

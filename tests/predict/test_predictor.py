@@ -224,3 +224,10 @@ def test_folders_that_are_no_finished_run_are_named(run, tmp_path):
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(RunError):
         predict.open_run(run)
+
+
+def test_a_card_of_other_classes_is_refused(photos):
+    card = models.Weights("resnet20_cifar", "made_here", "convarium").card(["a", "b", "c"])
+    predictor = predict.Predictor(models.create("resnet20_cifar", num_classes=4), card)
+    with pytest.raises(OptionError, match="does not fit a network of 4 outputs"):
+        next(predictor.records(data.open_inputs([photos])))

@@ -28,7 +28,7 @@ TORCHVISION = [
 ]
 
 TIMM_NORM = {"norm_eps": 1e-5, "norm_momentum": 0.1}
-TF = {"padding": "tf_same", "norm_eps": 1e-3}
+TF = {"padding": "tf_same", "norm_eps": 1e-3, "norm_momentum": 0.1}
 
 # timm's name: ours, and the options that make it the same network
 TIMM = {

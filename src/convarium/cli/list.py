@@ -63,7 +63,7 @@ def amount(text: str) -> int:
     >>> amount("5.3M"), amount("25_557_032"), amount("270k")
     (5300000, 25557032, 270000)
     """
-    found = re.fullmatch(r"([\d_,]*\d(?:\.\d+)?)([kmb]?)", text.strip().lower())
+    found = re.fullmatch(r"([\d_,]{,30}\d(?:\.\d+)?)([kmb]?)", text.strip().lower())
     if not found:
         raise argparse.ArgumentTypeError(f"{text!r} must be a number such as 5000000, 5M or 500k")
     return round(float(re.sub("[_,]", "", found[1])) * _UNITS[found[2]])
@@ -79,6 +79,9 @@ def _chosen(arguments: argparse.Namespace) -> list[Row]:
     names = set(catalogue.names(arguments.pattern))
     if not names:
         near = did_you_mean(arguments.pattern, catalogue.names())
+        wider = arguments.pattern.lower().rstrip("*") + "*"
+        if wider != "*" and catalogue.names(wider):
+            near = f" Did you mean {wider!r}?"
         raise UnknownModelError(
             f"No network matches {arguments.pattern!r}.{near} See: convarium list"
         )

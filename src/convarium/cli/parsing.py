@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from convarium.errors import OptionError, did_you_mean
+from convarium.errors import OptionError, RunError, did_you_mean
 from convarium.train.config import TrainConfig, options
 
 
@@ -130,8 +131,19 @@ def share(text: str) -> float:
 
 
 def write(text: str) -> None:
-    """One line on standard output."""
-    sys.stdout.write(text + "\n")
+    """One line on standard output.
+
+    Raises:
+        RunError: it cannot be written, as on a full disk.
+    """
+    try:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise RunError(f"Cannot write the output: {error.strerror or error}.") from error
 
 
 def write_json(value: Any) -> None:

@@ -94,7 +94,11 @@ def _check_input(row: Row, options: Mapping[str, Any], given: Sequence[int] | in
     """Rank and channels, in the words of the command line."""
     channels = options.get("in_channels", row["in_channels"])
     rank = options.get("spatial_dims", row["spatial_dims"])
-    if given is None or isinstance(given, int) or rank not in (1, 2, 3):
+    if given is None or rank not in (1, 2, 3):
+        return
+    if isinstance(given, int):
+        if isinstance(channels, int) and channels * given**rank > LARGEST:
+            raise ShapeError(f"--input (={given}) along {rank} axes is more than 2^40 numbers.")
         return
     letters = ("L", "HxW", "DxHxW")[rank - 1]
     if len(given) != rank + 1 or given[0] != channels:
@@ -107,8 +111,14 @@ def _check_input(row: Row, options: Mapping[str, Any], given: Sequence[int] | in
 
 def _draw(arguments: argparse.Namespace, parts: Sequence[Part]) -> list[str]:
     """Write the drawings that were asked for."""
+    given = {"--svg": arguments.svg, "--png": arguments.png}
+    for flag, path in given.items():
+        if path == "":
+            raise OptionError(f"{flag} (='') must name a file.")
     if not (arguments.svg or arguments.png):
         return []
+    if arguments.svg == arguments.png:
+        raise OptionError(f"--svg and --png (={arguments.svg!r}) must name two files.")
     from convarium import report
 
     svg = report.draw_network(parts, arguments.name)

@@ -12,6 +12,7 @@ everywhere.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
@@ -70,16 +71,21 @@ class Preprocessing:
                 f"input_shape (={self.input_shape}) must be (C, H, W) with C 1 or 3 and sides of 1 "
                 "or more."
             )
-        if not len(self.mean) == len(self.std) == channels or min(self.std) <= 0:
+        numbers = (*self.mean, *self.std)
+        fits = len(self.mean) == len(self.std) == channels and all(map(math.isfinite, numbers))
+        if not fits or min(self.std) <= 0:
             raise DataError(
-                f"mean (={self.mean}) and std (={self.std}) must have {channels} numbers, and those"
-                " of std must be positive."
+                f"mean (={self.mean}) and std (={self.std}) must have {channels} finite numbers, "
+                "and those of std must be positive."
             )
         longer = max(self.input_shape[1:])
-        if self.resize is not None and (type(self.resize) is not int or self.resize < longer):
+        most = _LONGEST * longer
+        if self.resize is not None and not (
+            type(self.resize) is int and longer <= self.resize <= most
+        ):
             raise DataError(
                 f"resize (={self.resize!r}) must be None or a whole number of pixels, at least the "
-                f"longer side of the input, {longer}."
+                f"longer side of the input, {longer}, and at most {most}."
             )
         if self.interpolation not in get_args(Interpolation):
             raise DataError(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from torch import Tensor, nn
 
+from convarium.errors import OptionError
 from convarium.layers.activations import Activation, make_activation
 from convarium.layers.norms import Norm, make_norm
 from convarium.layers.pools import Pool, make_pool
@@ -35,11 +36,16 @@ def make_conv(
     Shape:
         (B, C_in, *S) -> (B, C_out, *ceil(S / stride))
 
+    Raises:
+        OptionError: no padding has this name.
+
     Example:
         >>> make_conv(1, 3, 8, kernel_size=5, dilation=2)
         Conv1d(3, 8, kernel_size=(5,), stride=(1,), padding=(4,), dilation=(2,), bias=False)
     """
     rank = torch_layers(spatial_dims)
+    if padding not in get_args(Padding):
+        raise OptionError(f"padding (={padding!r}) must be one of {', '.join(get_args(Padding))}.")
     if padding == "tf_same":
         return rank.same_conv(
             in_channels,

@@ -10,6 +10,7 @@ Everywhere else the shape is written `(B, C, *S)`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -102,3 +103,21 @@ def torch_layers(spatial_dims: int) -> TorchLayers:
             f"spatial_dims (={spatial_dims!r}) must be 1 (signals), 2 (images) or 3 (volumes)."
         )
     return _TABLE[spatial_dims]
+
+
+def fits(module: nn.Module, size: Sequence[int], smallest: int) -> bool:
+    """Whether a map of `size` has the `smallest` number of positions wherever a kernel needs them.
+
+    Along an axis on which every convolution and pool reads one position, one is enough.
+
+    Example:
+        >>> layer = nn.Conv2d(1, 1, (1, 5))
+        >>> fits(layer, (1, 5), smallest=5), fits(layer, (5, 1), smallest=5)
+        (True, False)
+    """
+
+    def kernel(axis: int) -> int:
+        sizes = (getattr(layer, "kernel_size", 1) for layer in module.modules())
+        return max(size[axis] if isinstance(size, tuple) else size for size in sizes)
+
+    return all(n >= smallest or (n > 0 and kernel(axis) == 1) for axis, n in enumerate(size))

@@ -25,7 +25,7 @@ References:
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from torch import Tensor, nn
 
@@ -79,7 +79,13 @@ def make_shortcut(
     dilation: Dilation,
     norm: Norm | None,
 ) -> nn.Module | None:
-    """The way around a branch; `norm` None means a projection without a norm."""
+    """The way around a branch; `norm` None means a projection without a norm.
+
+    Raises:
+        OptionError: no shortcut has this name.
+    """
+    if kind not in get_args(Shortcut):
+        raise OptionError(f"shortcut (={kind!r}) must be one of {', '.join(get_args(Shortcut))}.")
     if kind == "none":
         return None
     strided = stride > 1 or dilation[0] != dilation[1]  # or would be, if it were not dilated

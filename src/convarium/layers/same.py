@@ -12,10 +12,12 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
-from torch.nn.functional import pad
+from torch.nn.functional import conv1d, conv2d, conv3d, pad
+
+_Call = Callable[..., Tensor]
 
 
 def same_padding(
@@ -37,14 +39,21 @@ def same_padding(
     return sides
 
 
+def _convolve(layer: nn.Conv1d | nn.Conv2d | nn.Conv3d, x: Tensor, call: _Call) -> Tensor:
+    """The layer's convolution, padded by the size of `x`; uneven padding is a step of its own."""
+    sides = same_padding(x.shape[2:], layer.kernel_size, layer.stride, layer.dilation)
+    even = sides[::2] == sides[1::2]
+    padding = sides[::-2] if even else [0] * len(layer.kernel_size)
+    x = x if even else pad(x, sides)
+    return call(x, layer.weight, layer.bias, layer.stride, padding, layer.dilation, layer.groups)
+
+
 class SameConv1d(nn.Conv1d):
     """`nn.Conv1d` with TF-SAME padding: (B, C, L) -> (B, C', ceil(L / stride))."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Pad `x` by its size and convolve."""
-        return super().forward(
-            pad(x, same_padding(x.shape[2:], self.kernel_size, self.stride, self.dilation))
-        )
+        return _convolve(self, x, conv1d)
 
 
 class SameConv2d(nn.Conv2d):
@@ -52,9 +61,7 @@ class SameConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Pad `x` by its size and convolve."""
-        return super().forward(
-            pad(x, same_padding(x.shape[2:], self.kernel_size, self.stride, self.dilation))
-        )
+        return _convolve(self, x, conv2d)
 
 
 class SameConv3d(nn.Conv3d):
@@ -62,6 +69,4 @@ class SameConv3d(nn.Conv3d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Pad `x` by its size and convolve."""
-        return super().forward(
-            pad(x, same_padding(x.shape[2:], self.kernel_size, self.stride, self.dilation))
-        )
+        return _convolve(self, x, conv3d)

@@ -114,6 +114,7 @@ class AlexNet(Classifier):
         probability(dropout=dropout)
         _check_widths(widths, groups)
         self.input_size = (224 if stem == "imagenet" else 32,) * spatial_dims
+        self.smallest_input = 63 if stem == "imagenet" else 15  # 15 after the first convolution
 
         d, size, stride = (spatial_dims, 11, 4) if stem == "imagenet" else (spatial_dims, 5, 1)
         w1, w2, w3, w4, w5 = widths

@@ -28,6 +28,7 @@ from convarium.layers import (
     uniform_fan_in,
     unit,
 )
+from convarium.layers.rank import fits
 from convarium.models import options as _options
 from convarium.models.layouts import Layout
 from convarium.models.weights import Weights
@@ -54,14 +55,12 @@ class Network(nn.Module):
         stages: one `Stage` per map of `features`, in order.
         heatmap_layer: dotted name of the module whose output a heatmap is read from.
         input_size: positions along each axis that `example_input` takes.
+        smallest_input: positions along each axis that the strides and pools need.
         input_kind: what `forward` reads: maps (B, C, *S), tokens or fields.
         initial: the family's table of initial weights.
         layouts: by library, how it names the weights of this family.
         frozen: names of the children that `freeze` keeps as they are.
         published: the published weights that `create` loaded, or None.
-
-    Shape:
-        forward: (B, C, *S) -> what the family says
     """
 
     input_kind: ClassVar[Literal["maps", "tokens", "fields"]] = "maps"
@@ -77,6 +76,7 @@ class Network(nn.Module):
     stages: tuple[Stage, ...]
     heatmap_layer: str
     input_size: tuple[int, ...]
+    smallest_input: int
     frozen: tuple[str, ...]
     published: Weights | None
     stem: nn.Module
@@ -85,10 +85,8 @@ class Network(nn.Module):
     def __new__(cls, **options: Any) -> Self:
         """Check the options against the constructor's signature and keep them as `config`."""
         network = super().__new__(cls)
-        network.__dict__["config"] = _options.complete(cls, options)
-        network.__dict__["name"] = None
-        network.__dict__["frozen"] = ()
-        network.__dict__["published"] = None
+        config = _options.complete(cls, options)
+        network.__dict__.update(config=config, name=None, frozen=(), published=None)
         return network
 
     def __init__(self, *, spatial_dims: int, in_channels: int) -> None:
@@ -98,6 +96,7 @@ class Network(nn.Module):
         self.spatial_dims = spatial_dims
         self.in_channels = in_channels
         self.input_size = (224,) * spatial_dims
+        self.smallest_input = 1
 
     def features(self, x: Tensor) -> list[Tensor]:
         """One map per stage, from fine to coarse.
@@ -129,31 +128,32 @@ class Network(nn.Module):
         return self.forward_features(x)
 
     def check(self, x: Tensor) -> Tensor:
-        """Return `x` if its rank and channels fit.
+        """Return `x` if its rank, channels and size fit.
 
         Raises:
             ShapeError: they do not.
         """
+        name = self.name or type(self).__name__
         if x.ndim != self.spatial_dims + 2 or x.shape[1] != self.in_channels:
             letters = ("L", "H, W", "D, H, W")[self.spatial_dims - 1]
             raise ShapeError(
-                f"{self.name or type(self).__name__} takes (B, {self.in_channels}, {letters}), "
-                f"not {tuple(x.shape)}; create it with in_channels and spatial_dims that fit, "
-                "or reshape the input."
+                f"{name} takes (B, {self.in_channels}, {letters}), not {tuple(x.shape)}; create it "
+                "with in_channels and spatial_dims that fit, or reshape the input."
+            )
+        small = self.smallest_input  # a graph's sizes are symbols: a question makes them constants
+        if not torch.compiler.is_compiling() and not fits(self, x.shape[2:], small):
+            raise ShapeError(
+                f"Inputs of shape {tuple(x.shape[1:])} are too small for {name}; resize them, or "
+                f"choose a network or a stem that reduces less: this one needs {small} positions "
+                "or more along each axis."
             )
         return x
 
     def refuse(self, mask: Tensor | None) -> None:
-        """Say that this network has no use for a mask.
-
-        Raises:
-            OptionError: `mask` is not None.
-        """
+        """Raise an `OptionError` if there is a mask: this network has no use for one."""
         if mask is not None:
-            raise OptionError(
-                f"{self.name or type(self).__name__} reads whole maps and takes no mask; "
-                "leave mask out."
-            )
+            name = self.name or type(self).__name__
+            raise OptionError(f"{name} reads whole maps and takes no mask; leave mask out.")
 
     def example_input(
         self, batch: int = 1, size: int | tuple[int, ...] | None = None, *, seed: int = 0
@@ -290,7 +290,7 @@ class Classifier(Network):
         initialise(head, self.initial)
         weight = next(self.parameters())
         head.to(device=weight.device, dtype=weight.dtype)
-        self.head = head.train(self.training)
+        self.head = head.train(self.training).requires_grad_("head" not in self.frozen)
         self.num_classes = num_classes
         self.config["num_classes"] = num_classes
 

@@ -93,6 +93,7 @@ class ConvNet(Classifier):
             before, reduction = width, reduction * (1 if between == "none" else 2)
             stages.append(Stage(f"stage{i}", width, reduction))
         self.stages = tuple(stages)
+        self.smallest_input = reduction
         self.heatmap_layer = stages[-1].name
         self.final = nn.Identity()
         self.neck = global_average(spatial_dims)

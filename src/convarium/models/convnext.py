@@ -229,6 +229,7 @@ class ConvNeXt(Classifier):
             stages.append(Stage(f"stage{i}", width, place.reduction))
             before = width
         self.stages = tuple(stages)
+        self.smallest_input = stages[-1].reduction
 
         self.final = nn.Identity()
         self.heatmap_layer = stages[-1].name

@@ -210,7 +210,6 @@ class DenseNet(Classifier):
                 f"compression (={compression!r}) must be above 0 and at most 1 (keep all channels)."
             )
         self.input_size = (224 if stem == "imagenet" else 32,) * spatial_dims
-
         self.stem = _stem(stem, spatial_dims, in_channels, stem_channels)
         stages, channels, reduction = [], stem_channels, 4 if stem == "imagenet" else 1
         for i, depth in enumerate(depths, start=1):
@@ -226,6 +225,7 @@ class DenseNet(Classifier):
             self.add_module(f"block{i}", DenseBlock(OrderedDict(parts)))
             stages.append(Stage(f"block{i}", channels, reduction))
         self.stages = tuple(stages)
+        self.smallest_input = reduction - stages[0].reduction + 1  # as the stem rounds up
         for module in self.modules():
             if isinstance(module, Parts):
                 module.memory_efficient = memory_efficient

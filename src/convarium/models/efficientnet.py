@@ -242,7 +242,7 @@ class EfficientNet(Classifier):
     ) -> None:
         super().__init__(spatial_dims=spatial_dims, in_channels=in_channels)
         positive(width_multiplier=width_multiplier, depth_multiplier=depth_multiplier)
-        positive(resolution=resolution, norm_eps=norm_eps)
+        positive(norm_eps=norm_eps)
         probability(norm_momentum=norm_momentum, dropout=dropout, drop_path=drop_path)
         options, first = self.config, 2 if stem == "imagenet" else 1
         self.input_size = (resolution if stem == "imagenet" else 32,) * spatial_dims
@@ -272,7 +272,7 @@ _STRIDES: Final = (1, 2, 2, 2, 2)  # of each stage
 def _table(options: Options) -> list[list[Row]]:
     """The rows of each stage, with their multipliers."""
     version, widths, depths = (options[name] for name in ("version", "widths", "depths"))
-    at_least(1, widths=widths, depths=depths)
+    at_least(1, resolution=options["resolution"], widths=widths, depths=depths)
     equal_lengths(widths=widths, depths=depths)
     if len(widths) > 7:
         raise OptionError(f"widths (={widths}) must have at most 7 entries, one a row.")

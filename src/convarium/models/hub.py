@@ -101,6 +101,8 @@ def fetch(
         "machine and give its path instead"
     )
     with _explained(f"Cannot fetch {filename} of {repo_id}", remedy):
+        if not offline:
+            _check_reachable(client, repo_id, filename, revision)
         found = client.hf_hub_download(
             repo_id, filename, revision=revision, local_files_only=offline
         )
@@ -146,6 +148,19 @@ def readme(model: Network, repo_id: str, card: Mapping[str, Any], licence: str |
     ]
     front = ["---", *head, "---", "", f"# {repo_id.rpartition('/')[2]}", ""]
     return "\n".join([*front, *facts, "", "```python", *use, "```", ""])
+
+
+def _check_reachable(client: ModuleType, repo_id: str, filename: str, revision: str | None) -> None:
+    """Fail at once without a network: for a file not kept, the client tries half a minute long."""
+    if isinstance(client.try_to_load_from_cache(repo_id, filename, revision=revision), str):
+        return
+    errors = _client("huggingface_hub.errors")
+    try:
+        client.get_hf_file_metadata(client.hf_hub_url(repo_id, filename, revision=revision))
+    except errors.HfHubHTTPError:
+        return  # the Hub answered; the client knows what its answer means
+    except (errors.HTTPError, OSError) as error:
+        raise errors.LocalEntryNotFoundError(f"{filename} is not in the cache") from error
 
 
 def _client(module: str = "huggingface_hub") -> ModuleType:

@@ -14,7 +14,8 @@ map, for few operations.
 
 Differs from the paper: padding is symmetric unless `padding="tf_same"`; the squeezed width of the
 gates, a quarter of the block's, is rounded to a multiple of 8, and the last convolution of the
-small network has no gate, as in the reference code and the published weights.
+small network has no gate, as in the reference code and the published weights. Widths below 1
+narrow the last two layers too, as in torchvision; timm's narrow nets keep them.
 
 References:
     Howard et al. 2019, "Searching for MobileNetV3", arXiv:1905.02244, table 1 (large), table 2

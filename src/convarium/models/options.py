@@ -13,9 +13,11 @@ import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from convarium.errors import OptionError, did_you_mean
+
+_TOO_MANY: Final = 2**31  # no memory holds weights for so many channels or classes
 
 
 def complete(cls: type, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -91,10 +93,10 @@ def signature(cls: type) -> dict[str, tuple[Any, Any]]:
 
 
 def at_least(low: int, **values: int | Sequence[int]) -> None:
-    """Refuse numbers, or lists with numbers, below `low`.
+    """Refuse numbers, or lists with numbers, below `low` or above what any layer can have.
 
     Raises:
-        OptionError: a value is too small, or a list is empty.
+        OptionError: a value is too small or too large, or a list is empty.
     """
     for name, value in values.items():
         numbers = [value] if isinstance(value, int) else list(value)
@@ -102,6 +104,8 @@ def at_least(low: int, **values: int | Sequence[int]) -> None:
             raise OptionError(f"{name} (={value!r}) must have at least one entry.")
         if min(numbers) < low:
             raise OptionError(f"{name} (={value!r}) must be {low} or more.")
+        if max(numbers) >= _TOO_MANY:
+            raise OptionError(f"{name} (={value!r}) must be below {_TOO_MANY}.")
 
 
 def probability(**values: float) -> None:

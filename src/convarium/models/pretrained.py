@@ -24,8 +24,9 @@ from typing import Any, Final
 from convarium import files
 from convarium.errors import DataError, OptionError, did_you_mean
 from convarium.models import hub, weights
-from convarium.models.checkpoint import CARD, WEIGHTS, read_card
+from convarium.models.checkpoint import CARD, WEIGHTS, check, read_card
 from convarium.models.contract import Classifier, Network
+from convarium.models.options import at_least, whole
 from convarium.models.published import Adapt, load_published
 from convarium.models.weights import Weights
 
@@ -76,6 +77,8 @@ def create_pretrained(
     if source.weights is not None:
         _check_inputs(source.weights, given, adapt)
     wanted = given.get("num_classes")
+    if wanted is not None:
+        at_least(0, num_classes=whole(num_classes=wanted))
     published = source.options.get("num_classes")
     network = build({**source.options, **given, **_numbered(published)})
     file = source.locate()
@@ -114,9 +117,10 @@ def find_source(name: str, pretrained: bool | str | Path | Weights) -> Source:
     if text in known:
         return _row(name, known[text])
     path = Path(text).expanduser()
-    if text and path.is_dir():
+    kind = _kind(path) if text else ""
+    if kind == "folder":
         return _folder(name, path)
-    if text and path.is_file():
+    if kind == "file":
         return Source(lambda: path)
     if isinstance(pretrained, str) and _REPOSITORY.fullmatch(text) and path.suffix not in _FILES:
         return _repository(name, text)
@@ -187,10 +191,19 @@ def _folder(name: str, folder: Path) -> Source:
     described = read_card(folder)["model"]
     if described["name"] != name:
         raise OptionError(
-            f"{folder} holds a {described['name']}, not a {name}; create({described['name']!r}, "
+            f"{folder} holds {described['name']}, not {name}; create({described['name']!r}, "
             "pretrained=...) takes it, and convarium.load gives it as it is."
         )
+    check(folder)  # before a network of the sizes that the card asks for takes memory
     return Source(lambda: folder / WEIGHTS, "convarium", described["options"])
+
+
+def _kind(path: Path) -> str:
+    """What lies there: "folder", "file" or nothing."""
+    try:
+        return "folder" if path.is_dir() else "file" if path.is_file() else ""
+    except OSError:  # no name that a file could have
+        return ""
 
 
 def _repository(name: str, repo_id: str) -> Source:

@@ -25,6 +25,7 @@ from convarium.models.layouts import OWN, Layout, ours, paths
 Adapt = Literal["error", "sum", "repeat"]
 
 _WRAPPERS = ("state_dict", "model", "model_state_dict", "net")
+_PREFIXES = ("module.", "_orig_mod.")  # of DistributedDataParallel and of torch.compile
 _COUNTER = "num_batches_tracked"
 
 
@@ -83,7 +84,7 @@ def load_published(
         A report of which keys were used, unused and missing.
 
     Raises:
-        OptionError: the network has no such source, or `adapt` is unknown.
+        OptionError: the network has no such source, or no memory, or `adapt` is unknown.
         DataError: the file is missing, damaged or no state dict, or the keys do not all fit.
 
     Example:
@@ -98,6 +99,11 @@ def load_published(
     place = str(weights) if isinstance(weights, str | Path) else "The state dict"
     source, names = _named(model, state, source)
     own = model.state_dict()
+    if any(tensor.is_meta for tensor in own.values()):
+        raise OptionError(
+            f"{_name(model)} is on torch's meta device and has no memory for weights; "
+            "say model.to_empty(device='cpu') first, or create it on another device."
+        )
     found: dict[str, Tensor] = {}
     used, unused, wrong, adapted = [], [], [], []
     for key, tensor in state.items():
@@ -111,7 +117,7 @@ def load_published(
             adapted += [] if fitted is None else [name]
         if fitted is None:
             unused.append(key)
-            wrong.append(f"{key} is {tuple(tensor.shape)}, not {tuple(own[name].shape)}")
+            wrong.append(f"{key} is {_form(tensor, own[name])}, not {_form(own[name], tensor)}")
             continue
         found[name] = fitted
         used.append(key)
@@ -133,16 +139,27 @@ def read_state(weights: str | Path | Mapping[str, Any]) -> dict[str, Tensor]:
     place, content = "The state dict", weights
     if isinstance(weights, str | Path):
         place, content = str(weights), _read_file(Path(weights))
-    for wrapper in _WRAPPERS:
-        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
-            content = content[wrapper]
+    while isinstance(content, Mapping) and (inner := _wrapped(content)):
+        content = inner
     if not isinstance(content, Mapping) or not content:
         raise DataError(f"{place} is no state dict: give names with tensors.")
-    others = [key for key, value in content.items() if not isinstance(value, Tensor)]
+    others = [key for key, value in content.items() if not _holds_numbers(value)]
     if others or not all(isinstance(key, str) for key in content):
         raise DataError(f"{place} is no state dict: {others[:1] or 'a key'} is no named tensor.")
-    prefix = "module." if all(key.startswith("module.") for key in content) else ""
-    return {key.removeprefix(prefix): tensor for key, tensor in content.items()}
+    for prefix in _PREFIXES:
+        if all(key.startswith(prefix) for key in content):
+            content = {key.removeprefix(prefix): tensor for key, tensor in content.items()}
+    return dict(content)
+
+
+def _holds_numbers(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.layout == torch.strided and not value.is_meta
+
+
+def _wrapped(content: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The state dict inside, where a checkpoint holds one under a usual name."""
+    inside = (content.get(wrapper) for wrapper in _WRAPPERS)
+    return next((inner for inner in inside if isinstance(inner, Mapping)), None)
 
 
 def _read_file(path: Path) -> Any:
@@ -162,7 +179,7 @@ def _read_file(path: Path) -> Any:
             f"{path} holds more than tensors, or is damaged; it was refused and nothing of it "
             "was run. Ask for a .safetensors file, or for a plain state dict."
         ) from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, AttributeError) as error:
+    except (OSError, RuntimeError, EOFError, ValueError, LookupError, AttributeError) as error:
         raise DataError(
             f"{path} cannot be read as a state dict ({type(error).__name__}); download it again."
         ) from error
@@ -197,13 +214,25 @@ def _score(names: Mapping[str, str], state: Mapping[str, Tensor], own: Mapping[s
 
 
 def _fitted(theirs: Tensor, own: Tensor) -> Tensor | None:
-    """Their tensor in our shape: where axes of length 1 differ, or a kernel is a linear layer."""
+    """Their tensor in our shape: where last axes of length 1 differ, or a kernel is a linear layer.
+
+    Floating numbers of any width fit; whole and complex ones are no weights.
+    """
+    if own.is_floating_point() and not theirs.is_floating_point():
+        return None
     if theirs.shape == own.shape:
         return theirs
     if own.ndim == 2 and theirs.ndim > 2 and theirs.flatten(1).shape == own.shape:
         return theirs.flatten(1)  # a convolution over its whole map
-    lengths = [[n for n in tensor.shape if n != 1] for tensor in (theirs, own)]
-    return theirs.reshape(own.shape) if lengths[0] == lengths[1] else None
+    few, many = sorted((theirs.shape, own.shape), key=len)
+    ones = (1,) * (len(many) - len(few))
+    return theirs.reshape(own.shape) if (*few, *ones) == tuple(many) else None
+
+
+def _form(tensor: Tensor, other: Tensor) -> str:
+    """Its shape, or its kind of numbers where only that differs from the other's."""
+    alike = tensor.shape == other.shape
+    return str(tensor.dtype).removeprefix("torch.") if alike else str(tuple(tensor.shape))
 
 
 def _other_channels(theirs: Tensor, own: Tensor, adapt: Adapt) -> Tensor | None:

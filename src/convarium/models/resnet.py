@@ -149,7 +149,7 @@ class ResNet(Classifier):
         probability(dropout=dropout, drop_path=drop_path)
         _check_together(self.config)
         self.input_size = (224 if stem == "imagenet" else 32,) * spatial_dims
-
+        self.smallest_input = 2 if stem == "pool" and downsample == "stride" else 1
         before = widths[0] if stem_width is None else stem_width
         self.stem = _stem(self.config, before)
         places = steps([1, *[2] * (len(depths) - 1)], STEM_REDUCTION[stem], output_stride)

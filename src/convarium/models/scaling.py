@@ -16,14 +16,14 @@ OutputStride = Literal[32, 16, 8]
 
 
 def positive(**values: float) -> None:
-    """Refuse numbers that are not above 0 and finite.
+    """Refuse numbers that are not above 0 and at most 100: of more, nothing can be built.
 
     Raises:
         OptionError: one is not.
     """
     for name, value in values.items():
-        if not 0.0 < value < math.inf:
-            raise OptionError(f"{name} (={value!r}) must be above 0 and finite.")
+        if not 0.0 < value <= 100.0:
+            raise OptionError(f"{name} (={value!r}) must be above 0 and at most 100.")
 
 
 def round_to_eight(channels: float) -> int:

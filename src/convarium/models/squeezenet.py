@@ -166,6 +166,8 @@ class SqueezeNet(Classifier):
             self.add_module(f"stage{i}", Blocks(*blocks))
             stages.append(Stage(f"stage{i}", before, (4 if imagenet else 1) * 2 ** (i - 1)))
         self.stages = tuple(stages)
+        mapped = 2 ** (len(depths) - (not imagenet))  # positions that the pools need
+        self.smallest_input = 2 * (mapped - 1) + stem_kernel if imagenet else mapped
 
         self.final = nn.Identity()
         self.heatmap_layer = stages[-1].name
@@ -245,13 +247,14 @@ def _pool(spatial_dims: int) -> nn.Module:
 
 
 def _fire(spatial_dims: int, before: int, width: int, ratio: float, share_3x3: float) -> Fire:
-    squeezed, expanded3 = int(width * ratio), int(width * share_3x3)
-    if not (1 <= squeezed <= width and 1 <= expanded3 < width):
+    squeezed, expanded3 = width * ratio, width * share_3x3
+    if not (1 <= squeezed <= width and 1 <= expanded3 <= width - 1):
         raise OptionError(
             f"squeeze_ratio (={ratio}) and share_3x3 (={share_3x3}) leave a part of a fire module "
             f"of width {width} without channels; take shares between 0 and 1, or a larger "
             "base_width."
         )
+    squeezed, expanded3 = int(squeezed), int(expanded3)
     return Fire(spatial_dims, before, squeezed, width - expanded3, expanded3)
 
 

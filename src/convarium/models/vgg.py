@@ -124,6 +124,7 @@ class VGG(Classifier):
             stages.append(Stage(f"stage{i}", width, 2**i))
             before = width
         self.stages = tuple(stages)
+        self.smallest_input = stages[-1].reduction
 
         self.final = nn.Identity()
         self.heatmap_layer = stages[-1].name

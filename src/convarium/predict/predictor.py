@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from convarium import tasks
+from convarium import models, tasks
 from convarium.data import (
     Batch,
     Dataset,
@@ -73,6 +73,7 @@ class Predictor:
         Raises:
             DataError: a sample cannot be read and `skipped` is None, or the data has a class that
                 the card lacks.
+            OptionError: the card has another number of classes than the network has outputs.
         """
         data = self._matched(data)
         for batch in batches(
@@ -146,6 +147,7 @@ class Predictor:
 
     def _matched(self, data: Part | Dataset) -> Part | Dataset:
         """The same samples, with class numbers in the card's order."""
+        _check_fit(self.forward, self.preprocessing)
         dataset = data.dataset if isinstance(data, Part) else data
         if dataset.targets is None or dataset.classes == self.preprocessing.classes:
             return data
@@ -156,6 +158,16 @@ class Predictor:
 def _device_of(module: nn.Module | None) -> torch.device:
     parameter = None if module is None else next(module.parameters(), None)
     return torch.device("cpu") if parameter is None else parameter.device
+
+
+def _check_fit(forward: Callable[..., Tensor], preprocessing: Preprocessing) -> None:
+    """Refuse a card of other classes than the network's, whose names would be wrong in silence."""
+    classes = len(preprocessing.classes)
+    if isinstance(forward, models.Classifier) and forward.num_classes != classes:
+        raise OptionError(
+            f"card (={classes} classes) does not fit a network of {forward.num_classes} outputs; "
+            "give the names of its own classes, as in model.published.card(classes)."
+        )
 
 
 def _advance(progress: Progress | None, batch: Batch) -> None:
