@@ -91,11 +91,15 @@ def seconds(call: Callable[[], object]) -> float:
 
 
 def alternate(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each call, `rounds` times, taking turns; a first round warms up and is dropped."""
+    """Seconds of each call, `rounds` times; a first round warms up and is dropped.
+
+    They take turns, and in each round another one begins.
+    """
     times: dict[str, list[float]] = {name: [] for name in calls}
+    order = list(calls)
     for turn in range(rounds + 1):
-        for name, call in calls.items():
-            elapsed = seconds(call)
+        for name in order[turn % len(order) :] + order[: turn % len(order)]:
+            elapsed = seconds(calls[name])
             if turn:
                 times[name].append(elapsed)
     return times

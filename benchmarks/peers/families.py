@@ -20,6 +20,7 @@ import time
 
 import torch
 from torch import nn
+from torchvision_operators import declare
 
 
 def build(library: str, name: str) -> nn.Module:
@@ -44,9 +45,7 @@ def plain(network: nn.Module) -> nn.Module:
 def main() -> None:
     """Answer requests until standard input ends."""
     torch.set_num_threads(1)
-    operators = torch.library.Library("torchvision", "FRAGMENT")
-    for name in ("nms", "qnms"):
-        operators.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    declare()
     versions = {name: importlib.metadata.version(name) for name in ("torchvision", "timm")}
     print(json.dumps(versions), flush=True)
     networks: dict[str, nn.Module] = {}

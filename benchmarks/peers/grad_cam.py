@@ -18,23 +18,12 @@ import time
 
 import numpy as np
 import torch
-
-
-def declare_torchvision_operators() -> torch.library.Library:
-    """Torchvision's import asks for its compiled operators; declared, they need not be there."""
-    library = torch.library.Library("torchvision", "FRAGMENT")
-    for name in ("nms", "qnms"):
-        library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    for name in ("roi_align", "ps_roi_align", "roi_pool", "ps_roi_pool", "deform_conv2d"):
-        library.define(f"{name}(Tensor x) -> Tensor")
-        library.define(f"_{name}_backward(Tensor x) -> Tensor")
-    library.define("qroi_align(Tensor x) -> Tensor")
-    return library
+from torchvision_operators import declare
 
 
 def main(task_path: str, maps_path: str) -> None:
     """Answer requests until standard input ends."""
-    library = declare_torchvision_operators()
+    declare()
     from pytorch_grad_cam import GradCAM
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
     from torchvision.models import resnet18
@@ -61,7 +50,6 @@ def main(task_path: str, maps_path: str) -> None:
         raw = cam.get_cam_image(x, layers[0], targets, activation, gradient)
         shown = cam(input_tensor=x, targets=targets)
     np.savez(maps_path, raw=raw, shown=shown, logits=cam.outputs.detach().numpy())
-    del library
 
 
 if __name__ == "__main__":

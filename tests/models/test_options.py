@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convarium.errors import OptionError
-from convarium.models import options
+from convarium.models import create, options
 
 
 class Specimen:
@@ -87,3 +87,28 @@ def test_ranges_and_lengths_name_the_option():
 def test_a_number_that_no_memory_holds_names_the_option():
     with pytest.raises(OptionError, match=r"classes \(=1180591620717411303424\) must be below"):
         options.at_least(0, classes=2**70)
+
+
+def test_more_blocks_than_anybody_builds_name_the_option():
+    options.block_counts(depths=[1000, 1000])
+    with pytest.raises(OptionError, match=r"depths .* a sum of 2000 or less, not 2001"):
+        options.block_counts(depths=[1000, 1001])
+    with pytest.raises(OptionError, match=r"depths \(=\[0, 1\]\) must be 1 or more"):
+        options.block_counts(depths=[0, 1])
+
+
+@pytest.mark.parametrize(
+    ("name", "options_given"),
+    [
+        ("resnet18", {"depths": [10**9, 1, 1, 1]}),
+        ("vgg11", {"depths": [10**9, 1, 1, 1, 1]}),
+        ("densenet121", {"depths": [10**9, 1, 1, 1]}),
+        ("convnext_tiny", {"depths": [10**9, 1, 1, 1]}),
+        ("squeezenet1_1", {"depths": [10**9, 1, 1]}),
+        ("efficientnet_b0", {"depths": [1, 10**9, 1, 1, 1, 1, 1]}),
+        ("efficientnet_v2_l", {"depth_multiplier": 100.0}),
+    ],
+)
+def test_every_family_refuses_absurd_depths_at_once(name, options_given):
+    with pytest.raises(OptionError, match="a sum of 2000 or less"):
+        create(name, **options_given)

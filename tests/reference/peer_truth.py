@@ -75,18 +75,17 @@ def silence(model: nn.Module) -> None:
                 setattr(module, attribute, 0.0)
 
 
-def facts(library: str, name: str, keywords: dict[str, object], size: int) -> dict[str, object]:
-    """Keys, logits, training logits, gradient norm and running statistics of one network."""
-    model = build(library, name, keywords).double()
-    keys = [(key, list(tensor.shape)) for key, tensor in model.state_dict().items()]
-    with torch.no_grad():  # MNASNet refuses a dictionary without the version of its file
-        for key, tensor in model.state_dict().items():
-            tensor.copy_(fill(key, list(tensor.shape)))
-    shape = [2, 3, size, size]
-    x = torch.from_numpy(2 * uniform("input", math.prod(shape)) - 1).reshape(shape)
+def inputs(shape: list[int]) -> Tensor:
+    """The batch that the rule gives a shape."""
+    return torch.from_numpy(2 * uniform("input", math.prod(shape)) - 1).reshape(shape)
+
+
+def measured(model: nn.Module, x: Tensor) -> dict[str, object]:
+    """Logits, training logits, gradient norm and running statistics of a network in float64."""
     with torch.no_grad():
         logits = model.eval()(x)
     silence(model)
+    model.zero_grad()
     trained = model.train()(x)
     trained.mean().backward()
     squares = sum(p.grad.square().sum().item() for p in model.parameters())
@@ -95,12 +94,7 @@ def facts(library: str, name: str, keywords: dict[str, object], size: int) -> di
         return sum(b.abs().sum().item() for key, b in model.named_buffers() if key.endswith(kind))
 
     return {
-        "source": library,
-        "name": name,
-        "keywords": keywords,
-        "input_shape": shape,
         "parameters": sum(p.numel() for p in model.parameters()),
-        "keys": keys,
         "logits_first8": logits[:, :8].tolist(),
         "logits_mean": logits.mean(1).tolist(),
         "logits_std": logits.std(1).tolist(),
@@ -110,6 +104,19 @@ def facts(library: str, name: str, keywords: dict[str, object], size: int) -> di
         "running_mean_abs_sum_after": total("running_mean"),
         "running_var_abs_sum_after": total("running_var"),
     }
+
+
+def facts(library: str, name: str, keywords: dict[str, object], size: int) -> dict[str, object]:
+    """Keys and measured values of one network of the library."""
+    model = build(library, name, keywords).double()
+    keys = [(key, list(tensor.shape)) for key, tensor in model.state_dict().items()]
+    with torch.no_grad():  # MNASNet refuses a dictionary without the version of its file
+        for key, tensor in model.state_dict().items():
+            tensor.copy_(fill(key, list(tensor.shape)))
+    shape = [2, 3, size, size]
+    values = measured(model, inputs(shape))
+    told = {"source": library, "name": name, "keywords": keywords, "input_shape": shape}
+    return {**told, "keys": keys, **values}
 
 
 if __name__ == "__main__":

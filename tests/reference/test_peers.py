@@ -1,14 +1,13 @@
 """Every size of every family against torchvision and timm themselves, installed beside us."""
 
 import json
-import math
 import subprocess
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
-import torch
-from peer_truth import fill, silence, uniform
+from agreement import differing_in_evaluation, differing_in_training
+from peer_truth import fill, inputs, measured
 
 import convarium.models as models
 
@@ -79,32 +78,14 @@ def pair(request, root):
     facts = json.loads(done.stdout)
     model = models.create(name, **options).double()
     report = models.load_published(model, {key: fill(key, shape) for key, shape in facts["keys"]})
-    shape = facts["input_shape"]
-    x = torch.from_numpy(2 * uniform("input", math.prod(shape)) - 1).reshape(shape)
-    return facts, model, report, x
+    return facts, report, measured(model, inputs(facts["input_shape"]))
 
 
 @pytest.mark.long
 @pytest.mark.peers
 def test_keys_counts_logits_and_training_are_the_peers(pair):
-    facts, model, report, x = pair
+    facts, report, ours = pair
     assert len(report.used) == len(facts["keys"])
     assert report.source in (facts["source"], "torchvision")
-    assert sum(p.numel() for p in model.parameters()) == facts["parameters"]
-    with torch.no_grad():
-        logits = model.eval()(x)
-    std = torch.tensor(facts["logits_std"], dtype=torch.float64)
-    first = torch.tensor(facts["logits_first8"], dtype=torch.float64)
-    assert ((logits[:, :8] - first).abs().amax(1) <= 1e-9 * std).all()
-
-    silence(model)
-    trained = model.train()(x)
-    trained.mean().backward()
-    std = torch.tensor(facts["train_logits_std"], dtype=torch.float64)
-    first = torch.tensor(facts["train_logits_first8"], dtype=torch.float64)
-    assert ((trained[:, :8] - first).abs().amax(1) <= 1e-6 * std).all()
-    norm = math.sqrt(sum(p.grad.square().sum().item() for p in model.parameters()))
-    assert norm == pytest.approx(facts["gradient_norm_of_mean_logit"], rel=1e-6)
-    for kind in ("running_mean", "running_var"):
-        total = sum(b.abs().sum().item() for n, b in model.named_buffers() if n.endswith(kind))
-        assert total == pytest.approx(facts[f"{kind}_abs_sum_after"], rel=1e-6)
+    assert differing_in_evaluation(ours, facts) == []
+    assert differing_in_training(ours, facts) == []

@@ -30,8 +30,8 @@ PUBLIC = {
     """,
     "convarium.layers": """
         Activation BasicBlock Blocks BlurPool BottleneckBlock CONVOLUTIONS ChannelNorm ConvBlock
-        DropPath InitialTable LayerScale NORMS Norm PadShortcut Padding Pool PreActBasicBlock
-        PreActBottleneckBlock Shortcut SqueezeExcitation TorchLayers drop_path_rates
+        ConvNormAct DropPath InitialTable InvertedResidual LayerScale NORMS Norm PadShortcut Padding
+        Pool PreActBasicBlock PreActBottleneckBlock Shortcut SqueezeExcitation TorchLayers drop_path_rates
         global_average he_normal initialise make_activation make_conv make_norm make_pool
         recomputed same_padding small_normal torch_layers uniform_fan_in unit
     """,

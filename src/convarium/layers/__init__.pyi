@@ -4,6 +4,7 @@ from .blocks import Blocks as Blocks
 from .blocks import recomputed as recomputed
 from .blur import BlurPool as BlurPool
 from .conv import ConvBlock as ConvBlock
+from .conv import ConvNormAct as ConvNormAct
 from .conv import Padding as Padding
 from .conv import make_conv as make_conv
 from .drop_path import DropPath as DropPath
@@ -14,6 +15,7 @@ from .initial import initialise as initialise
 from .initial import small_normal as small_normal
 from .initial import uniform_fan_in as uniform_fan_in
 from .initial import unit as unit
+from .inverted import InvertedResidual as InvertedResidual
 from .norms import ChannelNorm as ChannelNorm
 from .norms import Norm as Norm
 from .norms import make_norm as make_norm
@@ -44,8 +46,10 @@ __all__ = [
     "BottleneckBlock",
     "ChannelNorm",
     "ConvBlock",
+    "ConvNormAct",
     "DropPath",
     "InitialTable",
+    "InvertedResidual",
     "LayerScale",
     "Norm",
     "PadShortcut",

@@ -1,4 +1,4 @@
-"""Convolutions that keep the size, and the block conv -> norm -> activation -> dropout -> pool."""
+"""Convolutions that keep the size, alone and with what follows them: norm, activation, and more."""
 
 from __future__ import annotations
 
@@ -71,6 +71,66 @@ def make_conv(
         return conv
     sides = (left, left + 1) * spatial_dims
     return nn.Sequential(rank.zero_pad(sides), conv)  # type: ignore[arg-type]
+
+
+class ConvNormAct(nn.Sequential):
+    """Convolution, batch norm and, unless it is None, activation.
+
+        x -> conv k, stride s -> norm -> act
+
+    Args:
+        spatial_dims: 1, 2 or 3.
+        in_channels: channels of the input map.
+        out_channels: channels of the output map.
+        kernel_size: taps along each axis.
+        stride: step of the convolution along each axis.
+        dilation: distance between taps along each axis.
+        groups: the convolution's groups.
+        padding: see `make_conv`.
+        norm_eps: added to the variance.
+        norm_momentum: weight of the newest batch in the running averages.
+        activation: see `make_activation`.
+
+    Shape:
+        (B, C_in, *S) -> (B, C_out, *ceil(S / stride))
+
+    Example:
+        >>> layer = ConvNormAct(2, 8, 16, 3, stride=2, activation=None)
+        >>> [name for name, _ in layer.named_children()]
+        ['conv', 'norm']
+    """
+
+    def __init__(
+        self,
+        spatial_dims: int,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int = 1,
+        *,
+        stride: int = 1,
+        dilation: int = 1,
+        groups: int = 1,
+        padding: Padding = "same",
+        norm_eps: float = 1e-5,
+        norm_momentum: float = 0.1,
+        activation: Activation | None = "relu",
+    ) -> None:
+        super().__init__()
+        self.conv = make_conv(
+            spatial_dims,
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride=stride,
+            dilation=dilation,
+            groups=groups,
+            padding=padding,
+        )
+        self.norm = make_norm(
+            "batch", out_channels, spatial_dims, eps=norm_eps, momentum=norm_momentum
+        )
+        if activation is not None:
+            self.act = make_activation(activation)
 
 
 class ConvBlock(nn.Module):

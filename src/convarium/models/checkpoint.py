@@ -104,23 +104,9 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor], Network]:
     """What the card says of the network, the tensors that fit it, and its twin without memory."""
     described = read_card(folder)["model"]
     tensors = read_tensors(folder / WEIGHTS)
-    blocks = _least_blocks(described["options"])
-    if blocks > len(tensors):  # each has one at least; to build them might never end
-        raise RunError(
-            f"{folder / CARD} asks for {blocks:,.0f} blocks or more, and {folder / WEIGHTS} has "
-            f"{len(tensors)} tensors; restore the file or save the network again."
-        )
     twin = _build(folder, described, "meta")
     _check_fit(folder, twin.state_dict(), tensors)
     return described, tensors, twin
-
-
-def _least_blocks(options: Mapping[str, Any]) -> float:
-    """How many blocks there must be, by the options that the families have for it."""
-    depths = options.get("depths")
-    counts = [n for n in depths if type(n) is int] if isinstance(depths, list) else []
-    times = options.get("depth_multiplier", 0)
-    return max(sum(counts), times if isinstance(times, int | float) else 0)
 
 
 def _build(folder: Path, described: Mapping[str, Any], device: str) -> Network:

@@ -48,7 +48,7 @@ from convarium.layers import (
 )
 from convarium.models.contract import Classifier, Stage
 from convarium.models.layouts import Layout
-from convarium.models.options import at_least, equal_lengths, probability
+from convarium.models.options import at_least, block_counts, equal_lengths, probability
 from convarium.models.scaling import OutputStride, Step, positive, steps
 from convarium.models.variants import Variant
 
@@ -207,7 +207,8 @@ class ConvNeXt(Classifier):
         dropout: float = 0.0,
     ) -> None:
         super().__init__(spatial_dims=spatial_dims, in_channels=in_channels)
-        at_least(1, depths=depths, widths=widths, kernel_size=kernel_size)
+        block_counts(depths=depths)
+        at_least(1, widths=widths, kernel_size=kernel_size)
         equal_lengths(depths=depths, widths=widths)
         positive(layer_scale=layer_scale, norm_eps=norm_eps)
         probability(dropout=dropout, drop_path=drop_path)

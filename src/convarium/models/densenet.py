@@ -46,7 +46,7 @@ from convarium.layers import (
 )
 from convarium.models.contract import Classifier, Stage
 from convarium.models.layouts import Layout
-from convarium.models.options import at_least, probability
+from convarium.models.options import at_least, block_counts, probability
 from convarium.models.variants import Variant
 
 _TORCHVISION: Final = Layout(
@@ -202,7 +202,8 @@ class DenseNet(Classifier):
         memory_efficient: bool = False,
     ) -> None:
         super().__init__(spatial_dims=spatial_dims, in_channels=in_channels)
-        at_least(1, depths=depths, growth_rate=growth_rate, stem_channels=stem_channels)
+        block_counts(depths=depths)
+        at_least(1, growth_rate=growth_rate, stem_channels=stem_channels)
         at_least(0, bottleneck=bottleneck)
         probability(dropout=dropout)
         if not 0.0 < compression <= 1.0:
@@ -229,9 +230,8 @@ class DenseNet(Classifier):
         for module in self.modules():
             if isinstance(module, Parts):
                 module.memory_efficient = memory_efficient
-
-        final = {"norm": make_norm("batch", channels, spatial_dims), "act": nn.ReLU()}
-        self.final = nn.Sequential(OrderedDict(final))
+        norm = make_norm("batch", channels, spatial_dims)
+        self.final = nn.Sequential(OrderedDict(norm=norm, act=nn.ReLU()))
         self.heatmap_layer = "final"
         self.neck = global_average(spatial_dims)
         self.build_head(channels, num_classes)

@@ -24,7 +24,8 @@ References:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar, Final, Literal, NamedTuple
 
 from torch import Tensor, nn
@@ -32,18 +33,17 @@ from torch import Tensor, nn
 from convarium.errors import OptionError
 from convarium.layers import (
     Blocks,
+    ConvNormAct,
     DropPath,
     InitialTable,
     Padding,
     SqueezeExcitation,
     drop_path_rates,
     global_average,
-    make_conv,
-    make_norm,
 )
 from convarium.models.contract import Classifier, Stage
 from convarium.models.layouts import Layout
-from convarium.models.options import at_least, equal_lengths, probability
+from convarium.models.options import at_least, block_counts, equal_lengths, probability
 from convarium.models.scaling import OutputStride, positive, round_to_eight, steps
 from convarium.models.variants import Variant
 
@@ -107,21 +107,6 @@ class Row(NamedTuple):
     blocks: int
 
 
-class Unit(nn.Sequential):
-    """Convolution, norm and, unless left out, activation, as the network's `options` say."""
-
-    def __init__(
-        self, options: Options, before: int, after: int, size: int = 1, act: bool = True, **at: Any
-    ) -> None:
-        super().__init__()
-        rank, padding = options["spatial_dims"], options["padding"]
-        eps, momentum = options["norm_eps"], options["norm_momentum"]
-        self.conv = make_conv(rank, before, after, size, padding=padding, **at)
-        self.norm = make_norm("batch", after, rank, eps=eps, momentum=momentum)
-        if act:
-            self.act = nn.ReLU6() if options["lite"] else nn.SiLU()
-
-
 class MBConv(nn.Sequential):
     """Inverted residual block: wide inside, narrow where blocks meet.
 
@@ -145,19 +130,19 @@ class MBConv(nn.Sequential):
     ) -> None:
         super().__init__()
         self.residual = residual
-        inside, expanded = before * row.expansion, row.expansion > 1
+        layer, inside, expanded = _layer(options), before * row.expansion, row.expansion > 1
         if row.fused:
             full = inside if expanded else row.channels
-            self.expand = Unit(options, before, full, row.kernel_size, **at)
+            self.expand = layer(before, full, row.kernel_size, **at)
         elif expanded:
-            self.expand = Unit(options, before, inside)
+            self.expand = layer(before, inside)
         if not row.fused:
-            self.depthwise = Unit(options, inside, inside, row.kernel_size, groups=inside, **at)
+            self.depthwise = layer(inside, inside, row.kernel_size, groups=inside, **at)
         if not row.fused and not options["lite"]:
             quarter, rank = max(before // 4, 1), options["spatial_dims"]
             self.gate = SqueezeExcitation(rank, inside, quarter, activation="silu")
         if expanded or not row.fused:
-            self.project = Unit(options, inside, row.channels, act=False)
+            self.project = layer(inside, row.channels, activation=None)
         self.drop_path = DropPath(drop_path if residual else 0.0)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -245,17 +230,18 @@ class EfficientNet(Classifier):
         positive(norm_eps=norm_eps)
         probability(norm_momentum=norm_momentum, dropout=dropout, drop_path=drop_path)
         options, first = self.config, 2 if stem == "imagenet" else 1
+        layer = _layer(options)
         self.input_size = (resolution if stem == "imagenet" else 32,) * spatial_dims
         table, ends = _table(options), 1.0 if lite else width_multiplier
         before = round_to_eight(ends * (32 if version == 1 else widths[0]))
         last = round_to_eight(ends * 1280)
 
-        self.stem = Unit(options, in_channels, before, 3, stride=first)
+        self.stem = layer(in_channels, before, 3, stride=first)
         parts = dict(_stages(options, table, before, first))
         for stage, blocks in parts.items():
             self.add_module(stage.name, blocks)
         self.stages = tuple(parts)
-        self.final = Unit(options, self.stages[-1].channels, last)
+        self.final = layer(self.stages[-1].channels, last)
         self.heatmap_layer = "final"
         self.neck = global_average(spatial_dims, dropout)
         self.build_head(last, num_classes)
@@ -283,8 +269,21 @@ def _table(options: Options) -> list[list[Row]]:
         channels = round_to_eight(width * options["width_multiplier"])
         kind = (i < _FUSED[version], _EXPANSIONS[version][i], _KERNELS[version][i])
         rows.append(Row(*kind, channels, blocks))
+    block_counts(**{"depths times depth_multiplier": [row.blocks for row in rows]})
     stages = [rows[:1], rows[1:2], rows[2:3], rows[3:5], rows[5:]]
     return [stage for stage in stages if stage]
+
+
+def _layer(options: Options) -> Callable[..., nn.Module]:
+    """What makes convolution -> norm -> activation, as the network's options say."""
+    return partial(
+        ConvNormAct,
+        options["spatial_dims"],
+        padding=options["padding"],
+        norm_eps=options["norm_eps"],
+        norm_momentum=options["norm_momentum"],
+        activation="relu6" if options["lite"] else "silu",
+    )
 
 
 def _stages(

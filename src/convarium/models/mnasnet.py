@@ -28,18 +28,18 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar, Final, Literal, NamedTuple
 
-from torch import Tensor, nn
+from torch import nn
 
 from convarium.layers import (
     CONVOLUTIONS,
     NORMS,
     Blocks,
+    ConvNormAct,
     InitialTable,
+    InvertedResidual,
     Padding,
     global_average,
     he_normal,
-    make_conv,
-    make_norm,
     unit,
 )
 from convarium.models.contract import Classifier, Stage
@@ -47,8 +47,6 @@ from convarium.models.layouts import Layout
 from convarium.models.options import probability
 from convarium.models.scaling import OutputStride, Step, positive, round_to_eight, steps
 from convarium.models.variants import Variant
-
-ConvNormAct = Callable[..., nn.Sequential]
 
 
 class Row(NamedTuple):
@@ -118,52 +116,6 @@ _TIMM: Final = Layout(
 )
 
 
-class SearchedBlock(nn.Module):
-    """An inverted residual with the kernel size and the expansion of its row.
-
-        x -> 1x1 to e C -> depthwise k, stride s -> 1x1 to C' -> [+ x]
-
-    Each convolution is followed by its norm and, but for the last, ReLU. Without expansion (e = 1)
-    the first convolution is left out.
-
-    Args:
-        layer: makes convolution -> norm -> activation.
-        before: channels of the input, C.
-        row: expansion e, kernel size k, channels of the output C'.
-        stride: of the depthwise convolution, s.
-        dilation: of the depthwise convolution.
-        residual: add the input; it needs C = C' and s = 1.
-
-    Shape:
-        (B, C, *S) -> (B, C', *ceil(S / s))
-
-    References:
-        Tan et al. 2018, arXiv:1807.11626, figure 7 (b) to (d).
-    """
-
-    def __init__(
-        self,
-        layer: ConvNormAct,
-        before: int,
-        row: Row,
-        *,
-        stride: int = 1,
-        dilation: int = 1,
-        residual: bool = True,
-    ) -> None:
-        super().__init__()
-        wide, k = before * row.expansion, row.kernel_size
-        self.expand = layer(before, wide, 1) if row.expansion > 1 else nn.Identity()
-        self.depthwise = layer(wide, wide, k, stride=stride, dilation=dilation, groups=wide)
-        self.project = layer(wide, row.channels, 1, linear=True)
-        self.residual = residual
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, C, *S) to (B, C', *S')."""
-        y: Tensor = self.project(self.depthwise(self.expand(x)))
-        return x + y if self.residual else y
-
-
 def uniform_fan_out(module: nn.Module) -> None:
     """Uniform in +-sqrt(3 / outputs), bias 0."""
     nn.init.kaiming_uniform_(module.get_parameter("weight"), mode="fan_out", nonlinearity="sigmoid")
@@ -228,8 +180,8 @@ class MNASNet(Classifier):
         probability(norm_momentum=norm_momentum, dropout=dropout)
         first = 2 if stem == "imagenet" else 1
         self.input_size = (224 if stem == "imagenet" else 32,) * spatial_dims
-        norm = partial(make_norm, "batch", eps=norm_eps, momentum=norm_momentum)
-        layer = partial(_conv_norm_relu, spatial_dims, norm, padding=padding)
+        norm: dict[str, Any] = {"norm_eps": norm_eps, "norm_momentum": norm_momentum}
+        layer = partial(ConvNormAct, spatial_dims, padding=padding, activation="relu", **norm)
 
         before = round_to_eight(32 * width_multiplier)
         self.stem = layer(in_channels, before, 3, stride=first)
@@ -244,14 +196,16 @@ class MNASNet(Classifier):
             before = scaled[-1].channels
             stages.append(Stage(f"stage{i}", before, place.reduction))
         self.stages = tuple(stages)
-        self.final = layer(before, 1280, 1)
+        self.final = layer(before, 1280)
         self.heatmap_layer = "final"
         self.neck = global_average(spatial_dims, dropout)
         self.build_head(1280, num_classes)
         self.initialise_weights()
 
 
-def _stage(layer: ConvNormAct, before: int, rows: Sequence[Row], place: Step) -> Blocks:
+def _stage(
+    layer: Callable[..., nn.Module], before: int, rows: Sequence[Row], place: Step
+) -> Blocks:
     """The blocks of one resolution; only the first has a stride."""
     blocks: OrderedDict[str, nn.Module] = OrderedDict()
     for letter, row in zip("ab", rows, strict=False):
@@ -259,31 +213,18 @@ def _stage(layer: ConvNormAct, before: int, rows: Sequence[Row], place: Step) ->
             stride, dilation = place.at(len(blocks))
             # Only blocks with an expansion have a shortcut, and none that halves the map.
             joined = row.expansion > 1 and not (place.halves and not blocks)
-            blocks[f"{letter}{k}"] = SearchedBlock(
+            blocks[f"{letter}{k}"] = InvertedResidual(
                 layer,
                 before,
-                row,
+                row.channels,
+                row.kernel_size,
+                expansion=row.expansion,
                 stride=stride,
                 dilation=dilation,
                 residual=joined and before == row.channels,
             )
             before = row.channels
     return Blocks(blocks)
-
-
-def _conv_norm_relu(
-    spatial_dims: int,
-    norm: Callable[[int, int], nn.Module],
-    before: int,
-    after: int,
-    kernel_size: int,
-    *,
-    linear: bool = False,
-    **place: Any,
-) -> nn.Sequential:
-    conv = make_conv(spatial_dims, before, after, kernel_size, **place)
-    parts = {"conv": conv, "norm": norm(after, spatial_dims)}
-    return nn.Sequential(OrderedDict(parts if linear else parts | {"act": nn.ReLU()}))
 
 
 def _row(width: float, parameters: int) -> Variant:

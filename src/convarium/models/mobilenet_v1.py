@@ -25,7 +25,6 @@ References:
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, ClassVar, Final, Literal
@@ -36,11 +35,10 @@ from convarium.layers import (
     CONVOLUTIONS,
     NORMS,
     Blocks,
+    ConvNormAct,
     InitialTable,
     Padding,
     global_average,
-    make_conv,
-    make_norm,
     unit,
 )
 from convarium.models.contract import Classifier, Stage
@@ -48,8 +46,6 @@ from convarium.models.layouts import Layout
 from convarium.models.options import probability
 from convarium.models.scaling import OutputStride, positive, steps
 from convarium.models.variants import Variant
-
-ConvNormAct = Callable[..., nn.Sequential]
 
 # Table 1 by resolution: channels of a block's output, and blocks.
 _TABLE: Final = ((64, 1), (128, 2), (256, 2), (512, 6), (1024, 2))
@@ -89,11 +85,17 @@ class SeparableBlock(nn.Module):
     """
 
     def __init__(
-        self, layer: ConvNormAct, before: int, after: int, *, stride: int = 1, dilation: int = 1
+        self,
+        layer: Callable[..., nn.Module],
+        before: int,
+        after: int,
+        *,
+        stride: int = 1,
+        dilation: int = 1,
     ) -> None:
         super().__init__()
         self.depthwise = layer(before, before, 3, stride=stride, dilation=dilation, groups=before)
-        self.pointwise = layer(before, after, 1)
+        self.pointwise = layer(before, after)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, *S) to (B, C', *S')."""
@@ -165,8 +167,8 @@ class MobileNetV1(Classifier):
         probability(norm_momentum=norm_momentum, dropout=dropout)
         first = 2 if stem == "imagenet" else 1
         self.input_size = (224 if stem == "imagenet" else 32,) * spatial_dims
-        norm = partial(make_norm, "batch", eps=norm_eps, momentum=norm_momentum)
-        layer = partial(_conv_norm_relu6, spatial_dims, norm, padding=padding)
+        norm: dict[str, Any] = {"norm_eps": norm_eps, "norm_momentum": norm_momentum}
+        layer = partial(ConvNormAct, spatial_dims, padding=padding, activation="relu6", **norm)
 
         before = _scaled(32, width_multiplier)
         self.stem = layer(in_channels, before, 3, stride=first)
@@ -193,19 +195,6 @@ class MobileNetV1(Classifier):
 
 def _scaled(channels: int, multiplier: float) -> int:
     return max(8, int(channels * multiplier))
-
-
-def _conv_norm_relu6(
-    spatial_dims: int,
-    norm: Callable[[int, int], nn.Module],
-    before: int,
-    after: int,
-    kernel_size: int,
-    **place: Any,
-) -> nn.Sequential:
-    conv = make_conv(spatial_dims, before, after, kernel_size, **place)
-    parts = {"conv": conv, "norm": norm(after, spatial_dims), "act": nn.ReLU6()}
-    return nn.Sequential(OrderedDict(parts))
 
 
 VARIANTS: Final = (

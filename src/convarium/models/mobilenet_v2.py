@@ -30,19 +30,19 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar, Final, Literal, NamedTuple
 
-from torch import Tensor, nn
+from torch import nn
 
 from convarium.errors import OptionError
 from convarium.layers import (
     CONVOLUTIONS,
     NORMS,
     Blocks,
+    ConvNormAct,
     InitialTable,
+    InvertedResidual,
     Padding,
     global_average,
     he_normal,
-    make_conv,
-    make_norm,
     small_normal,
     unit,
 )
@@ -51,8 +51,6 @@ from convarium.models.layouts import Layout
 from convarium.models.options import probability
 from convarium.models.scaling import OutputStride, Step, positive, round_to_eight, steps
 from convarium.models.variants import Variant
-
-ConvNormAct = Callable[..., nn.Sequential]
 
 
 class Row(NamedTuple):
@@ -113,54 +111,6 @@ _TIMM: Final = Layout(
         (r"^blocks\.6\.", "stage5.b"),
     )
 )
-
-
-class InvertedResidual(nn.Module):
-    """Widen, filter each channel by itself, and narrow without an activation.
-
-        x -> 1x1 to t C -> depthwise 3x3, stride s -> 1x1 to C' -> [+ x]
-
-    Each convolution is followed by its norm and, but for the last, ReLU6. Without expansion (t = 1)
-    the first convolution is left out.
-
-    Args:
-        layer: makes convolution -> norm -> activation.
-        before: channels of the input, C.
-        after: channels of the output, C'.
-        expansion: t.
-        stride: of the depthwise convolution, s.
-        dilation: of the depthwise convolution.
-        residual: add the input; it needs C = C' and s = 1.
-
-    Shape:
-        (B, C, *S) -> (B, C', *ceil(S / s))
-
-    References:
-        Sandler et al. 2018, arXiv:1801.04381, table 1 and figure 4 (d).
-    """
-
-    def __init__(
-        self,
-        layer: ConvNormAct,
-        before: int,
-        after: int,
-        *,
-        expansion: int,
-        stride: int = 1,
-        dilation: int = 1,
-        residual: bool = True,
-    ) -> None:
-        super().__init__()
-        wide = before * expansion
-        self.expand = layer(before, wide, 1) if expansion > 1 else nn.Identity()
-        self.depthwise = layer(wide, wide, 3, stride=stride, dilation=dilation, groups=wide)
-        self.project = layer(wide, after, 1, linear=True)
-        self.residual = residual
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, C, *S) to (B, C', *S')."""
-        y: Tensor = self.project(self.depthwise(self.expand(x)))
-        return x + y if self.residual else y
 
 
 class MobileNetV2(Classifier):
@@ -233,8 +183,8 @@ class MobileNetV2(Classifier):
             )
         first = 2 if stem == "imagenet" else 1
         self.input_size = (224 if stem == "imagenet" else 32,) * spatial_dims
-        norm = partial(make_norm, "batch", eps=norm_eps, momentum=norm_momentum)
-        layer = partial(_conv_norm_relu6, spatial_dims, norm, padding=padding)
+        norm: dict[str, Any] = {"norm_eps": norm_eps, "norm_momentum": norm_momentum}
+        layer = partial(ConvNormAct, spatial_dims, padding=padding, activation="relu6", **norm)
 
         ends = 1.0 if fixed_ends else width_multiplier
         before = round_to_eight(32 * ends)
@@ -248,7 +198,7 @@ class MobileNetV2(Classifier):
             stages.append(Stage(f"stage{i}", before, place.reduction))
         self.stages = tuple(stages)
         after = round_to_eight(1280 * max(1.0, ends))
-        self.final = layer(before, after, 1)
+        self.final = layer(before, after)
         self.heatmap_layer = "final"
         self.neck = global_average(spatial_dims, dropout)
         self.build_head(after, num_classes)
@@ -271,7 +221,9 @@ def _scaled(width: float, depth: float, fixed_ends: bool) -> list[list[Row]]:
     ]
 
 
-def _stage(layer: ConvNormAct, before: int, rows: Sequence[Row], place: Step) -> Blocks:
+def _stage(
+    layer: Callable[..., nn.Module], before: int, rows: Sequence[Row], place: Step
+) -> Blocks:
     """The blocks of one resolution; only the first has a stride."""
     blocks: OrderedDict[str, nn.Module] = OrderedDict()
     for letter, row in zip("ab", rows, strict=False):
@@ -289,21 +241,6 @@ def _stage(layer: ConvNormAct, before: int, rows: Sequence[Row], place: Step) ->
             )
             before = row.channels
     return Blocks(blocks)
-
-
-def _conv_norm_relu6(
-    spatial_dims: int,
-    norm: Callable[[int, int], nn.Module],
-    before: int,
-    after: int,
-    kernel_size: int,
-    *,
-    linear: bool = False,
-    **place: Any,
-) -> nn.Sequential:
-    conv = make_conv(spatial_dims, before, after, kernel_size, **place)
-    parts = {"conv": conv, "norm": norm(after, spatial_dims)}
-    return nn.Sequential(OrderedDict(parts if linear else parts | {"act": nn.ReLU6()}))
 
 
 def _row(

@@ -36,14 +36,12 @@ from convarium.layers import (
     NORMS,
     Activation,
     Blocks,
+    ConvNormAct,
     InitialTable,
     Padding,
     SqueezeExcitation,
     global_average,
     he_normal,
-    make_activation,
-    make_conv,
-    make_norm,
     small_normal,
     unit,
 )
@@ -52,8 +50,6 @@ from convarium.models.layouts import Layout, Rule
 from convarium.models.options import probability
 from convarium.models.scaling import OutputStride, Step, positive, round_to_eight, steps
 from convarium.models.variants import Variant
-
-ConvNormAct = Callable[..., nn.Sequential]
 
 _RE: Final = "relu"
 _HS: Final = "hardswish"
@@ -149,7 +145,7 @@ class GatedResidual(nn.Module):
     def __init__(
         self,
         spatial_dims: int,
-        layer: ConvNormAct,
+        layer: Callable[..., nn.Module],
         before: int,
         row: Row,
         *,
@@ -158,13 +154,13 @@ class GatedResidual(nn.Module):
         residual: bool = True,
     ) -> None:
         super().__init__()
-        k, wide, act = row.kernel_size, row.wide, row.activation
+        wide, layer = row.wide, partial(layer, activation=row.activation)
         place = {"stride": stride, "dilation": dilation, "groups": wide}
-        self.expand = layer(before, wide, 1, act) if wide != before else nn.Identity()
-        self.depthwise = layer(wide, wide, k, act, **place)
+        self.expand = layer(before, wide) if wide != before else nn.Identity()
+        self.depthwise = layer(wide, wide, row.kernel_size, **place)
         gate = partial(SqueezeExcitation, spatial_dims, wide, round_to_eight(wide // 4))
         self.gate = gate(gate="hardsigmoid") if row.gate else nn.Identity()
-        self.project = layer(wide, row.channels, 1, None)
+        self.project = layer(wide, row.channels, activation=None)
         self.residual = residual
 
     def forward(self, x: Tensor) -> Tensor:
@@ -235,11 +231,11 @@ class MobileNetV3(Classifier):
         probability(norm_momentum=norm_momentum, dropout=dropout)
         first = 2 if stem == "imagenet" else 1
         self.input_size = (224 if stem == "imagenet" else 32,) * spatial_dims
-        norm = partial(make_norm, "batch", eps=norm_eps, momentum=norm_momentum)
-        layer = partial(_conv_norm_act, spatial_dims, norm, padding=padding)
+        norm: dict[str, Any] = {"norm_eps": norm_eps, "norm_momentum": norm_momentum}
+        layer = partial(ConvNormAct, spatial_dims, padding=padding, activation="hardswish", **norm)
 
         before = round_to_eight(16 * width_multiplier)
-        self.stem = layer(in_channels, before, 3, "hardswish", stride=first)
+        self.stem = layer(in_channels, before, 3, stride=first)
         stages = []
         strides = (1, 2, 2, 2, 2)[-len(self.table) :]  # the small network halves at once
         places = steps(strides, first, output_stride)
@@ -249,7 +245,7 @@ class MobileNetV3(Classifier):
             before = scaled[-1].channels
             stages.append(Stage(f"stage{i}", before, place.reduction))
         self.stages = tuple(stages)
-        self.final = layer(before, 6 * before, 1, "hardswish")
+        self.final = layer(before, 6 * before)
         self.heatmap_layer = "final"
         vector = round_to_eight(self.embedding * width_multiplier)
         self.neck = _neck(spatial_dims, 6 * before, vector, dropout)
@@ -296,7 +292,11 @@ class MobileNetV3Small(MobileNetV3):
 
 
 def _stage(
-    spatial_dims: int, layer: ConvNormAct, before: int, rows: Sequence[Row], place: Step
+    spatial_dims: int,
+    layer: Callable[..., nn.Module],
+    before: int,
+    rows: Sequence[Row],
+    place: Step,
 ) -> Blocks:
     """The blocks of one resolution; only the first has a stride."""
     blocks = Blocks()
@@ -318,21 +318,6 @@ def _neck(spatial_dims: int, before: int, after: int, dropout: float) -> nn.Sequ
         "dropout": nn.Dropout(dropout),
     }
     return nn.Sequential(OrderedDict(parts))
-
-
-def _conv_norm_act(
-    spatial_dims: int,
-    norm: Callable[[int, int], nn.Module],
-    before: int,
-    after: int,
-    kernel_size: int,
-    activation: Activation | None,
-    **place: Any,
-) -> nn.Sequential:
-    conv = make_conv(spatial_dims, before, after, kernel_size, **place)
-    parts = {"conv": conv, "norm": norm(after, spatial_dims)}
-    act = {"act": make_activation(activation)} if activation else {}
-    return nn.Sequential(OrderedDict(parts | act))
 
 
 def _row(cls: type[MobileNetV3], size: str, table: int, parameters: int, summary: str) -> Variant:

@@ -18,6 +18,7 @@ from typing import Any, Final, Literal
 from convarium.errors import OptionError, did_you_mean
 
 _TOO_MANY: Final = 2**31  # no memory holds weights for so many channels or classes
+_MOST_BLOCKS: Final = 2000  # three times the deepest published network has, and built in seconds
 
 
 def complete(cls: type, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -106,6 +107,21 @@ def at_least(low: int, **values: int | Sequence[int]) -> None:
             raise OptionError(f"{name} (={value!r}) must be {low} or more.")
         if max(numbers) >= _TOO_MANY:
             raise OptionError(f"{name} (={value!r}) must be below {_TOO_MANY}.")
+
+
+def block_counts(**lists: Sequence[int]) -> None:
+    """Refuse lists of blocks, one entry a stage, with none in a stage or more than 2000 in all.
+
+    Raises:
+        OptionError: a list is empty, an entry is below 1, or the sum is too large.
+    """
+    at_least(1, **lists)
+    for name, counts in lists.items():
+        total = sum(counts)
+        if total > _MOST_BLOCKS:
+            raise OptionError(
+                f"{name} (={counts!r}) must have a sum of {_MOST_BLOCKS} or less, not {total}."
+            )
 
 
 def probability(**values: float) -> None:

@@ -54,7 +54,7 @@ from convarium.layers import (
 )
 from convarium.models.contract import Classifier, Stage
 from convarium.models.layouts import Layout
-from convarium.models.options import at_least, equal_lengths, probability
+from convarium.models.options import at_least, block_counts, equal_lengths, probability
 from convarium.models.scaling import OutputStride, Step, steps
 from convarium.models.variants import Variant
 
@@ -144,8 +144,8 @@ class ResNet(Classifier):
         dropout: float = 0.0,
     ) -> None:
         super().__init__(spatial_dims=spatial_dims, in_channels=in_channels)
-        at_least(1, depths=depths, widths=widths, groups=groups, width_per_group=width_per_group)
-        equal_lengths(depths=depths, widths=widths)
+        block_counts(depths=depths)
+        at_least(1, widths=widths, groups=groups, width_per_group=width_per_group)
         probability(dropout=dropout, drop_path=drop_path)
         _check_together(self.config)
         self.input_size = (224 if stem == "imagenet" else 32,) * spatial_dims
@@ -238,6 +238,7 @@ _REMEDIES: Final = {
 
 def _check_together(config: Mapping[str, Any]) -> None:
     """An option that would be ignored is an error, and so is a layer without channels."""
+    equal_lengths(depths=config["depths"], widths=config["widths"])
     basic, plain = config["block"] == "basic", config["shortcut"] == "none"
     normed = config["order"] == "post" and config["norm"] != "none"
     flat = config["stem"] == "cifar" and len(config["depths"]) == 1

@@ -35,7 +35,7 @@ from convarium.errors import OptionError
 from convarium.layers import CONVOLUTIONS, Blocks, InitialTable, global_average, torch_layers
 from convarium.models.contract import Classifier, Stage
 from convarium.models.layouts import Layout
-from convarium.models.options import at_least, probability, whole
+from convarium.models.options import at_least, block_counts, probability, whole
 from convarium.models.variants import Variant
 
 _TORCHVISION: Final = Layout(
@@ -147,8 +147,8 @@ class SqueezeNet(Classifier):
         dropout: float = 0.5,
     ) -> None:
         super().__init__(spatial_dims=spatial_dims, in_channels=in_channels)
-        at_least(1, depths=depths, stem_width=stem_width, base_width=base_width)
-        at_least(1, width_every=width_every)
+        block_counts(depths=depths)
+        at_least(1, stem_width=stem_width, base_width=base_width, width_every=width_every)
         at_least(0, width_step=width_step)
         probability(dropout=dropout)
         _check_stem_kernel(stem_kernel)

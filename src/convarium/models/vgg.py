@@ -46,7 +46,7 @@ from convarium.layers import (
 )
 from convarium.models.contract import Classifier, Stage
 from convarium.models.layouts import Layout
-from convarium.models.options import at_least, equal_lengths, probability
+from convarium.models.options import at_least, block_counts, equal_lengths, probability
 from convarium.models.variants import Variant
 
 _FEATURES: Final = (r"^features\.(?P<layer>\d+)\.", "{layer}.")
@@ -113,7 +113,8 @@ class VGG(Classifier):
         dropout: float = 0.5,
     ) -> None:
         super().__init__(spatial_dims=spatial_dims, in_channels=in_channels)
-        at_least(1, depths=depths, widths=widths, pooled_size=pooled_size, dense_width=dense_width)
+        block_counts(depths=depths)
+        at_least(1, widths=widths, pooled_size=pooled_size, dense_width=dense_width)
         equal_lengths(depths=depths, widths=widths)
         probability(dropout=dropout)
 

@@ -1,0 +1,18 @@
+"""Torchvision's import asks for its compiled operators; declared, they need not be there."""
+
+from functools import cache
+
+import torch
+
+
+@cache
+def declare() -> torch.library.Library:
+    """Declare them for as long as the process runs; call it before torchvision is imported."""
+    library = torch.library.Library("torchvision", "FRAGMENT")
+    for name in ("nms", "qnms"):
+        library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    for name in ("roi_align", "ps_roi_align", "roi_pool", "ps_roi_pool", "deform_conv2d"):
+        library.define(f"{name}(Tensor x) -> Tensor")
+        library.define(f"_{name}_backward(Tensor x) -> Tensor")
+    library.define("qroi_align(Tensor x) -> Tensor")
+    return library
