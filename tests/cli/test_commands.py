@@ -10,6 +10,7 @@ import pyarrow.parquet as parquet
 import pytest
 from PIL import Image
 
+from convarium import models, predict
 from convarium.cli import main
 
 
@@ -126,6 +127,17 @@ def test_export_verifies_on_the_runs_own_samples(run, tmp_path, capsys):
     assert main(["export", str(run), "--to", "onnx", "-o", str(tmp_path / "m.onnx")]) == 0
     assert "difference" in capsys.readouterr().out
     assert (tmp_path / "m.onnx").stat().st_size > 10_000
+
+
+def test_a_saved_network_is_exported_with_samples_of_the_callers(run, photos, tmp_path, capsys):
+    opened = predict.open_run(run)
+    saved = models.save(opened.model, tmp_path / "net", opened.card)
+    words = ["export", str(saved), "--to", "onnx"]
+    assert main(words) == 2
+    assert "--samples" in last_line(capsys)
+    assert not (saved / "model.onnx").exists()
+    assert main([*words, "--samples", str(photos / "ape")]) == 0
+    assert "on 20 samples" in capsys.readouterr().out
 
 
 def test_list_and_show_speak_json(capsys):

@@ -34,6 +34,15 @@ def test_a_step_moves_nothing_that_is_frozen_and_everything_behind_it(until):
         assert torch.equal(value, before[name]) == (name.split(".")[0] in frozen), name
 
 
+def test_a_network_frozen_to_its_end_does_the_same_in_training():
+    model = models.create("squeezenet1_1", stem="cifar", num_classes=3)
+    model.freeze("neck")
+    model.train()
+    x = model.example_input(2, size=8)
+    assert not any(module.training for child in model.children() for module in child.modules())
+    assert torch.equal(model(x), model(x))
+
+
 def test_unfreeze_and_a_second_freeze_replace_the_first():
     model = network()
     model.freeze("layer3")

@@ -113,7 +113,7 @@ def test_a_network_goes_up_and_comes_down_and_stays_without_the_network(
 
     out = play(root, server, tmp_path / "home", OFFLINE, HF_HUB_OFFLINE="1")
     assert out["kept"] == 3
-    assert "Cannot fetch model.safetensors of me/unknown (" in out["unknown"]
+    assert "Cannot fetch card.json of me/unknown (" in out["unknown"]
     assert "give its path instead" in out["unknown"]
     assert "of timm/mobilenetv1_100.ra4_e3600_r224_in1k (" in out["default"]
 
@@ -169,6 +169,8 @@ def test_without_the_client_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) 
     ):
         with pytest.raises(MissingExtraError, match=r"convarium\[hub\]"):
             call()
+    with pytest.raises(MissingExtraError, match="pretrained='imagenet1k_v1', which needs no"):
+        models.create("resnet18", pretrained=True)
 
 
 def test_names_that_are_no_repository_are_refused() -> None:
@@ -191,5 +193,6 @@ def test_a_hub_that_cannot_be_reached_is_given_up_at_once(
     closed = "http://127.0.0.1:9"
     out = play(root, server, tmp_path / "home", UNREACHABLE, HF_ENDPOINT=closed)
     assert "Cannot fetch model.safetensors of timm/resnet18.a1_in1k (" in out["default"]
-    assert "Cannot fetch model.safetensors of me/other (" in out["other"]
+    assert "Cannot fetch card.json of me/other (" in out["other"]
+    assert "not in the cache" not in out["other"]
     assert out["seconds"] < 8

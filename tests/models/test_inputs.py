@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import convarium.models as models
-from convarium.errors import ShapeError
+from convarium.errors import OptionError, ShapeError
 
 
 def test_a_last_map_of_one_position_warns_with_the_remedy():
@@ -31,6 +31,33 @@ def test_inputs_that_do_not_fit_are_refused():
         models.check_input(models.create("lenet5"), (1, 28, 28))
     with pytest.raises(ShapeError, match=r"\(3, 28, 28\) are too small for convnet"):
         models.check_input(models.create("convnet", channels=[4] * 8), (3, 28, 28))
+
+
+@pytest.mark.parametrize("shape", [(3, 0, 32), (3, -1, 32), (3, 2.5, 32), (0, 3, 32, 32)])
+def test_sizes_that_no_input_has_are_refused(shape):
+    with pytest.raises(ShapeError, match="whole numbers of 1 or more"):
+        models.check_input(models.create("resnet18"), shape)
+
+
+@pytest.mark.parametrize(
+    ("x", "found"),
+    [
+        (torch.zeros(1, 3, 32, 32, dtype=torch.uint8), "a tensor of torch.uint8"),
+        (torch.zeros(1, 3, 32, 32, dtype=torch.complex64), "a tensor of torch.complex64"),
+        ([[0.0]], "a list"),
+        (None, "a NoneType"),
+    ],
+)
+@pytest.mark.parametrize("name", ["resnet20_cifar", "lenet5", "squeezenet1_1"])
+def test_what_is_no_tensor_of_floats_is_named(name, x, found):
+    with pytest.raises(ShapeError, match=rf"{name} takes .* floating-point numbers, not {found}"):
+        models.create(name)(x)
+
+
+@pytest.mark.parametrize("size", [0, -3, (0, 8), (8, 8, 8), (8,)])
+def test_an_example_has_a_size_that_the_network_could_take(size):
+    with pytest.raises(OptionError, match="size"):
+        models.create("resnet20_cifar").example_input(size=size)
 
 
 def test_checking_leaves_model_and_random_state_alone():

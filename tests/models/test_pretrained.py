@@ -200,6 +200,16 @@ def test_a_policy_without_weights_is_refused() -> None:
     assert models.create(NET, pretrained=False).published is None
 
 
+def test_an_option_that_changes_what_weights_mean_is_refused(
+    published: models.Weights, server: Server
+) -> None:
+    row = replace(published, options={"zero_gamma": True})
+    with pytest.raises(OptionError, match=r"zero_gamma \(=False\) contradicts .* leave it out"):
+        models.create(NET, pretrained=row, zero_gamma=False)
+    assert server.asked == []
+    assert models.create(NET, pretrained=row, zero_gamma=True).config["zero_gamma"]
+
+
 @pytest.mark.parametrize(
     ("network", "given", "words"),
     [

@@ -137,6 +137,12 @@ def test_unknown_weights_are_named_with_what_there_is(
     assert words in str(caught.value)
 
 
+def test_a_network_without_weights_is_not_taken_for_a_slip_of_the_pen() -> None:
+    with pytest.raises(OptionError, match="No published weights of 'lenet5'") as caught:
+        models.create("lenet5", pretrained=True)
+    assert "Did you mean" not in str(caught.value)
+
+
 def test_unknown_classes_are_refused() -> None:
     with pytest.raises(OptionError, match="imagenet-1k"):
         weights.class_names("imagenet-22k")

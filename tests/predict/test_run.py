@@ -6,6 +6,8 @@ import json
 import re
 
 import pytest
+import torch
+from PIL import Image
 
 from convarium import models, predict
 from convarium.data import Preprocessing
@@ -23,6 +25,18 @@ def edit(folder, change):
     card = json.loads((folder / "card.json").read_text())
     change(card)
     (folder / "card.json").write_text(json.dumps(card))
+
+
+def test_a_network_that_was_not_trained_here_takes_samples_from_a_path(folder, tmp_path):
+    opened = predict.open_run(folder)
+    with pytest.raises(RunError, match=r"keeps no samples.* --samples"):
+        opened.samples()
+    for k in range(40):
+        Image.new("L", (40, 50), color=k).save(tmp_path / f"{k:02d}.png")
+    inputs = opened.samples(tmp_path)
+    assert inputs.shape == (32, 1, 32, 32)
+    expected = (torch.arange(32) / 255 - 0.5) / 0.5
+    torch.testing.assert_close(inputs[:, 0, 0, 0], expected)
 
 
 def test_a_card_that_fits_is_opened(folder):
@@ -58,6 +72,7 @@ def test_channels_that_are_not_the_networks_are_refused(folder):
         (lambda card: card["preprocessing"]["steps"].pop(0), "steps that this version"),
         (lambda card: card["preprocessing"].update(input_shape=[1, 0, 0]), "input_shape"),
         (lambda card: card["preprocessing"].update(input_shape=[1, 1, float("inf")]), "infinity"),
+        (lambda card: card["preprocessing"].update(input_shape=[1, 10**6, 10**6]), "16384 or less"),
         (lambda card: card.update(classes=3), "incomplete"),
         (lambda card: card.update(preprocessing=None), "incomplete"),
     ],

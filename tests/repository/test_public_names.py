@@ -31,9 +31,9 @@ PUBLIC = {
     "convarium.layers": """
         Activation BasicBlock Blocks BlurPool BottleneckBlock CONVOLUTIONS ChannelNorm ConvBlock
         ConvNormAct DropPath InitialTable InvertedResidual LayerScale NORMS Norm PadShortcut Padding
-        Pool PreActBasicBlock PreActBottleneckBlock Shortcut SqueezeExcitation TorchLayers drop_path_rates
-        global_average he_normal initialise make_activation make_conv make_norm make_pool
-        recomputed same_padding small_normal torch_layers uniform_fan_in unit
+        Pool PreActBasicBlock PreActBottleneckBlock Shortcut SqueezeExcitation TorchLayers
+        drop_path_rates global_average he_normal initialise make_activation make_conv make_norm
+        make_pool recomputed same_padding small_normal torch_layers uniform_fan_in unit
     """,
     "convarium.models": """
         Classifier KeyReport Layout Network SmallMapWarning Stage Variant Weights

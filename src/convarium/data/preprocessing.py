@@ -28,6 +28,7 @@ from convarium.errors import DataError
 Interpolation = Literal["bilinear", "bicubic"]
 
 _LONGEST = 16
+_LARGEST = 2**14
 _ORDER = ("decode", "resize", "center_crop", "scale", "normalize")
 _FILTERS: Final = {
     "bilinear": Image.Resampling.BILINEAR,
@@ -70,6 +71,10 @@ class Preprocessing:
             raise DataError(
                 f"input_shape (={self.input_shape}) must be (C, H, W) with C 1 or 3 and sides of 1 "
                 "or more."
+            )
+        if max(self.input_shape) > _LARGEST:
+            raise DataError(
+                f"input_shape (={self.input_shape}) must have sides of {_LARGEST} or less."
             )
         numbers = (*self.mean, *self.std)
         fits = len(self.mean) == len(self.std) == channels and all(map(math.isfinite, numbers))

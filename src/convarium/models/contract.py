@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal, Self
 import torch
 from torch import Tensor, nn
 
-from convarium.errors import OptionError, ShapeError
+from convarium.errors import OptionError
 from convarium.layers import (
     CONVOLUTIONS,
     NORMS,
@@ -28,7 +28,7 @@ from convarium.layers import (
     uniform_fan_in,
     unit,
 )
-from convarium.layers.rank import fits
+from convarium.models import inputs
 from convarium.models import options as _options
 from convarium.models.layouts import Layout
 from convarium.models.weights import Weights
@@ -128,26 +128,12 @@ class Network(nn.Module):
         return self.forward_features(x)
 
     def check(self, x: Tensor) -> Tensor:
-        """Return `x` if its rank, channels and size fit.
+        """Return `x` if its type, rank, channels and size fit.
 
         Raises:
             ShapeError: they do not.
         """
-        name = self.name or type(self).__name__
-        if x.ndim != self.spatial_dims + 2 or x.shape[1] != self.in_channels:
-            letters = ("L", "H, W", "D, H, W")[self.spatial_dims - 1]
-            raise ShapeError(
-                f"{name} takes (B, {self.in_channels}, {letters}), not {tuple(x.shape)}; create it "
-                "with in_channels and spatial_dims that fit, or reshape the input."
-            )
-        small = self.smallest_input  # a graph's sizes are symbols: a question makes them constants
-        if not torch.compiler.is_compiling() and not fits(self, x.shape[2:], small):
-            raise ShapeError(
-                f"Inputs of shape {tuple(x.shape[1:])} are too small for {name}; resize them, or "
-                f"choose a network or a stem that reduces less: this one needs {small} positions "
-                "or more along each axis."
-            )
-        return x
+        return inputs.checked(self, x)
 
     def refuse(self, mask: Tensor | None) -> None:
         """Raise an `OptionError` if there is a mask: this network has no use for one."""
@@ -165,12 +151,17 @@ class Network(nn.Module):
             size: positions along each axis; None takes `input_size`.
             seed: of the draw; torch's own random state is left alone.
 
+        Raises:
+            OptionError: `size` has another number of axes, or no positions along one.
+
         Shape:
             -> (batch, C, *size)
         """
-        if isinstance(size, int):
-            size = (size,) * self.spatial_dims
-        shape = (batch, self.in_channels, *(size or self.input_size))
+        sides = (size,) * self.spatial_dims if isinstance(size, int) else size or self.input_size
+        _options.at_least(1, size=sides)
+        if len(sides) != self.spatial_dims:
+            raise OptionError(f"size (={size}) must have {self.spatial_dims} numbers, one an axis.")
+        shape = (batch, self.in_channels, *sides)
         weight = next(self.parameters())
         generator = torch.Generator().manual_seed(seed)
         x = torch.randn(shape, generator=generator, device="cpu")

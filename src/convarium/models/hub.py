@@ -116,14 +116,17 @@ def fetch_either(repo_id: str, first: str, second: str) -> Path:
         DataError: neither is there or here.
         MissingExtraError: huggingface_hub is not installed.
     """
-    errors, offline = _client("huggingface_hub.errors"), False
+    errors = _client("huggingface_hub.errors")
     try:
         return fetch(repo_id, first)
     except DataError as error:
         if not isinstance(error.__cause__, errors.EntryNotFoundError):
             raise
-        offline = isinstance(error.__cause__, errors.LocalEntryNotFoundError)
-    return fetch(repo_id, second, offline=offline)
+        unreachable = error if isinstance(error.__cause__, errors.LocalEntryNotFoundError) else None
+    try:
+        return fetch(repo_id, second, offline=unreachable is not None)
+    except DataError as error:
+        raise unreachable or error from None  # why the Hub was not reached, if it was not
 
 
 def readme(model: Network, repo_id: str, card: Mapping[str, Any], licence: str | None) -> str:

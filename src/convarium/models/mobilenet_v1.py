@@ -167,8 +167,9 @@ class MobileNetV1(Classifier):
         probability(norm_momentum=norm_momentum, dropout=dropout)
         first = 2 if stem == "imagenet" else 1
         self.input_size = (224 if stem == "imagenet" else 32,) * spatial_dims
-        norm: dict[str, Any] = {"norm_eps": norm_eps, "norm_momentum": norm_momentum}
-        layer = partial(ConvNormAct, spatial_dims, padding=padding, activation="relu6", **norm)
+        norm = {"norm_eps": norm_eps, "norm_momentum": norm_momentum}
+        like: dict[str, Any] = {"padding": padding, "activation": "relu6", **norm}
+        layer: Callable[..., nn.Module] = partial(ConvNormAct, spatial_dims, **like)
 
         before = _scaled(32, width_multiplier)
         self.stem = layer(in_channels, before, 3, stride=first)

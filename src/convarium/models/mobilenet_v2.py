@@ -183,8 +183,9 @@ class MobileNetV2(Classifier):
             )
         first = 2 if stem == "imagenet" else 1
         self.input_size = (224 if stem == "imagenet" else 32,) * spatial_dims
-        norm: dict[str, Any] = {"norm_eps": norm_eps, "norm_momentum": norm_momentum}
-        layer = partial(ConvNormAct, spatial_dims, padding=padding, activation="relu6", **norm)
+        norm = {"norm_eps": norm_eps, "norm_momentum": norm_momentum}
+        like: dict[str, Any] = {"padding": padding, "activation": "relu6", **norm}
+        layer: Callable[..., nn.Module] = partial(ConvNormAct, spatial_dims, **like)
 
         ends = 1.0 if fixed_ends else width_multiplier
         before = round_to_eight(32 * ends)

@@ -231,8 +231,9 @@ class MobileNetV3(Classifier):
         probability(norm_momentum=norm_momentum, dropout=dropout)
         first = 2 if stem == "imagenet" else 1
         self.input_size = (224 if stem == "imagenet" else 32,) * spatial_dims
-        norm: dict[str, Any] = {"norm_eps": norm_eps, "norm_momentum": norm_momentum}
-        layer = partial(ConvNormAct, spatial_dims, padding=padding, activation="hardswish", **norm)
+        norm = {"norm_eps": norm_eps, "norm_momentum": norm_momentum}
+        like: dict[str, Any] = {"padding": padding, "activation": "hardswish", **norm}
+        layer: Callable[..., nn.Module] = partial(ConvNormAct, spatial_dims, **like)
 
         before = round_to_eight(16 * width_multiplier)
         self.stem = layer(in_channels, before, 3, stride=first)

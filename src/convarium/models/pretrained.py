@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from convarium import files
-from convarium.errors import DataError, OptionError, did_you_mean
+from convarium.errors import DataError, MissingExtraError, OptionError, did_you_mean
 from convarium.models import hub, weights
 from convarium.models.checkpoint import CARD, WEIGHTS, check, read_card
 from convarium.models.contract import Classifier, Network
@@ -65,7 +65,7 @@ def create_pretrained(
     Args:
         name: the network's.
         build: makes it from keywords.
-        given: keywords that the caller named; they win over those of the weights.
+        given: keywords that the caller named; what a row of weights needs, they may not change.
         pretrained: as `create` takes it.
         adapt: as `load_published` takes it.
 
@@ -76,11 +76,13 @@ def create_pretrained(
     source = find_source(name, pretrained)
     if source.weights is not None:
         _check_inputs(source.weights, given, adapt)
+        _check_needed(source.weights, given)
     wanted = given.get("num_classes")
     if wanted is not None:
         at_least(0, num_classes=whole(num_classes=wanted))
     published = source.options.get("num_classes")
-    network = build({**source.options, **given, **_numbered(published)})
+    numbered = {} if published is None else {"num_classes": published}
+    network = build({**source.options, **given, **numbered})
     file = source.locate()
     try:
         load_published(network, file, source.layout, adapt=adapt)
@@ -137,10 +139,11 @@ def default(name: str) -> Weights:
     Raises:
         OptionError: the network has no published weights.
     """
-    first = weights.find(name)
     known = weights.rows(name)
+    if not known:
+        raise weights.none_listed(name)
     here = [row for row in known if row.package and in_package(row) is not None]
-    return next(iter([*here, *(row for row in known if row.hub_id or row.url), first]))
+    return [*here, *(row for row in known if row.hub_id or row.url), *known][0]
 
 
 def in_package(row: Weights) -> Path | None:
@@ -159,7 +162,7 @@ def fetch(row: Weights) -> Path:
     """
     path = in_package(row) if row.package else None
     if path is None and row.hub_id:
-        path = hub.fetch(row.hub_id, row.filename)
+        path = _from_hub(row)
     if path is None and row.url:
         path = _cached(row)
     if path is None:
@@ -173,6 +176,18 @@ def fetch(row: Weights) -> Path:
             f"{row.sha256}; remove it and fetch it again."
         )
     return path
+
+
+def _from_hub(row: Weights) -> Path:
+    try:
+        return hub.fetch(row.hub_id, row.filename)
+    except MissingExtraError as error:
+        others = [other.name for other in weights.rows(row.network) if other.url]
+        if not others:
+            raise
+        raise MissingExtraError(
+            f"{error} Or say pretrained={others[0]!r}, which needs no package.", name=error.name
+        ) from error
 
 
 def _row(name: str, row: Weights) -> Source:
@@ -232,8 +247,14 @@ def _check_inputs(row: Weights, given: Mapping[str, Any], adapt: Adapt) -> None:
         )
 
 
-def _numbered(published: int | None) -> dict[str, int]:
-    return {} if published is None else {"num_classes": published}
+def _check_needed(row: Weights, given: Mapping[str, Any]) -> None:
+    """Refuse an option under which the weights would mean something else."""
+    for name, needed in row.options.items():
+        if given.get(name, needed) != needed:
+            raise OptionError(
+                f"{name} (={given[name]!r}) contradicts the weights {row.name} of {row.network}, "
+                f"which were trained with {needed!r}; leave it out, or choose other weights."
+            )
 
 
 def _cached(row: Weights) -> Path:

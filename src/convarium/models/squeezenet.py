@@ -200,6 +200,13 @@ class SqueezeNet(Classifier):
         self.head.to(device=weight.device, dtype=weight.dtype).train(self.training)
         self.config["num_classes"] = self.num_classes
 
+    def in_order(self) -> dict[str, nn.Module]:
+        """The children that hold weights, and the dropout before the head, in order."""
+        children = super().in_order()
+        neck = {"act": self.act, "neck": children.pop("neck")}
+        last = {"dropout": self.dropout, "head": children.pop("head")}
+        return {**children, **last, **neck}
+
     def initialise_weights(self) -> None:
         """Draw the initial weights: by the family's table, but for the head."""
         super().initialise_weights()

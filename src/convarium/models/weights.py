@@ -129,12 +129,7 @@ def find(network: str, name: str | None = None) -> Weights:
     """
     known = {found.name: found for found in rows(network)}
     if not known:
-        have = sorted({found.network for found in read()})
-        raise OptionError(
-            f"No published weights of {network!r} are listed.{did_you_mean(network, have)} "
-            "`convarium list --pretrained` shows which networks have some; give a file or a "
-            "folder otherwise."
-        )
+        raise none_listed(network, sorted({found.network for found in read()}))
     if name is None:
         return next(iter(known.values()))
     if name not in known:
@@ -143,6 +138,15 @@ def find(network: str, name: str | None = None) -> Weights:
             f"It has: {', '.join(known)}."
         )
     return known[name]
+
+
+def none_listed(network: str, close: Sequence[str] = ()) -> OptionError:
+    """The error for a network without weights; names among which it may be meant to be."""
+    return OptionError(
+        f"No published weights of {network!r} are listed.{did_you_mean(network, close)} "
+        "`convarium list --pretrained` shows which networks have some; give a file or a folder "
+        "otherwise."
+    )
 
 
 @cache

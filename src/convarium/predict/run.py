@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convarium import files, models
-from convarium.data import Dataset, Part, Preprocessing
+from convarium.data import Dataset, Part, Preprocessing, batches, open_inputs
 from convarium.errors import DataError, RunError
 from convarium.predict.predictor import Predictor
 from convarium.predict.tables import write_table
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from convarium.tasks import Evaluation
+
+_SAMPLES = 32
 
 
 @dataclass(frozen=True)
@@ -43,14 +45,27 @@ class Run:
         """The steps from a file to the network's input."""
         return self.predictor.preprocessing
 
-    def samples(self) -> Tensor:
-        """The real inputs `(N, C, *S)` that the run keeps for checks, preprocessed float32.
+    def samples(self, data: str | Path | None = None) -> Tensor:
+        """Real inputs `(N, C, *S)` for checks, preprocessed float32, 32 at most.
+
+        Args:
+            data: a path, as `data.open_inputs` takes them; None takes those that the run keeps.
 
         Raises:
-            RunError: the run has none, or the file cannot be read.
+            RunError: the run keeps none, or the file cannot be read.
+            DataError: `data` cannot be read.
         """
-        tensors = files.read_tensors(self.folder / "preprocessing" / "samples.safetensors")
-        return self.preprocessing.finish(tensors["inputs"])
+        if data is not None:
+            dataset = open_inputs([str(data)])
+            first = next(batches(dataset, self.preprocessing, batch_size=_SAMPLES))
+            return first.inputs[0]
+        path = self.folder / "preprocessing" / "samples.safetensors"
+        if not path.exists():
+            raise RunError(
+                f"{self.folder} keeps no samples, since it was not trained here; give some images: "
+                "convarium export RUN --samples PHOTOS"
+            )
+        return self.preprocessing.finish(files.read_tensors(path)["inputs"])
 
 
 def open_run(folder: str | Path) -> Run:
