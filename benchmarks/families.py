@@ -1,9 +1,10 @@
 """Forward and backward of each family against the same architecture of torchvision or timm.
 
-One training step on one thread (loss: mean square of the logits), the same batch for both, each
-library in its own interpreter; they take turns step by step. The ratio is the median over pairs of
-steps, of three builds of both networks: where its weights happen to lie in memory moves the time of
-a large network by some per cent. Parameter counts must agree, so that it is the same network.
+One training step on one thread (loss: mean square of the logits), the same batch for both; one
+script runs it for either library, each in its own interpreter, and they take turns step by step.
+The ratio is the median over pairs of steps, of three builds of both networks: where its weights
+happen to lie in memory moves the time of a large network by some per cent. Parameter counts must
+agree, so that it is the same network.
 
 The bound is for the architecture in plain PyTorch calls: the library's network, its activations
 leaving their input alone as ours do, so that any map can be read. The ratio to the network as it is
@@ -16,12 +17,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-import torch
-
-import convarium
 from harness import Peer, alternate, summary, write
 
 BOUND = 1.03
@@ -50,22 +48,20 @@ NETWORKS = {
 }
 
 
-def step(network: torch.nn.Module, x: torch.Tensor) -> None:
-    """One forward and backward pass."""
-    network.zero_grad()
-    network(x).square().mean().backward()
-
-
-def compare(peer: Peer, name: str, rounds: int) -> dict[str, Any]:
+def compare(ours: Peer, peer: Peer, name: str, rounds: int) -> dict[str, Any]:
     """Seconds of both networks, and their ratio, over several builds of both."""
     library, theirs = NETWORKS[name]
-    times: dict[str, list[float]] = {kind: [] for kind in ("ours", *KINDS)}
+    calls = {
+        "ours": lambda: ours.ask("plain"),
+        "plain": lambda: peer.ask("plain"),
+        "shipped": lambda: peer.ask("shipped"),
+    }
+    times: dict[str, list[float]] = {kind: [] for kind in calls}
     for _ in range(BUILDS):
         count = peer.ask(json.dumps({"library": library, "name": theirs, "shape": SHAPE}))
-        network = convarium.create(name).train()
-        if count["parameters"] != sum(p.numel() for p in network.parameters()):
+        if ours.ask(json.dumps({"library": "convarium", "name": name, "shape": SHAPE})) != count:
             raise SystemExit(f"{name} and {library}'s {theirs} are not the same network.")
-        for kind, values in alternate(calls(peer, network), rounds).items():
+        for kind, values in alternate(calls, rounds).items():
             times[kind] += values
     seconds = {key: summary(values) for key, values in times.items()}
     row = {"network": name, "peer": f"{library} {theirs}", "seconds": seconds}
@@ -75,24 +71,14 @@ def compare(peer: Peer, name: str, rounds: int) -> dict[str, Any]:
     return row
 
 
-def calls(peer: Peer, network: torch.nn.Module) -> dict[str, Callable[[], object]]:
-    """A step of ours, and of both forms of theirs."""
-    x = torch.randn(SHAPE, generator=torch.Generator().manual_seed(0))
-    return {
-        "ours": lambda: step(network, x),
-        "plain": lambda: peer.ask("plain"),
-        "shipped": lambda: peer.ask("shipped"),
-    }
-
-
 def main(rounds: int, names: list[str]) -> int:
     """Compare each network and write the result."""
-    torch.set_num_threads(1)
     rows = []
-    with Peer("families.py") as peer:
+    with Peer("families.py") as peer, Peer("families.py", python=Path(sys.executable)) as ours:
+        ours.answer()
         reference = peer.answer()
         for name in names:
-            rows.append(compare(peer, name, rounds))
+            rows.append(compare(ours, peer, name, rounds))
             ratios = {kind: rows[-1][f"ratio to {kind}"]["median"] for kind in KINDS}
             print(name, *(f"{kind} {value:.3f}" for kind, value in ratios.items()), flush=True)
     holds = all(row["ratio to plain"]["median"] <= BOUND for row in rows)

@@ -1,6 +1,6 @@
-"""The peer of `benchmarks/families.py`: networks of torchvision and timm, a training step a line.
+"""The peer of `benchmarks/families.py`: networks of one library, a training step a line.
 
-Runs in .venv-peers and imports nothing of convarium:
+Runs in .venv-peers for torchvision and timm, and in our own environment for convarium:
 
     python benchmarks/peers/families.py
 
@@ -12,11 +12,13 @@ overwrite their input.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import importlib.metadata
 import json
 import sys
 import time
+from collections.abc import Iterator
 
 import torch
 from torch import nn
@@ -29,9 +31,20 @@ def build(library: str, name: str) -> nn.Module:
         import timm
 
         return timm.create_model(name).train()
+    if library == "convarium":
+        import convarium
+
+        return convarium.create(name).train()
     from torchvision.models import get_model
 
     return get_model(name).train()
+
+
+def versions() -> Iterator[tuple[str, str]]:
+    """Of the libraries that are installed here."""
+    for name in ("torchvision", "timm"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            yield name, importlib.metadata.version(name)
 
 
 def plain(network: nn.Module) -> nn.Module:
@@ -46,8 +59,7 @@ def main() -> None:
     """Answer requests until standard input ends."""
     torch.set_num_threads(1)
     declare()
-    versions = {name: importlib.metadata.version(name) for name in ("torchvision", "timm")}
-    print(json.dumps(versions), flush=True)
+    print(json.dumps(dict(versions())), flush=True)
     networks: dict[str, nn.Module] = {}
     x = torch.zeros(1)
     for line in sys.stdin:
@@ -60,7 +72,9 @@ def main() -> None:
             continue
         request = json.loads(line)
         shipped = build(request["library"], request["name"])
-        networks = {"shipped": shipped, "plain": plain(copy.deepcopy(shipped))}
+        networks = {"plain": plain(copy.deepcopy(shipped))}
+        if request["library"] != "convarium":  # whose activations leave their input alone
+            networks["shipped"] = shipped
         x = torch.randn(request["shape"], generator=torch.Generator().manual_seed(0))
         parameters = sum(p.numel() for p in shipped.parameters())
         print(json.dumps({"parameters": parameters}), flush=True)
