@@ -37,7 +37,7 @@ format: $(ENV)  ## put every file into the house format
 	$(RUN) -m ruff format .
 
 families: $(ENV)  ## write the catalogue file and the pages of docs/families anew
-	$(RUN) -m convarium.models.catalogue
+	$(RUN) tools/write_catalogue.py
 	$(RUN) tools/write_families.py
 
 map: $(ENV)  ## bring the list of files in ARCHITECTURE.md up to date

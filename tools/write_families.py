@@ -1,7 +1,7 @@
 """Write docs/families: a page and a drawing for each family, from its docstring and its rows.
 
 What is written here stands nowhere else: to change a page, change the family's file, the catalogue
-(`python -m convarium.models.catalogue`) or the published weights, and run this again.
+(`tools/write_catalogue.py`) or the published weights, and run this again.
 
 Run by `make families`, or: python tools/write_families.py
 """

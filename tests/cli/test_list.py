@@ -18,6 +18,11 @@ def names(capsys: pytest.CaptureFixture[str], *words: str) -> list[str]:
     return [row["name"] for row in json.loads(capsys.readouterr().out)]
 
 
+def listed(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    assert main(["list", *words]) == 0
+    return capsys.readouterr().out
+
+
 def test_filters_by_family_and_parameters(capsys):
     # He et al. 2015, table 6: 0.27M, 0.46M, 0.66M, 0.85M, 1.7M.
     small = names(capsys, "resnet*_cifar", "--max-parameters", "1M")
@@ -52,9 +57,28 @@ def test_pretrained_leaves_what_libraries_publish(capsys):
 def test_the_table_has_a_heading_and_a_line_each(capsys):
     assert main(["list", "vgg11*"]) == 0
     heading, *lines = capsys.readouterr().out.splitlines()
-    assert heading.split() == ["name", "family", "year", "parameters", "input", "summary"]
-    assert lines[0].split()[:5] == ["vgg11", "vgg", "2014", "132,863,336", "3x224x224"]
+    columns = ["name", "family", "year", "parameters", "MACs", "field", "input", "summary"]
+    assert heading.split() == columns
+    # Field: 1 + 2 (1 + 2 + 2 4 + 2 8 + 2 16) by convolutions, and 1 + 2 + 4 + 8 + 16 by pools.
+    first = ["vgg11", "vgg", "2014", "132,863,336", "7.61", "G", "150", "3x224x224"]
+    assert lines[0].split()[:8] == first
     assert [line.index(" 2014") for line in lines] == [heading.index(" year")] * 2
+    ends = heading.index("field") + len("field")
+    assert [line[:ends].split()[-1] for line in lines] == ["150"] * 2
+
+
+def test_filters_and_sorts_by_macs_and_field(capsys):
+    # GMACs as published: AlexNet .714, VGG-11 7.61, VGG-16 15.47, MobileNet V1 .569, V2 .301.
+    known = {"alexnet": 195, "vgg16": 212, "mobilenet_v1": 315, "mobilenet_v2": 491}
+    found = names(capsys, "--max-macs", "600M", "--min-field", "300", "--sort", "macs")
+    assert [name for name in found if name in known] == ["mobilenet_v2", "mobilenet_v1"]
+    found = names(capsys, "--max-macs", "15.5G", "--min-field", "195", "--sort", "field")
+    assert [name for name in found if name in known] == list(known)
+    assert "vgg16" not in names(capsys, "--max-macs", "15.4G")
+    assert "alexnet" not in names(capsys, "--min-field", "196")
+    rows = json.loads(listed(capsys, "--sort", "macs", "--reverse", "--json"))
+    work = [row["macs"] for row in rows]
+    assert work == sorted(work, reverse=True)
 
 
 @pytest.mark.parametrize(
@@ -68,6 +92,10 @@ def test_the_table_has_a_heading_and_a_line_each(capsys):
         (["--min-parameters", "2M", "--max-parameters", "1M"], "2,000,000) must not be above"),
         (["resnet*", "--max-parameters", "10"], "passes the filters"),
         (["--sort", "size"], "parameters"),
+        (["--max-macs", "few"], "such as 5000000, 5M or 500k"),
+        (["--max-macs", "1k"], "passes the filters"),
+        (["--min-field", "wide"], "must be a whole number"),
+        (["--min-field", "99999"], "passes the filters"),
         (["--pretraind"], "'--pretrained'"),
     ],
 )

@@ -49,6 +49,23 @@ def test_shapes_follow_the_given_input(capsys):
     assert squares == shown(capsys, "resnet18", "--input", "3x64x64")["parts"]
 
 
+def test_macs_and_field_are_told_and_follow_the_input(capsys):
+    row = shown(capsys, "resnet50")
+    assert (round(row["macs"] / 1e9, 3), row["field"]) == (4.089, [427, 427])  # as published
+    larger = shown(capsys, "resnet50", "--input", "448")
+    head = 2048 * 1000
+    assert larger["macs"] - head == 4 * (row["macs"] - head)
+    assert larger["field"] == [427, 427]
+    older = shown(capsys, "resnet50", "--option", "stride_in=1x1")
+    assert older["field"] == [483, 483]  # often quoted, and true of the form of 2015
+    assert older.keys() == row.keys()
+    signals = shown(capsys, "vgg11", "--option", "spatial_dims=1", "--input", "3x224")
+    assert (signals["field"], signals["field_stride"]) == ([150], [32])
+    assert main(["show", "resnet50"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "MACs 4,089,184,256 (4.09 G) field 427 inputs along each axis, stride 32" in text
+
+
 def test_options_change_network_and_say_so(capsys):
     row = shown(capsys, "resnet18", "--option", "stem=cifar", "--option", "num_classes=10")
     assert row["parameters"] == 11_173_962  # 11,181,642 with the large stem, less 64 x 3 x (49 - 9)

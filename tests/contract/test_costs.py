@@ -12,6 +12,7 @@ from torch import nn
 
 import convarium.models as models
 from convarium.layers import CONVOLUTIONS
+from convarium.models import catalogue
 
 GMACS = {
     "alexnet": 0.714,
@@ -51,3 +52,10 @@ def test_multiply_adds_are_the_published_ones(name):
         model = models.create(name).eval()
         found = multiply_adds(model, torch.empty(1, 3, 224, 224))
     assert round(found / 1e9, 3) == GMACS[name]
+
+
+@pytest.mark.parametrize("name", GMACS)
+def test_the_catalogue_tells_the_same(name):
+    row = catalogue.find(name)
+    assert row["input_size"] == [224, 224]
+    assert round(row["macs"] / 1e9, 3) == GMACS[name]

@@ -1,3 +1,4 @@
+import importlib.util
 import json
 import subprocess
 import sys
@@ -11,12 +12,29 @@ from convarium.models import catalogue, registry
 FAMILIES = list(dict.fromkeys(variant.family for variant in registry.VARIANTS))
 
 
+@pytest.fixture(scope="module")
+def writer(root):
+    """The tool that writes the file."""
+    path = root / "tools" / "write_catalogue.py"
+    spec = importlib.util.spec_from_file_location("write_catalogue", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 @pytest.mark.parametrize("family", FAMILIES)
-def test_the_file_in_the_wheel_is_what_the_variants_give(family):
+def test_the_file_in_the_wheel_is_what_the_variants_give(family, writer):
     stored = [row for row in catalogue.read() if row["family"] == family]
     names = [variant.name for variant in registry.VARIANTS if variant.family == family]
-    now = json.loads(catalogue.text(catalogue.describe(name) for name in names))
-    assert stored == now, "run: python -m convarium.models.catalogue"
+    now = json.loads(catalogue.text(writer.row(name) for name in names))
+    assert stored == now, "run: make families"
+
+
+def test_every_row_knows_its_work_and_its_field():
+    for row in catalogue.read():
+        assert row["macs"] > row["parameters"] // 2, row["name"]  # few weights are used only once
+        assert len(row["field"]) == len(row["field_stride"]) == row["spatial_dims"], row["name"]
+        assert row["field_stride"] == [row["stages"][-1]["reduction"]] * row["spatial_dims"]
 
 
 def test_the_file_has_a_line_for_each_row():

@@ -8,7 +8,7 @@ from PIL import Image, ImageColor
 
 from convarium import report
 from convarium.errors import OptionError
-from convarium.report import palette
+from convarium.report import palette, pictures
 from convarium.report.svg import Drawing
 
 
@@ -37,6 +37,33 @@ def test_rectangles_dots_outlines_and_lines_have_their_places_and_colours():
         assert close(image[90, 140], theme["band"])
         assert close(image[10, 100], theme["ink"])
         assert close(image[90, 50], palette.tinted(theme, "hit", 0.5))
+
+
+def test_dashes_leave_gaps_of_their_length():
+    drawing = Drawing(100, 20, "test")
+    drawing.line([(0, 10), (100, 10)], "ink", thick=4, dashes="20 20")
+    image = pixels(drawing.text(), scale=1)
+    # The caps are half as long as the line is thick: dashes from 0 to 22, 38 to 62, 78 to 100.
+    assert [close(image[10, x], palette.LIGHT["ink"]) for x in (10, 50, 90)] == [True] * 3
+    assert [close(image[10, x], palette.LIGHT["card"]) for x in (30, 70)] == [True] * 2
+
+
+def test_pictures_are_painted_in_their_order_with_whole_pixels():
+    colours = np.zeros((2, 3, 4), np.uint8)
+    colours[0, :, 0], colours[1, :, 1] = 200, 100
+    colours[..., 3] = 255
+    colours[1, 2, 3] = 0
+    drawing = Drawing(100, 60, "test")
+    drawing.rectangle((0, 0, 100, 60), "hit")
+    drawing.picture((10, 20, 60, 30), pictures.address(colours))
+    drawing.rectangle((10, 20, 20, 15), "miss")
+    image = pixels(drawing.text(), scale=1)
+    assert image.shape == (60, 100, 3)
+    assert close(image[27, 20], palette.LIGHT["miss"])  # on top of the picture
+    assert image[27, 40].tolist() == image[33, 68].tolist() == [200, 0, 0]
+    assert image[43, 20].tolist() == image[37, 48].tolist() == [0, 100, 0]
+    assert close(image[43, 60], palette.LIGHT["hit"])  # through the clear one
+    assert close(image[43, 75], palette.LIGHT["hit"])
 
 
 def test_later_elements_cover_earlier_ones_and_words_are_written():

@@ -56,3 +56,32 @@ def test_numbers() -> None:
         "12,346",
         wording.MISSING,
     ]
+
+
+@pytest.mark.parametrize(
+    ("n", "text"),
+    [
+        (0, "0"),
+        (71, "71"),
+        (999, "999"),
+        (1000, "1.00 k"),
+        (9_994, "9.99 k"),
+        (9_996, "10.0 k"),
+        (99_960, "100 k"),
+        (999_499, "999 k"),
+        (999_500, "1.00 M"),
+        (4_089_184_256, "4.09 G"),
+        (37_745_884_192, "37.7 G"),
+        (2.5e16, "25.0 P"),
+        (4e18, "4000 P"),
+    ],
+)
+def test_large_numbers_have_three_digits_and_a_unit(n: float, text: str) -> None:
+    assert wording.short(n) == text
+
+
+def test_axes_that_are_equal_are_told_once() -> None:
+    assert wording.axes((427, 427)) == "427"
+    assert wording.axes((3, 5, 3)) == "3x5x3"
+    assert wording.axes((0.5, 2)) == "0.5x2"
+    assert wording.axes((1_234_567,)) == "1234567"

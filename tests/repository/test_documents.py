@@ -29,8 +29,10 @@ DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(#[^)\s]*)?\)")
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
-PAGES = {verb: f"docs/{verb}.md" for verb in VERBS} | dict.fromkeys(
-    ("list", "show"), "docs/networks.md"
+PAGES = (
+    {verb: f"docs/{verb}.md" for verb in VERBS}
+    | dict.fromkeys(("list", "show"), "docs/networks.md")
+    | {"measure": "docs/measure/README.md", "choose": "docs/measure/choose.md"}
 )
 
 
@@ -125,7 +127,7 @@ def play(played: Sequence[list[str] | str], folder: Path) -> subprocess.Complete
     return subprocess.run(
         [sys.executable, "-c", PLAYER],
         cwd=folder,
-        env=dict(os.environ, PYTHONPATH=str(ROOT / "src")),
+        env=dict(os.environ, PYTHONPATH=str(ROOT / "src"), XDG_CACHE_HOME=str(folder / "cache")),
         input=json.dumps(played),
         capture_output=True,
         text=True,

@@ -26,7 +26,7 @@ PUBLIC = {
         Attribution grad_cam
     """,
     "convarium.graph": """
-        eager untouched unwrapped
+        Call Graph Operation Timing Value eager paired_timing trace untouched unwrapped
     """,
     "convarium.layers": """
         Activation BasicBlock Blocks BlurPool BottleneckBlock CONVOLUTIONS ChannelNorm ConvBlock
@@ -34,6 +34,17 @@ PUBLIC = {
         Pool PreActBasicBlock PreActBottleneckBlock Shortcut SqueezeExcitation TorchLayers
         drop_path_rates global_average he_normal initialise make_activation make_conv make_norm
         make_pool recomputed same_padding small_normal torch_layers uniform_fan_in unit
+    """,
+    "convarium.measure": """
+        BatchLatency Candidate Choices CompoundScaling Cost Design EffectiveField Equivariance
+        FamilyRow Field GradientFlow JacobianSpectrum Latency LayerCost LayerEquivariance
+        LayerFlow LayerTime Miss Profile ReceptiveField ShiftConsistency
+        bottleneck_against_plain choose compare_families compound_scaling connection_cost
+        conv_matrix convolve cost cross_correlate depthwise_cost_ratio effective_receptive_field
+        equivariance gradient_flow jacobian_singular_values latency layers_for_receptive_field
+        operator_norm output_shape pareto_front profile receptive_field
+        separable_against_standard shift_consistency singular_values stack_against_kernel
+        temporal_receptive_field
     """,
     "convarium.models": """
         Classifier KeyReport Layout Network SmallMapWarning Stage Variant Weights
@@ -44,16 +55,16 @@ PUBLIC = {
         Predictor Run check_table_name open_run record_result write_predictions write_table
     """,
     "convarium.report": """
-        Explained Pair Picture class_balance confused_pairs confusion_matrix curves draw_network
-        explain_samples heatmap_page heatmap_sheet network_lines overlay report_run show_samples
-        svg_as_png write_page
+        Explained Pair Picture class_balance confused_pairs confusion_matrix curves
+        draw_effective_field draw_field_growth draw_network explain_samples heatmap_page
+        heatmap_sheet network_lines overlay report_run show_samples svg_as_png write_page
     """,
     "convarium.tasks": """
         ClassEvaluation ClassRecord ClassRow Classification Evaluation Meter Record Task from_card
     """,
     "convarium.train": """
-        Choice History Observer ProgressLines TrainConfig choose fit read_preprocessing
-        read_settings refuse_existing
+        Choice History Observer ProgressLines TrainConfig fit read_preprocessing
+        read_settings recommend refuse_existing
     """,
 }
 

@@ -17,7 +17,7 @@ def dataset(tmp_path, side, n, colour=True):
 
 @pytest.mark.parametrize("side", [8, 28, 32, 48, 64, 96])
 def test_the_choice_can_be_built_and_its_last_map_is_not_a_point(tmp_path, side, recwarn):
-    chosen = train.choose(dataset(tmp_path, side, 40))
+    chosen = train.recommend(dataset(tmp_path, side, 40))
     assert chosen.size is None
     model = models.create(chosen.model, num_classes=4, in_channels=3, **chosen.options)
     models.check_input(model, (3, side, side))
@@ -25,16 +25,16 @@ def test_the_choice_can_be_built_and_its_last_map_is_not_a_point(tmp_path, side,
 
 
 def test_digits_are_not_mirrored_and_large_arrays_are_reduced(tmp_path):
-    digits = train.choose(data.open_dataset("digits"))
+    digits = train.recommend(data.open_dataset("digits"))
     assert digits.config.flip is False
     assert digits.size is None
-    large = train.choose(dataset(tmp_path, 200, 12))
+    large = train.recommend(dataset(tmp_path, 200, 12))
     assert large.size == 96
     assert large.config.flip is True
 
 
 def test_smaller_data_gets_smaller_batches_and_more_epochs(tmp_path):
-    few, many = (train.choose(dataset(tmp_path, 8, n)) for n in (100, 20_000))
+    few, many = (train.recommend(dataset(tmp_path, 8, n)) for n in (100, 20_000))
     assert few.config.batch_size < many.config.batch_size
     assert few.config.epochs > many.config.epochs
     assert few.config.learning_rate < many.config.learning_rate
@@ -44,14 +44,14 @@ def test_smaller_data_gets_smaller_batches_and_more_epochs(tmp_path):
 
 def test_sgd_gets_a_rate_and_a_decay_of_its_own(tmp_path):
     images = dataset(tmp_path, 8, 3000)
-    adamw, sgd = (train.choose(images, optimizer=name) for name in ("adamw", "sgd"))
+    adamw, sgd = (train.recommend(images, optimizer=name) for name in ("adamw", "sgd"))
     assert sgd.config.optimizer == "sgd"
     assert sgd.config.learning_rate == pytest.approx(0.1)
     assert sgd.config.weight_decay < adamw.config.weight_decay
 
 
 def test_a_long_training_is_regularised_and_a_short_one_is_not(tmp_path):
-    few, many = (train.choose(dataset(tmp_path, 8, n)).config for n in (100, 30_000))
+    few, many = (train.recommend(dataset(tmp_path, 8, n)).config for n in (100, 30_000))
     assert few.epochs >= 10 > many.epochs
     assert few.label_smoothing > many.label_smoothing == 0.0
     assert few.weight_decay > many.weight_decay
@@ -60,6 +60,6 @@ def test_a_long_training_is_regularised_and_a_short_one_is_not(tmp_path):
 
 def test_the_network_follows_a_given_size(tmp_path):
     images = dataset(tmp_path, 96, 12)
-    assert train.choose(images).model == "resnet18"
-    small = train.choose(images, size=32)
+    assert train.recommend(images).model == "resnet18"
+    small = train.recommend(images, size=32)
     assert (small.model, small.size, small.options["stem"]) == ("resnet10", 32, "pool")

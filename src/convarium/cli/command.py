@@ -20,6 +20,8 @@ VERBS = {
     "train": "train a network on a folder, a table or arrays, into a run folder",
     "evaluate": "measure a run on labelled data",
     "predict": "name what is on images",
+    "measure": "measure what a network sees and costs",
+    "choose": "rank networks for an input by measurements on this machine",
     "explain": "show where a run looks, as heatmaps",
     "export": "write a verified file for another runtime",
     "list": "list the networks",

@@ -9,17 +9,20 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from convarium.cli.parsing import Parser, write, write_json
+from convarium.cli.parsing import Parser, natural, write, write_json
 from convarium.errors import OptionError, UnknownModelError, did_you_mean
 from convarium.models import catalogue, weights
+from convarium.report import wording
 
 Row = Mapping[str, Any]
 
-_UNITS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9}
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "g": 10**9}
 _SORTS: dict[str, Callable[[Row], Any]] = {
     "family": lambda row: row["family"],
     "name": lambda row: row["name"],
     "parameters": lambda row: row["parameters"],
+    "macs": lambda row: row["macs"],
+    "field": lambda row: _field(row),
     "year": lambda row: row["year"] or 0,
 }
 
@@ -33,6 +36,12 @@ def add_arguments(parser: Parser) -> None:
     words = "such as 5000000, 5M or 500k"
     parser.add_argument("--min-parameters", type=amount, metavar="N", help=f"at least, {words}")
     parser.add_argument("--max-parameters", type=amount, metavar="N", help=f"at most, {words}")
+    parser.add_argument(
+        "--max-macs", type=amount, metavar="N", help="multiply-adds at most, such as 600M or 4G"
+    )
+    parser.add_argument(
+        "--min-field", type=natural, metavar="N", help="inputs that a position sees, at least"
+    )
     parser.add_argument(
         "--pretrained", action="store_true", help="only networks with published weights"
     )
@@ -58,12 +67,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def amount(text: str) -> int:
-    """A number of parameters: plain, or in thousands (k), millions (M) or billions (B).
+    """A number: plain, or in thousands (k), millions (M) or billions (B or G).
 
-    >>> amount("5.3M"), amount("25_557_032"), amount("270k")
-    (5300000, 25557032, 270000)
+    >>> amount("5.3M"), amount("25_557_032"), amount("270k"), amount("4G")
+    (5300000, 25557032, 270000, 4000000000)
     """
-    found = re.fullmatch(r"([\d_,]{,30}\d(?:\.\d+)?)([kmb]?)", text.strip().lower())
+    found = re.fullmatch(r"([\d_,]{,30}\d(?:\.\d+)?)([kmbg]?)", text.strip().lower())
     if not found:
         raise argparse.ArgumentTypeError(f"{text!r} must be a number such as 5000000, 5M or 500k")
     return round(float(re.sub("[_,]", "", found[1])) * _UNITS[found[2]])
@@ -93,6 +102,8 @@ def _chosen(arguments: argparse.Namespace) -> list[Row]:
         and (not families or row["family"] in families)
         and (least is None or row["parameters"] >= least)
         and (most is None or row["parameters"] <= most)
+        and (arguments.max_macs is None or row["macs"] <= arguments.max_macs)
+        and (arguments.min_field is None or _field(row) >= arguments.min_field)
         and (not arguments.pretrained or weights.rows(row["name"]))
     ]
     if not rows:
@@ -114,18 +125,35 @@ def _families(given: Sequence[str]) -> set[str]:
     return set(given)
 
 
+def _field(row: Row) -> int:
+    """The field along the axis on which it is shortest; 0 where it is not known."""
+    return min(row["field"], default=0)
+
+
 def _table(rows: Sequence[Row]) -> list[str]:
     """A line a network under a heading; on a terminal, lines end where it ends."""
-    cells = [("name", "family", "year", "parameters", "input", "summary")]
+    cells = [("name", "family", "year", "parameters", "MACs", "field", "input", "summary")]
     for row in rows:
-        size = "x".join(str(n) for n in (row["in_channels"], *row["input_size"]))
-        year, count = str(row["year"] or ""), f"{row['parameters']:,}"
-        cells.append((row["name"], row["family"], year, count, size, row["summary"]))
-    widths = [max(len(line[column]) for line in cells) for column in range(5)]
+        cells.append(
+            (
+                row["name"],
+                row["family"],
+                str(row["year"] or ""),
+                f"{row['parameters']:,}",
+                wording.short(row["macs"]),
+                wording.axes(row["field"]),
+                "x".join(str(n) for n in (row["in_channels"], *row["input_size"])),
+                row["summary"],
+            )
+        )
+    widths = [max(len(line[column]) for line in cells) for column in range(7)]
     end = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     lines = []
-    for name, family, year, count, size, summary in cells:
-        line = f"{name:<{widths[0]}}  {family:<{widths[1]}}  {year:<{widths[2]}}  "
-        line += f"{count:>{widths[3]}}  {size:>{widths[4]}}  {summary}"
+    for *front, summary in cells:
+        padded = [
+            text.ljust(width) if column < 3 else text.rjust(width)
+            for column, (text, width) in enumerate(zip(front, widths, strict=True))
+        ]
+        line = "  ".join([*padded, summary])
         lines.append(line if end is None or len(line) <= end else line[: end - 3] + "...")
     return lines

@@ -18,6 +18,7 @@ from convarium.cli.parsing import Parser, key_value, write, write_json
 from convarium.errors import OptionError, ShapeError, did_you_mean
 from convarium.models import catalogue, weights
 from convarium.models.structure import Part
+from convarium.report import wording
 
 Row = Mapping[str, Any]
 
@@ -49,11 +50,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Print paper, sizes, parts, initial weights and options; draw the network."""
     options = dict(arguments.option or [])
     stored = catalogue.find(arguments.name)
-    _check_options(stored, options)
+    check_options(stored, options)
     row = stored
     if options or arguments.input is not None:
-        _check_input(stored, options, arguments.input)
-        row = catalogue.describe(arguments.name, options, shape=arguments.input)
+        check_input(stored, options, arguments.input)
+        row = _described(arguments.name, options, arguments.input)
     parts = [Part.from_row(part) for part in row["parts"]]
     drawn = _draw(arguments, parts)
     published = [] if options else weights.rows(arguments.name)
@@ -81,7 +82,18 @@ def shape(text: str) -> tuple[int, ...] | int:
     return lengths if len(lengths) > 1 else lengths[0]
 
 
-def _check_options(row: Row, options: Mapping[str, Any]) -> None:
+def _described(
+    name: str, options: Mapping[str, Any], given: tuple[int, ...] | int | None
+) -> dict[str, Any]:
+    """What the stored row holds, worked out for other options or another input."""
+    from convarium.measure.facts import facts
+
+    row = catalogue.describe(name, options, shape=given)
+    found = facts(catalogue.without_memory(name, options), (1, *row["parts"][0]["shape"]))
+    return {**row, **{key: found[key] for key in ("macs", "field", "field_stride")}}
+
+
+def check_options(row: Row, options: Mapping[str, Any]) -> None:
     """Unknown options are refused before torch is loaded."""
     for key in options:
         if key not in row["options"]:
@@ -90,7 +102,7 @@ def _check_options(row: Row, options: Mapping[str, Any]) -> None:
             raise OptionError(f"{row['name']} has no option {key!r}.{near} It takes: {known}.")
 
 
-def _check_input(row: Row, options: Mapping[str, Any], given: Sequence[int] | int | None) -> None:
+def check_input(row: Row, options: Mapping[str, Any], given: Sequence[int] | int | None) -> None:
     """Rank and channels, in the words of the command line."""
     channels = options.get("in_channels", row["in_channels"])
     rank = options.get("spatial_dims", row["spatial_dims"])
@@ -138,6 +150,8 @@ def _facts(row: Row, published: Sequence[weights.Weights]) -> list[str]:
         ("year", str(row["year"] or "")),
         ("class", f"{row['class']} in convarium.models.{row['family']}"),
         ("parameters", f"{row['parameters']:,}"),
+        ("MACs", f"{row['macs']:,} ({wording.short(row['macs'])})"),
+        ("field", _field(row)),
         ("input", "x".join(str(n) for n in first)),
         ("outputs", str(row["num_classes"] or f"{row['parts'][-1]['shape'][0]} features")),
         ("heatmaps", row["heatmap_layer"]),
@@ -148,6 +162,15 @@ def _facts(row: Row, published: Sequence[weights.Weights]) -> list[str]:
         if words:
             lines += _wrapped(f"  {name:<12}", words)
     return lines
+
+
+def _field(row: Row) -> str:
+    """The field of the last map, or why none is told."""
+    if not row["field"]:
+        return "unknown; convarium measure says why"
+    size, stride = wording.axes(row["field"]), wording.axes(row["field_stride"])
+    along = "" if "x" in size or len(row["field"]) == 1 else " along each axis"
+    return f"{size} inputs{along}, stride {stride}"
 
 
 def _weights(found: weights.Weights) -> str:

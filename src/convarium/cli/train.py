@@ -140,7 +140,9 @@ def _chosen(arguments: argparse.Namespace, dataset: Dataset) -> tuple[Choice, di
     from convarium import train
 
     given = given_options(arguments)
-    choice = train.choose(dataset, size=arguments.size, optimizer=given.get("optimizer", "adamw"))
+    choice = train.recommend(
+        dataset, size=arguments.size, optimizer=given.get("optimizer", "adamw")
+    )
     if "momentum" in given and choice.config.optimizer != "sgd":
         raise OptionError("--momentum belongs to --optimizer sgd; add that, or leave it out.")
     if arguments.model not in (None, "auto"):

@@ -1,8 +1,8 @@
 """The list of networks without torch: a JSON file in the wheel, generated from the variants.
 
-    python -m convarium.models.catalogue        writes catalogue.json anew
+    describe(name), measure.facts(network, shape) -> catalogue.json -> read, names, find
 
-A test compares the file with the variants.
+`make families` writes the file anew, and a test compares it with the variants.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from convarium.errors import OptionError, UnknownModelError, did_you_mean
-from convarium.files import write_text
 
 if TYPE_CHECKING:
     from convarium.models.contract import Network
@@ -28,7 +27,11 @@ PATH = Path(__file__).with_suffix(".json")
 
 @cache
 def read() -> tuple[dict[str, Any], ...]:
-    """All rows, family by family; each has the keys that `describe` gives."""
+    """All rows, family by family: the keys of `describe`, and `macs`, `field`, `field_stride`.
+
+    These are of one sample of the row's own size; the field is that of the last map, without gates,
+    with an entry an axis.
+    """
     rows: list[dict[str, Any]] = json.loads(PATH.read_text(encoding="utf-8"))
     return tuple(rows)
 
@@ -90,20 +93,10 @@ def describe(
         >>> row["parameters"], row["parts"][-2]["shape"]
         (4356904, [512, 16])
     """
-    import torch
-
     from convarium.models import docstrings, registry, structure
     from convarium.models import options as _options
 
-    variant = registry.find(name)
-    try:
-        with torch.device("meta"):
-            network = registry.build(name, options)
-    except (RuntimeError, TypeError, OverflowError) as error:
-        shown = ", ".join(f"{key}={value!r}" for key, value in options.items())
-        raise OptionError(
-            f"{name} cannot be built with options (={shown}): numbers too large; make them smaller."
-        ) from error
+    variant, network = registry.find(name), without_memory(name, options)
     if shape is None:
         shape = (network.in_channels, *network.input_size)
     elif isinstance(shape, int):
@@ -133,6 +126,35 @@ def describe(
     }
 
 
+def without_memory(name: str, options: Mapping[str, Any] = MappingProxyType({})) -> Network:
+    """The network of a row on torch's meta device, where it takes no memory.
+
+    Args:
+        name: a row of the registry.
+        options: keywords that differ from the row's, as `create` takes them.
+
+    Raises:
+        UnknownModelError: no network has this name.
+        OptionError: an option is unknown, or its value is not allowed.
+
+    Example:
+        >>> without_memory("resnet18", {"num_classes": 10}).head.weight.device
+        device(type='meta')
+    """
+    import torch
+
+    from convarium.models import registry
+
+    try:
+        with torch.device("meta"):
+            return registry.build(name, options)
+    except (RuntimeError, TypeError, OverflowError) as error:
+        shown = ", ".join(f"{key}={value!r}" for key, value in options.items())
+        raise OptionError(
+            f"{name} cannot be built with options (={shown}): numbers too large; make them smaller."
+        ) from error
+
+
 def _initial(network: Network) -> list[dict[str, str]]:
     """How the weights of each kind of layer start, in the words of the rule that starts them."""
     from convarium.layers import CONVOLUTIONS, NORMS
@@ -152,14 +174,3 @@ def _initial(network: Network) -> list[dict[str, str]]:
 def text(rows: Iterable[Mapping[str, Any]]) -> str:
     """The JSON file's content: one line a row."""
     return "[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n"
-
-
-def main() -> None:
-    """Write the file anew, from the families' variants."""
-    from convarium.models import registry
-
-    write_text(PATH, text(describe(variant.name) for variant in registry.VARIANTS))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,7 +1,9 @@
 from .balance import class_balance as class_balance
+from .effective_field import draw_effective_field as draw_effective_field
 from .explained import Explained as Explained
 from .explained import explain_samples as explain_samples
 from .explained import show_samples as show_samples
+from .fields import draw_field_growth as draw_field_growth
 from .heat import heatmap_sheet as heatmap_sheet
 from .heat import overlay as overlay
 from .learning import curves as curves
@@ -24,6 +26,8 @@ __all__ = [
     "confused_pairs",
     "confusion_matrix",
     "curves",
+    "draw_effective_field",
+    "draw_field_growth",
     "draw_network",
     "explain_samples",
     "heatmap_page",

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import io
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
+
+import numpy as np
+from numpy.typing import NDArray
 
 from convarium.errors import OptionError
 from convarium.report import palette
@@ -20,7 +24,7 @@ _ANCHORS = {"start": "left", "middle": "center", "end": "right"}
 
 
 def svg_as_png(svg: str, *, scale: float = 2.0, dark: bool = False) -> bytes:
-    """Paint an SVG of this room as a PNG: whole lines, outlines, rectangles, dots, level words.
+    """Paint an SVG of this room as a PNG: lines, outlines, rectangles, dots, pictures, level words.
 
     Args:
         svg: what `draw_network` gives, or another drawing of these.
@@ -73,7 +77,9 @@ def _paint(axes: Axes, element: ElementTree.Element, theme: Mapping[str, str]) -
     if kind == "polyline":
         x, y = zip(*_points(element), strict=True)
         thick = _at(element, "stroke-width") * _POINTS
-        axes.plot(x, y, color=_colour(element, "stroke", theme), linewidth=thick, zorder=1)
+        dashes = _dashes(element, thick)
+        stroke = _colour(element, "stroke", theme)
+        axes.plot(x, y, color=stroke, linewidth=thick, linestyle=dashes, zorder=1)
     elif kind == "polygon":
         axes.add_patch(patches.Polygon(_points(element), **plain))
     elif kind == "circle":
@@ -83,6 +89,11 @@ def _paint(axes: Axes, element: ElementTree.Element, theme: Mapping[str, str]) -
         size = (_at(element, "width"), _at(element, "height"))
         strength = float(element.attrib.get("fill-opacity", "1"))
         axes.add_patch(patches.Rectangle(place, *size, alpha=strength, **plain))
+    elif kind == "image":
+        (left, top), wide, high = place, _at(element, "width"), _at(element, "height")
+        box = (left, left + wide, top + high, top)
+        options: dict[str, Any] = {"aspect": "auto", "interpolation": "nearest", "zorder": 1}
+        axes.imshow(_pixels(element), extent=box, **options)
     elif kind == "text":
         _write(axes, element, fill)
 
@@ -103,6 +114,21 @@ def _write(axes: Axes, element: ElementTree.Element, colour: str) -> None:
         verticalalignment="baseline",
         parse_math=False,
     )
+
+
+def _dashes(element: ElementTree.Element, thick: float) -> Any:
+    """Dashes as matplotlib counts them, in widths of the line."""
+    lengths = element.attrib.get("stroke-dasharray", "").split()
+    return (0, [float(n) * _POINTS / thick for n in lengths]) if lengths else "solid"
+
+
+def _pixels(element: ElementTree.Element) -> NDArray[np.uint8]:
+    """The picture of a `data:` address."""
+    from PIL import Image
+
+    data = base64.b64decode(element.attrib["href"].partition(",")[2])
+    with Image.open(io.BytesIO(data)) as picture:
+        return np.asarray(picture.convert("RGBA"))
 
 
 def _points(element: ElementTree.Element) -> list[tuple[float, float]]:

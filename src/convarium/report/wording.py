@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 NO_BREAK = "\N{NO-BREAK SPACE}"
@@ -60,6 +60,27 @@ def width(text: str, size: float) -> float:
 def count(n: int) -> str:
     """A whole number with commas: `count(60000)` is 60,000."""
     return f"{n:,}"
+
+
+def short(n: float) -> str:
+    """A number with three digits and a unit: `short(4_089_184_256)` is 4.09 G.
+
+    >>> short(386_000_000), short(999_600), short(18_000), short(71)
+    ('386 M', '1.00 M', '18.0 k', '71')
+    """
+    if n < 1000:
+        return f"{n:g}"
+    value, units = n / 1000, "kMGTP"
+    while value >= 999.5 and len(units) > 1:
+        value, units = value / 1000, units[1:]
+    decimals = 2 if value < 9.995 else 1 if value < 99.95 else 0
+    return f"{value:.{decimals}f} {units[0]}"
+
+
+def axes(numbers: Sequence[float]) -> str:
+    """One number where all axes have the same: `axes((7, 7))` is 7 and `axes((1, 9))` is 1x9."""
+    shown = [str(int(n)) if n == int(n) else f"{n:g}" for n in numbers]
+    return shown[0] if len({*shown}) == 1 else "x".join(shown)
 
 
 def percent(share: float | None, n: int = 0) -> str:

@@ -4,7 +4,7 @@ from .loop import fit as fit
 from .observers import Observer as Observer
 from .observers import ProgressLines as ProgressLines
 from .recipes import Choice as Choice
-from .recipes import choose as choose
+from .recipes import recommend as recommend
 from .settings import read_preprocessing as read_preprocessing
 from .settings import read_settings as read_settings
 from .storage import refuse_existing as refuse_existing
@@ -15,9 +15,9 @@ __all__ = [
     "Observer",
     "ProgressLines",
     "TrainConfig",
-    "choose",
     "fit",
     "read_preprocessing",
     "read_settings",
+    "recommend",
     "refuse_existing",
 ]

@@ -45,7 +45,7 @@ class Choice:
     reason: str
 
 
-def choose(dataset: Dataset, *, size: int | None = None, optimizer: str = "adamw") -> Choice:
+def recommend(dataset: Dataset, *, size: int | None = None, optimizer: str = "adamw") -> Choice:
     """The network and recipe for a data set of images.
 
     | short side      | network                                                |

@@ -1,0 +1,98 @@
+"""Field and cost of large networks, from name to result, against torchinfo's summary.
+
+EfficientNet-B7 at 600 x 600 and DenseNet-264 at 224 x 224, with batch 1. Ours builds the network
+without weights and measures it, in a fresh process each time, so that nothing is warm but the
+imports; the peer describes a network that is built already. They take turns.
+
+Bounds: each of field and cost under 1 s and under 50 MB of memory; the cost of B7 takes a third of
+torchinfo's time at most, that of DenseNet-264 no more than its time.
+
+Run: python benchmarks/measuring.py [ROUNDS]
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+from harness import Peer, alternate, ratio, summary, write
+
+NETWORKS = {"efficientnet_b7": ((1, 3, 600, 600), 1 / 3), "densenet264": ((1, 3, 224, 224), 1.0)}
+SECONDS, MEGABYTES = 1.0, 50.0
+
+CHILD = """
+import json, resource, sys, time
+import convarium, torch
+from convarium import measure
+name, verb, shape = sys.argv[1], getattr(measure, sys.argv[2]), tuple(map(int, sys.argv[3:]))
+convarium.create, torch.set_num_threads(1)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+start = time.perf_counter()
+with torch.device("meta"):
+    network = convarium.create(name)
+found = verb(network, shape)
+taken = time.perf_counter() - start
+grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+answer = getattr(found, "macs", None) or found.size
+print(json.dumps({"seconds": taken, "megabytes": grown * 1024 / 1e6, "result": answer}))
+"""
+
+
+def ours(name: str, verb: str, shape: tuple[int, ...]) -> dict[str, Any]:
+    """Seconds and memory of one measurement in a process of its own."""
+    command = [sys.executable, "-c", CHILD, name, verb, *map(str, shape)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+def compare(peer: Peer, name: str, rounds: int) -> dict[str, Any]:
+    """Seconds, megabytes and the ratio to the peer, of one network."""
+    shape, bound = NETWORKS[name]
+    peer.ask(json.dumps({"name": name, "shape": shape}))
+    taken: dict[str, list[dict[str, Any]]] = {"cost": [], "receptive_field": [], "torchinfo": []}
+    calls = {
+        "cost": lambda: taken["cost"].append(ours(name, "cost", shape)),
+        "torchinfo": lambda: taken["torchinfo"].append(peer.ask("summary")),
+        "receptive_field": lambda: taken["receptive_field"].append(
+            ours(name, "receptive_field", shape)
+        ),
+    }
+    alternate(calls, rounds)
+    seconds = {key: [row["seconds"] for row in rows[1:]] for key, rows in taken.items()}
+    memory = {key: max(row["megabytes"] for row in taken[key]) for key in list(taken)[:2]}
+    found = ratio(seconds["cost"], seconds["torchinfo"])
+    medians = {key: summary(values) for key, values in seconds.items()}
+    quick = all(medians[key]["median"] < SECONDS for key in memory)
+    return {
+        "network": name,
+        "shape": shape,
+        "seconds": medians,
+        "megabytes": memory,
+        "macs": taken["cost"][0]["result"],
+        "macs of torchinfo": taken["torchinfo"][0]["macs"],
+        "field": taken["receptive_field"][0]["result"],
+        "ratio of cost to torchinfo": found,
+        "bound": bound,
+        "holds": found <= bound and quick and max(memory.values()) < MEGABYTES,
+    }
+
+
+def main(rounds: int) -> int:
+    """Compare each network and write the result."""
+    with Peer("summaries.py") as peer:
+        reference = peer.answer()
+        rows = [compare(peer, name, rounds) for name in NETWORKS]
+    for row in rows:
+        seconds = {key: round(value["median"], 3) for key, value in row["seconds"].items()}
+        print(row["network"], seconds, {key: round(v, 1) for key, v in row["megabytes"].items()})
+    holds = all(row["holds"] for row in rows)
+    bounds = {"seconds": SECONDS, "megabytes": MEGABYTES}
+    result = {"reference": reference, "bounds": bounds, "rows": rows, "holds": holds}
+    print(f"holds: {holds}; {write('measuring', result)}")
+    return 0 if holds else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 5))

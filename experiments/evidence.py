@@ -1,0 +1,63 @@
+"""What every experiment shares: its data, means over seeds with intervals, and provenance."""
+
+from __future__ import annotations
+
+import math
+import os
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from convarium import data, seeds
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
+import harness
+
+RESULTS = Path(__file__).parent / "results"
+
+#: 97.5 % quantiles of Student's t, by degrees of freedom from 1 to 9.
+_T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
+
+
+def opened(source: str) -> data.Dataset:
+    """A data set of the cache folder that `make data` fills, or of a path."""
+    cache = Path(os.environ.get("CONVARIUM_DATA", Path.home() / ".cache" / "convarium"))
+    inside = cache / source
+    return data.open_dataset(inside if inside.exists() else source)
+
+
+def drawn(part: data.Part, n: int | None, name: str) -> data.Part:
+    """`n` samples of a part, the same each time; all where n is None or more than there are."""
+    if n is None or n >= len(part):
+        return part
+    chosen = seeds.permutation(len(part), 0, "experiment", name)[:n]
+    return data.Part(part.dataset, part.ids[sorted(chosen)])
+
+
+def over_seeds(values: Sequence[float]) -> dict[str, Any]:
+    """Mean and range of a number over seeds; from two on, Student's 95 % interval of the mean."""
+    mean, n = statistics.mean(values), len(values)
+    told = {"n": n, "mean": mean, "lowest": min(values), "highest": max(values)}
+    if 1 < n <= len(_T) + 1:
+        half = _T[n - 2] * statistics.stdev(values) / math.sqrt(n)
+        told["interval"] = [mean - half, mean + half]
+    return told
+
+
+def provenance() -> dict[str, Any]:
+    """Command, date, machine and versions."""
+    return {
+        "command": " ".join(["python", *sys.argv]),
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": harness.machine(),
+        "versions": harness.versions("convarium", "torch", "numpy"),
+    }
+
+
+def say(line: str) -> None:
+    """One line for whoever waits."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()

@@ -1,0 +1,144 @@
+"""The words and the table of `convarium measure`."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from convarium.report import wording
+
+if TYPE_CHECKING:
+    from convarium.cli.measure import Results
+    from convarium.measure import Cost, EffectiveField, ReceptiveField
+    from convarium.measure.layer_table import LayerFacts
+    from convarium.measure.speed import Latency
+
+_HEADS = ("layer", "kind", "output", "parameters", "MACs", "field", "stride", "status")
+_LEFT = (0, 1, 7)  # columns of words; the others are numbers
+_SHORTEST = 16  # columns that a layer's name keeps on a narrow terminal
+
+
+def facts(results: Results, memory: int | None) -> list[str]:
+    """A line a fact, broken where the terminal ends."""
+    subject = results.subject
+    lines = [f"{subject.name}, input {'x'.join(map(str, subject.shape))}"]
+    told = [*_costs(results.cost, results.batch), *_room(results.cost, memory)]
+    told += _fields(results.field)
+    if results.effective is not None:
+        told += _effective(results.effective, subject.run is not None, subject.weights)
+    if results.latency is not None:
+        told += _times(results.latency)
+    for name, words in told:
+        lines += _wrapped(f"  {name:<12}", words)
+    return lines
+
+
+def table(rows: Sequence[LayerFacts]) -> list[str]:
+    """A line a layer under a heading; on a terminal, long names lose their beginning."""
+    cells = [_HEADS, *(_cells(row) for row in rows)]
+    end = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    widths = [max(len(line[column]) for line in cells) for column in range(len(_HEADS))]
+    if end is not None:
+        rest = sum(widths[1:]) + 2 * (len(widths) - 1)
+        widths[0] = min(widths[0], max(end - rest, _SHORTEST))
+    lines = []
+    for name, *others in cells:
+        short = name if len(name) <= widths[0] else "..." + name[3 - widths[0] :]
+        padded = [
+            text.ljust(width) if column in _LEFT else text.rjust(width)
+            for column, (text, width) in enumerate(zip([short, *others], widths, strict=True))
+        ]
+        line = "  ".join(padded).rstrip()
+        lines.append(line if end is None or len(line) <= end else line[: end - 3] + "...")
+    return lines
+
+
+def largest(cost: Cost, memory: int) -> dict[str, int]:
+    """The largest batches that fit, without gradients and by what the optimiser keeps."""
+    return {
+        "forward": cost.largest_batch(memory, training=False),
+        "training": cost.largest_batch(memory, optimizer=0),
+        "training_momentum": cost.largest_batch(memory, optimizer=1),
+        "training_adam": cost.largest_batch(memory, optimizer=2),
+    }
+
+
+def _costs(cost: Cost, batch: int) -> Iterator[tuple[str, str]]:
+    one, samples = cost.at_batch(1), "1 sample" if batch == 1 else f"a batch of {batch}"
+    yield "parameters", f"{cost.parameters:,} ({_bytes(cost.parameter_bytes)} with buffers)"
+    yield "MACs", f"{one['macs']:,} ({wording.short(one['macs'])}) for 1 sample"
+    yield "FLOPs", f"{one['flops']:,} ({wording.short(one['flops'])}), two for each MAC"
+    words = f"{_bytes(cost.forward_bytes)} forward, {_bytes(cost.training_bytes)} in training"
+    state = _bytes(cost.trained_bytes)
+    yield "memory", f"{words}, for {samples}; momentum adds {state}, Adam twice that"
+
+
+def _room(cost: Cost, memory: int | None) -> Iterator[tuple[str, str]]:
+    if memory is None:
+        return
+    fits = largest(cost, memory)
+    words = f"a batch of {fits['forward']:,} forward, {fits['training_momentum']:,} in training "
+    words += f"with momentum, {fits['training_adam']:,} with Adam, in {_bytes(memory)}"
+    yield "largest", words
+
+
+def _fields(field: ReceptiveField) -> Iterator[tuple[str, str]]:
+    if field.size:
+        size, axes = wording.axes(field.size), wording.axes
+        yield (
+            "field",
+            (
+                f"{size} inputs at {field.layer or 'the output'}, stride {axes(field.stride)}, "
+                f"start {axes(field.start)}, centre {axes(field.centre)}; {field.status}"
+            ),
+        )
+    if field.size != field.size_with_gates:
+        yield "with gates", f"{wording.axes(field.size_with_gates)} inputs"
+    yield "verdict", field.sentence()
+
+
+def _effective(field: EffectiveField, real: bool, weights: str) -> Iterator[tuple[str, str]]:
+    spread = " x ".join(f"{value:.3g}" for value in field.deviation)
+    inputs = "input" if field.n == 1 else "inputs"
+    yield "effective", f"{field.sentence()} Standard deviation: {spread} inputs."
+    yield "", f"Mean of {field.n} {inputs}; {weights}."
+
+
+def _times(found: Latency) -> Iterator[tuple[str, str]]:
+    row, plural = found.rows[0], "s" if found.threads > 1 else ""
+    words = f"{row.median_ms:.3g} ms a pass of {row.batch_size}, median of {row.n} (80 % between "
+    words += f"{row.p10_ms:.3g} and {row.p90_ms:.3g}), {wording.number(row.samples_per_second)} "
+    words += f"samples a second; {found.threads} thread{plural} on {found.processor}, "
+    yield "latency", f"{words}{found.dtype}, torch {found.torch}"
+
+
+def _cells(row: LayerFacts) -> tuple[str, ...]:
+    return (
+        row.layer or "(the model)",
+        row.kind,
+        "x".join(map(str, row.shape[1:])),
+        f"{row.parameters:,}" if row.parameters else "",
+        f"{row.macs:,}" if row.macs else "",
+        wording.axes(row.size) if row.size else "",
+        wording.axes(row.stride) if row.stride else "",
+        row.status,
+    )
+
+
+def _bytes(n: int) -> str:
+    return f"{wording.short(n)}B" if n >= 1000 else f"{n} B"
+
+
+def _wrapped(lead: str, words: str) -> list[str]:
+    width = max(min(shutil.get_terminal_size((100, 24)).columns, 100), len(lead) + 20)
+    return textwrap.wrap(
+        words,
+        width,
+        initial_indent=lead,
+        subsequent_indent=" " * len(lead),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

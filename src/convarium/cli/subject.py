@@ -1,0 +1,207 @@
+"""What a command is about: a network by name, a run folder, or whatever a function of yours gives.
+
+    NAME | RUN | module:function -> network, shape of one sample, and the run if it is one
+
+A name comes without memory, on torch's meta device; its weights are made when they are asked for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from convarium.cli.show import check_input, check_options
+from convarium.errors import (
+    ConvariumError,
+    OptionError,
+    ShapeError,
+    UnknownModelError,
+    did_you_mean,
+)
+from convarium.models import catalogue
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from convarium.predict import Run
+
+Given = tuple[int, ...] | int | None
+_SEED = 0
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network and the input that it is looked at with.
+
+    Attributes:
+        name: as it was given.
+        model: the network; without memory where only a name was given.
+        shape: of one sample, `(C, *S)`.
+        weights: which ones `with_weights` has: initial, trained, or the function's own.
+        with_weights: the network with memory.
+        run: the run folder, with its preprocessing, if it is one.
+    """
+
+    name: str
+    model: nn.Module
+    shape: tuple[int, ...]
+    weights: str
+    with_weights: Callable[[], nn.Module]
+    run: Run | None = None
+
+
+def find(text: str, given: Given, options: Mapping[str, Any]) -> Subject:
+    """The network that a text stands for.
+
+    Args:
+        text: a name of the catalogue, a folder, or module:function.
+        given: shape of one sample, positions along every axis, or None: its own.
+        options: of a network of the catalogue.
+
+    Raises:
+        UnknownModelError: it stands for nothing.
+        OptionError: an option or the function cannot be used, or a shape is missing.
+        ShapeError: the shape does not fit the network.
+        RunError: the folder holds no network.
+    """
+    known = catalogue.names()
+    if text in known:
+        return _by_name(text, given, options)
+    if options:
+        raise OptionError(
+            f"--option belongs to a name of convarium list, and {text!r} is none; leave it out."
+        )
+    if os.path.isdir(text):  # False also for a name that is too long for a file
+        return _from_folder(Path(text), given)
+    if ":" in text:
+        return _from_function(text, given)
+    raise UnknownModelError(
+        f"No network is called {text!r}.{did_you_mean(text, known)} Give a name of convarium list, "
+        "a run folder, or module:function."
+    )
+
+
+def _by_name(name: str, given: Given, options: Mapping[str, Any]) -> Subject:
+    row = catalogue.find(name)
+    check_options(row, options)
+    check_input(row, options, given)
+    model = catalogue.without_memory(name, options)
+
+    def with_weights() -> nn.Module:
+        import torch
+
+        from convarium import models, seeds
+
+        with torch.random.fork_rng(devices=[]):
+            seeds.torch_seed(torch.device("cpu"), _SEED, "initial weights")
+            return models.create(name, **options)
+
+    shape = _whole(given, model.in_channels, model.spatial_dims)
+    own = (model.in_channels, *model.input_size)
+    return Subject(name, model, shape or own, "initial weights", with_weights)
+
+
+def _from_folder(folder: Path, given: Given) -> Subject:
+    """A run with its preprocessing, or only a saved network."""
+    from convarium import models, predict
+
+    run = None
+    if (folder / "card.json").exists() and "preprocessing" not in models.read_card(folder):
+        model = models.load(folder)
+        own = (model.in_channels, *model.input_size)
+    else:
+        run = predict.open_run(folder)
+        model, own = run.model, run.preprocessing.input_shape
+    shape = _whole(given, model.in_channels, model.spatial_dims) or own
+    if given is not None:
+        check = {"name": folder.name, "in_channels": model.in_channels}
+        check_input({**check, "spatial_dims": model.spatial_dims}, {}, shape)
+    return Subject(str(folder), model, shape, "trained weights", lambda: model, run)
+
+
+def _from_function(text: str, given: Given) -> Subject:
+    if not isinstance(given, tuple):
+        raise ShapeError(
+            f"{text} needs --input with the whole shape of one sample, channels first, such as "
+            "3x224x224."
+        )
+    model = _imported(text)
+    return Subject(text, model, given, "weights as the function gives them", lambda: model)
+
+
+def _whole(given: Given, channels: int, rank: int) -> tuple[int, ...]:
+    """The shape of one sample, where one is given."""
+    if isinstance(given, int):
+        return (channels, *(given,) * rank)
+    return given or ()
+
+
+def _imported(text: str) -> nn.Module:
+    """The module that a function or a class of the current folder gives without arguments."""
+    from torch import nn
+
+    where, _, what = text.partition(":")
+    if not all(part.isidentifier() for part in [*where.split("."), *what.split(".")]):
+        raise OptionError(f"{text!r} must look like module:function.")
+    with _current_folder(), contextlib.redirect_stdout(sys.stderr):
+        module = _module(where)
+        try:
+            found = functools.reduce(getattr, what.split("."), module)
+        except AttributeError as error:
+            near = did_you_mean(what, vars(module))
+            raise OptionError(f"The module {where!r} has no {what!r}.{near}") from error
+        if callable(found) and not isinstance(found, nn.Module):
+            with _told(text, "when it was called without arguments"):
+                found = found()
+    if not isinstance(found, nn.Module):
+        raise OptionError(
+            f"{text} gives an object of type {type(found).__name__}, no torch.nn.Module; name a "
+            "function or class that gives one when it is called without arguments."
+        )
+    return found
+
+
+def _module(where: str) -> Any:
+    with _told(where, "when it was imported"):
+        try:
+            return importlib.import_module(where)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{where}.".startswith(f"{error.name}."):
+                raise
+            raise OptionError(
+                f"There is no module {error.name!r}, neither in this folder nor installed; "
+                "module:function names a Python file here without its .py."
+            ) from error
+
+
+@contextlib.contextmanager
+def _current_folder() -> Iterator[None]:
+    """Inside, modules of the current folder can be imported."""
+    before, folder = sys.path[:], os.getcwd()
+    sys.path.insert(0, folder)
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        sys.path[:] = before
+
+
+@contextlib.contextmanager
+def _told(what: str, when: str) -> Iterator[None]:
+    """Whatever foreign code raises becomes one sentence."""
+    try:
+        yield
+    except ConvariumError:
+        raise
+    except (Exception, SystemExit) as error:
+        reason = (str(error).strip() or "no words").splitlines()[0].rstrip(".")
+        raise OptionError(
+            f"{what} raised {type(error).__name__} {when}: {reason}; mend it, or name another one."
+        ) from error

@@ -1,0 +1,271 @@
+"""Gradient flow: what reaches each layer of the gradient, and which units are dead.
+
+x -> network -> loss -> gradient of the loss with respect to each layer's weights and output
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from convarium.errors import OptionError
+from convarium.graph import unwrapped
+from convarium.measure.leaves import Call, leaves, looking, watch
+
+Loss = Callable[[Any, Any], Any]
+
+#: Activations with an exact zero where they are off, and no gradient there.
+RECTIFIERS = (nn.ReLU, nn.ReLU6)
+
+
+@dataclass(frozen=True)
+class LayerFlow:
+    """The gradient at one call of a layer.
+
+    Attributes:
+        layer: dotted name; empty where the model itself is the layer.
+        kind: name of its class.
+        call: 1 for the layer's first call in the pass, 2 for its second ...
+        shape: of its output, batch included.
+        weight_gradient: norm of the loss's gradient with respect to the layer's weights (not
+            biases); None where it has none. Shared weights have one gradient, told at each use.
+        output_gradient: root mean square of the gradient with respect to the output; 0 where the
+            loss does not depend on it, None where the model ran it without gradients.
+        ratio: this output gradient over that of the first row; None where that is 0 or missing.
+        units: number of channels of a ReLU's or ReLU6's output; None for other layers.
+        dead: share of these that are 0 for every sample and position; None for other layers.
+    """
+
+    layer: str
+    kind: str
+    call: int
+    shape: tuple[int, ...]
+    weight_gradient: float | None
+    output_gradient: float | None
+    ratio: float | None
+    units: int | None
+    dead: float | None
+
+
+@dataclass(frozen=True)
+class GradientFlow:
+    """The gradient at every layer of a network, for one batch.
+
+    Attributes:
+        loss: its value.
+        training: whether the network ran in training mode.
+        n: number of samples.
+        rows: one for each call of a layer with weights or an activation, in the order of execution.
+    """
+
+    loss: float
+    training: bool
+    n: int
+    rows: tuple[LayerFlow, ...]
+
+    @property
+    def dead(self) -> float | None:
+        """Share of dead units among all units of rectifiers; None where there are none."""
+        counted = [(row.units, row.dead) for row in self.rows if row.units and row.dead is not None]
+        units = sum(n for n, _ in counted)
+        return sum(n * share for n, share in counted) / units if units else None
+
+    def to_json(self) -> dict[str, Any]:
+        """The result as values for JSON."""
+        return {**asdict(self), "dead": self.dead}
+
+
+def gradient_flow(
+    model: nn.Module,
+    x: Tensor,
+    target: Any = None,
+    *,
+    loss: Loss | None = None,
+    training: bool = False,
+) -> GradientFlow:
+    """Norms of the loss's gradient at every layer, and the share of dead units.
+
+    At each layer ||dL/dW||, and the root mean square of dL/dy over samples, channels and positions.
+    From the first row to the last, it says how the gradient grows or shrinks on its way back.
+
+    The network runs once forward and once back. Afterwards mode, gradients, buffers (also the
+    running statistics of norms), hooks and random streams are as before, also after an error.
+    Frozen weights have gradients, too: what is asked is what would reach them. Outputs are copied
+    on the way, so activations that write in place cannot change what is read.
+
+    Args:
+        model: any module with one input.
+        x: a batch (B, ...), preprocessed as the model needs it.
+        target: classes (B,) or shares of them (B, K) for the cross-entropy, or what `loss` takes.
+        loss: from the model's output and the target to one number. None means the mean
+            cross-entropy; without a target, the mean logit of each sample's predicted class, whose
+            gradient at the output is of the same size however sure the network is.
+        training: run in training mode, so that batch norms use the batch and dropout draws. At
+            initialisation that is what training will see: in eval mode, batch norms divide by
+            running statistics that have seen nothing yet.
+
+    Raises:
+        OptionError: the loss is not one number that depends on the weights, or a loss is missing;
+            no layer has weights or an activation.
+
+    Example:
+        >>> layer = nn.Linear(2, 1, bias=False)
+        >>> flow = gradient_flow(layer, torch.tensor([[3.0, 4.0]]), loss=lambda y, _: y.sum())
+        >>> flow.rows[0].weight_gradient, flow.rows[0].output_gradient
+        (5.0, 1.0)
+
+    References:
+        Glorot and Bengio 2010, "Understanding the difficulty of training deep feedforward neural
+        networks", section 4.2; He et al. 2015, arXiv:1512.03385, section 4.1 (gradients of plain
+        nets); Lu et al. 2019, "Dying ReLU and initialization", arXiv:1903.06733 (dead units).
+    """
+    network = unwrapped(model)
+    layers = {name: module for name, module in leaves(network).items() if _is_followed(module)}
+    if not layers:
+        raise OptionError("The model has no layer with weights and no activation to look at.")
+    with looking(network, x.device, gradients=True):
+        for parameter in network.parameters():
+            if parameter.is_leaf and parameter.is_floating_point():
+                parameter.requires_grad_(True)
+        if training:
+            network.train()
+        tape = _Tape(layers)
+        watch(layers, tape.see)
+        leaf = x.detach().clone()
+        leaf.requires_grad_(leaf.is_floating_point())
+        output = network(leaf.clone())
+        tape.closed = True
+        value = _loss(output, target, loss)
+        rows = tape.rows(_weight_norms(value, layers, leaf))
+    return GradientFlow(float(value.detach()), training, len(x), rows)
+
+
+class _Tape:
+    """Notes each call, and the gradient of its output when it comes back."""
+
+    def __init__(self, layers: dict[str, nn.Module]) -> None:
+        self.layers = layers
+        self.closed = False
+        self.notes: list[LayerFlow] = []
+        self.gradients: dict[int, float] = {}
+
+    def see(self, call: Call, output: Any) -> Tensor | None:
+        """Hand on a copy; what is computed again in the backward pass is not noted again."""
+        if not isinstance(output, Tensor) or not output.is_floating_point():
+            return None
+        if not self.closed:
+            self._note(call, output)
+        return output.clone()
+
+    def _note(self, call: Call, output: Tensor) -> None:
+        place, units, dead = len(self.notes), None, None
+        if isinstance(self.layers[call.layer], RECTIFIERS) and output.ndim > 1:
+            off = (output.detach() == 0).transpose(0, 1).flatten(1).all(1)
+            units, dead = len(off), float(off.double().mean())
+        told = (call.layer, call.kind, call.number, tuple(output.shape))
+        self.notes.append(LayerFlow(*told, None, None, None, units, dead))
+        if not output.requires_grad:
+            return
+
+        def back(gradient: Tensor) -> None:
+            self.gradients[place] = _norm(gradient) / math.sqrt(gradient.numel())
+
+        self.gradients[place] = 0.0
+        output.register_hook(back)  # type: ignore[no-untyped-call]
+
+    def rows(self, weights: dict[str, float]) -> tuple[LayerFlow, ...]:
+        """The notes with their gradients."""
+        first = self.gradients.get(0)
+        rows = []
+        for place, note in enumerate(self.notes):
+            gradient = self.gradients.get(place)
+            rows.append(
+                replace(
+                    note,
+                    weight_gradient=weights.get(note.layer),
+                    output_gradient=gradient,
+                    ratio=gradient / first if first and gradient is not None else None,
+                )
+            )
+        return tuple(rows)
+
+
+def _is_followed(module: nn.Module) -> bool:
+    """Whether it has weights, or is an activation of torch's or made of one."""
+    if next(module.parameters(), None) is not None:
+        return True
+    return any(base.__module__ == "torch.nn.modules.activation" for base in type(module).__mro__)
+
+
+def _loss(output: Any, target: Any, loss: Loss | None) -> Tensor:
+    """The one number that is differentiated.
+
+    Raises:
+        OptionError: it is not one number that depends on the weights, or none was given.
+    """
+    value: Any
+    if loss is not None:
+        value = loss(output, target)
+    elif not isinstance(output, Tensor) or output.ndim != 2:
+        shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        raise OptionError(
+            f"loss (=None): the model returns {shape}, not logits (B, classes); give a function "
+            "of its output and the target, such as torch.nn.functional.mse_loss."
+        )
+    elif target is None:
+        value = output.amax(1).mean()
+    else:
+        value = _cross_entropy(output, target)
+    if not isinstance(value, Tensor) or value.numel() != 1 or not value.requires_grad:
+        raise OptionError(
+            "loss must give a tensor of one number that depends on the model's weights; reduce it, "
+            "as with .mean(), and leave out detach() and .item()."
+        )
+    scalar: Tensor = value.reshape(())
+    return scalar
+
+
+def _cross_entropy(output: Tensor, target: Any) -> Tensor:
+    """Its mean over the batch.
+
+    Raises:
+        OptionError: the target holds no classes of the output.
+    """
+    given = torch.as_tensor(target, device=output.device)
+    shares = given.is_floating_point() and given.shape == output.shape
+    if not shares:
+        whole = not given.is_floating_point() and given.shape == output.shape[:1]
+        if not whole or given.min() < 0 or given.max() >= output.shape[1]:
+            raise OptionError(
+                f"target of shape {tuple(given.shape)} must hold a class from 0 to "
+                f"{output.shape[1] - 1} for each of {len(output)} samples, or shares of them of "
+                f"shape {tuple(output.shape)}; for anything else, give a loss."
+            )
+        given = given.long()
+    return nn.functional.cross_entropy(output, given)
+
+
+def _weight_norms(value: Tensor, layers: dict[str, nn.Module], leaf: Tensor) -> dict[str, float]:
+    """For each layer with weights, the norm of the loss's gradient with respect to them."""
+    own = {
+        layer: [p for name, p in module.named_parameters() if "bias" not in name]
+        for layer, module in layers.items()
+    }
+    used = list({id(p): p for parameters in own.values() for p in parameters}.values())
+    ends: list[Tensor] = [p for p in used if p.requires_grad]
+    found = torch.autograd.grad(value, ends or [leaf], allow_unused=True, materialize_grads=True)
+    norms = {id(p): _norm(gradient) for p, gradient in zip(ends, found, strict=False)}
+    return {
+        layer: math.hypot(*(norms.get(id(p), 0.0) for p in parameters))
+        for layer, parameters in own.items()
+        if parameters
+    }
+
+
+def _norm(gradient: Tensor) -> float:
+    return float(torch.linalg.vector_norm(gradient, dtype=torch.float64))

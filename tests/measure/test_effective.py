@@ -1,0 +1,101 @@
+"""Effective fields: the Gaussian of the paper, exact weights, and nothing left behind."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+import convarium.models as models
+from convarium.errors import OptionError, ShapeError
+from convarium.measure import effective_receptive_field
+
+
+def uniform(n, k, rank=1):
+    conv = getattr(nn, f"Conv{rank}d")
+    network = nn.Sequential(*[conv(1, 1, k, padding=k // 2, bias=False) for _ in range(n)])
+    for layer in network:
+        nn.init.constant_(layer.weight, 1.0 / k)
+    return network.double()
+
+
+@pytest.mark.parametrize(("n", "k"), [(1, 3), (5, 3), (20, 3), (8, 7)])
+def test_uniform_layers_have_the_deviation_of_the_formula(n, k):
+    side = n * (k - 1) + 31
+    found = effective_receptive_field(uniform(n, k), torch.zeros(1, 1, side).double())
+    assert found.deviation[0] == pytest.approx(math.sqrt(n * (k * k - 1) / 12), rel=1e-9)
+    assert found.theoretical == n * (k - 1) + 1
+    assert found.centre[0] == pytest.approx(side // 2)
+
+
+def test_many_layers_are_nearly_a_gaussian():
+    n, k, side = 60, 3, 201
+    found = effective_receptive_field(uniform(n, k), torch.zeros(1, 1, side).double())
+    places = torch.arange(side, dtype=torch.float64) - side // 2
+    spread = math.sqrt(n * (k * k - 1) / 12)
+    gaussian = torch.exp(-0.5 * (places / spread) ** 2)
+    torch.testing.assert_close(found.values, gaussian / gaussian.sum(), atol=2e-4, rtol=0)
+    within = math.erf(1.959964 / math.sqrt(2))
+    assert within == pytest.approx(0.95, abs=1e-6)
+    assert found.area_95 == pytest.approx(2 * 1.959964 * spread, abs=2)
+
+
+def test_the_values_are_the_weights_of_a_single_layer():
+    layer = nn.Conv2d(2, 3, 3, bias=False)
+    found = effective_receptive_field(layer, torch.randn(4, 2, 9, 9))
+    expected = layer.weight.detach().double().sum(0).abs().sum(0)
+    kernel = found.values[3:6, 3:6]
+    torch.testing.assert_close(kernel, expected / expected.sum(), rtol=1e-5, atol=1e-8)
+    assert found.values.sum() == pytest.approx(1.0)
+    assert (found.n, found.theoretical, found.position) == (4, 9, (3, 3))
+
+
+def test_areas_hold_their_share():
+    model = models.create("resnet20_cifar").eval()
+    found = effective_receptive_field(model, torch.randn(2, 3, 32, 32))
+    heaviest = found.values.flatten().sort(descending=True).values
+    for area, share in ((found.area_50, 0.5), (found.area_95, 0.95)):
+        assert heaviest[: area - 1].sum() < share <= heaviest[:area].sum() + 1e-9
+    assert "95 %" in found.sentence()
+
+
+def test_a_layer_can_be_named_and_earlier_ones_see_less():
+    model = models.create("resnet20_cifar").eval()
+    x = torch.randn(2, 3, 32, 32)
+    first, last = (effective_receptive_field(model, x, layer=n) for n in ("stem", "layer2"))
+    assert first.theoretical == 9
+    assert first.deviation[0] < last.deviation[0]
+
+
+@pytest.mark.parametrize("rank", [1, 3])
+def test_other_ranks(rank):
+    found = effective_receptive_field(uniform(2, 3, rank), torch.zeros(1, 1, *[9] * rank).double())
+    assert found.values.shape == (9,) * rank
+    assert found.deviation == pytest.approx((math.sqrt(2 * 8 / 12),) * rank)
+
+
+def test_frozen_networks_and_inference_mode_give_the_same_and_nothing_stays():
+    model = models.create("resnet8").eval().requires_grad_(False)
+    x = torch.randn(1, 3, 32, 32)
+    expected = effective_receptive_field(model, x)
+    with torch.inference_mode():
+        found = effective_receptive_field(model, x.clone())
+    assert torch.equal(found.values, expected.values)
+    assert not any(p.requires_grad or p.grad is not None for p in model.parameters())
+    assert not any(m._forward_hooks for m in model.modules())
+
+
+def test_what_cannot_be_asked_is_told():
+    model = models.create("resnet8")
+    x = torch.randn(1, 3, 32, 32)
+    with pytest.raises(OptionError, match="no layer"):
+        effective_receptive_field(model, x, layer="layer9")
+    with pytest.raises(OptionError, match="no map"):
+        effective_receptive_field(model, x, layer="head")
+    with pytest.raises(ShapeError, match="floating"):
+        effective_receptive_field(model, torch.zeros(1, 3, 32, 32, dtype=torch.uint8))
+    dead = nn.Sequential(nn.Conv2d(1, 1, 1), nn.Conv2d(1, 1, 1))
+    nn.init.zeros_(dead[0].weight)
+    with pytest.raises(OptionError, match="every gradient is 0"):
+        effective_receptive_field(dead, torch.randn(1, 1, 5, 5))
+    assert not any(m._forward_hooks for m in dead.modules())
