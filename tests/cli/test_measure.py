@@ -222,6 +222,8 @@ def test_on_a_terminal_no_line_is_wider_and_names_keep_their_end(
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     whole = lines(capsys, f"{nets}:long", "--input", "2x9x9", "--layers")
     assert max(map(len, whole[-2:])) <= columns
+    assert {"layer", "MACs", "field"} <= set(whole[-2].split())  # and no number is cut
+    assert {"1,764", "3"} <= set(whole[-1].split())  # 2 x 2 x 9 weights at 7 x 7 places
     assert whole[-1].startswith("...")
     assert whole[-1].split()[0].endswith("is_wide")
 
@@ -317,9 +319,9 @@ REFUSED = [
     (["{nets}:net", "--input", "2x9x9", "--option", "a=1"], "leave it out"),
     (["{nets}:net", "--input", "2x9x9", "--effective", "a.png"], "needs a run folder"),
     (["{nets}:Sorts", "--input", "2x9x9", "-o", "a.svg"], "no layer whose field is known"),
-    (["{nets}:Numbers", "--input", "2x9x9", "--effective"], "no layer whose map has places"),
+    (["{nets}:Numbers", "--input", "2x9x9", "--effective"], "no attribute 'nothing'"),
     (["{nets}:Numbers", "--input", "2x9x9", "--latency"], "no attribute 'nothing'"),
-    (["{nets}:dense", "--input", "2x9x9", "--effective"], "no layer whose map has places"),
+    (["{nets}:dense", "--input", "2x9x9", "--effective"], "no map of the input's axes"),
     (["{nets}:dense", "--input", "2x9x9", "-o", "a.svg"], "no layer whose map has places"),
     (["{nets}_broken:x", "--input", "2x9x9"], "raised SyntaxError when it was imported"),
     (["no_such_file:x", "--input", "2x9x9"], "There is no module 'no_such_file'"),

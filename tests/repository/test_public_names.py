@@ -38,7 +38,7 @@ PUBLIC = {
     "convarium.measure": """
         BatchLatency Candidate Choices CompoundScaling Cost Design EffectiveField Equivariance
         FamilyRow Field GradientFlow JacobianSpectrum Latency LayerCost LayerEquivariance
-        LayerFlow LayerTime Miss Profile ReceptiveField ShiftConsistency
+        LayerFacts LayerFlow LayerTime Miss Profile ReceptiveField ShiftConsistency
         bottleneck_against_plain choose compare_families compound_scaling connection_cost
         conv_matrix convolve cost cross_correlate depthwise_cost_ratio effective_receptive_field
         equivariance gradient_flow jacobian_singular_values latency layers_for_receptive_field

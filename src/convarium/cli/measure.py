@@ -111,8 +111,7 @@ def _measured(arguments: argparse.Namespace) -> Results:
     field = measure.receptive_field(subject.model, whole)
     effective, latency = None, None
     if arguments.effective is not None:
-        x = _inputs(subject, cost, arguments.effective)
-        effective = _effective(subject, x, field)
+        effective = _effective(subject, _inputs(subject, cost, arguments.effective))
     if arguments.latency:
         from convarium.measure.speed import latency as time
 
@@ -123,30 +122,14 @@ def _measured(arguments: argparse.Namespace) -> Results:
     return Results(subject, batch, cost, field, layers, effective, latency)
 
 
-def _effective(subject: Subject, x: Tensor, field: ReceptiveField) -> EffectiveField:
-    """At the last map; where no layer returns that one, at the last layer before it."""
+def _effective(subject: Subject, x: Tensor) -> EffectiveField:
+    """At the last map that a layer returns, with inputs of the weights' type."""
     from convarium.measure import effective_receptive_field, running
 
-    local = [row.layer for row in field.rows if row.status in ("exact", "bound")]
-    layers = [layer for layer in local if layer and ":" not in layer]
-    if not layers and field.layer != "":
-        raise OptionError(
-            f"{subject.name} has no layer whose map has places; leave --effective out."
-        )
     model = subject.with_weights()
     device, dtype = running.place(model)
-    x = x.to(device, dtype)
     with running.explained(model, tuple(x.shape)):
-        if ":" not in field.layer:
-            return effective_receptive_field(model, x)
-        try:
-            found = effective_receptive_field(model, x)
-            if found.position == tuple(n // 2 for n in field.shape[2:]):
-                return found
-        except OptionError:
-            if not layers:
-                raise
-        return effective_receptive_field(model, x, layer=layers[-1])
+        return effective_receptive_field(model, x.to(device, dtype))
 
 
 def _inputs(subject: Subject, cost: Cost, images: Sequence[str]) -> Tensor:

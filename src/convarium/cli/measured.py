@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from convarium.measure.speed import Latency
 
 _HEADS = ("layer", "kind", "output", "parameters", "MACs", "field", "stride", "status")
-_LEFT = (0, 1, 7)  # columns of words; the others are numbers
-_SHORTEST = 16  # columns that a layer's name keeps on a narrow terminal
+_LEFT = (0, 1, 7)  # columns of words; the others hold numbers
+_SPARED = (7, 1, 2, 6, 3)  # what a narrow terminal does without, the first first
+_SHORTEST = 16  # letters that a layer's name keeps
 
 
 def facts(results: Results, memory: int | None) -> list[str]:
@@ -37,23 +38,29 @@ def facts(results: Results, memory: int | None) -> list[str]:
 
 
 def table(rows: Sequence[LayerFacts]) -> list[str]:
-    """A line a layer under a heading; on a terminal, long names lose their beginning."""
+    """A line a layer under a heading; on a terminal, as many columns as it has room for."""
     cells = [_HEADS, *(_cells(row) for row in rows)]
     end = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     widths = [max(len(line[column]) for line in cells) for column in range(len(_HEADS))]
+    shown = list(range(len(_HEADS)))
     if end is not None:
-        rest = sum(widths[1:]) + 2 * (len(widths) - 1)
+        for column in _SPARED:
+            if _SHORTEST + sum(widths[k] + 2 for k in shown[1:]) > end:
+                shown.remove(column)
+        rest = sum(widths[k] + 2 for k in shown[1:])
         widths[0] = min(widths[0], max(end - rest, _SHORTEST))
-    lines = []
-    for name, *others in cells:
-        short = name if len(name) <= widths[0] else "..." + name[3 - widths[0] :]
-        padded = [
-            text.ljust(width) if column in _LEFT else text.rjust(width)
-            for column, (text, width) in enumerate(zip([short, *others], widths, strict=True))
-        ]
-        line = "  ".join(padded).rstrip()
-        lines.append(line if end is None or len(line) <= end else line[: end - 3] + "...")
-    return lines
+    return [_line([line[k] for k in shown], [widths[k] for k in shown], shown) for line in cells]
+
+
+def _line(cells: Sequence[str], widths: Sequence[int], columns: Sequence[int]) -> str:
+    """Words to the left, numbers to the right; a name that is too long loses its beginning."""
+    name, room = cells[0], widths[0]
+    short = name if len(name) <= room else "..." + name[3 - room :]
+    padded = [
+        text.ljust(width) if column in _LEFT else text.rjust(width)
+        for text, width, column in zip([short, *cells[1:]], widths, columns, strict=True)
+    ]
+    return "  ".join(padded).rstrip()
 
 
 def largest(cost: Cost, memory: int) -> dict[str, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,11 @@ from torch.utils._pytree import tree_flatten
 
 from convarium.graph.records import Call, Operation, Value
 from convarium.graph.shapes import SHORT_CUTS
+
+_WHOLE: Final = frozenset(
+    {"lstm", "gru", "rnn_tanh", "rnn_relu", "scaled_dot_product_attention"}
+    | {f"conv{kind}{n}d" for kind in ("", "_transpose") for n in (1, 2, 3)}
+)
 
 
 class ValueNeededError(Exception):
@@ -36,6 +41,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.twins: dict[int, tuple[Tensor, Tensor]] = {}
         self.kept: list[Any] = []  # so that no identity is given twice
         self.memories: dict[int, int] = {}
+        self.written: set[int] = set()  # memory into which something of the input was written
         self.stack: list[tuple[str, int, int]] = []
         self.given: list[tuple[Value, ...]] = []
         self.counts: dict[str, int] = {}
@@ -50,10 +56,13 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Run one operation: for real if it is of constants, else for its shape."""
         kwargs = kwargs or {}
         given = [*_flat(args), *_flat(kwargs.values())]
-        traced = any(id(x) in self.known for x in given)
+        reached = [self.reached(x) for x in given]  # each is asked, since asking names it
+        traced = any(reached)
         if not traced and not any(x.is_meta for x in given):
-            return func(*args, **kwargs)
+            return func(*args, **_with_numbers(given, kwargs))
         name = func._opname
+        if name == "index":
+            args = (args[0], [_numbers(x) for x in args[1]], *args[2:])
         if name in ("_local_scalar_dense", "equal", "is_nonzero") and traced:
             raise ValueNeededError
         if "device" in kwargs:
@@ -62,7 +71,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         original = args, kwargs
         args = tuple(_replaced(x, self.twin) for x in args)
         kwargs = {key: _replaced(x, self.twin) for key, x in kwargs.items()}
-        short_cut = SHORT_CUTS.get(name)
+        short_cut = None if "out" in kwargs else SHORT_CUTS.get(name)
         results = NotImplemented if short_cut is None else short_cut(func, *args, **kwargs)
         if results is NotImplemented:
             results = func(*args, **kwargs)
@@ -78,6 +87,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             twin = torch.empty_strided(
                 tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta"
             )
+            self.memories[twin.untyped_storage()._cdata] = self.memory(tensor)
             self.twins[id(tensor)] = (tensor, twin)
         return self.twins[id(tensor)][1]
 
@@ -92,7 +102,26 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         pointwise = torch.Tag.pointwise in func.tags
         layer, call, _ = self.stack[-1] if self.stack else ("", 0, 0)
         name = func._opname
-        self.operations.append(Operation(name, layer, call, seen, made, pointwise))
+        writes = func._schema.is_mutable
+        self.operations.append(Operation(name, layer, call, seen, made, pointwise, writes))
+        for argument in func._schema.arguments if writes else ():
+            if argument.is_write and isinstance(x := arguments.get(argument.name), Tensor):
+                self.written.add(x.untyped_storage()._cdata)
+
+    def reached(self, tensor: Tensor) -> bool:
+        """Whether it depends on the input, also by what was written into its memory."""
+        if id(tensor) in self.known:
+            return True
+        if not self.written or tensor.untyped_storage()._cdata not in self.written:
+            return False
+        self.new(tensor)
+        return True
+
+    def memory(self, tensor: Tensor) -> int:
+        """The number of its memory, whose identity is not given to another one meanwhile."""
+        storage = tensor.untyped_storage()
+        self.kept.append((tensor, storage))
+        return self.memories.setdefault(storage._cdata, len(self.memories))
 
     def value(self, tensor: Tensor) -> Value | Tensor:
         """What stands for a tensor in the record: itself, if the input does not reach it."""
@@ -100,17 +129,25 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def new(self, tensor: Tensor) -> Value:
         """The value that a tensor is from now on."""
-        memory = tensor.untyped_storage()._cdata
-        place = self.memories.setdefault(memory, len(self.memories))
-        value = Value(len(self.values), tuple(tensor.shape), tensor.dtype, place)
+        place = self.memory(tensor)
+        shape, first = tuple(tensor.shape), int(tensor.storage_offset())
+        steps = zip(shape, tensor.stride(), strict=True)
+        last = first + sum(max(n - 1, 0) * int(step) for n, step in steps)
+        value = Value(len(self.values), shape, tensor.dtype, place, (first, last))
         self.values.append(value)
         self.known[id(tensor)] = value
-        self.kept.append((tensor, tensor.untyped_storage()))
         return value
 
     def values_in(self, given: Any) -> tuple[Value, ...]:
         """The values among whatever a module takes or returns."""
-        return tuple(self.known[id(x)] for x in _tensors(given) if id(x) in self.known)
+        return tuple(self.known[id(x)] for x in _tensors(given) if self.reached(x))
+
+    def stand_in(self, tensor: Tensor) -> Tensor:
+        """For functions that compare devices before they are dispatched."""
+        if self.reached(tensor):
+            return tensor
+        with torch.utils._python_dispatch._disable_current_modes():
+            return self.twin(tensor)
 
     def place(self) -> str:
         """Where the model is now, for an error."""
@@ -132,7 +169,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """A module's forward has ended."""
         _, call, start = self.stack.pop()
         arguments, results = self.given.pop(), self.values_in(given)
-        kind, leaf = type(module).__name__, next(module.children(), None) is None
+        kind = type(module).__name__
+        leaf = all(name == "parametrizations" for name, _ in module.named_children())
         own, stop = type(module).__module__.startswith("torch.nn."), len(self.operations)
         self.calls.append(Call(name, call, kind, leaf, own, arguments, results, start, stop))
 
@@ -179,6 +217,9 @@ class Pads(TorchFunctionMode):
     ) -> Any:
         """Note `torch.nn.functional.pad(..., mode="circular")` as one operation."""
         kwargs = kwargs or {}
+        if getattr(func, "__name__", "") in _WHOLE:
+            twins = [_replaced(x, self.recorder.stand_in) for x in (args, kwargs.values())]
+            return func(*twins[0], **dict(zip(kwargs, twins[1], strict=True)))
         if func is not nn.functional.pad:
             return func(*args, **kwargs)
         given = dict(zip(("input", "pad", "mode", "value"), args, strict=False)) | kwargs
@@ -216,6 +257,20 @@ def _replaced(argument: Any, by: Callable[[Tensor], Any]) -> Any:
     """An operation's argument with other things for its tensors."""
     if isinstance(argument, Tensor):
         return by(argument)
-    if isinstance(argument, list | tuple):
+    if isinstance(argument, list | tuple | type({}.values())):
         return [_replaced(x, by) for x in argument]
     return argument
+
+
+def _numbers(index: Any) -> Any:
+    """Fixed masks as the numbers that they pick, since the shape of the result depends on them."""
+    if not isinstance(index, Tensor) or index.is_meta or index.dtype != torch.bool:
+        return index
+    return index.nonzero()[:, 0] if index.ndim == 1 else index
+
+
+def _with_numbers(given: list[Tensor], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """What is made from nothing has values, also on the device of the input."""
+    if given or getattr(kwargs.get("device"), "type", "") != "meta":
+        return kwargs
+    return {**kwargs, "device": torch.device("cpu")}

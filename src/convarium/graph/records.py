@@ -20,12 +20,14 @@ class Value:
         shape: sizes of its dimensions.
         dtype: of its elements.
         memory: the same number for all values that share memory (views, in-place results).
+        span: first and last element of that memory that are its own.
     """
 
     number: int
     shape: tuple[int, ...]
     dtype: torch.dtype
     memory: int
+    span: tuple[int, int] = (0, 0)
 
     @property
     def bytes(self) -> int:
@@ -52,6 +54,7 @@ class Operation:
     arguments: Mapping[str, Any]
     results: tuple[Value | None, ...]
     pointwise: bool = False
+    writes: bool = False
 
     @cached_property
     def values(self) -> list[Value]:

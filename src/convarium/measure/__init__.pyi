@@ -23,6 +23,7 @@ from .flow import LayerFlow as LayerFlow
 from .flow import gradient_flow as gradient_flow
 from .jacobian import JacobianSpectrum as JacobianSpectrum
 from .jacobian import jacobian_singular_values as jacobian_singular_values
+from .layer_table import LayerFacts as LayerFacts
 from .layer_times import LayerTime as LayerTime
 from .layer_times import Profile as Profile
 from .layer_times import profile as profile
@@ -62,6 +63,7 @@ __all__ = [
     "Latency",
     "LayerCost",
     "LayerEquivariance",
+    "LayerFacts",
     "LayerFlow",
     "LayerTime",
     "Miss",

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from convarium.errors import OptionError
 from convarium.graph import trace, unwrapped
-from convarium.measure.field import follow_graph
+from convarium.measure.following import follow_graph
 from convarium.measure.leaves import Call, check_maps, looking, select, watch
 from convarium.measure.places import NoCounterpartError, Places, places
 from convarium.measure.states import State

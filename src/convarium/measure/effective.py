@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from convarium.errors import OptionError, ShapeError
-from convarium.graph import eager, untouched, unwrapped
-from convarium.measure.field import Field, ReceptiveField, receptive_field
+from convarium.graph import eager, trace, untouched, unwrapped
+from convarium.measure.field import Field, field_of
+from convarium.measure.following import follow_graph
 
 
 @dataclass(frozen=True)
@@ -92,10 +93,9 @@ def effective_receptive_field(
     network = unwrapped(model)
     if x.ndim < 3 or not x.is_floating_point():
         raise ShapeError("x must be a floating-point tensor (B, C, *S).")
-    found = receptive_field(network, tuple(x.shape), training=training)
-    name = (layer if layer is not None else found.layer).partition(":")[0]
-    if name not in dict(network.named_modules()):
+    if layer is not None and layer not in dict(network.named_modules()):
         raise OptionError(f"layer (={layer!r}) is no layer of this model.")
+    name, field = _map(network, (1, *x.shape[1:]), layer, training)
     gradient, position = _gradient(network, x, name, training)
     values = gradient.double().abs().sum(1).mean(0).cpu()
     total = values.sum()
@@ -105,15 +105,28 @@ def effective_receptive_field(
             "inputs or a network for which it is not."
         )
     values = values / total
-    field = found if layer is None else _row(found, name)
     return _described(name, position, values, _inside(field, position, x.shape[2:]), len(x))
 
 
-def _row(found: ReceptiveField, name: str) -> Field:
-    """The field of a layer, or of the last one inside it."""
-    rows = [row for row in found.rows if f"{row.layer.partition(':')[0]}.".startswith(f"{name}.")]
-    known = [row for row in rows if row.size]
-    return known[-1] if known else found
+def _map(
+    network: nn.Module, shape: tuple[int, ...], layer: str | None, training: bool
+) -> tuple[str, Field]:
+    """The last layer whose result is a map, or the one named, and the field of its last call."""
+    graph = trace(network, shape, training=training)
+    states = follow_graph(graph)
+    for call in reversed(graph.calls):
+        if layer not in (None, call.layer) or not call.results:
+            continue
+        value = call.results[0]
+        state = states.get(value.number)
+        dims = None if state is None else [r.dim for r in state.reaches if r.spread]
+        unknown = layer is not None and state is not None and state.unknown
+        if unknown or (len(value.shape) == len(shape) and dims == [*range(2, len(shape))]):
+            return call.layer, field_of(call.layer, call.kind, value, states, shape[2:])
+    told = "The model" if layer is None else f"layer (={layer!r})"
+    raise OptionError(
+        f"{told} has no map of the input's axes that the input reaches; name another."
+    )
 
 
 def _described(
@@ -146,7 +159,8 @@ def _gradient(
     kept: list[Tensor] = []
 
     def keep(module: nn.Module, given: Any, result: Any) -> None:
-        kept.append(result[0] if isinstance(result, list | tuple) else result)
+        map_ = result[0] if isinstance(result, list | tuple) else result
+        kept.append(map_.clone() if isinstance(map_, Tensor) else map_)  # before it is overwritten
 
     with untouched(network), torch.inference_mode(False), torch.enable_grad(), eager(network):
         network.train(training)
@@ -168,6 +182,8 @@ def _gradient(
 
 def _inside(field: Field, position: tuple[int, ...], sizes: torch.Size) -> int:
     """Places of the theoretical field of a position that are inside the input."""
+    if not field.size:
+        return 0  # nothing is known
     count = 1
     axes = zip(field.start, field.stride, field.size, position, sizes, strict=True)
     for start, stride, size, i, n in axes:

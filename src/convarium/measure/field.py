@@ -12,22 +12,24 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import Any
 
 from torch import nn
 
 from convarium.errors import OptionError, ShapeError
-from convarium.graph import Graph, Operation, Value, trace
-from convarium.measure.rules import follow
-from convarium.measure.states import State, start
+from convarium.graph import Graph, Value, trace
+from convarium.measure.following import follow_graph
+from convarium.measure.states import State
 
 EXACT = "exact"
 WHOLE = "whole input"
 BOUND = "bound"
 UNKNOWN = "unknown"
 
+# By memory, what was written into it with other inputs than before, and by which operation.
+Writes = dict[int, list[tuple[Value, str]]]
 _QUIET = frozenset(
     {"view", "_unsafe_view", "t", "detach", "alias", "clone", "unsqueeze", "squeeze"}
 )
@@ -173,41 +175,11 @@ def receptive_field(
     graph = _single_sample(model, shape, training)
     states, axes = follow_graph(graph), shape[2:]
     rows = {
-        value.number: _field(*name, value, states, axes) for name, value in _rows(graph, states)
+        value.number: field_of(*name, value, states, axes) for name, value in _rows(graph, states)
     }
     last = _last_map(graph, states)
-    whole = rows.get(last.number) or _field(*_made_by(graph, last), last, states, axes)
+    whole = rows.get(last.number) or field_of(*_made_by(graph, last), last, states, axes)
     return ReceptiveField(**vars(whole), input_shape=shape, rows=tuple(rows.values()))
-
-
-def follow_graph(graph: Graph) -> dict[int, State]:
-    """The state of every value that depends on the input, by its number."""
-    value = graph.inputs[0]
-    states = {value.number: start(len(value.shape), len(value.shape) - 2)}
-    owners: dict[int, Value] = {}
-    for operation in graph.operations:
-        for result, state in zip(operation.results, follow(operation, states), strict=False):
-            if result is not None:
-                same = operation.name == "unsqueeze" or not state.local  # as 1-D pools begin
-                source = state.source if same else result.number
-                states[result.number] = replace(state, source=source)
-        for result in operation.results:
-            if result is not None:
-                owner = owners.setdefault(result.memory, result)
-                _spoil(operation, result, owner, graph, states)
-    return states
-
-
-def _spoil(
-    operation: Operation, part: Value, owner: Value, graph: Graph, states: dict[int, State]
-) -> None:
-    """After a write into a part of a tensor, nobody knows what the whole of it holds."""
-    if not operation.name.endswith("_") or part.bytes >= owner.bytes:
-        return
-    unknown = replace(states[part.number], unknown=f"{operation.name} into a part of a tensor")
-    for value in graph.values[owner.number : part.number]:
-        if value.memory == owner.memory:
-            states[value.number] = unknown
 
 
 def _single_sample(model: nn.Module, shape: tuple[int, ...], training: bool) -> Graph:
@@ -249,8 +221,10 @@ def _last_map(graph: Graph, states: dict[int, State]) -> Value:
         raise OptionError(
             "The model returns no tensor that depends on its input; give one that does."
         )
-    unknown = next((v for v in graph.outputs if states[v.number].unknown), None)
-    return unknown or graph.values[max(state.source for state in ends)]
+    known = [value for value in graph.outputs if value.number in states]
+    unknown = next((value for value in known if states[value.number].unknown), None)
+    partly = [v for v in known if 0 < states[v.number].places < len(states[v.number].reaches)]
+    return unknown or (partly or [graph.values[max(state.source for state in ends)]])[-1]
 
 
 def _made_by(graph: Graph, value: Value) -> tuple[str, str]:
@@ -261,9 +235,10 @@ def _made_by(graph: Graph, value: Value) -> tuple[str, str]:
     return "input", "input"
 
 
-def _field(
+def field_of(
     layer: str, kind: str, value: Value, states: dict[int, State], axes: Sequence[int]
 ) -> Field:
+    """The field of one value, under the name of what made it."""
     state = states[value.number]
     if state.unknown:
         return Field(layer, kind, value.shape, (), (), (), (), (), f"{UNKNOWN}: {state.unknown}")
@@ -279,7 +254,7 @@ def _field(
         start=tuple(lo for lo, _ in first),
         centre=tuple((lo + hi) / 2 for lo, hi in first),
         size_with_gates=tuple(map(_with_gate, sizes, state.gates, axes)),
-        status=BOUND if state.bound and state.local else status,
+        status=BOUND if (state.bound or state.split - {1}) and state.local else status,
     )
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from fractions import Fraction
+from typing import Any, Final
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from convarium.graph import Operation, Value
-from convarium.measure.reach import Reach, fixed, gathered, listed, window
-from convarium.measure.states import State, joined, reshaped
+from convarium.measure.reach import Positions, Reach, fixed, gathered, listed, nothing, window
+from convarium.measure.states import State, joined
+from convarium.measure.views import reshaped
 
 States = Mapping[int, State]
 
@@ -30,7 +32,7 @@ def permute(operation: Operation, states: States) -> list[State]:
     order = list(range(rank))
     if operation.name == "permute":
         order = [d % rank for d in given["dims"]]
-    elif operation.name == "t":
+    elif operation.name in ("t", "t_"):
         order = order[::-1]
     else:
         a, b = given["dim0"] % rank, given["dim1"] % rank
@@ -42,13 +44,31 @@ def resize(operation: Operation, states: States) -> list[State]:
     """Dimensions of one position added, left out or repeated."""
     value, result = traced(operation, states), result_of(operation)
     state, rank = states[value.number], len(value.shape)
-    if operation.name == "unsqueeze":
+    if operation.name.startswith("unsqueeze"):
         place = operation.arguments["dim"] % (rank + 1)
         return [state.moved(lambda d: d + (d >= place))]
     if operation.name == "expand":
         return [joined([state], [value.shape], result.shape)]
     gone = [d for d in dims(operation, rank) if value.shape[d] == 1]
     return [state.each(lambda r: fixed(r, 0, 0) if r.dim in gone else r).moved(without(gone))]
+
+
+def copies(operation: Operation, states: States) -> list[State] | None:
+    """The whole several times along some dimensions."""
+    value, result = traced(operation, states), result_of(operation)
+    offset = len(result.shape) - len(value.shape)
+
+    def change(reach: Reach) -> Reach:
+        if reach.dim is None:
+            return reach
+        n, dim = value.shape[reach.dim], reach.dim + offset
+        if result.shape[dim] == n:
+            return reach.moved(dim)
+        lo, hi = reach.at(np.arange(result.shape[dim], dtype=np.int64) % n)
+        return listed(dim, lo, hi, reach.whole)
+
+    state = states[value.number]
+    return [state.each(change).of(state.uneven, state.split, lambda d: d + offset)]
 
 
 def cut(operation: Operation, states: States) -> list[State]:
@@ -70,29 +90,60 @@ def cut(operation: Operation, states: States) -> list[State]:
         sizes = [result.shape[dim] for result in operation.results if result is not None]
         starts, step = np.cumsum([0, *sizes[:-1]]).tolist(), 1
     state = state.selected(dim)
-    return [_shifted(state, dim, step, -first) for first in starts]
+    return [
+        _shifted(state, dim, step, -first, result.shape[dim])
+        for first, result in zip(starts, filter(None, operation.results), strict=True)
+    ]
 
 
-def concatenate(operation: Operation, states: States) -> list[State] | None:
-    """Side by side along one dimension."""
-    given = operation.arguments
-    tensors, result = given["tensors"], result_of(operation)
-    values = [x for x in tensors if isinstance(x, Value) and x.number in states]
-    if operation.name == "stack":
-        place = given.get("dim", 0) % len(result.shape)
-        moved = [states[v.number].moved(lambda d: d + (d >= place)) for v in values]
-        both = joined(moved, [result.shape] * len(values), result.shape)
-        return [replace(both, uneven=True)]
-    dim = given.get("dim", 0) % len(result.shape)
-    along = [any(r.dim == dim for r in states[v.number].reaches) for v in values]
-    shapes = [(*v.shape[:dim], result.shape[dim], *v.shape[dim + 1 :]) for v in values]
-    if not any(along):
-        both = joined([states[v.number] for v in values], shapes, result.shape)
-        return [replace(both, uneven=both.uneven or len(tensors) > 1)]
-    if len(values) > 1:
+def concatenate(operation: Operation, states: States) -> list[State]:
+    """Side by side along one dimension, whose positions are listed where they are places."""
+    given, result = operation.arguments, result_of(operation).shape
+    dim, tensors = given.get("dim", 0) % len(result), given["tensors"]
+    stacked = operation.name == "stack"
+    parts: list[tuple[State | None, int]] = []
+    for x in tensors:
+        state = states.get(x.number) if isinstance(x, Value) else None
+        if state is not None and stacked:
+            state = state.moved(lambda d: d + (d >= dim))
+        if stacked or len(x.shape) == len(result):  # torch leaves out empty ones
+            parts.append((state, 1 if stacked else x.shape[dim]))
+    known = [_aside(state, dim, n) for state, n in parts if state is not None]
+    both = joined(known, [result] * len(known), result)
+    placed = {k: r for k in range(len(both.reaches)) if (r := _along(parts, k, dim)) is not None}
+    carried = any(r.dim == dim for r in placed.values())
+    uneven = both.uneven if carried or len(parts) == 1 else both.uneven | {dim}
+    reaches = tuple(placed.get(k, replace(r, mixed=False)) for k, r in enumerate(both.reaches))
+    return [replace(both, reaches=reaches, uneven=uneven)]
+
+
+def _aside(state: State, dim: int, n: int) -> State:
+    """With the positions of a dimension put together, for `_along` to list."""
+    return state.each(
+        lambda r: replace(fixed(r, 0, n - 1), whole=True, mixed=True) if r.dim == dim else r
+    )
+
+
+def _along(parts: Sequence[tuple[State | None, int]], k: int, dim: int) -> Reach | None:
+    """What the positions along `dim` read of axis k; None where it has no places there."""
+    reaches = [None if state is None else state.reaches[k] for state, _ in parts]
+    known = [r for r in reaches if r is not None]
+    here = any(r.dim == dim for r in known)
+    if any(r.dim not in (None, dim) or r.whole for r in known):
         return None
-    before = sum(x.shape[dim] for x in tensors[: tensors.index(values[0])])
-    return [_shifted(states[values[0].number], dim, 1, before)]
+    single = all(r.dim is None for r in known) and all(n == 1 for _, n in parts)
+    if not here and not (single and len(known) > 1):
+        return None
+    (only,) = known if len(known) == 1 else (None,)
+    if only is not None:  # the others are padding
+        before = sum(n for _, n in parts[: reaches.index(only)])
+        return window(only, sum(n for _, n in parts), 1, 1, before)
+    ends = [
+        nothing(n) if r is None else r.at(np.arange(n, dtype=np.int64))
+        for r, (_, n) in zip(reaches, parts, strict=True)
+    ]
+    lo, hi = (np.concatenate(side) for side in zip(*ends, strict=True))
+    return listed(dim, lo, hi)
 
 
 def pad(operation: Operation, states: States) -> list[State]:
@@ -101,15 +152,44 @@ def pad(operation: Operation, states: States) -> list[State]:
     sides = operation.arguments.get("pad", operation.arguments.get("padding"))
     left = dict(zip(range(len(value.shape) - 1, -1, -1), sides[::2], strict=False))
     state = states[value.number]
+    kind = next((kind for kind in _PADDED if operation.name.startswith(kind)), "")
+    source = _PADDED.get(kind, _plain)
     for dim, before in left.items():
-        state = _shifted(state, dim, 1, before)
+        m, n = value.shape[dim], result_of(operation).shape[dim]
+        state = _padded(state, dim, n, before, source(np.arange(n) - before, m))
     return [state]
+
+
+def _padded(state: State, dim: int, n: int, before: int, sources: Positions) -> State:
+    def change(reach: Reach) -> Reach:
+        if reach.dim != dim:
+            return reach
+        if not reach.ended:
+            return window(reach, n, 1, 1, before)
+        return listed(dim, *reach.at(sources), reach.whole)
+
+    return state.each(change)
+
+
+def _plain(i: Positions, n: int) -> Positions:
+    return i
+
+
+_PADDED: Final[Mapping[str, Callable[[Positions, int], Positions]]] = {
+    "pad_circular": lambda i, n: i % n,
+    "reflection_pad": lambda i, n: n - 1 - np.abs(n - 1 - np.abs(i)),
+    "replication_pad": lambda i, n: np.clip(i, 0, n - 1),
+}
 
 
 def rearrange(operation: Operation, states: States) -> list[State] | None:
     """Flips, rolls, and positions picked by fixed numbers."""
     value, given = traced(operation, states), operation.arguments
+    if value is not given["self"]:
+        return None
     state, rank = states[value.number], len(value.shape)
+    if operation.name == "roll" and not given.get("dims"):
+        return None
     if operation.name == "index":
         picked = [(d, x) for d, x in enumerate(given["indices"]) if x is not None]
         if len(picked) != 1 or not _fixed_list(picked[0][1]):
@@ -125,10 +205,14 @@ def rearrange(operation: Operation, states: States) -> list[State] | None:
         return [state.each(lambda r: _flipped(r, value.shape) if r.dim in dims else r)]
     else:
         for d, shift in zip(given["dims"], given["shifts"], strict=True):
-            state = _shifted(state, d % rank, 1, shift)
+            state = _rolled(state, d % rank, shift, value.shape[d])
         return [state]
     sources = np.where(sources < 0, sources + value.shape[dim], sources).astype(np.int64)
-    return [state.selected(dim).each(lambda r: listed(r, sources) if r.dim == dim else r)]
+
+    def pick(reach: Reach) -> Reach:
+        return reach if reach.dim != dim else listed(dim, *reach.at(sources), reach.whole)
+
+    return [state.selected(dim).each(pick)]
 
 
 def shuffle(operation: Operation, states: States) -> list[State]:
@@ -140,19 +224,34 @@ def shuffle(operation: Operation, states: States) -> list[State]:
     def change(reach: Reach) -> Reach:
         if reach.dim is None or reach.dim < rank - 2:
             return reach
-        if operation.name == "pixel_unshuffle":
-            return window(reach, factor, factor)
-        phases = factor * len(reach.lo)
-        return gathered(reach, np.arange(phases, dtype=np.int64)[:, None] // factor, reach.jump)
+        n = result_of(operation).shape[reach.dim]
+        if grown:
+            return window(reach, n, factor, factor)
+        step = Fraction(1, factor)
+        return gathered(
+            reach, n, lambda i: (i[:, None] // factor, None), factor * len(reach.lo), step
+        )
 
-    state = states[value.number]
-    grown = operation.name == "pixel_unshuffle"
-    return [replace(state.selected(1).each(change), uneven=state.uneven or grown)]
+    state, grown = states[value.number], operation.name == "pixel_unshuffle"
+    found = state.each(change) if grown else state.selected(rank - 3).each(change)
+    return [replace(found, uneven=state.uneven | {rank - 3}) if grown else found]
 
 
-def _shifted(state: State, dim: int, step: int, padding: int) -> State:
-    """Every `step`-th position of a dimension, from `-padding` on."""
-    return state.each(lambda r: window(r, 1, step, padding) if r.dim == dim else r)
+def _shifted(state: State, dim: int, step: int, padding: int, n: int) -> State:
+    """Every `step`-th position of a dimension, from `-padding` on, n of them."""
+    return state.each(lambda r: window(r, n, 1, step, padding) if r.dim == dim else r)
+
+
+def _rolled(state: State, dim: int, shift: int, n: int) -> State:
+    """Shifted around the ends; a rule goes on as if the input did."""
+    around = (np.arange(n, dtype=np.int64) - shift) % n
+
+    def change(reach: Reach) -> Reach:
+        if reach.dim != dim or not reach.ended:
+            return window(reach, n, 1, 1, shift) if reach.dim == dim else reach
+        return listed(dim, *reach.at(around), reach.whole)
+
+    return state.each(change)
 
 
 def _fixed(state: State, dim: int, at: int) -> State:
@@ -161,9 +260,12 @@ def _fixed(state: State, dim: int, at: int) -> State:
 
 
 def _flipped(reach: Reach, shape: Sequence[int]) -> Reach:
-    last = shape[reach.place] - 1
-    sources = last - np.arange(len(reach.lo), dtype=np.int64)
-    return gathered(reach, sources[:, None], -reach.jump)
+    n = shape[reach.place]
+
+    def taps(i: Positions) -> tuple[Positions, None]:
+        return (n - 1 - i)[:, None], None
+
+    return gathered(reach, n, taps, len(reach.lo), Fraction(-1))
 
 
 def _fixed_list(index: Any) -> bool:

@@ -10,7 +10,7 @@ the padding and past it.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Final
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 Positions = NDArray[np.int64]
 
+_PHASES: Final = 2**12  # a rule with more, and with more than the map has positions, is listed
 _NOTHING: Final = 2**40  # lo of a position that reads no input; hi is its negative
 
 
@@ -33,6 +34,9 @@ class Reach:
         hi: last input of each phase.
         jump: J, inputs from a position to the one a period later; negative after a flip.
         whole: an operation over all positions came before, such as a global pool.
+        mixed: it gave each of several positions all of them, as a dense layer does: no gate.
+        ended: `lo` and `hi` hold all positions there are; beyond is only padding, which reads
+            nothing.
     """
 
     dim: int | None
@@ -40,6 +44,8 @@ class Reach:
     hi: Positions
     jump: int
     whole: bool = False
+    mixed: bool = False
+    ended: bool = False
 
     @property
     def place(self) -> int:
@@ -56,13 +62,24 @@ class Reach:
         """Inputs from one position to the next, on average."""
         return Fraction(self.jump, len(self.lo))
 
+    @property
+    def spread(self) -> bool:
+        """Whether its positions are places one after the other, not places told over and over."""
+        told_over = len(self.lo) > 1 and self.jump == 0 and not self.ended
+        return self.dim is not None and not self.whole and not told_over
+
     def first(self) -> tuple[int, int]:
         """First and last input of position 0, or of the next one that reads any."""
-        k = int((self.hi >= self.lo).argmax())
-        return int(self.lo[k]), int(self.hi[k])
+        reads = self.hi >= self.lo
+        k = int(reads.argmax())
+        return (int(self.lo[k]), int(self.hi[k])) if reads[k] else (0, 0)
 
     def at(self, positions: Positions) -> tuple[Positions, Positions]:
         """First and last input of positions, which may lie outside the map."""
+        if self.ended:
+            k = np.clip(positions, 0, len(self.lo) - 1)
+            inside = k == positions
+            return np.where(inside, self.lo[k], _NOTHING), np.where(inside, self.hi[k], -_NOTHING)
         q, r = np.divmod(positions, len(self.lo))
         return self.lo[r] + q * self.jump, self.hi[r] + q * self.jump
 
@@ -76,59 +93,75 @@ def identity(dim: int) -> Reach:
     return Reach(dim, np.zeros(1, np.int64), np.zeros(1, np.int64), 1)
 
 
-def window(reach: Reach, size: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> Reach:
-    """After a window of `size` taps: position i reads i s - p, i s - p + d, ..., + d(k - 1)."""
+Taps = Callable[[Positions], tuple[Positions, "NDArray[np.bool_] | None"]]
+
+
+def window(
+    reach: Reach, n: int, size: int, stride: int = 1, padding: int = 0, dilation: int = 1
+) -> Reach:
+    """After a window of `size` taps: position i < n reads i s - p, ..., i s - p + d(k - 1)."""
     last = dilation * (size - 1)
-    if len(reach.lo) == 1:
+    if len(reach.lo) == 1 and not reach.ended:
         shift = -padding * reach.jump
         ends = (0, last * reach.jump)
         lo, hi = reach.lo + shift + min(ends), reach.hi + shift + max(ends)
         return replace(reach, lo=lo, hi=hi, jump=reach.jump * stride)
+
+    def taps(i: Positions) -> tuple[Positions, None]:
+        return (i * stride - padding)[:, None] + dilation * np.arange(size, dtype=np.int64), None
+
     phases = len(reach.lo) // math.gcd(len(reach.lo), stride)
-    first = np.arange(phases, dtype=np.int64) * stride - padding
-    taps = first[:, None] + dilation * np.arange(size, dtype=np.int64)
-    return gathered(reach, taps, _exact(reach.stride * stride * phases))
+    return gathered(reach, n, taps, phases, Fraction(stride))
 
 
-def transposed(reach: Reach, size: int, stride: int, padding: int, dilation: int) -> Reach:
+def transposed(reach: Reach, n: int, size: int, stride: int, padding: int, dilation: int) -> Reach:
     """After a transposed convolution: output o reads each i with o = i s - p + d t, 0 <= t < k."""
-    phases = stride * len(reach.lo)
-    outputs = np.arange(phases, dtype=np.int64)[:, None] + padding
-    offsets = outputs - dilation * np.arange(size, dtype=np.int64)
-    sources, rest = np.divmod(offsets, stride)
-    return gathered(reach, sources, reach.jump, kept=rest == 0)
+
+    def taps(o: Positions) -> tuple[Positions, NDArray[np.bool_]]:
+        offsets = o[:, None] + padding - dilation * np.arange(size, dtype=np.int64)
+        sources, rest = np.divmod(offsets, stride)
+        return sources, rest == 0
+
+    return gathered(reach, n, taps, stride * len(reach.lo), Fraction(1, stride))
 
 
-def gathered(
-    reach: Reach, sources: Positions, jump: int, kept: NDArray[np.bool_] | None = None
-) -> Reach:
-    """Positions that each read some of the former ones.
+def gathered(reach: Reach, n: int, taps: Taps, phases: int, step: Fraction) -> Reach:
+    """New positions that each read some of the former ones.
 
     Args:
         reach: of the former positions.
-        sources: `(P', k)`, what each new one reads.
-        jump: J', inputs from a new position to the one P' later.
-        kept: which of them count; None means all.
+        n: how many new ones there are.
+        taps: `(P,)` new positions to the `(P, k)` former ones that they read, and which count.
+        phases: after how many new positions the rule repeats.
+        step: former positions from a new one to the next, on average.
     """
+    ended = reach.ended or phases > max(n, _PHASES)
+    phases = n if ended else phases
+    sources, kept = taps(np.arange(phases, dtype=np.int64))
     lo, hi = reach.at(sources)
     if kept is not None:
         lo, hi = np.where(kept, lo, _NOTHING), np.where(kept, hi, -_NOTHING)
-    return _shortest(replace(reach, lo=lo.min(1), hi=hi.max(1), jump=jump))
+    jump = round(reach.stride * step * phases)
+    found = replace(reach, lo=lo.min(1), hi=hi.max(1), jump=jump, ended=ended)
+    return found if ended else _shortest(found)
 
 
-def listed(reach: Reach, sources: Positions, dim: int | None = None) -> Reach:
-    """Positions that read one former position each, all listed."""
-    lo, hi = reach.at(sources)
-    n = len(sources)
-    jump = _slope(sources) * reach.stride * n
-    whole = jump if jump.denominator == 1 else Fraction(round(jump))
-    return _shortest(Reach(reach.dim if dim is None else dim, lo, hi, int(whole), reach.whole))
+def listed(dim: int, lo: Positions, hi: Positions, whole: bool = False) -> Reach:
+    """All positions of a dimension, as a rule that goes on beyond its ends where there is one."""
+    n = len(lo)
+    for phases in (d for d in range(1, n // 2 + 1) if n % d == 0):
+        jump = int(lo[phases] - lo[0])
+        if all((x[phases:] == x[:-phases] + jump).all() for x in (lo, hi)):
+            return Reach(dim, lo[:phases].copy(), hi[:phases].copy(), jump, whole)
+    read = lo[hi >= lo]
+    slope = Fraction(int(read[-1] - read[0]), len(read) - 1) if len(read) > 1 else Fraction(0)
+    return Reach(dim, lo, hi, round(slope * n), whole, ended=True)
 
 
 def fixed(reach: Reach, first: int, last: int) -> Reach:
     """All positions from `first` to `last` at once: no dimension is left."""
     lo, hi = reach.at(np.arange(first, last + 1, dtype=np.int64))
-    return Reach(None, lo.min(keepdims=True), hi.max(keepdims=True), 0, reach.whole)
+    return Reach(None, lo.min(keepdims=True), hi.max(keepdims=True), 0, reach.whole, reach.mixed)
 
 
 def union(reaches: Sequence[Reach], n: int) -> Reach:
@@ -138,16 +171,21 @@ def union(reaches: Sequence[Reach], n: int) -> Reach:
         return first
     whole = any(r.whole for r in reaches)
     phases = math.lcm(*(len(r.lo) for r in reaches))
-    placed = [r for r in reaches if r.dim is not None]
-    if any(r.stride != first.stride for r in placed):
-        phases = n  # no rule holds for all of them beyond the map
-    positions = np.arange(phases, dtype=np.int64)
-    if phases == 1:
+    alone = any(r.ended or r.stride != first.stride for r in reaches) or phases > max(n, _PHASES)
+    positions = np.arange(n if alone else phases, dtype=np.int64)
+    if len(positions) == 1 and first.dim is None:
         lo, hi = min(r.lo for r in reaches), max(r.hi for r in reaches)
-    else:
-        ends = [r.at(positions) for r in reaches]
-        lo, hi = np.min([lo for lo, _ in ends], 0), np.max([hi for _, hi in ends], 0)
+        return Reach(None, lo, hi, 0, whole, any(r.mixed for r in reaches))
+    ends = [r.at(positions) for r in reaches]
+    lo, hi = np.min([lo for lo, _ in ends], 0), np.max([hi for _, hi in ends], 0)
+    if alone and first.dim is not None:  # no rule holds for all of them beyond the map
+        return listed(first.dim, lo, hi, whole)
     return _shortest(Reach(first.dim, lo, hi, round(first.stride * phases), whole))
+
+
+def nothing(n: int) -> tuple[Positions, Positions]:
+    """Ends of n positions that read no input."""
+    return np.full(n, _NOTHING), np.full(n, -_NOTHING)
 
 
 def _shortest(reach: Reach) -> Reach:
@@ -161,14 +199,3 @@ def _shortest(reach: Reach) -> Reach:
         ).all():
             return replace(reach, lo=lo[:phases], hi=hi[:phases], jump=step)
     return reach
-
-
-def _slope(sources: Positions) -> Fraction:
-    """Former positions from one listed source to the next, on average."""
-    if len(sources) < 2:
-        return Fraction(1)
-    return Fraction(int(sources[-1] - sources[0]), len(sources) - 1)
-
-
-def _exact(number: Fraction) -> int:
-    return int(number)

@@ -17,6 +17,7 @@ from convarium.measure import sampling
 from convarium.measure.moves import (
     States,
     concatenate,
+    copies,
     cut,
     dims,
     pad,
@@ -42,6 +43,8 @@ def follow(operation: Operation, states: States) -> list[State]:
         return []
     unknown = next((s.unknown for s in inputs if s.unknown), "")
     rule = RULES.get(operation.name) or (combine if operation.pointwise else None)
+    if len(inputs) > 1 and operation.name in _ALONE:
+        rule = None  # a dynamic weight, bias or index
     found = None
     if not unknown:
         found = None if rule is None else rule(operation, states)
@@ -55,6 +58,8 @@ def combine(operation: Operation, states: States) -> list[State]:
     """Position by position, with broadcasting."""
     values = [v for v in operation.values if v.number in states]
     result = result_of(operation).shape
+    if operation.name in ("view_as_real", "view_as_complex"):  # a last dimension of two
+        return [states[values[0].number]]
     given = [states[v.number] for v in values]
     if len(values) == 1 and values[0].shape == result:
         return given
@@ -75,6 +80,7 @@ def convolution(operation: Operation, states: States) -> list[State] | None:
     state = states.get(_number(given["input"]))
     if state is None or isinstance(given["weight"], Value):
         return None
+    result = result_of(operation).shape
     size = given["weight"].shape[2:]
     first = given["input"].ndim - len(size) if isinstance(given["input"], Tensor) else None
     first = len(given["input"].shape) - len(size) if first is None else first
@@ -86,12 +92,14 @@ def convolution(operation: Operation, states: States) -> list[State] | None:
         k = reach.dim - first
         stride, padding, dilation = (numbers[k] for numbers in place)
         if given["transposed"]:
-            return transposed(reach, size[k], stride, padding, dilation)
-        return window(reach, size[k], stride, padding, dilation)
+            return transposed(reach, result[reach.dim], size[k], stride, padding, dilation)
+        return window(reach, result[reach.dim], size[k], stride, padding, dilation)
 
-    state = state.collapsed([first - 1], given["input"].shape)
-    mixed = given["groups"] == 1
-    return [replace(state.each(change), uneven=state.uneven and not mixed)]
+    channels = first - 1
+    grouped = given["groups"] > 1 and channels in state.uneven | state.split
+    kept = frozenset({channels} if grouped else ())
+    state = state.collapsed([channels], given["input"].shape).each(change)
+    return [replace(state, uneven=state.uneven | kept)]
 
 
 def pool(operation: Operation, states: States) -> list[State]:
@@ -107,7 +115,8 @@ def pool(operation: Operation, states: States) -> list[State]:
     def change(reach: Reach) -> Reach:
         if reach.dim is None or reach.dim < first:
             return reach
-        return window(reach, *(numbers[reach.dim - first] for numbers in place))
+        numbers = (numbers[reach.dim - first] for numbers in place)
+        return window(reach, result_of(operation).shape[reach.dim], *numbers)
 
     return [states[value.number].each(change)]
 
@@ -125,7 +134,7 @@ def resample(operation: Operation, states: States) -> list[State] | None:
         read = taps[reach.dim]
         if read is sampling.EVERY:
             return replace(fixed(reach, 0, value.shape[reach.dim] - 1), whole=True)
-        return read.after(reach)
+        return read.after(reach, result.shape[reach.dim])
 
     return [states[value.number].each(change)]
 
@@ -135,8 +144,6 @@ def reduce(operation: Operation, states: States) -> list[State]:
     value, result = traced(operation, states), result_of(operation)
     over = dims(operation, len(value.shape))
     state = states[value.number].collapsed(over, value.shape)
-    if any(d not in over for d in (0, 1)) and 1 in over:
-        state = replace(state, uneven=False)
     return [state if len(result.shape) == len(value.shape) else state.moved(without(over))]
 
 
@@ -163,20 +170,51 @@ def matrix_product(operation: Operation, states: States) -> list[State] | None:
     given = operation.arguments
     left = next(given[key] for key in ("mat1", "batch1", "self") if key in given)
     right = next(given[key] for key in ("mat2", "batch2") if key in given)
-    result, found = result_of(operation), []
-    for value, inner in ((left, -1), (right, -2)):
-        if not isinstance(value, Value) or value.number not in states:
-            continue
-        rank = len(value.shape)
-        state = states[value.number].collapsed([rank + inner], value.shape)
-        found.append(replace(state, uneven=False))
-    if len(found) == 1:
-        return found
-    one, other = found
-    whole = [a.whole or b.whole for a, b in zip(one.reaches, other.reaches, strict=True)]
-    both = joined([one, other], [result.shape] * 2, result.shape)
-    dims = [r.dim for r, w in zip(both.reaches, whole, strict=True) if w and r.dim is not None]
-    return [replace(both.collapsed(dims, result.shape), bound=True)]
+    result, found = result_of(operation).shape, []
+    for value, partner, inner in ((left, right, -1), (right, left, -2)):
+        if isinstance(value, Value) and value.number in states:
+            dim = len(value.shape) + inner
+            state = states[value.number].collapsed([dim], value.shape)
+            if _several(partner, states, result, inner):
+                state = _mixed(states[value.number], state, dim)
+            found.append(state)
+    if len(found) == 2:
+        found = [replace(joined(found, [result] * 2, result, weights=True), bound=True)]
+    bias = given["self"]
+    if bias is not left and isinstance(bias, Value) and bias.number in states:
+        found.append(states[bias.number])
+        shapes = [*[result] * (len(found) - 1), bias.shape]
+        found = [joined(found, shapes, result)]
+    return found
+
+
+def _several(partner: Any, states: States, result: Sequence[int], dim: int) -> bool:
+    """Whether a sum is taken for each of several positions, not for each channel."""
+    known = isinstance(partner, Value) and states.get(partner.number)
+    if not known:
+        return result[dim] > 1
+    outer = len(partner.shape) + dim
+    return any(r.mixed or r.dim == outer for r in known.reaches)
+
+
+def _mixed(before: State, after: State, dim: int) -> State:
+    """With the reaches that lay along `dim` marked as mixed."""
+    pairs = zip(before.reaches, after.reaches, strict=True)
+    return replace(
+        after, reaches=tuple(replace(b, mixed=True) if a.dim == dim else b for a, b in pairs)
+    )
+
+
+def glu(operation: Operation, states: States) -> list[State] | None:
+    """One half of a dimension gates the other."""
+    state = states[traced(operation, states).number]
+    dim = operation.arguments.get("dim", -1) % len(result_of(operation).shape)
+    return None if any(r.dim == dim for r in state.reaches) else [state]
+
+
+def filled(operation: Operation, states: States) -> list[State]:
+    """Numbers in place of some or all: what was there does not matter any more."""
+    return [replace(states[traced(operation, states).number], bound=True)]
 
 
 def constant(operation: Operation, states: States) -> list[State]:
@@ -194,6 +232,7 @@ def _each(numbers: Sequence[int] | int, rank: int) -> list[int]:
 
 
 _TABLE: Final[Mapping[Rule, str]] = {
+    glu: "glu",
     convolution: "convolution _convolution",
     pool: "max_pool2d_with_indices max_pool3d_with_indices avg_pool1d avg_pool2d avg_pool3d",
     resample: """
@@ -207,13 +246,15 @@ _TABLE: Final[Mapping[Rule, str]] = {
     statistics: """
         native_layer_norm native_group_norm native_batch_norm _native_batch_norm_legit
         _native_batch_norm_legit_no_training _batch_norm_no_update _batch_norm_with_update
-        cudnn_batch_norm _softmax _log_softmax softmax""",
+        cudnn_batch_norm _softmax _log_softmax softmax _safe_softmax""",
     matrix_product: "mm bmm addmm baddbmm",
     view: "view _unsafe_view reshape _reshape_alias",
-    permute: "permute transpose t numpy_T",
-    resize: "unsqueeze squeeze expand",
-    cut: "slice select split split_with_sizes unbind chunk narrow",
+    permute: "permute transpose transpose_ t t_ numpy_T",
+    resize: "unsqueeze unsqueeze_ squeeze squeeze_ expand",
+    cut: "slice select split unsafe_split split_with_sizes unbind chunk narrow",
     concatenate: "cat stack",
+    copies: "repeat",
+    filled: "fill_ zero_ masked_fill_ masked_fill fill",
     pad: """
         constant_pad_nd reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d
         replication_pad2d replication_pad3d pad_circular""",
@@ -223,12 +264,15 @@ _TABLE: Final[Mapping[Rule, str]] = {
     combine: """
         clone contiguous detach alias _to_copy to lift_fresh native_dropout dropout bernoulli_
         channel_shuffle native_channel_shuffle rsub prelu _prelu_kernel where lerp addcmul addcdiv
-        view_as_real glu_ softplus celu_ expand_as feature_dropout alpha_dropout
-        hardswish hardswish_ rrelu_with_noise log_sigmoid_forward masked_fill""",
+        view_as_real view_as_complex complex softplus celu_ expand_as feature_dropout alpha_dropout
+        hardswish hardswish_ rrelu_with_noise log_sigmoid_forward""",
     constant: """
         zeros_like ones_like empty_like full_like rand_like randn_like new_zeros new_ones new_empty
         new_full new_empty_strided arange""",
 }
+_ALONE: Final = frozenset(
+    name for rule in (convolution, statistics, rearrange) for name in _TABLE[rule].split()
+)
 RULES: Final[Mapping[str, Rule]] = {
     name: rule for rule, names in _TABLE.items() for name in names.split()
 }

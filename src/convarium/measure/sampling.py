@@ -33,12 +33,16 @@ class Taps:
     sources: Positions
     advance: int
 
-    def after(self, reach: Reach) -> Reach:
-        """What the new positions reach."""
+    def after(self, reach: Reach, n: int) -> Reach:
+        """What the n new positions reach."""
+        rows = len(self.sources)
+
+        def taps(i: Positions) -> tuple[Positions, None]:
+            q, r = np.divmod(i, rows)
+            return self.sources[r] + (q * self.advance)[:, None], None
+
         times = len(reach.lo) // math.gcd(len(reach.lo), self.advance)
-        shifts = self.advance * np.arange(times, dtype=np.int64)
-        sources = (shifts[:, None, None] + self.sources).reshape(-1, self.sources.shape[1])
-        return gathered(reach, sources, int(reach.stride * self.advance * times))
+        return gathered(reach, n, taps, rows * times, Fraction(self.advance, rows))
 
 
 EVERY: Final = Taps(np.zeros((0, 0), np.int64), 0)  # one position that reads all

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
-
-import numpy as np
+from itertools import repeat
 
 from convarium.measure.reach import Reach, fixed, union
 
 Range = tuple[int, int]
-
-_MOST: Final = 2**22  # positions that are listed one by one; beyond, a map is taken as a whole
 
 
 @dataclass(frozen=True)
@@ -24,7 +19,9 @@ class State:
         reaches: along each axis of the input.
         gates: along each axis, the inputs that only scale or shift it: pooled gates and the
             statistics of norms; None if there are none.
-        uneven: its channels may reach different inputs; the reaches hold for them together.
+        uneven: dimensions whose positions may reach different inputs, as channels after a
+            concatenation; the reaches hold for them together.
+        split: dimensions that share the places of an axis with another one, by a view; likewise.
         bound: the reaches may be larger than what is true.
         source: number of the last map before all positions were put together.
         unknown: the operation that could not be followed; empty if all could.
@@ -32,7 +29,8 @@ class State:
 
     reaches: tuple[Reach, ...]
     gates: tuple[Range | None, ...]
-    uneven: bool = False
+    uneven: frozenset[int] = frozenset()
+    split: frozenset[int] = frozenset()
     bound: bool = False
     source: int = 0
     unknown: str = ""
@@ -41,6 +39,12 @@ class State:
     def local(self) -> bool:
         """Whether its positions still stand for places of the input."""
         return not self.unknown and not any(reach.whole for reach in self.reaches)
+
+    @property
+    def places(self) -> int:
+        """Along how many axes it has a dimension of places."""
+        dims = [r.dim for r in self.reaches if r.spread]
+        return 0 if self.unknown else len(set(dims)) if len(set(dims)) == len(dims) else 0
 
     def each(self, change: Callable[[Reach], Reach]) -> State:
         """With another reach along each axis."""
@@ -56,12 +60,26 @@ class State:
 
     def moved(self, to: Callable[[int], int | None]) -> State:
         """With its dimensions renumbered."""
-        return self.each(lambda r: r if r.dim is None else r.moved(to(r.dim)))
+        moved = self.each(lambda r: r if r.dim is None else r.moved(to(r.dim)))
+        return moved.of(self.uneven, self.split, to)
+
+    def of(
+        self, uneven: Iterable[int], split: Iterable[int], to: Callable[[int], int | None]
+    ) -> State:
+        """With these dimensions uneven and split, renumbered."""
+        both = (frozenset(n for d in dims if (n := to(d)) is not None) for dims in (uneven, split))
+        return replace(self, uneven=next(both), split=next(both))
+
+    def without(self, dims: Iterable[int]) -> State:
+        """After all along `dims` were put together: nothing is uneven along them any more."""
+        gone = frozenset(dims)
+        if not gone & (self.uneven | self.split):
+            return self
+        return replace(self, uneven=self.uneven - gone, split=self.split - gone)
 
     def selected(self, dim: int) -> State:
-        """After a part of one dimension was taken: of uneven channels, nobody knows which."""
-        carried = any(reach.dim == dim for reach in self.reaches)
-        return self if carried or not self.uneven else replace(self, bound=True)
+        """After a part of one dimension was taken: of an uneven one, nobody knows which."""
+        return replace(self, bound=True) if dim in self.uneven | self.split else self
 
     def collapsed(self, dims: Iterable[int], shape: Sequence[int]) -> State:
         """After all positions along `dims` were put together."""
@@ -72,7 +90,7 @@ class State:
                 return reach
             return replace(fixed(reach, 0, shape[reach.dim] - 1), whole=True)
 
-        return self.each(change)
+        return self.each(change).without(over)
 
     def gated(self, dims: Iterable[int], shape: Sequence[int]) -> State:
         """After it was scaled or shifted by statistics over `dims`."""
@@ -101,11 +119,16 @@ def merged(one: Sequence[Range | None], other: Sequence[Range | None]) -> tuple[
 
 
 def joined(
-    states: Sequence[State], shapes: Sequence[Sequence[int]], result: Sequence[int]
+    states: Sequence[State],
+    shapes: Sequence[Sequence[int]],
+    result: Sequence[int],
+    *,
+    weights: bool = False,
 ) -> State:
     """Of tensors that are combined position by position, broadcast to `result`.
 
-    Where some keep their places along an axis and others do not, the latter are gates.
+    Where some keep their places along an axis and others do not, the latter are gates: those that
+    were pooled, and with `weights` also what a dense layer mixed.
     """
     aligned = [_aligned(s, shape, result) for s, shape in zip(states, shapes, strict=True)]
     reaches, gates = [], merged_all(s.gates for s in aligned)
@@ -113,6 +136,9 @@ def joined(
     for k in range(len(aligned[0].reaches)):
         candidates = [*{id(s.reaches[k]): s.reaches[k] for s in aligned}.values()]
         places = [r for r in candidates if not r.whole]
+        if any(r.mixed for r in candidates) and not weights:
+            candidates = [*map(_mixed, candidates, repeat(result))]
+            places = []
         if places and len(places) < len(candidates):
             ranges: list[Range | None] = [None] * len(gates)
             for r in (r for r in candidates if r.whole):
@@ -121,9 +147,16 @@ def joined(
         reach, crossed = _together(places or candidates, result)
         reaches.append(reach)
         bound = bound or crossed
-    uneven = any(s.uneven for s in aligned)
+    uneven = frozenset().union(*(s.uneven for s in aligned))
+    split = frozenset().union(*(s.split for s in aligned))
     source = max(s.source for s in aligned)
-    return State(tuple(reaches), gates, uneven, bound, source)
+    return State(tuple(reaches), gates, uneven, split, bound, source)
+
+
+def _mixed(reach: Reach, shape: Sequence[int]) -> Reach:
+    """All its positions at once."""
+    found = reach if reach.dim is None else fixed(reach, 0, shape[reach.dim] - 1)
+    return replace(found, whole=True, mixed=True)
 
 
 def merged_all(gates: Iterable[tuple[Range | None, ...]]) -> tuple[Range | None, ...]:
@@ -133,33 +166,6 @@ def merged_all(gates: Iterable[tuple[Range | None, ...]]) -> tuple[Range | None,
         if other is not first:
             first = merged(first, other)
     return first
-
-
-def reshaped(state: State, old: Sequence[int], new: Sequence[int]) -> State:
-    """After a view of other sizes: dimensions are split and merged."""
-    groups = _groups(old, new)
-    axes = [reach.dim for reach in state.reaches]
-    uneven = False
-
-    def change(reach: Reach) -> Reach:
-        nonlocal uneven
-        if reach.dim is None:
-            return reach
-        if old[reach.dim] == 1:
-            return _single(reach, old, new)
-        before, after = next(g for g in groups if reach.dim in g[0])
-        if len(before) == len(after) == 1:
-            return reach.moved(after[0])
-        others = [d for d in before if d not in axes]
-        flat = others and (others[0] < reach.dim or len(before) - len(others) > 1)
-        if flat and len(after) == 1:  # what comes next reads all of it
-            return replace(fixed(reach, 0, old[reach.dim] - 1), whole=True)
-        found, mixed = _regrouped(reach, before, after, old, new)
-        uneven = uneven or mixed
-        return found
-
-    result = state.each(change)
-    return replace(result, uneven=state.uneven or uneven)
 
 
 def _aligned(state: State, shape: Sequence[int], result: Sequence[int]) -> State:
@@ -175,7 +181,7 @@ def _aligned(state: State, shape: Sequence[int], result: Sequence[int]) -> State
             return fixed(reach, 0, 0)
         return reach.moved(reach.dim + offset)
 
-    return state.each(change)
+    return state.each(change).of(state.uneven, state.split, lambda d: d + offset)
 
 
 def _together(reaches: Sequence[Reach], result: Sequence[int]) -> tuple[Reach, bool]:
@@ -184,80 +190,8 @@ def _together(reaches: Sequence[Reach], result: Sequence[int]) -> tuple[Reach, b
     crossed = len(dims) > 1
     if crossed:
         reaches = [
-            r if r.dim is None else replace(fixed(r, 0, result[r.dim] - 1), whole=True)
+            r if r.dim is None else replace(fixed(r, 0, result[r.dim] - 1), whole=True, mixed=True)
             for r in reaches
         ]
     n = result[next(iter(dims))] if len(dims) == 1 else 1
     return union(reaches, n), crossed
-
-
-def _groups(old: Sequence[int], new: Sequence[int]) -> list[tuple[list[int], list[int]]]:
-    """Smallest runs of dimensions with the same number of elements; those of size 1 are in none."""
-    groups: list[tuple[list[int], list[int]]] = []
-    one = [(i, n) for i, n in enumerate(old) if n != 1]
-    other = [(i, n) for i, n in enumerate(new) if n != 1]
-    while one and other:
-        (i, a), (j, b) = one.pop(0), other.pop(0)
-        before, after = [i], [j]
-        while a != b:
-            if a < b:
-                i, n = one.pop(0)
-                before.append(i)
-                a *= n
-            else:
-                j, n = other.pop(0)
-                after.append(j)
-                b *= n
-        groups.append((before, after))
-    return groups
-
-
-def _single(reach: Reach, old: Sequence[int], new: Sequence[int]) -> Reach:
-    """A dimension of one position keeps its place from the left or from the right."""
-    from_right = reach.place + len(new) - len(old)
-    for dim in (reach.place, from_right):
-        if 0 <= dim < len(new) and new[dim] == 1:
-            return reach.moved(dim)
-    return fixed(reach, 0, 0)
-
-
-def _regrouped(
-    reach: Reach,
-    before: Sequence[int],
-    after: Sequence[int],
-    old: Sequence[int],
-    new: Sequence[int],
-) -> tuple[Reach, bool]:
-    """Listed position by position along the merged dimensions, and found in the split ones.
-
-    Returns:
-        The reach, and whether several new dimensions share the positions: then the first of them
-        has them, each with all that lies along the others.
-    """
-    sizes = [old[i] for i in before]
-    if math.prod(sizes) > _MOST:
-        return replace(fixed(reach, 0, old[reach.place] - 1), whole=True), True
-    place = before.index(reach.place)
-    along = [1] * len(sizes)
-    along[place] = sizes[place]
-    ends = [x.reshape(along) for x in reach.at(np.arange(old[reach.place], dtype=np.int64))]
-    split = [new[i] for i in after]
-    lo, hi = (np.broadcast_to(x, sizes).reshape(split) for x in ends)
-    for k, dim in enumerate(after):
-        rest = tuple(i for i in range(len(after)) if i != k)
-        least, most = lo.min(rest), hi.max(rest)
-        shape = [1] * len(split)
-        shape[k] = split[k]
-        if (lo == least.reshape(shape)).all() and (hi == most.reshape(shape)).all():
-            return _steady(reach, dim, least, most), False
-    rest = tuple(range(1, len(after)))
-    return _steady(reach, after[0], lo.min(rest), hi.max(rest)), True
-
-
-def _steady(reach: Reach, dim: int, lo: np.ndarray, hi: np.ndarray) -> Reach:
-    """Listed limits as a rule that goes on beyond the ends, where they allow one."""
-    step = int(lo[-1] - lo[0]) // max(len(lo) - 1, 1)
-    line = np.arange(len(lo)) * step
-    if (lo - line == lo[0]).all() and (hi - line == hi[0]).all():
-        return Reach(dim, lo[:1].copy(), hi[:1].copy(), step, reach.whole)
-    return Reach(dim, lo, hi, 0, reach.whole)

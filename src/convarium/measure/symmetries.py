@@ -181,7 +181,7 @@ def least_shift(maps: Iterable[Places], size: Sequence[int], *, closed: bool) ->
 
     Example:
         >>> from convarium.measure.reach import identity, window
-        >>> halved = window(identity(2), 3, stride=2, padding=1)
+        >>> halved = window(identity(2), 4, 3, stride=2, padding=1)
         >>> least_shift([Places((halved,), (2,), (4,), (8,))], (8,), closed=True)
         Shift(steps=(2,))
     """

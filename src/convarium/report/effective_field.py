@@ -151,7 +151,8 @@ def _paper(width: float, height: float, told: str) -> Drawing:
 
 def _theoretical(effective: EffectiveField, field: ReceptiveField) -> list[_Range]:
     """First input and the one after the last, along each axis, inside the input; or nothing."""
-    rows = [row for row in field.rows if row.layer.partition(":")[0] == effective.layer]
+    inside = (f"{effective.layer}.", f"{effective.layer}:")  # of a block, that of its last layer
+    rows = [row for row in field.rows if row.size and f"{row.layer}.".startswith(inside)]
     row = rows[-1] if rows else field
     found = []
     axes = zip(row.start, row.stride, row.size, effective.position, strict=False)
