@@ -27,7 +27,7 @@ def agree(call, shape):
     x = torch.zeros(shape)
     try:
         expected = tree_map(lambda y: (tuple(y.shape), y.dtype), call(x))
-    except RuntimeError:
+    except (RuntimeError, IndexError):
         expected = None
     if isinstance(expected, tuple) and 0 in expected[0]:
         expected = None  # a map without positions is refused
@@ -115,6 +115,12 @@ CALLS = {
     "batch norm of a batch": lambda x: F.batch_norm(x, None, None, training=True),
     "adaptive": lambda x: F.adaptive_avg_pool2d(x, (2, 3)),
     "elu": F.elu,
+    "mean of a dimension that is not there": lambda x: x.mean((2, 3)),
+    "joined along what is not there": lambda x: torch.cat([x, x], 3),
+    "mean of integers": lambda x: x.long().mean(),
+    "products of other batches": lambda x: torch.bmm(x, torch.ones(3, 6, 2)),
+    "product of three dimensions": lambda x: torch.mm(x, torch.ones(6, 2)),
+    "layer norm with another weight": lambda x: F.layer_norm(x, (6,), torch.ones(5)),
     "leaky": lambda x: F.leaky_relu(x, 0.2),
     "hardswish": F.hardswish,
 }

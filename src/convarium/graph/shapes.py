@@ -88,6 +88,8 @@ def binary(func: Any, input: Any, other: Any, **more: Any) -> Tensor:
 def concatenation(func: Any, tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """The sum of the sizes along one dimension."""
     first = tensors[0]
+    if not -first.ndim <= dim < first.ndim:
+        return NotImplemented  # type: ignore[no-any-return]
     dim %= first.ndim
     rest = [[*x.shape[:dim], *x.shape[dim + 1 :]] for x in tensors]
     if any(shape != rest[0] for shape in rest) or any(x.dtype != first.dtype for x in tensors):
@@ -100,7 +102,8 @@ def mean(
     func: Any, input: Tensor, dim: Sequence[int] | None = None, keepdim: bool = False, **more: Any
 ) -> Tensor:
     """Without the dimensions that it goes over, or with one position along them."""
-    if more or not dim:
+    outside = any(not -input.ndim <= n < input.ndim for n in dim or ())
+    if more or not dim or outside or not input.is_floating_point():
         return NotImplemented  # type: ignore[no-any-return]
     over = {n % input.ndim for n in dim}
     sizes = [1 if i in over else n for i, n in enumerate(input.shape)]
@@ -110,7 +113,9 @@ def mean(
 
 def product(func: Any, left: Tensor, right: Tensor) -> Tensor:
     """A product of matrices, or of two stacks of them."""
-    if left.shape[-1] != right.shape[-2] or left.dtype != right.dtype:
+    rank = 3 if func._opname == "bmm" else 2
+    fits = left.ndim == right.ndim == rank and left.shape[:-2] == right.shape[:-2]
+    if not fits or left.shape[-1] != right.shape[-2] or left.dtype != right.dtype:
         return NotImplemented  # type: ignore[no-any-return]
     return _like(left, (*left.shape[:-1], right.shape[-1]))
 
@@ -126,7 +131,8 @@ def linear(func: Any, bias: Tensor, left: Tensor, right: Tensor, **more: Any) ->
 def layer_norm(func: Any, input: Tensor, shape: Sequence[int], *rest: Any) -> Any:
     """The input's shape, and a mean and a deviation of each of its parts."""
     kept = input.ndim - len(shape)
-    if tuple(input.shape[kept:]) != tuple(shape):
+    sized = all(weight is None or weight.shape == tuple(shape) for weight in rest[:2])
+    if tuple(input.shape[kept:]) != tuple(shape) or not sized:
         return NotImplemented
     statistics = _like(input, (*input.shape[:kept], *[1] * len(shape)))
     return _like(input), statistics, _like(statistics)
