@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from convarium.files import write_json
+from convarium.graph import paired_timing
+from convarium.measure.running import processor
 
 RESULTS = Path(__file__).parent / "results"
 PEERS = Path(__file__).parent / "peers"
@@ -68,7 +70,7 @@ def machine() -> dict[str, Any]:
     """Processor, cores, threads, memory, system and load; nothing that names the machine."""
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return {
-        "processor": _processor(),
+        "processor": processor(),
         "cores": os.cpu_count(),
         "threads": int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)),
         "memory_gib": round(pages / 2**30, 1),
@@ -91,18 +93,9 @@ def seconds(call: Callable[[], object]) -> float:
 
 
 def alternate(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each call, `rounds` times; a first round warms up and is dropped.
-
-    They take turns, and in each round another one begins.
-    """
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    order = list(calls)
-    for turn in range(rounds + 1):
-        for name in order[turn % len(order) :] + order[: turn % len(order)]:
-            elapsed = seconds(calls[name])
-            if turn:
-                times[name].append(elapsed)
-    return times
+    """Seconds of each call, `rounds` times in turns; a first round warms up and is dropped."""
+    found = paired_timing(calls, rounds=rounds, warmup=1)
+    return {name: list(timing.seconds) for name, timing in found.items()}
 
 
 def summary(values: Sequence[float]) -> dict[str, float]:
@@ -120,23 +113,18 @@ def ratio(ours: Sequence[float], reference: Sequence[float]) -> float:
     return statistics.median(one / two for one, two in zip(ours, reference, strict=True))
 
 
-def write(name: str, result: Mapping[str, Any], packages: Sequence[str] = ()) -> Path:
-    """Write `results/NAME.json`: the result beside command, machine and versions."""
-    provenance = {
+def provenance(*packages: str) -> dict[str, Any]:
+    """Command, date, machine and versions, also those of the named packages."""
+    return {
         "command": " ".join(["python", *sys.argv]),
         "date": time.strftime("%Y-%m-%d"),
         "machine": machine(),
         "versions": versions("convarium", "torch", *packages),
     }
+
+
+def write(name: str, result: Mapping[str, Any], packages: Sequence[str] = ()) -> Path:
+    """Write `results/NAME.json`: the result beside command, machine and versions."""
     path = RESULTS / f"{name}.json"
-    write_json(path, {"benchmark": name, **result, **provenance})
+    write_json(path, {"benchmark": name, **result, **provenance(*packages)})
     return path
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or "unknown"
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()

@@ -6,7 +6,6 @@ import math
 import os
 import statistics
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -49,12 +48,7 @@ def over_seeds(values: Sequence[float]) -> dict[str, Any]:
 
 def provenance() -> dict[str, Any]:
     """Command, date, machine and versions."""
-    return {
-        "command": " ".join(["python", *sys.argv]),
-        "date": time.strftime("%Y-%m-%d"),
-        "machine": harness.machine(),
-        "versions": harness.versions("convarium", "torch", "numpy"),
-    }
+    return harness.provenance("numpy")
 
 
 def say(line: str) -> None:

@@ -4,25 +4,12 @@ import copy
 
 import pytest
 import torch
+from hand_made import Forward
 from torch import nn
 
 import convarium.models as models
 from convarium.errors import OptionError, ShapeError
 from convarium.graph import trace
-
-
-class Forward(nn.Module):
-    """A module whose forward is a function of itself and x."""
-
-    def __init__(self, forward, **children):
-        super().__init__()
-        self.call = forward
-        for name, child in children.items():
-            self.add_module(name, child)
-
-    def forward(self, x):
-        return self.call(self, x)
-
 
 FAMILIES = (
     *("convnet", "lenet5", "alexnet", "alexnet_2012", "vgg11_bn", "resnet18", "resnetv2_50"),

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from hand_made import state_of
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
@@ -192,16 +193,6 @@ class Noisy(nn.Module):
         return self.drop(y)
 
 
-def facts(model: nn.Module) -> list[Any]:
-    found: list[Any] = [torch.get_rng_state().tolist(), torch.is_grad_enabled()]
-    for module in model.modules():
-        found.append({k: repr(v) for k, v in vars(module).items() if k != "_modules"})
-    for tensor in [*model.parameters(), *model.buffers()]:
-        grad = None if tensor.grad is None else (id(tensor.grad), tensor.grad.tolist())
-        found.append((id(tensor), tensor.tolist(), tensor.requires_grad, grad))
-    return found
-
-
 @pytest.mark.parametrize("calls_left", [99, 1, 0])
 @pytest.mark.parametrize("mode", [torch.enable_grad, torch.no_grad, torch.inference_mode])
 def test_nothing_changes_also_when_the_model_fails(calls_left: int, mode: Any) -> None:
@@ -212,14 +203,14 @@ def test_nothing_changes_also_when_the_model_fails(calls_left: int, mode: Any) -
     model.conv.register_forward_hook(lambda *_: None)
     model.calls_left = calls_left
     x = X.clone()
-    before = facts(model)
+    before = state_of(model)
     with mode():
         if calls_left:
             equivariance(model, x, amount=1)
         else:
             with pytest.raises((RuntimeError, ConvariumError), match="inside the model"):
                 equivariance(model, x, amount=1)
-    assert facts(model) == before
+    assert state_of(model) == before
     assert torch.equal(x, X)
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from hand_made import Forward
 from torch import nn
 
 import convarium.models as models
@@ -24,19 +25,6 @@ PUBLISHED = {
 def meta(name, **options):
     with torch.device("meta"):
         return models.create(name, **options)
-
-
-class Forward(nn.Module):
-    """A module whose forward is a function of itself and x."""
-
-    def __init__(self, forward, **children):
-        super().__init__()
-        self.call = forward
-        for name, child in children.items():
-            self.add_module(name, child)
-
-    def forward(self, x):
-        return self.call(self, x)
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

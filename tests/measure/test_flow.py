@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hand_made import state_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -265,16 +266,6 @@ def test_losses_that_cannot_be_differentiated_are_refused(call: Any, message: st
         call()
 
 
-def facts(model: nn.Module) -> list[Any]:
-    found: list[Any] = [torch.get_rng_state().tolist(), torch.is_grad_enabled()]
-    for module in model.modules():
-        found.append({k: repr(v) for k, v in vars(module).items() if k != "_modules"})
-    for tensor in [*model.parameters(), *model.buffers()]:
-        grad = None if tensor.grad is None else (id(tensor.grad), tensor.grad.tolist())
-        found.append((id(tensor), tensor.tolist(), tensor.requires_grad, grad))
-    return found
-
-
 def fail(*_: Any) -> Tensor:
     raise RuntimeError("inside the loss")
 
@@ -287,13 +278,13 @@ def test_nothing_changes_also_when_the_loss_raises(training: bool, loss: Any) ->
     model[0][1].eval()
     model[0][0].bias.requires_grad_(False)
     model[0][0].register_full_backward_hook(lambda *_: None)
-    before = facts(model)
+    before = state_of(model)
     if loss is None:
         gradient_flow(model, X, Y, training=training)
     else:
         with pytest.raises(RuntimeError, match="inside the loss"):
             gradient_flow(model, X, Y, loss=loss, training=training)
-    assert facts(model) == before
+    assert state_of(model) == before
 
 
 def test_the_result_is_json() -> None:

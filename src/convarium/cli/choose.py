@@ -15,6 +15,7 @@ from convarium.cli.list import amount
 from convarium.cli.parsing import Parser, positive, write, write_json
 from convarium.cli.show import shape
 from convarium.errors import OptionError
+from convarium.report.wording import axes
 
 if TYPE_CHECKING:
     from convarium.measure.chosen import Candidate, Choices
@@ -103,7 +104,7 @@ def _table(rows: Sequence[Candidate]) -> list[str]:
             row.label,
             f"{row.parameters:,}",
             f"{row.macs / 1e9:.3f}",
-            "x".join(map(str, dict.fromkeys(row.field))) or "?",
+            axes(row.field) if row.field else "?",
             f"{row.memory_mb:.0f}" if row.memory_mb >= 10 else f"{row.memory_mb:.1f}",
             "" if row.latency_ms is None else f"{row.latency_ms:.3g}",
             "" if row.accuracy is None else f"{row.accuracy:.2f}" if row.counted else "",

@@ -66,8 +66,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if name in ("_local_scalar_dense", "equal", "is_nonzero") and traced:
             raise ValueNeededError
         if "device" in kwargs:
-            kwargs = {**kwargs, "device": torch.device("meta"), "pin_memory": None}
-            kwargs = {key: value for key, value in kwargs.items() if key != "pin_memory"}
+            kept = {key: value for key, value in kwargs.items() if key != "pin_memory"}
+            kwargs = {**kept, "device": torch.device("meta")}
         original = args, kwargs
         args = tuple(_replaced(x, self.twin) for x in args)
         kwargs = {key: _replaced(x, self.twin) for key, x in kwargs.items()}
@@ -201,8 +201,12 @@ class _Listening:
         yield module.register_forward_hook(leave)
 
 
-class Pads(TorchFunctionMode):
-    """Keeps circular padding whole, which the dispatcher sees as many copies."""
+class Functions(TorchFunctionMode):
+    """For what has to be seen before torch's dispatcher takes it apart.
+
+    Circular padding is kept whole, since the dispatcher sees many copies; functions that compare
+    the devices of their arguments get weights without memory, as the input has none.
+    """
 
     def __init__(self, recorder: Recorder) -> None:
         super().__init__()
@@ -215,7 +219,7 @@ class Pads(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        """Note `torch.nn.functional.pad(..., mode="circular")` as one operation."""
+        """Call a function of torch's, or note it as one operation."""
         kwargs = kwargs or {}
         if getattr(func, "__name__", "") in _WHOLE:
             twins = [_replaced(x, self.recorder.stand_in) for x in (args, kwargs.values())]

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from convarium.errors import ConvariumError, OptionError, ShapeError
-from convarium.graph.recorder import Pads, Recorder, ValueNeededError
+from convarium.graph.recorder import Functions, Recorder, ValueNeededError
 from convarium.graph.records import Graph
 from convarium.graph.state import untouched
 from convarium.graph.wrappers import eager, unwrapped
@@ -72,7 +72,7 @@ def _run(
 ) -> Any:
     """Forward, its errors in words."""
     try:
-        with warnings.catch_warnings(), Pads(recorder), recorder:
+        with warnings.catch_warnings(), Functions(recorder), recorder:
             warnings.simplefilter("ignore")
             return network(*inputs)
     except ConvariumError:

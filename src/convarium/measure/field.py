@@ -28,8 +28,6 @@ WHOLE = "whole input"
 BOUND = "bound"
 UNKNOWN = "unknown"
 
-# By memory, what was written into it with other inputs than before, and by which operation.
-Writes = dict[int, list[tuple[Value, str]]]
 _QUIET = frozenset(
     {"view", "_unsafe_view", "t", "detach", "alias", "clone", "unsqueeze", "squeeze"}
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
 import numpy as np
 
@@ -11,7 +12,10 @@ from convarium.measure.reach import Reach
 from convarium.measure.rules import follow
 from convarium.measure.states import State, start
 
+# By memory, what was written into it with other inputs than before, and by which operation.
 Writes = dict[int, list[tuple[Value, str]]]
+
+_MOVES: Final = ("transpose_", "t_", "squeeze_", "unsqueeze_")  # they change no element
 
 
 def follow_graph(graph: Graph) -> dict[int, State]:
@@ -32,13 +36,8 @@ def follow_graph(graph: Graph) -> dict[int, State]:
                 same = operation.name == "unsqueeze" or not placed  # as 1-D pools begin
                 source = state.source if same else result.number
                 states[result.number] = replace(state, source=source)
-        moved = operation.name in ("transpose_", "t_", "squeeze_", "unsqueeze_")
-        if (
-            operation.writes
-            and not moved
-            and found
-            and (result := operation.results[0]) is not None
-        ):
+        result = operation.results[0]
+        if operation.writes and operation.name not in _MOVES and found and result is not None:
             before = _before(operation, result, states)
             if before is None or _differs(before, states[result.number]):
                 writes.setdefault(result.memory, []).append((result, operation.name))

@@ -10,8 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from torch import Tensor
-
 from convarium.graph import Operation, Value
 from convarium.measure import sampling
 from convarium.measure.moves import (
@@ -77,13 +75,12 @@ def write(operation: Operation, states: States) -> list[State] | None:
 def convolution(operation: Operation, states: States) -> list[State] | None:
     """A window with gaps along each axis; all channels of a group."""
     given = operation.arguments
-    state = states.get(_number(given["input"]))
-    if state is None or isinstance(given["weight"], Value):
+    value = given["input"]
+    if not isinstance(value, Value) or isinstance(given["weight"], Value):
         return None
-    result = result_of(operation).shape
+    state, result = states[value.number], result_of(operation).shape
     size = given["weight"].shape[2:]
-    first = given["input"].ndim - len(size) if isinstance(given["input"], Tensor) else None
-    first = len(given["input"].shape) - len(size) if first is None else first
+    first = len(value.shape) - len(size)
     place = [_each(given[k], len(size)) for k in ("stride", "padding", "dilation")]
 
     def change(reach: Reach) -> Reach:
@@ -98,7 +95,7 @@ def convolution(operation: Operation, states: States) -> list[State] | None:
     channels = first - 1
     grouped = given["groups"] > 1 and channels in state.uneven | state.split
     kept = frozenset({channels} if grouped else ())
-    state = state.collapsed([channels], given["input"].shape).each(change)
+    state = state.collapsed([channels], value.shape).each(change)
     return [replace(state, uneven=state.uneven | kept)]
 
 
@@ -121,12 +118,10 @@ def pool(operation: Operation, states: States) -> list[State]:
     return [states[value.number].each(change)]
 
 
-def resample(operation: Operation, states: States) -> list[State] | None:
+def resample(operation: Operation, states: States) -> list[State]:
     """Adaptive pools and interpolation: each position reads some neighbours of its own."""
     value, result = traced(operation, states), result_of(operation)
     taps = sampling.taps(operation, value.shape, result.shape)
-    if taps is None:
-        return None
 
     def change(reach: Reach) -> Reach:
         if reach.dim is None or reach.dim not in taps:
@@ -222,10 +217,6 @@ def constant(operation: Operation, states: States) -> list[State]:
     return []
 
 
-def _number(value: Any) -> int:
-    return value.number if isinstance(value, Value) else -1
-
-
 def _each(numbers: Sequence[int] | int, rank: int) -> list[int]:
     numbers = [numbers] if isinstance(numbers, int) else list(numbers)
     return numbers * (rank // len(numbers))
@@ -248,10 +239,10 @@ _TABLE: Final[Mapping[Rule, str]] = {
         _native_batch_norm_legit_no_training _batch_norm_no_update _batch_norm_with_update
         cudnn_batch_norm _softmax _log_softmax softmax _safe_softmax""",
     matrix_product: "mm bmm addmm baddbmm",
-    view: "view _unsafe_view reshape _reshape_alias",
-    permute: "permute transpose transpose_ t t_ numpy_T",
+    view: "view _unsafe_view _reshape_alias",
+    permute: "permute transpose transpose_ t t_",
     resize: "unsqueeze unsqueeze_ squeeze squeeze_ expand",
-    cut: "slice select split unsafe_split split_with_sizes unbind chunk narrow",
+    cut: "slice select split unsafe_split split_with_sizes unbind",
     concatenate: "cat stack",
     copies: "repeat",
     filled: "fill_ zero_ masked_fill_ masked_fill fill",
@@ -262,9 +253,9 @@ _TABLE: Final[Mapping[Rule, str]] = {
     shuffle: "pixel_shuffle pixel_unshuffle",
     write: "copy_",
     combine: """
-        clone contiguous detach alias _to_copy to lift_fresh native_dropout dropout bernoulli_
-        channel_shuffle native_channel_shuffle rsub prelu _prelu_kernel where lerp addcmul addcdiv
-        view_as_real view_as_complex complex softplus celu_ expand_as feature_dropout alpha_dropout
+        clone detach alias _to_copy lift_fresh native_dropout bernoulli_
+        channel_shuffle rsub _prelu_kernel where lerp addcmul addcdiv
+        view_as_real view_as_complex complex softplus celu_
         hardswish hardswish_ rrelu_with_noise log_sigmoid_forward""",
     constant: """
         zeros_like ones_like empty_like full_like rand_like randn_like new_zeros new_ones new_empty

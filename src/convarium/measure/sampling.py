@@ -48,8 +48,8 @@ class Taps:
 EVERY: Final = Taps(np.zeros((0, 0), np.int64), 0)  # one position that reads all
 
 
-def taps(operation: Operation, old: Sequence[int], new: Sequence[int]) -> Mapping[int, Taps] | None:
-    """By dimension, for those whose size may change; None for a kind that is not known."""
+def taps(operation: Operation, old: Sequence[int], new: Sequence[int]) -> Mapping[int, Taps]:
+    """By dimension, for those whose size may change."""
     rank, name = len(old), operation.name
     adaptive = "adaptive" in name
     axes = {"1": 1, "2": 2, "3": 3}[name.rstrip("d")[-1]]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import repeat
 
-from convarium.measure.reach import Reach, fixed, union
+from convarium.measure.reach import Reach, fixed, identity, union
 
 Range = tuple[int, int]
 
@@ -104,8 +104,6 @@ class State:
 
 def start(rank: int, axes: int) -> State:
     """Of an input whose last `axes` dimensions are places."""
-    from convarium.measure.reach import identity
-
     reaches = tuple(identity(rank - axes + k) for k in range(axes))
     return State(reaches, (None,) * axes)
 
