@@ -232,6 +232,17 @@ def test_works_on_tensors_of_inference_mode_and_inside_it() -> None:
     normal(torch.randn(3, 2)).sum().backward()
 
 
+def test_tensors_that_are_plain_attributes_keep_their_values() -> None:
+    model = nn.Identity()
+    model.seen = torch.tensor([1.0, 2.0])  # type: ignore[assignment]
+    kept = model.seen
+    with untouched(model):
+        model.seen += 1
+        model.seen = torch.zeros(3)  # type: ignore[assignment]
+    assert model.seen is kept
+    assert kept.tolist() == [1.0, 2.0]
+
+
 def test_lazy_layers_without_a_shape_are_refused() -> None:
     with (
         pytest.raises(OptionError, match="run one batch through it first"),

@@ -1,8 +1,9 @@
 """The state of a module, taken and put back, so that whoever looks into a network leaves no trace.
 
 What is put back: mode, attributes, hooks, submodules, parameters and buffers of every submodule,
-`requires_grad`, `.grad`, the values of buffers, torch's random streams and its gradient mode. The
-values of parameters are not copied: whoever writes into weights must undo that itself.
+`requires_grad`, `.grad`, the values of buffers and of tensors that are plain attributes, torch's
+random streams and its gradient mode. The values of parameters are not copied: whoever writes into
+weights must undo that itself.
 """
 
 from __future__ import annotations
@@ -123,15 +124,16 @@ class _Tensor:
 
 
 def _tensors(model: nn.Module) -> list[_Tensor]:
-    """Parameters and buffers, each once."""
+    """Parameters, buffers and tensors that are plain attributes, each once."""
     parameters, buffers = list(model.parameters()), list(model.buffers())
+    plain = {id(x): x for m in model.modules() for x in vars(m).values() if isinstance(x, Tensor)}
     if any(nn.parameter.is_lazy(tensor) for tensor in [*parameters, *buffers]):
         raise OptionError(
             "model has lazy layers without a shape; run one batch through it first: model(x)."
         )
     return [
         *(_Tensor(parameter, is_buffer=False) for parameter in parameters),
-        *(_Tensor(buffer, is_buffer=True) for buffer in buffers),
+        *(_Tensor(tensor, is_buffer=True) for tensor in (*buffers, *plain.values())),
     ]
 
 

@@ -75,14 +75,14 @@ class Fire(nn.Module):
         self.squeeze = rank.conv(in_channels, squeezed, 1)
         self.act1 = nn.ReLU()
         self.expand1 = rank.conv(squeezed, expanded1, 1)
-        self.expand3 = rank.conv(squeezed, expanded3, 3, padding=1)
         self.act2 = nn.ReLU()
+        self.expand3 = rank.conv(squeezed, expanded3, 3, padding=1)
+        self.act3 = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C_in, *S) to (B, C_out, *S)."""
         x = self.act1(self.squeeze(x))
-        y: Tensor = self.act2(torch.cat((self.expand1(x), self.expand3(x)), 1))
-        return y
+        return torch.cat((self.act2(self.expand1(x)), self.act3(self.expand3(x))), 1)
 
 
 def _he_uniform(module: nn.Module) -> None:
