@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from convarium import data, seeds
+from convarium.intervals import wilson
+from convarium.predict import Predictor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 import harness
@@ -44,6 +46,18 @@ def over_seeds(values: Sequence[float]) -> dict[str, Any]:
         half = _T[n - 2] * statistics.stdev(values) / math.sqrt(n)
         told["interval"] = [mean - half, mean + half]
     return told
+
+
+def digits(value: float | None) -> float | None:
+    """Four digits; None for what is no number."""
+    return None if value is None or not math.isfinite(value) else float(f"{value:.4g}")
+
+
+def error_of(predictor: Predictor, part: data.Part) -> dict[str, Any]:
+    """The error on a part, without augmentation, and its interval (Wilson, 95 %)."""
+    found = predictor.evaluate(part)
+    wrong = round((1 - found.score) * found.n)
+    return {"n": found.n, "error": wrong / found.n, "interval": list(wilson(wrong, found.n))}
 
 
 def provenance() -> dict[str, Any]:

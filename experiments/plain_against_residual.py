@@ -2,6 +2,7 @@
 
     python experiments/plain_against_residual.py --jobs 2
     python experiments/plain_against_residual.py --config cifar --data cifar-10-batches-bin
+    python experiments/plain_against_residual.py --figure
 
 Four networks with the same convolutions under one recipe; the plain ones lack the shortcuts. For
 each network and seed: training and test error with intervals, and on one batch of training images,
@@ -10,7 +11,7 @@ units. All networks learn from the same images; a seed draws the initial weights
 Finished runs are kept: called again with the same settings, it goes on with what is missing.
 
 The configuration "fashion" (Fashion-MNIST resized to 32x32, a part of it) is sized for two cores;
-"cifar" is the paper's length and rates, but the rate falls by a cosine, not in two steps.
+"cifar" has the paper's batches, length and rates; its momentum is Nesterov's, norms do not decay.
 
 References:
     He, Zhang, Ren, Sun 2015, arXiv:1512.03385, section 4.2, table 6 and figure 6.
@@ -20,7 +21,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import math
 import multiprocessing
 import os
 import statistics
@@ -36,10 +36,10 @@ import torch
 from torch import nn
 
 import evidence
+import figures
 from convarium import data, models, train
 from convarium.errors import ConvariumError
 from convarium.files import read_json, write_json
-from convarium.intervals import wilson
 from convarium.measure.flow import GradientFlow, gradient_flow
 from convarium.predict import Predictor
 
@@ -82,7 +82,8 @@ CONFIGS = {
         images=45_000,
         validation=5_000,
         test=None,
-        recipe=_RECIPE | {"epochs": 182, "warmup": 0.0, "pad_crop": 4},
+        recipe=_RECIPE
+        | {"epochs": 182, "warmup": 0.0, "pad_crop": 4, "milestones": [32_000, 48_000]},
     ),
 }
 
@@ -123,18 +124,13 @@ def told(flow: GradientFlow) -> dict[str, Any]:
     """What is kept of a gradient flow, to four digits."""
     convolutions = [row for row in flow.rows if row.kind == "Conv2d"]
     return {
-        "loss": digits(flow.loss),
-        "first_weight_gradient": digits(convolutions[0].weight_gradient),
-        "first_output_gradient": digits(convolutions[0].output_gradient),
-        "last_output_gradient": digits(convolutions[-1].output_gradient),
-        "dead": digits(flow.dead),
-        "weight_gradients": [digits(row.weight_gradient) for row in convolutions],
+        "loss": evidence.digits(flow.loss),
+        "first_weight_gradient": evidence.digits(convolutions[0].weight_gradient),
+        "first_output_gradient": evidence.digits(convolutions[0].output_gradient),
+        "last_output_gradient": evidence.digits(convolutions[-1].output_gradient),
+        "dead": evidence.digits(flow.dead),
+        "weight_gradients": [evidence.digits(row.weight_gradient) for row in convolutions],
     }
-
-
-def digits(value: float | None) -> float | None:
-    """Four digits; None for what is no number."""
-    return None if value is None or not math.isfinite(value) else float(f"{value:.4g}")
 
 
 def one_run(network: str, seed: int, settings: Settings) -> dict[str, Any]:
@@ -157,21 +153,14 @@ def one_run(network: str, seed: int, settings: Settings) -> dict[str, Any]:
     seconds = time.perf_counter() - start
     predictor = Predictor(model, data.build_card(parts, preprocessing))
     return result | {
-        "train": error_of(predictor, parts.train),
-        "test": error_of(predictor, parts.test),
+        "train": evidence.error_of(predictor, parts.train),
+        "test": evidence.error_of(predictor, parts.test),
         "best_epoch": history.best_epoch,
         "history": [dict(row) for row in history.rows],
         "gradients": watch.rows,
         "seconds": round(seconds, 1),
         "seconds_per_epoch_per_1000_images": per_thousand(history, len(parts.train)),
     }
-
-
-def error_of(predictor: Predictor, part: data.Part) -> dict[str, Any]:
-    """The error on a part, without augmentation, and its interval (Wilson, 95 %)."""
-    found = predictor.evaluate(part)
-    wrong = round((1 - found.score) * found.n)
-    return {"n": found.n, "error": wrong / found.n, "interval": list(wilson(wrong, found.n))}
 
 
 def per_thousand(history: train.History, n: int) -> float:
@@ -240,6 +229,9 @@ def finished(path: Path, settings: Settings) -> list[dict[str, Any]]:
 def main() -> int:
     """Run what is missing, a few side by side, and write after each."""
     arguments = parsed()
+    if arguments.figure:
+        evidence.say(" ".join(map(str, figures.write(arguments.out))))
+        return 0
     settings = CONFIGS[arguments.config]
     given = {"source": arguments.data, "images": arguments.images, "test": arguments.test}
     settings = dataclasses.replace(settings, **{k: v for k, v in given.items() if v is not None})
@@ -277,6 +269,9 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=NETWORKS)
     parser.add_argument("--jobs", type=int, default=1, help="runs side by side, one thread each")
     parser.add_argument("--out", type=Path, default=RESULT)
+    parser.add_argument(
+        "--figure", action="store_true", help="draw what --out holds; train nothing"
+    )
     return parser.parse_args()
 
 

@@ -278,10 +278,14 @@ def test_latency_is_that_of_the_batch(nets, capsys):
     found = told(capsys, f"{nets}:net", "--input", "2x9x9", "--batch", "3", "--latency")["latency"]
     assert [row["batch_size"] for row in found["rows"]] == [3]
     assert found["rows"][0]["median_ms"] > 0
-    assert any("ms a pass of 1" in line for line in lines(capsys, "lenet5", "--latency"))
+    several = ("lenet5", "--latency", "--batch-sizes", "2,1")
+    told_rows = told(capsys, *several)["latency"]["rows"]
+    assert [row["batch_size"] for row in told_rows] == [2, 1]
+    text = " ".join(" ".join(lines(capsys, *several)).split())
+    assert text.index("ms a pass of 2,") < text.index("ms a pass of 1,")
 
 
-@pytest.mark.parametrize("more", [[], ["--effective"]])
+@pytest.mark.parametrize("more", [[], ["--effective"], ["--latency"]])
 def test_pictures_are_written_as_svg_and_png(more, tmp_path, capsys):
     svg, png = tmp_path / "net.SVG", tmp_path / "net.png"
     assert lines(capsys, "lenet5", "-o", svg, *more)[-1] == f"picture: {svg}"
@@ -340,6 +344,8 @@ REFUSED = [
     (["lenet5", "--memory", "-1G"], "--memory"),
     (["lenet5", "--batch", "0"], "must be 1 or more"),
     (["lenet5", "-o", "a.gif"], "must end in .svg or .png"),
+    (["lenet5", "--batch-sizes", "1,2"], "belongs to --latency"),
+    (["lenet5", "--latency", "--batch-sizes", "1,0"], "must be 1 or more"),
     (["lenet5", "-o", ""], "must end in .svg or .png"),
     (["lenet5", "-o", "file/a.svg"], "Cannot write"),
     (["lenet5", "--effective", "a.png"], "needs a run folder"),

@@ -39,6 +39,29 @@ def test_rectangles_dots_outlines_and_lines_have_their_places_and_colours():
         assert close(image[90, 50], palette.tinted(theme, "hit", 0.5))
 
 
+def test_drawings_in_drawings_keep_their_places():
+    inner, middle, outer = Drawing(20, 20, "a"), Drawing(50, 40, "b"), Drawing(100, 60, "c")
+    inner.rectangle((0, 0, 10, 10), "hit")
+    inner.line([(0, 15), (10, 15)], "ink", thick=4)
+    inner.picture((10, 0, 10, 10), pictures.address(np.full((1, 1, 3), 7, np.uint8)))
+    middle.place(inner, 20, 10)
+    outer.place(middle, 30, 20)
+    image = pixels(outer.text(), scale=1)
+    card, hit, ink = (palette.LIGHT[name] for name in ("card", "hit", "ink"))
+    assert close(image[35, 55], hit)
+    assert close(image[45, 55], ink)
+    assert close(image[35, 65], "#070707")
+    assert close(image[5, 5], card)
+    assert close(image[15, 5], card)
+
+
+def test_areas_are_as_strong_as_they_say():
+    drawing = Drawing(100, 60, "test")
+    drawing.area([(10, 10), (90, 10), (90, 50), (10, 50)], "hit", strength=0.25)
+    image = pixels(drawing.text(), scale=1)
+    assert close(image[30, 50], palette.tinted(palette.LIGHT, "hit", 0.25))
+
+
 def test_dashes_leave_gaps_of_their_length():
     drawing = Drawing(100, 20, "test")
     drawing.line([(0, 10), (100, 10)], "ink", thick=4, dashes="20 20")

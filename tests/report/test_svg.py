@@ -1,5 +1,7 @@
 """The pen: escaped text, round ticks, straight and logarithmic axes."""
 
+import math
+from itertools import pairwise
 from xml.etree import ElementTree
 
 import pytest
@@ -27,6 +29,15 @@ def test_an_axis_maps_its_ends_to_its_pixels() -> None:
     logarithmic = Axis(0.01, 100, 0, 80, logarithmic=True)
     assert [logarithmic(value) for value in (0.01, 1, 100)] == pytest.approx([0, 40, 80])
     assert logarithmic.ticks() == pytest.approx([0.01, 0.1, 1, 10, 100])
+
+
+def test_ticks_of_many_decades_are_few_and_round() -> None:
+    for decades in (8, 30, 300):
+        ticks = Axis(10.0**-decades, 1, 0, 100, logarithmic=True).ticks()
+        assert 4 <= len(ticks) <= 7
+        assert all(math.log10(tick) == pytest.approx(round(math.log10(tick))) for tick in ticks)
+        factors = {round(math.log10(b / a)) for a, b in pairwise(ticks)}
+        assert len(factors) == 1
 
 
 def test_hostile_words_stay_words() -> None:

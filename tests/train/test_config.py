@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import subprocess
 import sys
+import tomllib
 
 import pytest
+import tomli_w
 
+from convarium.cli.parsing import Parser, add_config_arguments, given_options
 from convarium.errors import OptionError
 from convarium.train.config import TrainConfig, options
 
@@ -28,6 +32,13 @@ from convarium.train.config import TrainConfig, options
         ("seed", -1, "at least 0"),
         ("checkpoint_seconds", float("inf"), "finite"),
         ("clip_norm", float("nan"), "finite"),
+        ("milestones", 800, "several whole numbers"),
+        ("milestones", "800", "several whole numbers"),
+        ("milestones", (800, 0), "at least 1"),
+        ("milestones", [800, 1200.5], "type int"),
+        ("milestones", (True,), "type int"),
+        ("gamma", 0, "above 0"),
+        ("gamma", 1.5, "at most 1"),
     ],
 )
 def test_wrong_values_are_named(name, value, words):
@@ -48,10 +59,31 @@ def test_mapping_round_trip_leaves_none_out():
     assert TrainConfig.from_mapping(mapping) == config
 
 
+def test_milestones_are_a_list_in_files_and_a_tuple_here():
+    config = TrainConfig(milestones=[800, 1200])
+    assert config.milestones == (800, 1200)
+    assert config == TrainConfig(milestones=(800, 1200))
+    stored = tomllib.loads(tomli_w.dumps(config.to_mapping()))
+    assert stored["milestones"] == [800, 1200]
+    assert stored == config.to_mapping()
+    assert TrainConfig.from_mapping(json.loads(json.dumps(stored))) == config
+    assert "milestones" not in TrainConfig().to_mapping()
+
+
+def test_the_command_takes_milestones_with_commas():
+    parser = Parser()
+    add_config_arguments(parser)
+    given = given_options(parser.parse_args(["--milestones", "800,1200", "--gamma", "0.2"]))
+    assert given == {"milestones": (800, 1200), "gamma": 0.2}
+    assert given_options(parser.parse_args(["--milestones", "none"])) == {"milestones": None}
+    with pytest.raises(OptionError, match="whole numbers with commas"):
+        parser.parse_args(["--milestones", "800 1200"])
+
+
 def test_every_option_has_a_help_text_and_a_plain_type():
     for name, kind, _, option in options():
         assert option.metadata["help"], name
-        assert kind in (int, float, str, bool), name
+        assert kind in (int, float, str, bool, tuple), name
     assert len(list(options())) == len(dataclasses.fields(TrainConfig))
 
 

@@ -95,6 +95,16 @@ def test_resume_after_a_death_ends_with_the_same_bits(fit, die, tmp_path, step, 
         assert first == second
 
 
+def test_the_rate_falls_at_milestones_in_a_resumed_run_too(fit, die, tmp_path):
+    config = dataclasses.replace(CONFIG, warmup=0.0, milestones=(2, 5), gamma=0.5)
+    fit("whole", config)
+    die("cut", 3, config)
+    fit("cut", config, resume=True)
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
+    rows = files.read_jsonl(tmp_path / "cut" / "history.jsonl")
+    assert [row["lr"] for row in rows] == [1e-3, 5e-4]
+
+
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(fit, die, tmp_path):
     fit("whole")
     die("cut", 4)

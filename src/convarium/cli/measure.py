@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from convarium.measure import Cost, EffectiveField, ReceptiveField
     from convarium.measure.layer_table import LayerFacts
+    from convarium.measure.layer_times import Profile
     from convarium.measure.speed import Latency
 
 _PICTURES = (".svg", ".png")
@@ -40,7 +41,9 @@ def add_arguments(parser: Parser) -> None:
         "option": "an option of a network by name, such as stem=cifar; may be given several times",
         "memory": "tell the largest batch that fits into it: 8G, 500M; 8GiB is in powers of two",
         "effective": "the effective receptive field, on these images or on random inputs",
-        "output": "a picture of how the field grows, or of the effective field: .svg or .png",
+        "sizes": "with --latency: these batch sizes, such as 1,4,16, instead of that of --batch",
+        "output": "a picture of how the field grows, of the effective field where that was asked "
+        "for, or of the latency, layer by layer too: .svg or .png",
     }
     add = parser.add_argument
     add("network", metavar="NAME|RUN|module:function", help=words["network"])
@@ -51,6 +54,7 @@ def add_arguments(parser: Parser) -> None:
     add("--layers", action="store_true", help="a row a layer")
     add("--effective", nargs="*", metavar="IMAGE", help=words["effective"])
     add("--latency", action="store_true", help="the time of a forward pass on this machine")
+    add("--batch-sizes", type=batch_sizes, metavar="N,...", help=words["sizes"])
     add("-o", "--output", metavar="FILE", help=words["output"])
 
 
@@ -65,6 +69,7 @@ class Results:
     layers: tuple[LayerFacts, ...]
     effective: EffectiveField | None
     latency: Latency | None
+    profile: Profile | None
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -72,6 +77,8 @@ def run(arguments: argparse.Namespace) -> int:
     path = arguments.output
     if path is not None and Path(path).suffix.lower() not in _PICTURES:
         raise OptionError(f"--output (={path!r}) must end in .svg or .png.")
+    if arguments.batch_sizes and not arguments.latency:
+        raise OptionError("--batch-sizes belongs to --latency; add that, or give --batch.")
     results = _measured(arguments)
     if path is not None:
         _draw(results, path)
@@ -101,6 +108,15 @@ def size(text: str) -> int:
     return count
 
 
+def batch_sizes(text: str) -> tuple[int, ...]:
+    """Whole numbers of 1 or more with commas between them.
+
+    >>> batch_sizes("1,4,16")
+    (1, 4, 16)
+    """
+    return tuple(positive(part) for part in text.split(","))
+
+
 def _measured(arguments: argparse.Namespace) -> Results:
     from convarium import measure
     from convarium.measure.layer_table import layer_table
@@ -109,17 +125,18 @@ def _measured(arguments: argparse.Namespace) -> Results:
     whole = (arguments.batch, *subject.shape)
     cost = measure.cost(subject.model, whole)
     field = measure.receptive_field(subject.model, whole)
-    effective, latency = None, None
+    effective, latency, profile = None, None, None
     if arguments.effective is not None:
         effective = _effective(subject, _inputs(subject, cost, arguments.effective))
     if arguments.latency:
-        from convarium.measure.speed import latency as time
-
-        latency = time(subject.with_weights(), whole)
+        model = subject.with_weights()
+        latency = measure.latency(model, whole, batch_sizes=arguments.batch_sizes)
+        if arguments.output is not None and effective is None:
+            profile = measure.profile(model, whole)
     rows = layer_table(cost, field) if arguments.layers else ()
     batch = arguments.batch
     layers = tuple(replace(row, macs=-(-row.macs // batch)) for row in rows)
-    return Results(subject, batch, cost, field, layers, effective, latency)
+    return Results(subject, batch, cost, field, layers, effective, latency, profile)
 
 
 def _effective(subject: Subject, x: Tensor) -> EffectiveField:
@@ -168,12 +185,15 @@ def _read(subject: Subject, images: Sequence[str], most: int) -> Tensor:
 
 
 def _draw(results: Results, path: str) -> None:
-    """The effective field where it was asked for, else how the field grows."""
+    """The effective field or the latency where one was asked for, else how the field grows."""
     from convarium import report
+    from convarium.report.latency import draw_latency
 
     name = results.subject.name
     if results.effective is not None:
         svg = report.draw_effective_field(results.effective, results.field, name)
+    elif results.latency is not None:
+        svg = draw_latency(results.latency, name, results.profile)
     else:
         svg = report.draw_field_growth(results.field, name)
     if path.lower().endswith(".svg"):
@@ -207,6 +227,8 @@ def _values(results: Results, arguments: argparse.Namespace) -> dict[str, Any]:
         values["effective"] = results.effective.to_json()
     if results.latency is not None:
         values["latency"] = results.latency.to_json()
+    if results.profile is not None:
+        values["profile"] = results.profile.to_json()
     if arguments.output is not None:
         values["picture"] = arguments.output
     return values

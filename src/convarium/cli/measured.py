@@ -115,11 +115,13 @@ def _effective(field: EffectiveField, real: bool, weights: str) -> Iterator[tupl
 
 
 def _times(found: Latency) -> Iterator[tuple[str, str]]:
-    row, plural = found.rows[0], "s" if found.threads > 1 else ""
-    words = f"{row.median_ms:.3g} ms a pass of {row.batch_size}, median of {row.n} (80 % between "
-    words += f"{row.p10_ms:.3g} and {row.p90_ms:.3g}), {wording.number(row.samples_per_second)} "
-    words += f"samples a second; {found.threads} thread{plural} on {found.processor}, "
-    yield "latency", f"{words}{found.dtype}, torch {found.torch}"
+    plural = "s" if found.threads > 1 else ""
+    where = f"{found.threads} thread{plural} on {found.processor}, {found.dtype}"
+    for k, row in enumerate(found.rows):
+        words = f"{row.median_ms:.3g} ms a pass of {row.batch_size}, median of {row.n} (80 % "
+        words += f"between {row.p10_ms:.3g} and {row.p90_ms:.3g}), "
+        words += f"{wording.number(row.samples_per_second)} samples a second"
+        yield "" if k else "latency", words if k else f"{words}; {where}, torch {found.torch}"
 
 
 def _cells(row: LayerFacts) -> tuple[str, ...]:

@@ -7,11 +7,18 @@ import dataclasses
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from convarium.errors import OptionError, RunError, did_you_mean
 from convarium.train.config import TrainConfig, options
+
+_METAVARS: Mapping[type, str] = {int: "INT", float: "FLOAT", str: "STR", tuple: "INT,..."}
+_WORDS: Mapping[type, str] = {
+    int: "a whole number",
+    float: "a number",
+    tuple: "whole numbers with commas, such as 800,1200",
+}
 
 
 class Parser(argparse.ArgumentParser):
@@ -74,7 +81,7 @@ def add_config_arguments(parser: Parser) -> None:
             type=_value_of(kind, optional),
             choices=option.metadata.get("choices"),
             default=argparse.SUPPRESS,
-            metavar=None if "choices" in option.metadata else kind.__name__.upper(),
+            metavar=None if "choices" in option.metadata else _METAVARS[kind],
             help=words + (" (or none)" if optional else ""),
         )
 
@@ -156,9 +163,8 @@ def _value_of(kind: type, optional: bool) -> Callable[[str], Any]:
         if optional and text == "none":
             return None
         try:
-            return kind(text)
+            return tuple(map(int, text.split(","))) if kind is tuple else kind(text)
         except ValueError as error:
-            words = {"int": "a whole number", "float": "a number"}.get(kind.__name__, kind.__name__)
-            raise argparse.ArgumentTypeError(f"{text!r} must be {words}") from error
+            raise argparse.ArgumentTypeError(f"{text!r} must be {_WORDS[kind]}") from error
 
     return convert

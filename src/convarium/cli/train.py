@@ -145,6 +145,8 @@ def _chosen(arguments: argparse.Namespace, dataset: Dataset) -> tuple[Choice, di
     )
     if "momentum" in given and choice.config.optimizer != "sgd":
         raise OptionError("--momentum belongs to --optimizer sgd; add that, or leave it out.")
+    if "gamma" in given and given.get("milestones") is None:
+        raise OptionError("--gamma belongs to --milestones; add them, or leave it out.")
     if arguments.model not in (None, "auto"):
         choice = dataclasses.replace(choice, model=arguments.model, options={})
     config = dataclasses.replace(choice.config, **given)

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import groupby
 from typing import NamedTuple
 
 from convarium.errors import OptionError
 from convarium.measure.field import Field, ReceptiveField
 from convarium.report import wording
+from convarium.report.parts import name_parts
 from convarium.report.svg import Axis, Drawing
 
 _WIDTH, _HEIGHT = 820.0, 420.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62.0, 24.0, 98.0, 66.0
 _SIZE, _SMALL = 12.0, 11.0
 _LOGARITHMIC_FROM = 30.0
-_MOST_GROUPS = 14
-_LONGEST = 20  # letters of a layer's name under the axis
 _COLOURS = ("accent", "miss", "ink")
 _AXES = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}
 LEGEND = "Line: the widest field so far. Dashed: the input."
@@ -57,7 +55,7 @@ def draw_field_growth(field: ReceptiveField, title: str) -> str:
     up = _sizes(lines)
     _covered(drawing, field, rows, across)
     _grid(drawing, up)
-    _groups(drawing, rows, across)
+    name_parts(drawing, [row.layer for row in rows], across, _HEIGHT - _BOTTOM)
     _key(drawing, lines)
     _inputs(drawing, lines, up)
     beneath = range(len(lines) - 1, -1, -1)  # what lies beneath others is thicker, to be seen
@@ -151,36 +149,6 @@ def _grid(drawing: Drawing, up: Axis) -> None:
         drawing.words(_LEFT - 8, up(value) + 4, text, "soft", size=_SMALL, anchor="end")
     drawing.words(_WIDTH - _RIGHT, _HEIGHT - 14, "layers in the order of execution", "soft",
                   size=_SMALL, anchor="end")  # fmt: skip
-
-
-def _groups(drawing: Drawing, rows: Sequence[Field], across: Axis) -> None:
-    """Names of parts under the axis, the longest parts first, as many as have room."""
-    low, taken = _HEIGHT - _BOTTOM, list[tuple[float, float]]()
-    drawing.line([(_LEFT, low), (_WIDTH - _RIGHT, low)], "soft")
-    parts = _parts([row.layer for row in rows])
-    ends = [start for start, _ in parts[1:]] + [len(rows)]
-    for (start, name), _ in sorted(zip(parts, ends, strict=True), key=lambda p: p[0][0] - p[1]):
-        x, text = across(start), wording.shorten(name, _LONGEST)
-        wide = wording.width(text, _SMALL)
-        left = min(x, _WIDTH - _RIGHT - wide)
-        if all(left >= end + 8 or left + wide + 8 <= begin for begin, end in taken):
-            drawing.line([(x, low), (x, low + 6)], "soft")
-            drawing.words(left, low + 19, text, "soft", size=_SMALL, tip=name)
-            taken.append((left, left + wide))
-
-
-def _parts(names: Sequence[str]) -> list[tuple[int, str]]:
-    """Where each part of the network begins: as deep in the names as few parts allow."""
-    plain = [name.partition(":")[0] or name.lstrip(":") for name in names]
-    chosen: list[tuple[int, str]] = []
-    for depth in range(1, 1 + max(name.count(".") + 1 for name in plain)):
-        cut = [".".join(name.split(".")[:depth]) for name in plain]
-        runs = [list(run) for _, run in groupby(range(len(cut)), key=lambda k: cut[k])]
-        found = [(run[0], cut[run[0]]) for run in runs]
-        if chosen and len(found) > _MOST_GROUPS:
-            break
-        chosen = found
-    return chosen
 
 
 def _key(drawing: Drawing, lines: Sequence[_Line]) -> None:

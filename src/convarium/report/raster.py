@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _DPI = 100.0
 _POINTS = 72.0 / _DPI
+_Point = tuple[float, float]
 _ANCHORS = {"start": "left", "middle": "center", "end": "right"}
 
 
@@ -47,8 +48,8 @@ def svg_as_png(svg: str, *, scale: float = 2.0, dark: bool = False) -> bytes:
         raise OptionError(f"svg (={svg[:40]!r}...) must be an SVG of this room.") from error
     theme = palette.DARK if dark else palette.LIGHT
     figure = _empty(width, height, theme["card"])
-    for element in root.iter():
-        _paint(figure.axes[0], element, theme)
+    for element, corner in _placed(root, (0.0, 0.0)):
+        _paint(figure.axes[0], element, theme, corner)
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=_DPI * scale, metadata={"Software": None})
     return file.getvalue()
@@ -66,20 +67,37 @@ def _empty(width: float, height: float, paper: str) -> Figure:
     return figure
 
 
-def _paint(axes: Axes, element: ElementTree.Element, theme: Mapping[str, str]) -> None:
-    """Put one element on the sheet; what is none of the pen's, as a title, is passed over."""
+def _placed(
+    root: ElementTree.Element, corner: _Point
+) -> Iterator[tuple[ElementTree.Element, _Point]]:
+    """Each element of a drawing and of those placed in it, with its own drawing's corner."""
+    for element in root:
+        if element.tag.rpartition("}")[2] == "svg":
+            inner = (corner[0] + _at(element, "x"), corner[1] + _at(element, "y"))
+            yield from _placed(element, inner)
+        else:
+            yield element, corner
+
+
+def _paint(
+    axes: Axes, element: ElementTree.Element, theme: Mapping[str, str], corner: _Point
+) -> None:
+    """Put one element on the sheet; what is none of the pen's, as a style, is passed over."""
     from matplotlib import patches
+    from matplotlib.transforms import Affine2D
 
     kind = element.tag.rpartition("}")[2]
     fill = _colour(element, "fill", theme)
     place = (_at(element, "x"), _at(element, "y"))
-    plain: dict[str, Any] = {"facecolor": fill, "linewidth": 0}
+    there: dict[str, Any] = {"transform": Affine2D().translate(*corner) + axes.transData}
+    strength = float(element.attrib.get("fill-opacity", "1"))
+    plain: dict[str, Any] = {"facecolor": fill, "linewidth": 0, "alpha": strength, **there}
     if kind == "polyline":
         x, y = zip(*_points(element), strict=True)
         thick = _at(element, "stroke-width") * _POINTS
         dashes = _dashes(element, thick)
         stroke = _colour(element, "stroke", theme)
-        axes.plot(x, y, color=stroke, linewidth=thick, linestyle=dashes, zorder=1)
+        axes.plot(x, y, color=stroke, linewidth=thick, linestyle=dashes, zorder=1, **there)
     elif kind == "polygon":
         axes.add_patch(patches.Polygon(_points(element), **plain))
     elif kind == "circle":
@@ -87,18 +105,18 @@ def _paint(axes: Axes, element: ElementTree.Element, theme: Mapping[str, str]) -
         axes.add_patch(patches.Circle(centre, _at(element, "r"), **plain))
     elif kind == "rect":
         size = (_at(element, "width"), _at(element, "height"))
-        strength = float(element.attrib.get("fill-opacity", "1"))
-        axes.add_patch(patches.Rectangle(place, *size, alpha=strength, **plain))
+        axes.add_patch(patches.Rectangle(place, *size, **plain))
     elif kind == "image":
         (left, top), wide, high = place, _at(element, "width"), _at(element, "height")
         box = (left, left + wide, top + high, top)
         options: dict[str, Any] = {"aspect": "auto", "interpolation": "nearest", "zorder": 1}
+        options |= there
         axes.imshow(_pixels(element), extent=box, **options)
     elif kind == "text":
-        _write(axes, element, fill)
+        _write(axes, element, fill, there)
 
 
-def _write(axes: Axes, element: ElementTree.Element, colour: str) -> None:
+def _write(axes: Axes, element: ElementTree.Element, colour: str, there: Mapping[str, Any]) -> None:
     """A line of text, its baseline at the element's place."""
     get = element.attrib.get
     weight = "bold" if int(get("font-weight", "400")) >= 600 else "normal"
@@ -113,6 +131,7 @@ def _write(axes: Axes, element: ElementTree.Element, colour: str) -> None:
         horizontalalignment=_ANCHORS[get("text-anchor", "start")],
         verticalalignment="baseline",
         parse_math=False,
+        **there,
     )
 
 

@@ -66,10 +66,14 @@ class Drawing:
             attributes["stroke-dasharray"] = dashes
         ElementTree.SubElement(self.root, "polyline", attributes)
 
-    def area(self, points: Sequence[tuple[float, float]], colour: str) -> None:
-        """Fill the outline through the points."""
+    def area(
+        self, points: Sequence[tuple[float, float]], colour: str, *, strength: float = 1.0
+    ) -> None:
+        """Fill the outline through the points at a `strength` in [0, 1]."""
         outline = " ".join(f"{_short(x)},{_short(y)}" for x, y in points)
         attributes = {"points": outline, "fill": f"var(--{colour})"}
+        if strength < 1:
+            attributes["fill-opacity"] = _short(strength)
         ElementTree.SubElement(self.root, "polygon", attributes)
 
     def dot(self, x: float, y: float, colour: str, radius: float = 3.0) -> None:
@@ -178,7 +182,7 @@ class Axis:
             values = [value for value in values if self.low <= value <= self.high]
             if len(values) <= wanted + 2:
                 break
-        return values
+        return values[:: max(1, -(-len(values) // (wanted + 2)))]
 
 
 def round_values(low: float, high: float, wanted: int = 5) -> list[float]:

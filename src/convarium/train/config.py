@@ -53,6 +53,10 @@ class TrainConfig:
         1.0, "factor on the learning rate from each stage to the one before it", above=0, high=1
     )
     warmup: float = _option(0.2, "share of all steps that the rate rises", low=0, below=1)
+    milestones: tuple[int, ...] | None = _option(
+        None, "steps from which on the rate is multiplied by gamma, instead of a cosine", low=1
+    )
+    gamma: float = _option(0.1, "factor on the rate at each of the milestones", above=0, high=1)
     label_smoothing: float = _option(0.0, "share of the target spread evenly", low=0, below=1)
     clip_norm: float | None = _option(None, "largest norm of the gradient", above=0)
     ema: float | None = _option(None, "decay of averaged weights, such as 0.999", above=0, below=1)
@@ -71,6 +75,9 @@ class TrainConfig:
     seed: int = _option(0, "the one number that all randomness follows from", low=0)
 
     def __post_init__(self) -> None:
+        given: Any = self.milestones
+        if isinstance(given, list):  # as TOML and JSON have it
+            object.__setattr__(self, "milestones", tuple(given))
         for option in dataclasses.fields(self):
             _check(option.name, getattr(self, option.name), option)
 
@@ -93,11 +100,16 @@ class TrainConfig:
     def to_mapping(self) -> dict[str, Any]:
         """Names and values; what is None is left out."""
         values = dataclasses.asdict(self)
+        if self.milestones is not None:
+            values["milestones"] = list(self.milestones)
         return {name: value for name, value in values.items() if value is not None}
 
 
 def options() -> Iterator[tuple[str, type, bool, dataclasses.Field[Any]]]:
-    """Name, type, whether None is allowed, and field of each option, for the command's flags."""
+    """Name, type, whether None is allowed, and field of each option, for the command's flags.
+
+    The type is int, float, str or bool; `tuple` stands for several whole numbers.
+    """
     for option in dataclasses.fields(TrainConfig):
         kind, optional = _type_of(option.name)
         yield option.name, kind, optional, option
@@ -114,15 +126,27 @@ def _type_of(name: str) -> tuple[type, bool]:
     hint = typing.get_type_hints(TrainConfig)[name]
     if isinstance(hint, types.UnionType):
         kinds = [kind for kind in typing.get_args(hint) if kind is not types.NoneType]
-        return kinds[0], True
+        return typing.get_origin(kinds[0]) or kinds[0], True
     return hint, False
 
 
 def _check(name: str, value: Any, option: dataclasses.Field[Any]) -> None:
-    """Type and limits of one value."""
+    """Type and limits of a value, or of each of several."""
     kind, optional = _type_of(name)
     if value is None and optional:
         return
+    if kind is not tuple:
+        _check_one(name, value, kind, option)
+        return
+    if not isinstance(value, tuple):
+        raise OptionError(
+            f"{name} (={value!r}) must be several whole numbers, such as (800, 1200)."
+        )
+    for one in value:
+        _check_one(name, one, int, option)
+
+
+def _check_one(name: str, value: Any, kind: type, option: dataclasses.Field[Any]) -> None:
     if isinstance(value, float) and not math.isfinite(value):
         raise OptionError(f"{name} (={value!r}) must be a finite number.")
     fits = isinstance(value, kind) or (kind is float and isinstance(value, int))

@@ -262,7 +262,14 @@ class Training:
     def _rate(self, step: int) -> float:
         config = self.config
         total = self.steps * config.epochs
-        return learning_rate(step, total, peak=config.learning_rate, warmup=config.warmup)
+        return learning_rate(
+            step,
+            total,
+            peak=config.learning_rate,
+            warmup=config.warmup,
+            milestones=config.milestones,
+            gamma=config.gamma,
+        )
 
 
 def device_named(name: str) -> torch.device:
