@@ -1,6 +1,9 @@
 """Traces hold what a module executes, and leave nothing behind."""
 
 import copy
+import dataclasses
+import gc
+import weakref
 
 import pytest
 import torch
@@ -75,6 +78,37 @@ def test_what_is_changed_in_place_is_another_value_of_the_same_memory():
 def test_outputs_are_found_in_whatever_is_returned(wrap):
     graph = trace(Forward(lambda self, x: wrap([x + 1, x[:, :1]])), (1, 2, 4, 4))
     assert [value.shape for value in graph.outputs] == [(1, 2, 4, 4), (1, 1, 4, 4)]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Answer:
+    """What a network may return."""
+
+    main: torch.Tensor
+    aside: list[torch.Tensor]
+
+
+def test_outputs_are_found_in_the_fields_of_a_dataclass():
+    graph = trace(Forward(lambda self, x: {"a": Answer(x + 1, [x[:, :1]])}), (1, 2, 4))
+    assert [value.shape for value in graph.outputs] == [(1, 2, 4), (1, 1, 4)]
+
+
+def test_embeddings_are_given_whole_numbers():
+    text = nn.Sequential(nn.Embedding(10, 4), nn.Linear(4, 3))
+    assert trace(text, (2, 7)).outputs[0].shape == (2, 7, 3)
+    assert trace(nn.EmbeddingBag(10, 4), (2, 7)).outputs[0].shape == (2, 4)
+    positions = Forward(
+        lambda self, x: x + self.table(torch.arange(x.shape[-2])), table=nn.Embedding(9, 4)
+    )
+    assert trace(positions, (2, 7, 4)).inputs[0].dtype == torch.float32
+
+
+def test_an_error_that_only_names_something_meta_is_no_decision():
+    def forward(self, x):
+        raise ValueError("MetaFormer wants 8 x 8")
+
+    with pytest.raises(ShapeError, match="MetaFormer wants"):
+        trace(Forward(forward), (1, 1, 4, 4))
 
 
 def test_several_inputs_have_several_shapes():
@@ -170,3 +204,76 @@ def test_nothing_changes_also_when_it_fails(shape, training):
     for one, other in zip(model.parameters(), gradients, strict=True):
         assert torch.equal(one.grad, other)
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+
+
+def narrow(layers):
+    """Layers within autocast, with numbers of the type that it had inside."""
+
+    def forward(self, x):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return self.layers(x)
+
+    return Forward(forward, layers=layers)
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+@pytest.mark.parametrize(
+    ("layers", "shape"),
+    [
+        (nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU()), (2, 3, 8, 8)),
+        (nn.Sequential(nn.ConvTranspose1d(3, 4, 3), nn.GELU(), nn.Linear(10, 3)), (2, 3, 8)),
+        (nn.Sequential(nn.LayerNorm(8), nn.Linear(8, 4), nn.Softmax(-1)), (2, 3, 8)),
+        (Forward(lambda self, x: self.mix(x, x, x)[0], mix=nn.MultiheadAttention(8, 2)), (2, 3, 8)),
+        (nn.Sequential(nn.Conv3d(1, 4, 3), nn.AvgPool3d(2)), (2, 1, 8, 8, 8)),
+        (Forward(lambda self, x: self.rnn(x)[0], rnn=nn.LSTM(8, 4)), (2, 3, 8)),
+        (Forward(lambda self, x: x @ x.mT + x.double() @ x.mT.double()), (2, 3, 8)),
+    ],
+)
+def test_types_within_autocast_are_those_of_a_run(layers, shape, device):
+    model = narrow(copy.deepcopy(layers)).eval()
+    with torch.no_grad():
+        expected = model(torch.ones(shape))
+    output = trace(model.to(device), shape).outputs[0]
+    assert (output.dtype, output.shape) == (expected.dtype, expected.shape)
+    assert not torch.is_autocast_enabled("cpu")
+
+
+def test_where_autocast_is_switched_off_numbers_keep_their_type():
+    def forward(self, x):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            x = self.one(x)
+            with torch.autocast("cpu", enabled=False):
+                return self.other(x.float())
+
+    model = Forward(forward, one=nn.Linear(3, 3), other=nn.Linear(3, 3))
+    products = [op for op in trace(model, (2, 3)).operations if op.name == "addmm"]
+    assert [op.results[0].dtype for op in products] == [torch.bfloat16, torch.float32]
+
+
+def test_what_a_models_own_hooks_do_is_in_their_module():
+    model = nn.Sequential(nn.Linear(3, 3), nn.ReLU())
+    model[0].register_forward_pre_hook(lambda module, args: (args[0] + 1,))
+    model[0].register_forward_hook(lambda module, args, given: given[:, :2])
+    graph = trace(model, (2, 3))
+    call = graph.calls[0]
+    inside = graph.operations[call.start : call.stop]
+    assert call.results[0].shape == (2, 2)
+    assert inside[0].name == "add"
+    assert inside[-1].name == "slice"
+    assert {op.layer for op in inside} == {"0"}
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (2, 4)])
+def test_nothing_is_held_and_nothing_hooked_afterwards(shape):
+    model = nn.Sequential(nn.Linear(3, 3))
+    seen = weakref.ref(model[0].weight)
+    try:
+        trace(model, shape)
+    except ShapeError as error:
+        assert shape == (2, 4)
+        error.__traceback__ = error.__cause__ = error.__context__ = None
+    assert gc.isenabled()
+    assert not nn.modules.module._global_forward_hooks
+    assert not nn.modules.module._global_forward_pre_hooks
+    del model
+    assert seen() is None

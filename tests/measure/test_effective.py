@@ -4,11 +4,12 @@ import math
 
 import pytest
 import torch
+from hand_made import Forward, state_of
 from torch import nn
 
 import convarium.models as models
 from convarium.errors import OptionError, ShapeError
-from convarium.measure import effective_receptive_field
+from convarium.measure import effective_receptive_field, receptive_field
 
 
 def uniform(n, k, rank=1):
@@ -85,6 +86,64 @@ def test_frozen_networks_and_inference_mode_give_the_same_and_nothing_stays():
     assert not any(m._forward_hooks for m in model.modules())
 
 
+def test_inputs_of_other_types_are_taken_as_the_weights_are():
+    model = models.create("resnet8").eval().double()
+    x = torch.randn(1, 3, 32, 32)
+    found = effective_receptive_field(model, x)
+    assert torch.equal(found.values, effective_receptive_field(model, x.double()).values)
+    single = effective_receptive_field(model.float(), x.double())
+    assert torch.equal(single.values, effective_receptive_field(model, x).values)
+
+
+def test_models_and_inputs_of_inference_mode():
+    torch.manual_seed(0)
+    with torch.inference_mode():
+        model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Conv2d(2, 1, 3)).eval()
+        x = torch.randn(2, 1, 9, 9)
+    before = state_of(model)
+    found = effective_receptive_field(model, x)
+    assert state_of(model) == before
+    normal = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Conv2d(2, 1, 3)).eval()
+    normal.load_state_dict({key: value.clone() for key, value in model.state_dict().items()})
+    assert torch.equal(found.values, effective_receptive_field(normal, x.clone()).values)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "densenet121", "mobilenet_v2", "vgg11", "lenet5"])
+def test_the_last_map_is_that_of_the_receptive_field(name):
+    model = models.create(name).eval()
+    side = 32 if name == "lenet5" else 64
+    x = torch.randn(1, model.in_channels, side, side)
+    field = receptive_field(model, tuple(x.shape))
+    assert effective_receptive_field(model, x).layer == field.layer
+    assert field.layer != "final"
+
+
+def test_the_last_map_may_be_that_of_an_earlier_call():
+    def forward(self, x):
+        return self.act(self.head(self.act(self.conv(x)).mean(2)))
+
+    model = Forward(forward, conv=nn.Conv1d(1, 4, 5), act=nn.Softplus(), head=nn.Linear(4, 3))
+    found = effective_receptive_field(model, torch.randn(2, 1, 20))
+    assert found.layer == receptive_field(model, (2, 1, 20)).layer == "act"
+    assert found.theoretical == 5
+
+
+def test_a_function_at_the_end_of_a_block_is_told_by_the_block_s_name():
+    block = Forward(
+        lambda self, x: torch.relu(self.conv(x) + x), conv=nn.Conv1d(2, 2, 3, padding=1)
+    )
+    model = nn.Sequential(block, nn.Identity(), nn.Flatten(), nn.Linear(40, 2))
+    found = effective_receptive_field(model, torch.rand(8, 2, 20))
+    assert found.layer == receptive_field(model, (8, 2, 20)).layer == "0:relu"
+
+
+def test_the_theoretical_places_are_those_of_the_measured_position():
+    model = Forward(lambda self, x: x.cumsum(2))
+    found = effective_receptive_field(model, torch.rand(1, 1, 20))
+    assert found.position == (10,)
+    assert found.theoretical == int((found.values > 0).sum()) == 11
+
+
 def test_what_cannot_be_asked_is_told():
     model = models.create("resnet8")
     x = torch.randn(1, 3, 32, 32)
@@ -94,6 +153,10 @@ def test_what_cannot_be_asked_is_told():
         effective_receptive_field(model, x, layer="head")
     with pytest.raises(ShapeError, match="floating"):
         effective_receptive_field(model, torch.zeros(1, 3, 32, 32, dtype=torch.uint8))
+    with pytest.raises(ShapeError, match="at least one sample"):
+        effective_receptive_field(model, torch.zeros(0, 3, 32, 32))
+    with pytest.raises(OptionError, match="meta device"):
+        effective_receptive_field(nn.Conv1d(1, 1, 3, device="meta"), torch.zeros(1, 1, 9))
     dead = nn.Sequential(nn.Conv2d(1, 1, 1), nn.Conv2d(1, 1, 1))
     nn.init.zeros_(dead[0].weight)
     with pytest.raises(OptionError, match="every gradient is 0"):

@@ -40,6 +40,18 @@ def test_macs_grow_with_the_batch_and_the_field_does_not():
     assert five == one | {"macs": 5 * one["macs"]}
 
 
+def test_the_module_is_run_once():
+    class Counts(nn.Conv1d):
+        calls = 0
+
+        def forward(self, x):
+            Counts.calls += 1
+            return super().forward(x)
+
+    assert facts(Counts(1, 1, 3), (4, 1, 9))["macs"] == 4 * 7 * 3
+    assert Counts.calls == 1
+
+
 @pytest.mark.parametrize("rank", [1, 2, 3])
 def test_an_entry_an_axis(rank):
     found = facts(create("resnet8", spatial_dims=rank), (1, 3, *[32] * rank))

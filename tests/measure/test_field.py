@@ -1,5 +1,7 @@
 """Receptive fields: published numbers, gates, statuses, and what cannot be followed."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hand_made import Forward
@@ -59,7 +61,7 @@ def test_axes_differ_where_kernels_do():
     field = receptive_field(model, (5, 3, 30, 40))
     assert (field.size, field.stride, field.start) == ((5, 8), (2, 2), (0, -3))
     assert field.centre == (2.0, 0.5)
-    assert field.shape == (1, 4, 13, 20)
+    assert field.shape == (5, 4, 13, 20)
 
 
 def test_every_layer_has_a_row():
@@ -139,6 +141,51 @@ def test_tokens_and_back_are_only_views():
     field = receptive_field(model, (1, 1, 24, 32))
     assert (field.shape, field.size, field.stride) == ((1, 8, 6, 8), (4, 4), (4, 4))
     assert field.status == "exact"
+
+
+def rows_first(self, x):
+    rows = self.dense(x.flatten(2).permute(2, 0, 1))  # the places first
+    return self.mix(rows + rows.mean(0)).permute(1, 2, 0).unflatten(2, x.shape[2:])
+
+
+MIXED = {
+    "samples apart": lambda: nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.MaxPool2d(2)),
+    "rows of all samples": lambda: nn.Sequential(
+        nn.Conv2d(2, 4, 3), Forward(lambda self, x: x.movedim(1, -1)), nn.Linear(4, 5), nn.ReLU()
+    ),
+    "places first": lambda: nn.Sequential(
+        nn.Conv2d(2, 4, 3),
+        Forward(rows_first, dense=nn.Linear(4, 4), mix=nn.Linear(4, 4)),
+    ),
+    "channels as samples": lambda: nn.Sequential(
+        Forward(
+            lambda self, x: self.conv(x.flatten(0, 1)[:, None]).unflatten(0, x.shape[:2])[:, :, 0],
+            conv=nn.Conv2d(1, 1, 3),
+        )
+    ),
+    "sample by sample": lambda: nn.Sequential(
+        Forward(lambda self, x: torch.stack([sample * 2 for sample in x])), nn.Conv2d(2, 4, 3)
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", MIXED)
+def test_shapes_are_those_of_the_batch_and_fields_those_of_a_sample(kind):
+    model, seen = MIXED[kind]().eval(), {}
+    for name, module in model.named_modules():
+        module.register_forward_hook(lambda m, x, y, name=name: seen.update({name: y.shape}))
+    with torch.no_grad():
+        model(torch.zeros(4, 2, 8, 9))
+    shapes = {name: tuple(shape) for name, shape in seen.items()}
+    one = receptive_field(model, (1, 2, 8, 9))
+    field = receptive_field(model, (4, 2, 8, 9))
+    told = {row.layer: row.shape for row in field.rows if row.layer in shapes}
+    assert told
+    assert told == {name: shapes[name] for name in told}
+    assert (field.size, field.status) == (one.size, one.status)
+    if kind != "sample by sample":
+        rows = [[replace(row, shape=()) for row in found.rows] for found in (one, field)]
+        assert rows[0] == rows[1]
 
 
 @pytest.mark.parametrize("make", [nn.PixelShuffle, nn.PixelUnshuffle])

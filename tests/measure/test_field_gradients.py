@@ -13,7 +13,7 @@ from torch import nn
 
 from convarium.graph import trace
 from convarium.measure.field import receptive_field
-from convarium.measure.following import follow_graph
+from convarium.measure.rules.following import follow_graph
 
 C = 4  # channels of every map
 

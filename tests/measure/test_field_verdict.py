@@ -3,6 +3,8 @@
 from itertools import accumulate
 
 import pytest
+import torch
+from hand_made import Forward
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
@@ -62,7 +64,10 @@ def test_what_has_no_places_any_more_is_no_layer_of_the_field():
     field = receptive_field(model, (1, 1, 8))
     assert field.covered_by is None
     assert field.beyond == ()
-    assert field.sentence() == "Each position of 0 sees 3 inputs and does not cover the input of 8."
+    assert field.sentence() == (
+        "Each position of 0 sees 3 inputs and does not cover the input of 8; the output sees the "
+        "whole input."
+    )
 
 
 steps = st.tuples(st.integers(1, 5), st.integers(1, 3), st.integers(1, 3))
@@ -94,3 +99,116 @@ def test_the_sentence_names_few_layers(kernels, words):
     told = receptive_field(signals(*kernels), (1, 1, 9)).sentence()
     assert "covers the input of 9. From 0 on the field is as large as the input" in told
     assert told.endswith(words if words.endswith(".") else f"{words}.")
+
+
+def vision_transformer() -> nn.Module:
+    def forward(self, x):
+        y = self.patches(x).flatten(2).transpose(1, 2)
+        y = torch.cat([self.first.bias.expand(len(x), 1, -1), y], 1)
+        y = self.norm(y + self.attention(y, y, y, need_weights=False)[0])
+        return self.head(y[:, 0])
+
+    return Forward(
+        forward,
+        patches=nn.Conv2d(3, 8, 4, 4),
+        first=nn.Linear(1, 8),
+        attention=nn.MultiheadAttention(8, 2, batch_first=True),
+        norm=nn.LayerNorm(8),
+        head=nn.Linear(8, 5),
+    )
+
+
+def mixer() -> nn.Module:
+    def forward(self, x):
+        y = self.patches(x).flatten(2)
+        y = y + self.along(y)
+        return self.head(y.mean(2))
+
+    return Forward(
+        forward, patches=nn.Conv2d(3, 8, 4, 4), along=nn.Linear(64, 64), head=nn.Linear(8, 5)
+    )
+
+
+def dense() -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 9), nn.ReLU(), nn.Linear(9, 5))
+
+
+PATCHES = (
+    "Each position of patches sees 4 x 4 inputs and does not cover the input of 32 x 32; the "
+    "output sees the whole input."
+)
+
+
+@pytest.mark.parametrize(
+    ("model", "shape", "wanted"),
+    [
+        (vision_transformer(), (2, 3, 32, 32), PATCHES),
+        (mixer(), (1, 3, 32, 32), PATCHES),
+        (
+            dense(),
+            (1, 3, 32, 32),
+            "No layer keeps a map of the input of 32 x 32; the output sees the whole input.",
+        ),
+        (
+            nn.Sequential(nn.Conv1d(1, 4, 9), nn.ReLU(), nn.AdaptiveMaxPool1d(1)),
+            (1, 1, 100),
+            "Each position of 1 sees 9 inputs and does not cover the input of 100; the output sees "
+            "the whole input.",
+        ),
+        (
+            nn.Sequential(nn.Conv1d(1, 4, 9), nn.MaxPool1d(2)),
+            (1, 1, 100),
+            "Each position of 1 sees 10 inputs and does not cover the input of 100.",
+        ),
+        (
+            Forward(lambda self, x: self.wide(x)[..., :4].mean(2), wide=nn.Conv1d(1, 4, 9)),
+            (1, 1, 100),
+            "Each position of the result of slice sees 9 inputs and does not cover the input of "
+            "100; the output sees 12 inputs.",
+        ),
+        (
+            nn.Identity(),
+            (1, 1, 5),
+            "Each position of the output sees 1 input and does not cover the input of 5.",
+        ),
+        (
+            nn.Sequential(nn.Conv1d(1, 4, 3), Forward(lambda self, x: x.sort()[0])),
+            (1, 1, 9),
+            "The field is unknown, since it cannot be followed beyond sort.",
+        ),
+    ],
+)
+def test_the_whole_sentence(model, shape, wanted):
+    assert receptive_field(model, shape).sentence() == wanted
+
+
+def test_inputs_that_a_stride_leaves_out_are_not_seen():
+    patches = nn.Sequential(nn.Conv2d(1, 4, 4, 4), nn.Conv2d(4, 4, 3, padding=1), nn.ReLU())
+    pooled = nn.Sequential(*patches, nn.AdaptiveAvgPool2d(1))
+    told = [receptive_field(pooled, (1, 1, n, n)).sentence() for n in (32, 33)]
+    assert [text.partition("; ")[2] for text in told] == [
+        "the output sees the whole input.",
+        "the output sees 32 x 32 inputs.",
+    ]
+    gated = nn.Sequential(*patches, nn.InstanceNorm2d(4), nn.Conv2d(4, 4, 3, padding=1))
+    assert receptive_field(gated, (1, 1, 33, 32)).size_with_gates == (32, 32)
+
+
+def test_gates_and_the_output_are_both_told():
+    model = nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1), nn.InstanceNorm2d(4), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    )
+    assert receptive_field(model, (1, 1, 9, 9)).sentence() == (
+        "Each position of 1 sees 3 x 3 inputs and does not cover the input of 9 x 9; through gates "
+        "or statistics it depends on all of it; the output sees the whole input."
+    )
+
+
+def test_a_bound_is_told_as_one():
+    def forward(self, x):
+        return torch.cat([self.wide(x), x], 1)[:, -1:]
+
+    model = Forward(forward, wide=nn.Conv1d(1, 1, 9, padding=4))
+    told = receptive_field(model, (1, 1, 30)).sentence()
+    assert "sees at most 9 inputs and does not cover" in told
+    assert "sees at most 9 inputs and may cover" in receptive_field(model, (1, 1, 9)).sentence()

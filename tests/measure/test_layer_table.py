@@ -6,6 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import convarium.models as models
+from convarium.cli.measured import table as lines_of
 from convarium.errors import OptionError
 from convarium.measure import cost, receptive_field
 from convarium.measure.layer_table import layer_table
@@ -99,3 +100,48 @@ def test_two_shapes_are_not_joined():
     row = layer_table(cost(model, (4, 1, 9)), receptive_field(model, (1, 1, 9)))[0]
     assert row.shape == (4, 1, 7)
     assert row.to_json()["macs"] == 4 * 21
+
+
+class Idle(nn.Module):
+    """Layers that nobody calls beside one that is, and a function without a row."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.idle = nn.Conv1d(2, 4, 3), nn.Linear(3, 3)
+        self.inside = nn.Sequential(nn.Linear(1, 1))
+
+    def forward(self, x):
+        return self.conv(x).permute(0, 2, 1)
+
+
+def test_layers_that_are_never_called_come_last():
+    rows = table(Idle(), (2, 2, 9))
+    assert [(row.layer, row.shape, row.parameters, row.size) for row in rows] == [
+        ("conv", (2, 4, 7), 28, (3,)),
+        (":permute", (2, 7, 4), 0, (3,)),
+        ("idle", (), 12, ()),
+        ("inside.0", (), 2, ()),
+    ]
+    lines = lines_of(rows)
+    assert len(lines) == 1 + len(rows)
+    assert lines[-2].split() == ["idle", "Linear", "12"]
+
+
+class LowRank(nn.Module):
+    """A convolution whose weight is worked out of weights."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight, self.left = nn.Parameter(torch.ones(4, 6)), nn.Parameter(torch.ones(4, 1))
+        self.right = nn.Parameter(torch.ones(1, 6))
+
+    def forward(self, x):
+        return F.conv1d(x, (self.weight + self.left @ self.right).view(4, 2, 3))
+
+
+def test_products_of_weights_are_part_of_their_layer():
+    rows = table(nn.Sequential(LowRank(), nn.Conv1d(4, 2, 3)), (1, 2, 9))
+    assert [(row.layer, row.parameters, row.macs, row.size) for row in rows] == [
+        ("0", 34, 4 * 6 + 7 * 4 * 6, (3,)),
+        ("1", 26, 5 * 2 * 12, (5,)),
+    ]

@@ -70,7 +70,7 @@ for name in {EXTRAS!r}:
 import importlib, pkgutil
 for room in {rooms!r}:
     package = importlib.import_module("convarium." + room)
-    for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
+    for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
         importlib.import_module(module.name)
     for name in package.__all__:
         getattr(package, name)

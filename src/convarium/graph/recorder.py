@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import functools
+import itertools
+import weakref
+from collections.abc import Callable
 from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten
 
+from convarium.graph.nested import flat, replaced, tensors_in
 from convarium.graph.records import Call, Operation, Value
 from convarium.graph.shapes import SHORT_CUTS
 
@@ -18,6 +21,14 @@ _WHOLE: Final = frozenset(
     {"lstm", "gru", "rnn_tanh", "rnn_relu", "scaled_dot_product_attention"}
     | {f"conv{kind}{n}d" for kind in ("", "_transpose") for n in (1, 2, 3)}
 )
+# Recorded for their multiply-adds also where the input does not reach them.
+_PRODUCTS: Final = frozenset(
+    {f"{name}{end}" for name in ("addmm", "addmv", "baddbmm", "addbmm") for end in ("", "_")}
+    | {"mm", "bmm", "mv", "dot", "convolution", "_scaled_dot_product_flash_attention_for_cpu"}
+)
+# Autocast makes these narrow, and those wide.
+_NARROWED: Final = _PRODUCTS | {"addr", "conv_tbc"}
+_WIDENED: Final = frozenset({"avg_pool3d", "grid_sampler_2d", "grid_sampler_3d", "prod"})
 
 
 class ValueNeededError(Exception):
@@ -39,12 +50,14 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.values: list[Value] = []
         self.known: dict[int, Value] = {}
         self.twins: dict[int, tuple[Tensor, Tensor]] = {}
-        self.kept: list[Any] = []  # so that no identity is given twice
+        self.watched: list[weakref.ref[Any]] = []
         self.memories: dict[int, int] = {}
+        self.numbers = itertools.count()
         self.written: set[int] = set()  # memory into which something of the input was written
         self.stack: list[tuple[str, int, int]] = []
         self.given: list[tuple[Value, ...]] = []
         self.counts: dict[str, int] = {}
+        self.narrow: torch.dtype | None = None  # the type of numbers that autocast wants now
 
     def __torch_dispatch__(
         self,
@@ -55,12 +68,14 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         """Run one operation: for real if it is of constants, else for its shape."""
         kwargs = kwargs or {}
-        given = [*_flat(args), *_flat(kwargs.values())]
+        if self.narrow is not None:
+            args = self.autocast(func._opname, args)
+        given = [*flat(args), *flat(kwargs.values())]
         reached = [self.reached(x) for x in given]  # each is asked, since asking names it
-        traced = any(reached)
+        traced, name = any(reached), func._opname
         if not traced and not any(x.is_meta for x in given):
-            return func(*args, **_with_numbers(given, kwargs))
-        name = func._opname
+            results = func(*args, **_with_numbers(given, kwargs))
+            return self.record(func, (args, kwargs), results, traced)
         if name == "index":
             args = (args[0], [_numbers(x) for x in args[1]], *args[2:])
         if name in ("_local_scalar_dense", "equal", "is_nonzero") and traced:
@@ -69,15 +84,22 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             kept = {key: value for key, value in kwargs.items() if key != "pin_memory"}
             kwargs = {**kept, "device": torch.device("meta")}
         original = args, kwargs
-        args = tuple(_replaced(x, self.twin) for x in args)
-        kwargs = {key: _replaced(x, self.twin) for key, x in kwargs.items()}
+        if not all(x.is_meta for x in given):
+            args = tuple(replaced(x, self.twin) for x in args)
+            kwargs = {key: replaced(x, self.twin) for key, x in kwargs.items()}
         short_cut = None if "out" in kwargs else SHORT_CUTS.get(name)
         results = NotImplemented if short_cut is None else short_cut(func, *args, **kwargs)
         if results is NotImplemented:
             results = func(*args, **kwargs)
-        if traced:
-            self.record(func, original, results)
-        return results
+        return self.record(func, original, results, traced)
+
+    def autocast(self, name: str, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """What autocast does to the arguments of an operation on devices that it knows."""
+        if name not in _NARROWED and name not in _WIDENED:
+            return args
+        kind = torch.float32 if name in _WIDENED else self.narrow
+        with self:  # what it does is seen
+            return tuple(replaced(x, functools.partial(_cast, kind=kind)) for x in args)
 
     def twin(self, tensor: Tensor) -> Tensor:
         """The tensor without its memory, the same one each time."""
@@ -88,25 +110,26 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta"
             )
             self.memories[twin.untyped_storage()._cdata] = self.memory(tensor)
-            self.twins[id(tensor)] = (tensor, twin)
+            self.twins[id(tensor)] = self.twins[id(twin)] = (tensor, twin)
         return self.twins[id(tensor)][1]
 
-    def record(self, func: Any, given: tuple[Any, Any], results: Any) -> None:
+    def record(self, func: Any, given: tuple[Any, Any], results: Any, traced: bool) -> Any:
         """Note the operation, its arguments by name, and what it gave."""
+        if not traced and func._opname not in _PRODUCTS:
+            return results
         args, kwargs = given
-        names = [argument.name for argument in func._schema.arguments]
+        names, written, pointwise = _told(func)
         arguments = dict(zip(names, args, strict=False)) | kwargs
-        seen = {key: _replaced(x, self.value) for key, x in arguments.items()}
+        seen = {key: replaced(x, self.value) for key, x in arguments.items()}
         listed = results if isinstance(results, list | tuple) else (results,)
-        made = tuple(self.new(x) if isinstance(x, Tensor) else None for x in listed)
-        pointwise = torch.Tag.pointwise in func.tags
+        made = tuple(self.new(x, traced) if isinstance(x, Tensor) else None for x in listed)
         layer, call, _ = self.stack[-1] if self.stack else ("", 0, 0)
-        name = func._opname
-        writes = func._schema.is_mutable
-        self.operations.append(Operation(name, layer, call, seen, made, pointwise, writes))
-        for argument in func._schema.arguments if writes else ():
-            if argument.is_write and isinstance(x := arguments.get(argument.name), Tensor):
+        writes = traced and func._schema.is_mutable
+        self.operations.append(Operation(func._opname, layer, call, seen, made, pointwise, writes))
+        for name in written if writes else ():
+            if isinstance(x := arguments.get(name), Tensor):
                 self.written.add(x.untyped_storage()._cdata)
+        return results
 
     def reached(self, tensor: Tensor) -> bool:
         """Whether it depends on the input, also by what was written into its memory."""
@@ -118,33 +141,51 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return True
 
     def memory(self, tensor: Tensor) -> int:
-        """The number of its memory, whose identity is not given to another one meanwhile."""
+        """The number of its memory, as long as any tensor is in it."""
         storage = tensor.untyped_storage()
-        self.kept.append((tensor, storage))
-        return self.memories.setdefault(storage._cdata, len(self.memories))
+        place = storage._cdata
+        if place not in self.memories:
+            self.memories[place] = next(self.numbers)
+            self.watch(storage, self.forget_memory, place)
+        return self.memories[place]
+
+    def watch(self, thing: Any, forget: Callable[[int], Any], key: int) -> None:
+        """Forget it when it dies, since its identity may be given to another one."""
+        self.watched.append(weakref.ref(thing, lambda _: forget(key)))
+
+    def forget_memory(self, place: int) -> None:
+        """Nobody holds it any more."""
+        number = self.memories.pop(place)
+        self.written.discard(place)
+        if self.operations:
+            self.operations[-1].frees.append(number)
 
     def value(self, tensor: Tensor) -> Value | Tensor:
         """What stands for a tensor in the record: itself, if the input does not reach it."""
-        return self.known.get(id(tensor), tensor)
+        return self.known.get(id(tensor), self.twins.get(id(tensor), (tensor,))[0])
 
-    def new(self, tensor: Tensor) -> Value:
-        """The value that a tensor is from now on."""
+    def new(self, tensor: Tensor, traced: bool = True) -> Value:
+        """The value that a tensor is from now on; nothing depends on one that is not traced."""
         place = self.memory(tensor)
-        shape, first = tuple(tensor.shape), int(tensor.storage_offset())
-        steps = zip(shape, tensor.stride(), strict=True)
-        last = first + sum(max(n - 1, 0) * int(step) for n, step in steps)
+        shape = tuple(tensor.shape)
+        first = last = int(tensor.storage_offset())
+        for n, step in zip(shape, tensor.stride(), strict=True):
+            last += max(n - 1, 0) * int(step)
         value = Value(len(self.values), shape, tensor.dtype, place, (first, last))
         self.values.append(value)
-        self.known[id(tensor)] = value
+        if traced:
+            if id(tensor) not in self.known:
+                self.watch(tensor, self.known.pop, id(tensor))
+            self.known[id(tensor)] = value
         return value
 
     def values_in(self, given: Any) -> tuple[Value, ...]:
         """The values among whatever a module takes or returns."""
-        return tuple(self.known[id(x)] for x in _tensors(given) if self.reached(x))
+        return tuple(self.known[id(x)] for x in tensors_in(given) if self.reached(x))
 
     def stand_in(self, tensor: Tensor) -> Tensor:
         """For functions that compare devices before they are dispatched."""
-        if self.reached(tensor):
+        if tensor.is_meta or self.reached(tensor):
             return tensor
         with torch.utils._python_dispatch._disable_current_modes():
             return self.twin(tensor)
@@ -154,10 +195,6 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         names = [name for name, _, _ in self.stack if name]
         return f" (in {names[-1]})" if names else ""
 
-    def listening(self) -> _Listening:
-        """Within it, calls of modules are noted."""
-        return _Listening(self)
-
     def enter(self, name: str, given: Any) -> None:
         """A module's forward begins."""
         call = self.counts.get(name, 0)
@@ -165,40 +202,12 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.stack.append((name, call, len(self.operations)))
         self.given.append(self.values_in(given))
 
-    def leave(self, name: str, module: nn.Module, given: Any) -> None:
-        """A module's forward has ended."""
-        _, call, start = self.stack.pop()
+    def leave(self, kind: tuple[str, bool, bool], given: Any) -> None:
+        """The forward of a module of some kind has ended."""
+        name, call, start = self.stack.pop()
         arguments, results = self.given.pop(), self.values_in(given)
-        kind = type(module).__name__
-        leaf = all(name == "parametrizations" for name, _ in module.named_children())
-        own, stop = type(module).__module__.startswith("torch.nn."), len(self.operations)
-        self.calls.append(Call(name, call, kind, leaf, own, arguments, results, start, stop))
-
-
-class _Listening:
-    """Hooks on every module that tell the recorder where the model is."""
-
-    def __init__(self, recorder: Recorder) -> None:
-        self.recorder = recorder
-        self.handles: list[Any] = []
-
-    def __enter__(self) -> None:
-        for name, module in self.recorder.network.named_modules():
-            self.handles += self._listen(name, module)
-
-    def __exit__(self, *_: object) -> None:
-        for handle in self.handles:
-            handle.remove()
-
-    def _listen(self, name: str, module: nn.Module) -> Iterator[Any]:
-        def enter(module: nn.Module, args: Any) -> None:
-            self.recorder.enter(name, args)
-
-        def leave(module: nn.Module, args: Any, given: Any) -> None:
-            self.recorder.leave(name, module, given)
-
-        yield module.register_forward_pre_hook(enter, prepend=True)
-        yield module.register_forward_hook(leave)
+        stop = len(self.operations)
+        self.calls.append(Call(name, call, *kind, arguments, results, start, stop))
 
 
 class Functions(TorchFunctionMode):
@@ -221,8 +230,14 @@ class Functions(TorchFunctionMode):
     ) -> Any:
         """Call a function of torch's, or note it as one operation."""
         kwargs = kwargs or {}
+        for device in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(device):
+                return self.autocast(device, func, types, args, kwargs)
         if getattr(func, "__name__", "") in _WHOLE:
-            twins = [_replaced(x, self.recorder.stand_in) for x in (args, kwargs.values())]
+            twins = [replaced(x, self.recorder.stand_in) for x in (args, kwargs.values())]
+            if self.recorder.narrow is not None:
+                cast = functools.partial(_cast, kind=self.recorder.narrow)
+                twins = [replaced(x, cast) for x in twins]
             return func(*twins[0], **dict(zip(kwargs, twins[1], strict=True)))
         if func is not nn.functional.pad:
             return func(*args, **kwargs)
@@ -238,32 +253,29 @@ class Functions(TorchFunctionMode):
         recorder.operations.append(Operation("pad_circular", layer, call, seen, results))
         return padded
 
-
-def _tensors(given: Any) -> list[Tensor]:
-    """In whatever a forward returns: also dictionaries and registered classes."""
-    if isinstance(given, Tensor):
-        return [given]
-    if isinstance(given, tuple) and all(isinstance(x, Tensor) for x in given):
-        return [*given]
-    return [x for x in tree_flatten(given)[0] if isinstance(x, Tensor)]
-
-
-def _flat(arguments: Iterable[Any]) -> Iterator[Tensor]:
-    """The tensors among an operation's arguments, which nests no more than lists."""
-    for argument in arguments:
-        if isinstance(argument, Tensor):
-            yield argument
-        elif isinstance(argument, list | tuple):
-            yield from _flat(argument)
+    def autocast(self, device: str, *given: Any) -> Any:
+        """Call a function with the recorder casting, since torch's autocast leaves out "meta"."""
+        self.recorder.narrow = torch.get_autocast_dtype(device)
+        torch.set_autocast_enabled(device, False)
+        try:
+            return self.__torch_function__(*given)
+        finally:
+            torch.set_autocast_enabled(device, True)
+            self.recorder.narrow = None
 
 
-def _replaced(argument: Any, by: Callable[[Tensor], Any]) -> Any:
-    """An operation's argument with other things for its tensors."""
-    if isinstance(argument, Tensor):
-        return by(argument)
-    if isinstance(argument, list | tuple | type({}.values())):
-        return [_replaced(x, by) for x in argument]
-    return argument
+def _cast(tensor: Tensor, kind: torch.dtype | None) -> Tensor:
+    """As another type of floating-point numbers; float64 stays, as autocast has it."""
+    casts = tensor.is_floating_point() and tensor.dtype not in (kind, torch.float64)
+    return tensor.to(kind) if casts else tensor
+
+
+@functools.cache
+def _told(func: Any) -> tuple[list[str], list[str], bool]:
+    """Names of an operation's arguments and of those it writes into; whether it is pointwise."""
+    arguments = func._schema.arguments
+    written = [argument.name for argument in arguments if argument.is_write]
+    return [argument.name for argument in arguments], written, torch.Tag.pointwise in func.tags
 
 
 def _numbers(index: Any) -> Any:

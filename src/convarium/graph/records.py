@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -29,7 +29,7 @@ class Value:
     memory: int
     span: tuple[int, int] = (0, 0)
 
-    @property
+    @cached_property
     def bytes(self) -> int:
         """Of its elements, whether it has memory of its own or not."""
         return math.prod(self.shape) * self.dtype.itemsize
@@ -46,6 +46,7 @@ class Operation:
         arguments: by the names of torch's schema; a `Value` stands for a tensor that depends on the
             input, and the tensor itself for one that does not.
         results: the values it gave, in their order; None for what is no tensor.
+        frees: memory that nobody held any more when the next operation began.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Operation:
     results: tuple[Value | None, ...]
     pointwise: bool = False
     writes: bool = False
+    frees: list[int] = field(default_factory=list, compare=False)
 
     @cached_property
     def values(self) -> list[Value]:

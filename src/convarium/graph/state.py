@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from convarium.errors import OptionError
 
-_CONTAINERS = (dict, OrderedDict, list, set)
+_CONTAINERS = frozenset({dict, OrderedDict, list, set})
 
 
 @contextlib.contextmanager
@@ -41,9 +41,10 @@ def untouched(model: nn.Module) -> Iterator[None]:
     >>> network.training, network[0].weight.grad
     (True, None)
     """
-    modules = [_Module(module) for module in model.modules()]
+    inside = [*model.modules()]
+    modules = [_Module(module) for module in inside]
     with torch.inference_mode(False), torch.no_grad():
-        tensors = _tensors(model)
+        tensors = _tensors(inside)
     random, random_cuda = torch.get_rng_state(), _cuda_rng_states()
     gradients = torch.is_grad_enabled()
     for tensor in tensors:
@@ -72,7 +73,7 @@ class _Module:
         self.kind = type(module)
         self.attributes = dict(vars(module))
         self.contents = {
-            name: value.copy()
+            name: value.copy() if value else ()
             for name, value in self.attributes.items()
             if type(value) in _CONTAINERS
         }
@@ -81,7 +82,8 @@ class _Module:
         if type(self.module) is not self.kind:  # a parametrisation was registered
             object.__setattr__(self.module, "__class__", self.kind)
         for name, content in self.contents.items():
-            _refill(self.attributes[name], content)
+            if content or self.attributes[name]:
+                _refill(self.attributes[name], content)
         present = vars(self.module)
         present.clear()
         present.update(self.attributes)
@@ -94,7 +96,7 @@ class _Tensor:
         self.tensor = tensor
         self.requires_grad = tensor.requires_grad
         self.grad = tensor.grad if tensor.is_leaf else None
-        self.values = tensor.detach().clone() if is_buffer else None
+        self.values = _copied(tensor) if is_buffer else None
         self.hooks = {
             name: (hooks, None if hooks is None else hooks.copy())
             for name in ("_backward_hooks", "_post_accumulate_grad_hooks")
@@ -114,27 +116,40 @@ class _Tensor:
                 setattr(self.tensor, name, hooks)
             if hooks is not None:
                 _refill(hooks, content)
-        with torch.inference_mode(self.tensor.is_inference()):
-            if self.tensor.is_leaf and self.tensor.requires_grad != self.requires_grad:
-                self.tensor.requires_grad_(self.requires_grad)
-            if self.values is not None:
-                _write_back(self.tensor, self.values)
-        if self.tensor.is_leaf and self.tensor.grad is not self.grad:
+        leaf = self.tensor.is_leaf
+        turned = leaf and self.tensor.requires_grad != self.requires_grad
+        if turned or self.values is not None:
+            with torch.inference_mode(self.tensor.is_inference()):
+                if turned:
+                    self.tensor.requires_grad_(self.requires_grad)
+                if self.values is not None:
+                    _write_back(self.tensor, self.values)
+        if leaf and self.tensor.grad is not self.grad:
             self.tensor.grad = self.grad
 
 
-def _tensors(model: nn.Module) -> list[_Tensor]:
+def _tensors(modules: list[nn.Module]) -> list[_Tensor]:
     """Parameters, buffers and tensors that are plain attributes, each once."""
-    parameters, buffers = list(model.parameters()), list(model.buffers())
-    plain = {id(x): x for m in model.modules() for x in vars(m).values() if isinstance(x, Tensor)}
+    parameters = _once(x for module in modules for x in module._parameters.values())
+    buffers = _once(x for module in modules for x in module._buffers.values())
+    plain = _once(x for m in modules for x in vars(m).values() if isinstance(x, Tensor))
     if any(nn.parameter.is_lazy(tensor) for tensor in [*parameters, *buffers]):
         raise OptionError(
             "model has lazy layers without a shape; run one batch through it first: model(x)."
         )
     return [
         *(_Tensor(parameter, is_buffer=False) for parameter in parameters),
-        *(_Tensor(tensor, is_buffer=True) for tensor in (*buffers, *plain.values())),
+        *(_Tensor(tensor, is_buffer=True) for tensor in (*buffers, *plain)),
     ]
+
+
+def _once(tensors: Iterable[Tensor | None]) -> list[Tensor]:
+    return [*{id(tensor): tensor for tensor in tensors if tensor is not None}.values()]
+
+
+def _copied(tensor: Tensor) -> Tensor:
+    """Shape and values; on the meta device there are no values."""
+    return tensor.detach() if tensor.is_meta else tensor.detach().clone()
 
 
 def _write_back(tensor: Tensor, values: Tensor) -> None:

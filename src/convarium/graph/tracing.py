@@ -9,18 +9,26 @@ where they are; what depends on them only is computed. Operations are those of t
 
 from __future__ import annotations
 
+import contextlib
+import gc
+import re
 import warnings
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
 from convarium.errors import ConvariumError, OptionError, ShapeError
+from convarium.graph.listening import Listening
 from convarium.graph.recorder import Functions, Recorder, ValueNeededError
 from convarium.graph.records import Graph
 from convarium.graph.state import untouched
 from convarium.graph.wrappers import eager, unwrapped
+
+# What torch says where an operation needs numbers, and where it needs whole ones.
+_NO_NUMBERS: Final = re.compile(r"\bmeta\b|data-(in)?dependent", re.IGNORECASE)
+_INDICES: Final = re.compile(r"\bindices\b.*\b(long|int)\b", re.IGNORECASE | re.DOTALL)
 
 
 def trace(
@@ -34,7 +42,8 @@ def trace(
     Args:
         model: any module, on any device, also on "meta", where it has no memory; wrapped and
             compiled ones are taken out of their wrapper.
-        input_shape: of the whole input, batch included, or of each of several inputs.
+        input_shape: of the whole input, batch included, or of each of several inputs. Inputs have
+            the type of the weights, or are whole numbers where an embedding looks them up.
         training: whether the model is in training mode meanwhile.
 
     Raises:
@@ -51,12 +60,37 @@ def trace(
     network = unwrapped(model)
     shapes = _shapes(input_shape)
     _refuse_scripted(network)
+    with _uncollected():
+        try:
+            return _followed(network, shapes, _dtype(network), training)
+        except ShapeError as error:
+            if not _wants_indices(error.__cause__):
+                raise
+            return _followed(network, shapes, torch.int64, training)
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without Python's collector: going through all of torch's objects takes as long as a trace."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
+
+
+def _followed(
+    network: nn.Module, shapes: list[tuple[int, ...]], dtype: torch.dtype, training: bool
+) -> Graph:
+    """The graph for inputs of one type of numbers."""
     with untouched(network), torch.inference_mode(False), torch.no_grad(), eager(network):
         network.train(training)
         recorder = Recorder(network)
-        inputs = [torch.empty(shape, dtype=_dtype(network), device="meta") for shape in shapes]
+        inputs = [torch.empty(shape, dtype=dtype, device="meta") for shape in shapes]
         values = tuple(recorder.new(x) for x in inputs)
-        with recorder.listening():
+        with Listening(recorder):
             given = _run(network, inputs, recorder, shapes)
     return Graph(
         values,
@@ -89,7 +123,12 @@ def _run(
 
 def _decides(error: Exception) -> bool:
     """Whether the model asked for what only numbers give."""
-    return isinstance(error, ValueNeededError) or "meta" in str(error).lower()
+    return isinstance(error, ValueNeededError) or bool(_NO_NUMBERS.search(str(error)))
+
+
+def _wants_indices(error: BaseException | None) -> bool:
+    """Whether an embedding was given other numbers than whole ones."""
+    return bool(_INDICES.search(str(error)))
 
 
 def _misfit(

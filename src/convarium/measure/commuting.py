@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from convarium.errors import OptionError
 from convarium.graph import trace, unwrapped
-from convarium.measure.following import follow_graph
 from convarium.measure.leaves import Call, check_maps, looking, select, watch
 from convarium.measure.places import NoCounterpartError, Places, places
-from convarium.measure.states import State
+from convarium.measure.rules.following import follow_graph
+from convarium.measure.rules.states import State
 from convarium.measure.symmetries import Symmetry, Transform, least_shift, named
 
 Border = Literal["all", "interior"]

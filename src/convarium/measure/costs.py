@@ -10,17 +10,20 @@ on torch's meta device. Memory is what the tensors take; a runtime's own buffers
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import Any
 
 from torch import nn
 
-from convarium.errors import OptionError
-from convarium.graph import Call, Graph, Operation, Value, trace, unwrapped
-from convarium.measure.memory import forward_peak, training_peak
-from convarium.measure.moves import result_of
+from convarium.errors import ConvariumError, OptionError
+from convarium.graph import Graph, Operation, trace, unwrapped
+from convarium.measure.cost_rows import made, rows
+from convarium.measure.memory.ledger import Line
+from convarium.measure.memory.peaks import forward_peak, training_peak
+from convarium.measure.memory.training_mode import training_graph
+from convarium.measure.rules.moves import result_of
 
 
 @dataclass(frozen=True)
@@ -30,10 +33,10 @@ class LayerCost:
     Attributes:
         layer: dotted name; a function that was called by name is told by its operation.
         kind: class of the layer, or the operation.
-        shape: of its result, batch included.
+        shape: of its result, batch included; () for a layer that is never called.
         parameters: that no earlier row has counted.
         macs: multiply-adds.
-        activation_bytes: of the tensors that it made.
+        activation_bytes: of the tensors that it made of the input.
     """
 
     layer: str
@@ -49,29 +52,35 @@ class Cost:
     """What a network costs for an input of one shape.
 
     Attributes:
-        input_shape: batch included.
+        input_shape: batch included; of several inputs, a shape each.
         parameters: numbers in the unique trainable tensors; tied ones count once.
         parameter_bytes: of all parameters and buffers.
         trained_bytes: of the trainable parameters, and so of their gradients.
         macs: multiply-adds of one forward pass over the whole batch.
-        activation_bytes: of every tensor that the forward pass makes.
+        constant_macs: those of them that a larger batch has no more of: products of weights.
+        activation_bytes: of every tensor that the forward pass makes of the input.
         forward_bytes: the most that lies in memory at once without gradients: weights, input and
             what is still needed.
-        training_bytes: the same for a step with gradients: weights, their gradients, and what the
-            backward pass needs. An optimiser's state comes on top.
-        training_lines: candidates for `training_bytes`: fixed bytes, and bytes of the batch.
-        rows: a row a call of a layer, in the order of execution.
+        training_bytes: the same for a step with gradients: weights, their gradients, what the
+            backward pass keeps and makes, and a loss as large as a cross-entropy. An optimiser's
+            state comes on top.
+        forward_lines: candidates for `forward_bytes` beside the parameters and buffers: bytes that
+            stay, and bytes of the batch.
+        training_lines: the same for `training_bytes`.
+        rows: a row a call of a layer, in the order of execution, then layers never called.
     """
 
-    input_shape: tuple[int, ...]
+    input_shape: tuple[int, ...] | tuple[tuple[int, ...], ...]
     parameters: int
     parameter_bytes: int
     trained_bytes: int
     macs: int
+    constant_macs: int
     activation_bytes: int
     forward_bytes: int
     training_bytes: int
-    training_lines: tuple[tuple[int, int], ...]
+    forward_lines: tuple[Line, ...]
+    training_lines: tuple[Line, ...]
     rows: tuple[LayerCost, ...]
 
     @property
@@ -82,7 +91,8 @@ class Cost:
     def at_batch(self, batch: int) -> dict[str, int]:
         """MACs, FLOPs and bytes for another number of samples, without another trace.
 
-        Everything that depends on the input grows with the batch, weights and gradients do not.
+        The batch is the first size of the first input. Everything that depends on the input grows
+        with it; weights, gradients and what is worked out of weights do not.
 
         Raises:
             OptionError: the number is no whole number of 1 or more.
@@ -94,16 +104,14 @@ class Cost:
         """
         if type(batch) is not int or batch < 1:
             raise OptionError(f"batch (={batch!r}) must be a whole number of 1 or more.")
-        share = Fraction(batch, self.input_shape[0])
-        weights = self.parameter_bytes
-        macs = math.ceil(self.macs * share)
+        share = Fraction(batch, self._batch)
+        macs = self.constant_macs + math.ceil((self.macs - self.constant_macs) * share)
         return {
             "macs": macs,
             "flops": 2 * macs,
             "activation_bytes": math.ceil(self.activation_bytes * share),
-            "forward_bytes": weights + math.ceil((self.forward_bytes - weights) * share),
-            "training_bytes": weights
-            + math.ceil(max(f + s * share for f, s in self.training_lines)),
+            "forward_bytes": self.parameter_bytes + _most(self.forward_lines, share),
+            "training_bytes": self.parameter_bytes + _most(self.training_lines, share),
         }
 
     def largest_batch(self, memory: int, *, training: bool = True, optimizer: int = 1) -> int:
@@ -121,25 +129,32 @@ class Cost:
         if type(memory) is not int or memory < 0:
             raise OptionError(f"memory (={memory!r}) must be a whole number of bytes, 0 or more.")
         free = memory - self.parameter_bytes - (optimizer * self.trained_bytes if training else 0)
-        lines = self.training_lines
-        if not training:
-            lines = ((0, self.forward_bytes - self.parameter_bytes),)
-        fits = [Fraction(free - fixed, grows) for fixed, grows in lines if grows]
-        if any(fixed > free for fixed, _ in lines) or not fits:
+        lines = self.training_lines if training else self.forward_lines
+        fits = [Fraction(free - stays, grows) for stays, grows in lines if grows]
+        if any(stays > free for stays, _ in lines) or not fits:
             return 0
-        return max(math.floor(min(fits) * self.input_shape[0]), 0)
+        return max(math.floor(min(fits) * self._batch), 0)
 
     def to_json(self) -> dict[str, Any]:
         """Values for JSON."""
         return {**asdict(self), "flops": self.flops}
 
+    @property
+    def _batch(self) -> int:
+        first = self.input_shape[0]
+        return first if isinstance(first, int) else first[0]
 
-def cost(model: nn.Module, input_shape: Sequence[int]) -> Cost:
+
+def cost(model: nn.Module, input_shape: Sequence[int] | Sequence[Sequence[int]]) -> Cost:
     """Parameters, multiply-adds and memory of any module, from what it executes.
+
+    The model is traced as it predicts. Where a layer that works otherwise in training, such as a
+    dropout, takes more than 1 % of the activations, it is traced in training mode too, for
+    `training_bytes`.
 
     Args:
         model: any module; on the meta device it takes no memory.
-        input_shape: the whole shape, batch included.
+        input_shape: the whole shape, batch included, or that of each of several inputs.
 
     Raises:
         ShapeError: the model does not take this shape.
@@ -153,29 +168,36 @@ def cost(model: nn.Module, input_shape: Sequence[int]) -> Cost:
 
     References:
         Sovrasov et al.'s and torch's counters count the same; here functions and tied weights are
-        counted too, and each operation once.
+        counted too, and each operation once. Products of a matrix or vector with a vector (`mv`,
+        `dot`), which torch's counter leaves out, are counted.
     """
-    network, shape = unwrapped(model), tuple(input_shape)
-    graph = trace(network, shape)
+    network = unwrapped(model)
+    graph = trace(network, input_shape)
     trainable = [p for p in network.parameters() if p.requires_grad]
     weights = sum(t.nbytes for t in [*network.parameters(), *network.buffers()])
-    trained = sum(p.nbytes for p in trainable)
-    lines = training_peak(graph, trained)
+    forward = tuple(forward_peak(graph, network))
+    training = tuple(training_peak(training_graph(network, graph), network))
+    shapes = tuple(value.shape for value in graph.inputs)
+    counts = [macs(operation) for operation in graph.operations]
     return Cost(
-        input_shape=shape,
+        input_shape=shapes if len(shapes) > 1 else shapes[0],
         parameters=sum(p.numel() for p in trainable),
         parameter_bytes=weights,
-        trained_bytes=trained,
-        macs=sum(map(macs, graph.operations)),
-        activation_bytes=sum(value.bytes for value in _made(graph)),
-        forward_bytes=weights + forward_peak(graph),
-        training_bytes=weights + max(fixed + grows for fixed, grows in lines),
-        training_lines=tuple(lines),
-        rows=tuple(_rows(network, graph)),
+        trained_bytes=sum(p.nbytes for p in trainable),
+        macs=sum(counts),
+        constant_macs=_constant_macs(network, graph, sum(counts)),
+        activation_bytes=sum(value.bytes for value in made(graph)),
+        forward_bytes=weights + _most(forward),
+        training_bytes=weights + _most(training),
+        forward_lines=forward,
+        training_lines=training,
+        rows=tuple(LayerCost(*row) for row in rows(network, graph, counts)),
     )
 
 
-def output_shape(model: nn.Module, input_shape: Sequence[int]) -> tuple[int, ...]:
+def output_shape(
+    model: nn.Module, input_shape: Sequence[int] | Sequence[Sequence[int]]
+) -> tuple[int, ...]:
     """The shape of what a module gives for an input of a shape, without computing it.
 
     floor((n + 2p - d(k - 1) - 1) / s) + 1 along each axis, for a convolution with kernel k, stride
@@ -183,7 +205,7 @@ def output_shape(model: nn.Module, input_shape: Sequence[int]) -> tuple[int, ...
 
     Args:
         model: any module, which returns one tensor, or several: then the first counts.
-        input_shape: the whole shape, batch included.
+        input_shape: the whole shape, batch included, or that of each of several inputs.
 
     Raises:
         ShapeError: the model does not take this shape.
@@ -193,7 +215,7 @@ def output_shape(model: nn.Module, input_shape: Sequence[int]) -> tuple[int, ...
         >>> output_shape(nn.Conv1d(3, 8, kernel_size=5, stride=2, padding=1), (4, 3, 100))
         (4, 8, 49)
     """
-    outputs = trace(model, tuple(input_shape)).outputs
+    outputs = trace(model, input_shape).outputs
     if not outputs:
         raise OptionError("The model returns no tensor that depends on its input.")
     return outputs[0].shape
@@ -205,59 +227,26 @@ def macs(operation: Operation) -> int:
     return 0 if count is None else int(count(operation))
 
 
-def _made(graph: Graph) -> Iterator[Value]:
-    """The tensors with memory of their own that operations made, each once."""
-    known = {value.memory for value in graph.inputs}
-    for operation in graph.operations:
-        for value in operation.results:
-            if value is not None and value.memory not in known:
-                known.add(value.memory)
-                yield value
+def _most(lines: Sequence[Line], share: Fraction = Fraction(1)) -> int:
+    """The largest sum for a share of the batch."""
+    return math.ceil(max(stays + grows * share for stays, grows in lines))
 
 
-def _rows(network: nn.Module, graph: Graph) -> Iterator[LayerCost]:
-    """A row a call of a leaf, and one for each costly operation outside of leaves."""
-    seen: set[int] = set()
-    fresh: dict[str, int] = {}
-    for name, module in network.named_modules():
-        own = [p for p in module.parameters(recurse=False) if id(p) not in seen]
-        seen.update(map(id, own))
-        fresh[name] = sum(p.numel() for p in own if p.requires_grad)
-    made = {value.number: value for value in _made(graph)}
-    leaves = {k: call for call in graph.calls if call.leaf for k in range(call.start, call.stop)}
-    told: set[tuple[str, int]] = set()
-    for k, operation in enumerate(graph.operations):
-        call = leaves.get(k)
-        if call is None:
-            yield from _functional(operation, made, fresh)
-        elif (call.layer, call.call) not in told:
-            told.add((call.layer, call.call))
-            yield _row(call, graph, made, fresh)
+def _constant_macs(network: nn.Module, graph: Graph, total: int) -> int:
+    """Multiply-adds that do not grow with the batch.
 
-
-def _row(call: Call, graph: Graph, made: Mapping[int, Value], fresh: dict[str, int]) -> LayerCost:
-    operations = graph.operations[call.start : call.stop]
-    results = [v for operation in operations for v in operation.results if v is not None]
-    return LayerCost(
-        layer=call.layer,
-        kind=call.kind,
-        shape=(call.results or results)[0].shape,
-        parameters=fresh.pop(call.layer, 0),
-        macs=sum(map(macs, operations)),
-        activation_bytes=sum(v.bytes for v in results if v.number in made),
-    )
-
-
-def _functional(
-    operation: Operation, made: Mapping[int, Value], fresh: dict[str, int]
-) -> Iterator[LayerCost]:
-    results = [v for v in operation.results if v is not None]
-    new = [v for v in results if v.number in made]
-    count, own = macs(operation), fresh.pop(operation.layer, 0)
-    if new or count or own:
-        name = f"{operation.layer}:{operation.name}"
-        total = sum(v.bytes for v in new)
-        yield LayerCost(name, operation.name, results[0].shape, own, count, total)
+    Whether products of constants do is not seen in one graph: a first state of zeros has a row a
+    sample, a sum of weights has not. A graph of twice the batch tells.
+    """
+    if all(operation.values for operation in graph.operations):
+        return 0
+    batch = graph.inputs[0].shape[0]
+    first = [2 * n if n == batch else n for n, *_ in (value.shape for value in graph.inputs)]
+    shapes = [(n, *v.shape[1:]) for n, v in zip(first, graph.inputs, strict=True)]
+    try:
+        return max(2 * total - sum(map(macs, trace(network, shapes).operations)), 0)
+    except ConvariumError:
+        return 0
 
 
 def _convolution(operation: Operation) -> Any:
@@ -270,8 +259,9 @@ def _convolution(operation: Operation) -> Any:
 
 def _product(operation: Operation) -> Any:
     given, result = operation.arguments, result_of(operation)
-    left = next(given[key] for key in ("mat1", "batch1", "self") if key in given)
-    return math.prod(result.shape) * left.shape[-1]
+    left = next(given[key] for key in ("mat1", "mat", "batch1", "self") if key in given)
+    sums = left.shape[0] if operation.name.startswith("addbmm") else 1
+    return math.prod(result.shape) * left.shape[-1] * sums
 
 
 def _attention(operation: Operation) -> Any:
@@ -281,9 +271,11 @@ def _attention(operation: Operation) -> Any:
     return pairs * (query[-1] + value[-1])
 
 
+_SUMS = ("addmm", "addmv", "addbmm", "baddbmm")
 _COUNTS = {
     "convolution": _convolution,
     "_convolution": _convolution,
-    **dict.fromkeys(("mm", "addmm", "bmm", "baddbmm", "mv", "dot"), _product),
+    **dict.fromkeys(("mm", "bmm", "mv", "dot"), _product),
+    **dict.fromkeys((f"{name}{end}" for name in _SUMS for end in ("", "_")), _product),
     "_scaled_dot_product_flash_attention_for_cpu": _attention,
 }

@@ -8,16 +8,23 @@ Gaussian of standard deviation sqrt(n (k^2 - 1) / 12): it grows with the square 
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from convarium.errors import OptionError, ShapeError
-from convarium.graph import eager, trace, untouched, unwrapped
-from convarium.measure.field import Field, field_of
-from convarium.measure.following import follow_graph
+from convarium.graph import Call, Graph, trace, unwrapped
+from convarium.measure.field import last_map, name_of
+from convarium.measure.leaves import Call as Seen
+from convarium.measure.leaves import looking, watch
+from convarium.measure.rules.following import follow_sample
+from convarium.measure.rules.reach import spans
+from convarium.measure.rules.states import State
+from convarium.measure.running import explained, place
 
 
 @dataclass(frozen=True)
@@ -25,14 +32,15 @@ class EffectiveField:
     """How the weight of a field is spread.
 
     Attributes:
-        layer: whose map it was measured at.
+        layer: whose map it was measured at, told as `receptive_field` tells it.
         position: which position of that map, along each axis.
         values: `(*S)` float64, mean |gradient| of each place of the input, summing to 1.
         centre: mean place along each axis, weighted by `values`.
         deviation: standard deviation along each axis, in inputs.
         area_50: places that hold half of the weight, the heaviest first.
         area_95: places that hold 95 % of it.
-        theoretical: places of the theoretical field, cut off at the input's borders.
+        theoretical: places of the theoretical field, cut off at the input's borders; 0 where that
+            field is unknown.
         n: samples that were averaged.
     """
 
@@ -52,12 +60,13 @@ class EffectiveField:
 
     def sentence(self) -> str:
         """The result in words."""
-        share = self.area_95 / max(self.theoretical, 1)
-        return (
-            f"At {self.layer or 'the output'}, 95 % of the weight lies on {self.area_95:,} of the "
-            f"{self.theoretical:,} places that the field has inside the input ({share:.0%}), "
-            f"half of it on {self.area_50:,}."
-        )
+        text = f"At {self.layer or 'the output'}, 95 % of the weight lies on {self.area_95:,} "
+        if self.theoretical:
+            text += f"of the {self.theoretical:,} places that the field has inside the input "
+            text += f"({self.area_95 / self.theoretical:.0%})"
+        else:
+            text += "places of the input"
+        return f"{text}, half of it on {self.area_50:,}."
 
 
 def effective_receptive_field(
@@ -70,14 +79,16 @@ def effective_receptive_field(
 
     Args:
         model: any module with one input.
-        x: `(B, C, *S)` real or random inputs; more samples give a smoother field.
+        x: `(B, C, *S)` real or random inputs, on any device and of any floating type; more samples
+            give a smoother field.
         layer: dotted name of the layer whose map is asked; None takes the last map with places, as
-            `receptive_field` finds it.
+            `receptive_field` finds it, or where no layer returns that one, the last that one does.
         training: whether the model is in training mode meanwhile.
 
     Raises:
         ShapeError: `x` does not fit.
-        OptionError: the layer is unknown, its result has no places, or the input does not reach it.
+        OptionError: the layer is unknown, its result has no places, the input does not reach it, or
+            the model has no memory.
 
     Example:
         >>> model = nn.Sequential(*[nn.Conv1d(1, 1, 3, padding=1, bias=False) for _ in range(4)])
@@ -91,47 +102,77 @@ def effective_receptive_field(
         convolutional neural networks", arXiv:1701.04128, section 2.
     """
     network = unwrapped(model)
-    if x.ndim < 3 or not x.is_floating_point():
-        raise ShapeError("x must be a floating-point tensor (B, C, *S).")
+    if x.ndim < 3 or not x.is_floating_point() or 0 in x.shape:
+        raise ShapeError("x must be a floating-point tensor (B, C, *S) with at least one sample.")
     if layer is not None and layer not in dict(network.named_modules()):
         raise OptionError(f"layer (={layer!r}) is no layer of this model.")
-    name, field = _map(network, (1, *x.shape[1:]), layer, training)
-    gradient, position = _gradient(network, x, name, training)
+    device, dtype = place(network)
+    if device.type == "meta":
+        raise OptionError(
+            f"{type(network).__name__} lies on torch's meta device, where nothing is computed; "
+            "build it on a processor."
+        )
+    found = _map(network, tuple(x.shape), layer, training)
+    gradient = _gradient(network, x.to(device, dtype), found, training)
     values = gradient.double().abs().sum(1).mean(0).cpu()
     total = values.sum()
     if not total > 0:
         raise OptionError(
-            f"No input moves {name or 'the output'} at {position}: every gradient is 0; give "
-            "inputs or a network for which it is not."
+            f"No input moves {found.name or 'the output'} at {found.position}: every gradient is "
+            "0; give inputs or a network for which it is not."
         )
-    values = values / total
-    return _described(name, position, values, _inside(field, position, x.shape[2:]), len(x))
+    return _described(found, values / total, len(x))
 
 
-def _map(
-    network: nn.Module, shape: tuple[int, ...], layer: str | None, training: bool
-) -> tuple[str, Field]:
-    """The last layer whose result is a map, or the one named, and the field of its last call."""
-    graph = trace(network, shape, training=training)
-    states = follow_graph(graph)
-    for call in reversed(graph.calls):
-        if layer not in (None, call.layer) or not call.results:
-            continue
+class _Map(NamedTuple):
+    """Where to measure: a call of a layer, the name that is told, a position, and its field."""
+
+    call: Call
+    name: str
+    position: tuple[int, ...]
+    theoretical: int
+
+
+def _map(network: nn.Module, shape: tuple[int, ...], layer: str | None, training: bool) -> _Map:
+    """The last map that a layer returns, or that of the last call of the one named."""
+    batch = trace(network, shape, training=training)
+    graph, states = follow_sample(network, batch, training=training)
+    for call in _calls(graph, states, layer):
         value = call.results[0]
         state = states.get(value.number)
         dims = None if state is None else [r.dim for r in state.reaches if r.spread]
-        unknown = layer is not None and state is not None and state.unknown
+        unknown = layer is not None and state is not None and bool(state.unknown)
         if unknown or (len(value.shape) == len(shape) and dims == [*range(2, len(shape))]):
-            return call.layer, field_of(call.layer, call.kind, value, states, shape[2:])
+            name = name_of(graph, states, value)[0] if layer is None else layer
+            position = tuple(n // 2 for n in value.shape[2:])
+            return _Map(call, name, position, _theoretical(state, position, value.shape))
     told = "The model" if layer is None else f"layer (={layer!r})"
     raise OptionError(
         f"{told} has no map of the input's axes that the input reaches; name another."
     )
 
 
-def _described(
-    layer: str, position: tuple[int, ...], values: Tensor, theoretical: int, n: int
-) -> EffectiveField:
+def _calls(graph: Graph, states: dict[int, State], layer: str | None) -> Iterator[Call]:
+    """Those that may be meant, the likeliest first; of those with one result, the innermost."""
+    calls = [call for call in reversed(graph.calls) if call.results]
+    if layer is not None:
+        yield from (call for call in calls if call.layer == layer)
+        return
+    made = {call.results[0].number: call for call in calls}
+    for number in (last_map(graph, states).number, *made):
+        if number in made:
+            yield made[number]
+
+
+def _theoretical(state: State | None, position: tuple[int, ...], shape: tuple[int, ...]) -> int:
+    """Places inside the input that a position of a map of a shape can depend on."""
+    if state is None or state.unknown:
+        return 0
+    axes = zip(state.reaches, state.seen, position, strict=True)
+    return math.prod(int(spans(reach, None, seen, shape)[i]) for reach, seen, i in axes)
+
+
+def _described(found: _Map, values: Tensor, n: int) -> EffectiveField:
     places = [torch.arange(k, dtype=torch.float64) for k in values.shape]
     sides = [_along(values, k) for k in range(values.ndim)]
     centre = [float((p * s).sum()) for p, s in zip(places, sides, strict=True)]
@@ -142,7 +183,15 @@ def _described(
     heaviest = values.flatten().sort(descending=True).values.cumsum(0)
     half, most = (int((heaviest < share - 1e-12).sum()) + 1 for share in (0.5, 0.95))
     return EffectiveField(
-        layer, position, values, tuple(centre), tuple(spread), half, most, theoretical, n
+        layer=found.name,
+        position=found.position,
+        values=values,
+        centre=tuple(centre),
+        deviation=tuple(spread),
+        area_50=half,
+        area_95=most,
+        theoretical=found.theoretical,
+        n=n,
     )
 
 
@@ -152,41 +201,28 @@ def _along(values: Tensor, axis: int) -> Tensor:
     return values.sum(others) if others else values
 
 
-def _gradient(
-    network: nn.Module, x: Tensor, name: str, training: bool
-) -> tuple[Tensor, tuple[int, ...]]:
-    """The gradient of the middle position of a layer's result, and that position."""
+def _gradient(network: nn.Module, x: Tensor, found: _Map, training: bool) -> Tensor:
+    """The gradient of one position of a layer's result."""
     kept: list[Tensor] = []
+    layer = found.call.layer
 
-    def keep(module: nn.Module, given: Any, result: Any) -> None:
+    def keep(call: Seen, result: Any) -> None:
         map_ = result[0] if isinstance(result, list | tuple) else result
-        kept.append(map_.clone() if isinstance(map_, Tensor) else map_)  # before it is overwritten
+        if call.number == found.call.call + 1 and isinstance(map_, Tensor):
+            kept.append(map_.clone())  # before it is overwritten
 
-    with untouched(network), torch.inference_mode(False), torch.enable_grad(), eager(network):
+    with looking(network, x.device, gradients=True):
         network.train(training)
         network.requires_grad_(False)
-        network.get_submodule(name).register_forward_hook(keep)
+        watch({layer: network.get_submodule(layer)}, keep)
         inputs = x.detach().clone().requires_grad_()
-        output = network(inputs)
-        y = kept[-1] if kept else output
-        if not isinstance(y, Tensor) or y.ndim != x.ndim or not y.requires_grad:
+        with explained(network, tuple(x.shape)):
+            network(inputs)
+        if not kept or kept[0].ndim != x.ndim or not kept[0].requires_grad:
             raise OptionError(
-                f"layer (={name!r}) has no map of the input's axes that the input reaches; name "
+                f"layer (={layer!r}) has no map of the input's axes that the input reaches; name "
                 "another one."
             )
-        position = tuple(n // 2 for n in y.shape[2:])
-        chosen = y.sum((0, 1))[position]
+        chosen = kept[0].sum((0, 1))[found.position]
         (gradient,) = torch.autograd.grad(chosen, inputs)
-    return gradient, position
-
-
-def _inside(field: Field, position: tuple[int, ...], sizes: torch.Size) -> int:
-    """Places of the theoretical field of a position that are inside the input."""
-    if not field.size:
-        return 0  # nothing is known
-    count = 1
-    axes = zip(field.start, field.stride, field.size, position, sizes, strict=True)
-    for start, stride, size, i, n in axes:
-        first = int(start + stride * i)
-        count *= max(min(first + size, n) - max(first, 0), 0)
-    return count
+    return gradient

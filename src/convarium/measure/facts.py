@@ -7,9 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from convarium.graph import trace
 from convarium.measure.costs import macs
-from convarium.measure.field import receptive_field
+from convarium.measure.field import field_and_graph
 
 
 def facts(model: nn.Module, input_shape: Sequence[int]) -> dict[str, Any]:
@@ -33,9 +32,9 @@ def facts(model: nn.Module, input_shape: Sequence[int]) -> dict[str, Any]:
         >>> facts(nn.Sequential(nn.Conv1d(1, 4, 3), nn.AvgPool1d(2)), (1, 1, 10))
         {'macs': 96, 'field': [4], 'field_stride': [2], 'field_with_gates': [4]}
     """
-    found = receptive_field(model, input_shape)
+    found, graph = field_and_graph(model, input_shape)
     return {
-        "macs": sum(map(macs, trace(model, tuple(input_shape)).operations)),
+        "macs": sum(map(macs, graph.operations)),
         "field": list(found.size),
         "field_stride": list(found.stride),
         "field_with_gates": list(found.size_with_gates),

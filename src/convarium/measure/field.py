@@ -20,8 +20,10 @@ from torch import nn
 
 from convarium.errors import OptionError, ShapeError
 from convarium.graph import Graph, Value, trace
-from convarium.measure.following import follow_graph
-from convarium.measure.states import State
+from convarium.measure.rules.following import batch_shapes, follow_sample
+from convarium.measure.rules.reach import spans
+from convarium.measure.rules.states import State
+from convarium.measure.verdict import gates_see_all, output_size, verdict
 
 EXACT = "exact"
 WHOLE = "whole input"
@@ -48,7 +50,8 @@ class Field:
         start: first input of position 0, negative in the padding.
         centre: middle of the field of position 0.
         size_with_gates: the same with gates and statistics (squeeze-excitation, group and instance
-            norm, batch norm in training): the input's own size where these see all of it.
+            norm, batch norm in training): inputs from the first to the last, inside the input, at
+            the position that has most; so the input's own size where gates see all of it.
         status: "exact"; "bound": no more than this; "whole input": the map has no places any more;
             "unknown", followed by the operation.
     """
@@ -75,10 +78,16 @@ class ReceptiveField(Field):
     Attributes:
         input_shape: of the whole input.
         rows: a field a layer, in the order of execution.
+        gates_see_all: whether, with gates and statistics, every position depends on the first and
+            the last input along every axis.
+        output_size: inputs along each axis, from the first to the last, that the output depends on
+            where it has no places any more, as after a global pool; empty where it has.
     """
 
     input_shape: tuple[int, ...] = ()
     rows: tuple[Field, ...] = ()
+    gates_see_all: bool = False
+    output_size: tuple[int, ...] = ()
 
     @property
     def covered_by(self) -> Field | None:
@@ -105,24 +114,8 @@ class ReceptiveField(Field):
         return tuple(found)
 
     def sentence(self) -> str:
-        """The result in words: what a position sees, and which layers widen it past the input."""
-        if self.status.startswith(UNKNOWN):
-            return f"The field cannot be followed: {self.status}."
-        axes = " x ".join(map(str, self.input_shape[2:]))
-        seen = "covers" if self._covers(self) else "does not cover"
-        text = f"Each position of {self.layer or 'the output'} sees "
-        text += f"{' x '.join(map(str, self.size))} inputs and {seen} the input of {axes}"
-        if self.size_with_gates != self.size:
-            text += "; through gates or statistics it depends on all of it"
-        first, names = self.covered_by, [row.layer for row in self.beyond]
-        if first is None:
-            return f"{text}."
-        text += f". From {first.layer or 'the first layer'} on the field is as large as the input"
-        if not names:
-            return f"{text}, and no later layer widens it."
-        shown = ", ".join(names) if len(names) <= 3 else f"{names[0]} ... {names[-1]}"
-        count = "1 later layer widens" if len(names) == 1 else f"{len(names)} later layers widen"
-        return f"{text}; {count} it only past the borders: {shown}."
+        """The result in words: what a position and the output see, and what widens it in vain."""
+        return verdict(self)
 
     def to_json(self) -> dict[str, Any]:
         """Values for JSON."""
@@ -162,6 +155,36 @@ def receptive_field(
         Araujo, Norris, Sim 2019, "Computing receptive fields of convolutional neural networks",
         Distill, doi:10.23915/distill.00021, section 2.
     """
+    return field_and_graph(model, input_shape, training=training)[0]
+
+
+def field_and_graph(
+    model: nn.Module, input_shape: Sequence[int], *, training: bool = False
+) -> tuple[ReceptiveField, Graph]:
+    """The field, and the graph of the whole batch in which it was found."""
+    shape = _checked(input_shape)
+    batch = trace(model, shape, training=training)
+    graph, states = follow_sample(model, batch, training=training)
+    shapes = batch_shapes(graph, batch)
+
+    def field_of(name: tuple[str, str], value: Value) -> Field:
+        told = shapes.get(value.number, value.shape)
+        return _field(name, told, states[value.number], value.shape)
+
+    rows = {value.number: field_of(name, value) for name, value in _rows(graph, states)}
+    last = last_map(graph, states)
+    whole = rows.get(last.number) or field_of(name_of(graph, states, last), last)
+    field = ReceptiveField(
+        **vars(whole),
+        input_shape=shape,
+        rows=tuple(rows.values()),
+        gates_see_all=gates_see_all(states[last.number], shape[2:], last.shape),
+        output_size=output_size(graph, states),
+    )
+    return field, batch
+
+
+def _checked(input_shape: Sequence[int]) -> tuple[int, ...]:
     try:
         shape = tuple(input_shape)
     except TypeError:
@@ -170,24 +193,7 @@ def receptive_field(
         raise ShapeError(
             f"input_shape (={input_shape!r}) must be (B, C, *S) with at least one axis of places."
         )
-    graph = _single_sample(model, shape, training)
-    states, axes = follow_graph(graph), shape[2:]
-    rows = {
-        value.number: field_of(*name, value, states, axes) for name, value in _rows(graph, states)
-    }
-    last = _last_map(graph, states)
-    whole = rows.get(last.number) or field_of(*_made_by(graph, last), last, states, axes)
-    return ReceptiveField(**vars(whole), input_shape=shape, rows=tuple(rows.values()))
-
-
-def _single_sample(model: nn.Module, shape: tuple[int, ...], training: bool) -> Graph:
-    """Traced with one sample, whose dimension is never mixed up with others, where it can be."""
-    try:
-        return trace(model, (1, *shape[1:]), training=training)
-    except ShapeError:
-        if shape[0] == 1:
-            raise
-        return trace(model, shape, training=training)
+    return shape
 
 
 def _rows(graph: Graph, states: dict[int, State]) -> Iterator[tuple[tuple[str, str], Value]]:
@@ -196,7 +202,8 @@ def _rows(graph: Graph, states: dict[int, State]) -> Iterator[tuple[tuple[str, s
     covered: set[int] = set()
     for call in graph.calls:
         inside = range(call.start, call.stop)
-        loud = [k for k in inside if graph.operations[k].name not in _QUIET]
+        seen = (k for k in inside if graph.operations[k].values)  # no products of constants
+        loud = [k for k in seen if graph.operations[k].name not in _QUIET]
         if not (call.leaf and loud and (call.library or len(loud) == 1)):
             continue
         covered.update(inside)
@@ -212,7 +219,7 @@ def _rows(graph: Graph, states: dict[int, State]) -> Iterator[tuple[tuple[str, s
         yield name, value
 
 
-def _last_map(graph: Graph, states: dict[int, State]) -> Value:
+def last_map(graph: Graph, states: dict[int, State]) -> Value:
     """The last value on the way to the outputs whose positions are places of the input."""
     ends = [states[value.number] for value in graph.outputs if value.number in states]
     if not ends:
@@ -225,43 +232,46 @@ def _last_map(graph: Graph, states: dict[int, State]) -> Value:
     return unknown or (partly or [graph.values[max(state.source for state in ends)]])[-1]
 
 
-def _made_by(graph: Graph, value: Value) -> tuple[str, str]:
-    """Layer and kind of what made a value that has no row."""
+def name_of(graph: Graph, states: dict[int, State], value: Value) -> tuple[str, str]:
+    """Layer and kind of what made a value, as its row has them, or without a row."""
+    for name, result in _rows(graph, states):
+        if result is value:
+            return name
     for operation in graph.operations:
         if any(result is value for result in operation.results):
             return f"{operation.layer}:{operation.name}", operation.name
     return "input", "input"
 
 
-def field_of(
-    layer: str, kind: str, value: Value, states: dict[int, State], axes: Sequence[int]
+def _field(
+    name: tuple[str, str],
+    told: tuple[int, ...],
+    state: State,
+    shape: Sequence[int],
 ) -> Field:
-    """The field of one value, under the name of what made it."""
-    state = states[value.number]
+    """The field of one value of a shape, under the name of what made it and the shape told."""
+    layer, kind = name
     if state.unknown:
-        return Field(layer, kind, value.shape, (), (), (), (), (), f"{UNKNOWN}: {state.unknown}")
+        return Field(layer, kind, told, (), (), (), (), (), f"{UNKNOWN}: {state.unknown}")
     sizes = tuple(reach.size for reach in state.reaches)
     first = [reach.first() for reach in state.reaches]
     status = EXACT if state.local else WHOLE
     return Field(
         layer=layer,
         kind=kind,
-        shape=value.shape,
+        shape=told,
         size=sizes,
         stride=tuple(_number(reach.stride) for reach in state.reaches),
         start=tuple(lo for lo, _ in first),
         centre=tuple((lo + hi) / 2 for lo, hi in first),
-        size_with_gates=tuple(map(_with_gate, sizes, state.gates, axes)),
+        size_with_gates=tuple(
+            size if gate is None else max(size, int(spans(reach, gate, seen, shape).max(initial=0)))
+            for size, reach, gate, seen in zip(
+                sizes, state.reaches, state.gates, state.seen, strict=True
+            )
+        ),
         status=BOUND if (state.bound or state.split - {1}) and state.local else status,
     )
-
-
-def _with_gate(size: int, gate: tuple[int, int] | None, n: int) -> int:
-    """A gate that sees all of an axis makes the field as long as the axis at least."""
-    if gate is None:
-        return size
-    first, last = gate
-    return max(size, min(last, n - 1) - max(first, 0) + 1)
 
 
 def _local(row: Field) -> bool:

@@ -21,7 +21,7 @@ class LayerFacts:
     Attributes:
         layer: dotted name; a function is told by its operation after a colon.
         kind: class of the layer, or the operation.
-        shape: of its result, batch included.
+        shape: of its result, batch included; () for a layer that is never called.
         parameters: that no earlier row has counted.
         macs: multiply-adds of the batch.
         activation_bytes: of the tensors that it made.
@@ -66,14 +66,14 @@ def layer_table(cost: Cost, field: ReceptiveField) -> tuple[LayerFacts, ...]:
         >>> [(row.layer, row.parameters, row.macs, row.size) for row in rows]
         [('0', 8, 36, (3,)), ('1', 0, 0, (4,))]
     """
-    if cost.input_shape[1:] != field.input_shape[1:]:
+    batch = cost.input_shape[0]
+    if not isinstance(batch, int) or cost.input_shape[1:] != field.input_shape[1:]:
         raise OptionError(
             f"cost is of an input of shape {cost.input_shape} and field of one of "
             f"{field.input_shape}; measure both with the same shape."
         )
     fields, alone = _partners(cost.rows, field.rows)
     rows = [_joined(row, fields.get(place)) for place, row in enumerate(cost.rows)]
-    batch = cost.input_shape[0]
     for place, found in reversed(alone):  # from the end, so that the places before stay right
         shape = (batch * found.shape[0] // field.shape[0], *found.shape[1:])
         free = LayerCost(found.layer, found.kind, shape, 0, 0, 0)
@@ -87,7 +87,8 @@ def _partners(
     """The field of each cost by its place, and the fields that have no cost, with their places."""
     places: dict[str, list[int]] = {}
     for place, row in enumerate(costs):
-        places.setdefault(row.layer, []).append(place)
+        if row.shape:  # what is never called has no field
+            places.setdefault(row.layer, []).append(place)
     names = [f.layer if f.layer in places else f.layer.partition(":")[0] for f in fields]
     found: dict[str, list[Field]] = {}
     for name, field in zip(names, fields, strict=True):

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from convarium.measure.reach import Reach
-from convarium.measure.states import State
+from convarium.measure.rules.reach import Reach
+from convarium.measure.rules.states import State
 
 Mask = NDArray[np.bool_]
 

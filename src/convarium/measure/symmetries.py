@@ -180,7 +180,7 @@ def least_shift(maps: Iterable[Places], size: Sequence[int], *, closed: bool) ->
     """The least shift, along each axis, that is whole for as many maps as the size allows.
 
     Example:
-        >>> from convarium.measure.reach import identity, window
+        >>> from convarium.measure.rules.reach import identity, window
         >>> halved = window(identity(2), 4, 3, stride=2, padding=1)
         >>> least_shift([Places((halved,), (2,), (4,), (8,))], (8,), closed=True)
         Shift(steps=(2,))

@@ -1,4 +1,4 @@
-"""Operations that move places without mixing them: views, permutations, cuts, joins, shuffles."""
+"""Operations that move places without mixing them: views, permutations, cuts, paddings."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from convarium.graph import Operation, Value
-from convarium.measure.reach import Positions, Reach, fixed, gathered, listed, nothing, window
-from convarium.measure.states import State, joined
-from convarium.measure.views import reshaped
+from convarium.measure.rules.reach import Positions, Reach, fixed, gathered, listed, window
+from convarium.measure.rules.states import State, joined
+from convarium.measure.rules.views import reshaped
 
 States = Mapping[int, State]
 
@@ -38,6 +38,25 @@ def permute(operation: Operation, states: States) -> list[State]:
         a, b = given["dim0"] % rank, given["dim1"] % rank
         order[a], order[b] = order[b], order[a]
     return [states[value.number].moved(order.index)]
+
+
+def restride(operation: Operation, states: States) -> list[State] | None:
+    """Other steps in memory, as pools give their one position; else nobody knows what is where."""
+    value, result = traced(operation, states), result_of(operation)
+    state = states[value.number]
+    together = all(r.dim is None or value.shape[r.dim] == 1 for r in state.reaches)
+    same = value.shape == result.shape and value.span == result.span
+    return [state] if together and same else None
+
+
+def rotate(operation: Operation, states: States) -> list[State]:
+    """Quarter turns: one of two dimensions is turned round, and they change places."""
+    value, given = traced(operation, states), operation.arguments
+    a, b = (d % len(value.shape) for d in given.get("dims", (0, 1)))
+    turns = given.get("k", 1) % 4
+    turned = ((), (b,), (a, b), (a,))[turns]
+    state = states[value.number].each(lambda r: _flipped(r, value.shape) if r.dim in turned else r)
+    return [state.moved(lambda d: {a: b, b: a}.get(d, d)) if turns % 2 else state]
 
 
 def resize(operation: Operation, states: States) -> list[State]:
@@ -96,56 +115,6 @@ def cut(operation: Operation, states: States) -> list[State]:
     ]
 
 
-def concatenate(operation: Operation, states: States) -> list[State]:
-    """Side by side along one dimension, whose positions are listed where they are places."""
-    given, result = operation.arguments, result_of(operation).shape
-    dim, tensors = given.get("dim", 0) % len(result), given["tensors"]
-    stacked = operation.name == "stack"
-    parts: list[tuple[State | None, int]] = []
-    for x in tensors:
-        state = states.get(x.number) if isinstance(x, Value) else None
-        if state is not None and stacked:
-            state = state.moved(lambda d: d + (d >= dim))
-        if stacked or len(x.shape) == len(result):  # torch leaves out empty ones
-            parts.append((state, 1 if stacked else x.shape[dim]))
-    known = [_aside(state, dim, n) for state, n in parts if state is not None]
-    both = joined(known, [result] * len(known), result)
-    placed = {k: r for k in range(len(both.reaches)) if (r := _along(parts, k, dim)) is not None}
-    carried = any(r.dim == dim for r in placed.values())
-    uneven = both.uneven if carried or len(parts) == 1 else both.uneven | {dim}
-    reaches = tuple(placed.get(k, replace(r, mixed=False)) for k, r in enumerate(both.reaches))
-    return [replace(both, reaches=reaches, uneven=uneven)]
-
-
-def _aside(state: State, dim: int, n: int) -> State:
-    """With the positions of a dimension put together, for `_along` to list."""
-    return state.each(
-        lambda r: replace(fixed(r, 0, n - 1), whole=True, mixed=True) if r.dim == dim else r
-    )
-
-
-def _along(parts: Sequence[tuple[State | None, int]], k: int, dim: int) -> Reach | None:
-    """What the positions along `dim` read of axis k; None where it has no places there."""
-    reaches = [None if state is None else state.reaches[k] for state, _ in parts]
-    known = [r for r in reaches if r is not None]
-    here = any(r.dim == dim for r in known)
-    if any(r.dim not in (None, dim) or r.whole for r in known):
-        return None
-    single = all(r.dim is None for r in known) and all(n == 1 for _, n in parts)
-    if not here and not (single and len(known) > 1):
-        return None
-    (only,) = known if len(known) == 1 else (None,)
-    if only is not None:  # the others are padding
-        before = sum(n for _, n in parts[: reaches.index(only)])
-        return window(only, sum(n for _, n in parts), 1, 1, before)
-    ends = [
-        nothing(n) if r is None else r.at(np.arange(n, dtype=np.int64))
-        for r, (_, n) in zip(reaches, parts, strict=True)
-    ]
-    lo, hi = (np.concatenate(side) for side in zip(*ends, strict=True))
-    return listed(dim, lo, hi)
-
-
 def pad(operation: Operation, states: States) -> list[State]:
     """Positions added or taken away at the ends of the last dimensions."""
     value = traced(operation, states)
@@ -156,16 +125,18 @@ def pad(operation: Operation, states: States) -> list[State]:
     source = _PADDED.get(kind, _plain)
     for dim, before in left.items():
         m, n = value.shape[dim], result_of(operation).shape[dim]
-        state = _padded(state, dim, n, before, source(np.arange(n) - before, m))
+        turn = m if kind == "pad_circular" else 0
+        state = _padded(state, dim, n, before, source(np.arange(n) - before, m), turn)
     return [state]
 
 
-def _padded(state: State, dim: int, n: int, before: int, sources: Positions) -> State:
+def _padded(state: State, dim: int, n: int, before: int, sources: Positions, turn: int) -> State:
     def change(reach: Reach) -> Reach:
         if reach.dim != dim:
             return reach
         if not reach.ended:
-            return window(reach, n, 1, 1, before)
+            wraps = abs(round(turn * reach.stride)) or reach.wraps
+            return replace(window(reach, n, 1, 1, before), wraps=wraps)
         return listed(dim, *reach.at(sources), reach.whole)
 
     return state.each(change)
@@ -215,28 +186,6 @@ def rearrange(operation: Operation, states: States) -> list[State] | None:
     return [state.selected(dim).each(pick)]
 
 
-def shuffle(operation: Operation, states: States) -> list[State]:
-    """Channels become positions (pixel shuffle), or positions channels."""
-    value = traced(operation, states)
-    factor = operation.arguments.get("upscale_factor", operation.arguments.get("downscale_factor"))
-    rank = len(value.shape)
-
-    def change(reach: Reach) -> Reach:
-        if reach.dim is None or reach.dim < rank - 2:
-            return reach
-        n = result_of(operation).shape[reach.dim]
-        if grown:
-            return window(reach, n, factor, factor)
-        step = Fraction(1, factor)
-        return gathered(
-            reach, n, lambda i: (i[:, None] // factor, None), factor * len(reach.lo), step
-        )
-
-    state, grown = states[value.number], operation.name == "pixel_unshuffle"
-    found = state.each(change) if grown else state.selected(rank - 3).each(change)
-    return [replace(found, uneven=state.uneven | {rank - 3}) if grown else found]
-
-
 def _shifted(state: State, dim: int, step: int, padding: int, n: int) -> State:
     """Every `step`-th position of a dimension, from `-padding` on, n of them."""
     return state.each(lambda r: window(r, n, 1, step, padding) if r.dim == dim else r)
@@ -247,8 +196,10 @@ def _rolled(state: State, dim: int, shift: int, n: int) -> State:
     around = (np.arange(n, dtype=np.int64) - shift) % n
 
     def change(reach: Reach) -> Reach:
-        if reach.dim != dim or not reach.ended:
-            return window(reach, n, 1, 1, shift) if reach.dim == dim else reach
+        if reach.dim != dim:
+            return reach
+        if not reach.ended:
+            return replace(window(reach, n, 1, 1, shift), wraps=abs(round(n * reach.stride)))
         return listed(dim, *reach.at(around), reach.whole)
 
     return state.each(change)

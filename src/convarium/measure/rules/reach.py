@@ -37,6 +37,8 @@ class Reach:
         mixed: it gave each of several positions all of them, as a dense layer does: no gate.
         ended: `lo` and `hi` hold all positions there are; beyond is only padding, which reads
             nothing.
+        wraps: after how many inputs the input begins again, as after a roll; 0 where only padding
+            lies beyond.
     """
 
     dim: int | None
@@ -46,6 +48,7 @@ class Reach:
     whole: bool = False
     mixed: bool = False
     ended: bool = False
+    wraps: int = 0
 
     @property
     def place(self) -> int:
@@ -55,12 +58,12 @@ class Reach:
     @property
     def size(self) -> int:
         """Inputs from the first to the last, at the position that has most."""
-        return max(int((self.hi - self.lo).max()) + 1, 0)
+        return max(int((self.hi - self.lo).max(initial=-1)) + 1, 0)
 
     @property
     def stride(self) -> Fraction:
         """Inputs from one position to the next, on average."""
-        return Fraction(self.jump, len(self.lo))
+        return Fraction(self.jump, max(len(self.lo), 1))
 
     @property
     def spread(self) -> bool:
@@ -70,9 +73,8 @@ class Reach:
 
     def first(self) -> tuple[int, int]:
         """First and last input of position 0, or of the next one that reads any."""
-        reads = self.hi >= self.lo
-        k = int(reads.argmax())
-        return (int(self.lo[k]), int(self.hi[k])) if reads[k] else (0, 0)
+        reads = zip(self.lo, self.hi, strict=True)
+        return next(((int(lo), int(hi)) for lo, hi in reads if lo <= hi), (0, 0))
 
     def at(self, positions: Positions) -> tuple[Positions, Positions]:
         """First and last input of positions, which may lie outside the map."""
@@ -147,9 +149,12 @@ def gathered(reach: Reach, n: int, taps: Taps, phases: int, step: Fraction) -> R
 
 
 def listed(dim: int, lo: Positions, hi: Positions, whole: bool = False) -> Reach:
-    """All positions of a dimension, as a rule that goes on beyond its ends where there is one."""
+    """All positions of a dimension, as a rule that goes on beyond its ends where there is one.
+
+    There is none where they were put together before, as those of gates.
+    """
     n = len(lo)
-    for phases in (d for d in range(1, n // 2 + 1) if n % d == 0):
+    for phases in (d for d in range(1, 1 if whole else n // 2 + 1) if n % d == 0):
         jump = int(lo[phases] - lo[0])
         if all((x[phases:] == x[:-phases] + jump).all() for x in (lo, hi)):
             return Reach(dim, lo[:phases].copy(), hi[:phases].copy(), jump, whole)
@@ -161,7 +166,9 @@ def listed(dim: int, lo: Positions, hi: Positions, whole: bool = False) -> Reach
 def fixed(reach: Reach, first: int, last: int) -> Reach:
     """All positions from `first` to `last` at once: no dimension is left."""
     lo, hi = reach.at(np.arange(first, last + 1, dtype=np.int64))
-    return Reach(None, lo.min(keepdims=True), hi.max(keepdims=True), 0, reach.whole, reach.mixed)
+    lo, hi = (lo, hi) if len(lo) else nothing(1)
+    ends = lo.min(keepdims=True), hi.max(keepdims=True)
+    return replace(reach, dim=None, lo=ends[0], hi=ends[1], jump=0, ended=False)
 
 
 def union(reaches: Sequence[Reach], n: int) -> Reach:
@@ -169,18 +176,69 @@ def union(reaches: Sequence[Reach], n: int) -> Reach:
     first = next((r for r in reaches if r.dim is not None), reaches[0])
     if len(reaches) == 1:
         return first
-    whole = any(r.whole for r in reaches)
+    whole, wraps = any(r.whole for r in reaches), max(r.wraps for r in reaches)
     phases = math.lcm(*(len(r.lo) for r in reaches))
     alone = any(r.ended or r.stride != first.stride for r in reaches) or phases > max(n, _PHASES)
     positions = np.arange(n if alone else phases, dtype=np.int64)
     if len(positions) == 1 and first.dim is None:
         lo, hi = min(r.lo for r in reaches), max(r.hi for r in reaches)
-        return Reach(None, lo, hi, 0, whole, any(r.mixed for r in reaches))
+        return Reach(None, lo, hi, 0, whole, any(r.mixed for r in reaches), wraps=wraps)
     ends = [r.at(positions) for r in reaches]
     lo, hi = np.min([lo for lo, _ in ends], 0), np.max([hi for _, hi in ends], 0)
     if alone and first.dim is not None:  # no rule holds for all of them beyond the map
-        return listed(first.dim, lo, hi, whole)
-    return _shortest(Reach(first.dim, lo, hi, round(first.stride * phases), whole))
+        return replace(listed(first.dim, lo, hi, whole), wraps=wraps)
+    jump = round(first.stride * phases)
+    return _shortest(Reach(first.dim, lo, hi, jump, whole, wraps=wraps))
+
+
+def ends(reach: Reach, shape: Sequence[int]) -> tuple[int, int]:
+    """The first and the last input of all positions of a map, perhaps beyond the input."""
+    if reach.wraps:
+        return -_NOTHING, _NOTHING
+    lo, hi = _positions(reach, shape)
+    return int(lo.min(initial=_NOTHING)), int(hi.max(initial=-_NOTHING))
+
+
+def inside(
+    reach: Reach, seen: tuple[int, int], shape: Sequence[int]
+) -> tuple[Positions, Positions]:
+    """First and last input of each position of a map, of those between the two `seen`."""
+    lo, hi = _positions(reach, shape)
+    if reach.wraps:
+        turn = reach.wraps * ((hi < seen[0]).astype(np.int64) - (lo > seen[1]))
+        lo, hi = lo + turn, hi + turn
+        around = (lo < seen[0]) | (hi > seen[1])
+        lo, hi = np.where(around, seen[0], lo), np.where(around, seen[1], hi)
+    lo, hi = np.maximum(lo, seen[0]), np.minimum(hi, seen[1])
+    reads = lo <= hi
+    return np.where(reads, lo, _NOTHING), np.where(reads, hi, -_NOTHING)
+
+
+def spans(
+    reach: Reach, gate: Reach | None, seen: tuple[int, int], shape: Sequence[int]
+) -> Positions:
+    """Inputs from the first to the last that each position sees, without the padding.
+
+    Args:
+        reach: of the positions.
+        gate: what they see besides.
+        seen: the first and the last input that any of them reads.
+        shape: of the map.
+    """
+    if gate is not None and gate.dim is None and gate.lo[0] <= seen[0] and seen[1] <= gate.hi[0]:
+        return gate.hi - gate.lo + 1
+    lo, hi = inside(reach, seen, shape)
+    if gate is not None:
+        first, last = _positions(gate, shape)
+        if gate.dim != reach.dim:  # each position with each
+            first, last = first[:, None], last[:, None]
+        lo, hi = np.minimum(lo, first), np.maximum(hi, last)
+    found: Positions = np.maximum(hi - lo + 1, 0)
+    return found
+
+
+def _positions(reach: Reach, shape: Sequence[int]) -> tuple[Positions, Positions]:
+    return reach.at(np.arange(1 if reach.dim is None else shape[reach.dim], dtype=np.int64))
 
 
 def nothing(n: int) -> tuple[Positions, Positions]:

@@ -9,8 +9,8 @@ from typing import Final
 
 import numpy as np
 
-from convarium.measure.reach import Reach, fixed, listed
-from convarium.measure.states import State
+from convarium.measure.rules.reach import Reach, fixed, listed
+from convarium.measure.rules.states import State
 
 _MOST: Final = 2**22  # positions that are listed one by one; beyond, a map is taken as a whole
 

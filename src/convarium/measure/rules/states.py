@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import repeat
+from itertools import compress, repeat
 
-from convarium.measure.reach import Reach, fixed, identity, union
+from convarium.measure.rules.reach import Reach, ends, fixed, identity, inside, union
 
 Range = tuple[int, int]
 
@@ -18,7 +18,9 @@ class State:
     Attributes:
         reaches: along each axis of the input.
         gates: along each axis, the inputs that only scale or shift it: pooled gates and the
-            statistics of norms; None if there are none.
+            statistics of norms, of all positions alike or of each; None if there are none.
+        seen: along each axis, the first and the last input that any position reads; what reaches
+            say beyond is padding.
         uneven: dimensions whose positions may reach different inputs, as channels after a
             concatenation; the reaches hold for them together.
         split: dimensions that share the places of an axis with another one, by a view; likewise.
@@ -28,7 +30,8 @@ class State:
     """
 
     reaches: tuple[Reach, ...]
-    gates: tuple[Range | None, ...]
+    gates: tuple[Reach | None, ...]
+    seen: tuple[Range, ...]
     uneven: frozenset[int] = frozenset()
     split: frozenset[int] = frozenset()
     bound: bool = False
@@ -47,12 +50,13 @@ class State:
         return 0 if self.unknown else len(set(dims)) if len(set(dims)) == len(dims) else 0
 
     def each(self, change: Callable[[Reach], Reach]) -> State:
-        """With another reach along each axis."""
+        """With another reach along each axis, and other gates where these have positions."""
         changed: list[Reach] = []
         for k, reach in enumerate(self.reaches):
             twin = self._twin(k, changed)
             changed.append(change(reach) if twin is None else twin)
-        return replace(self, reaches=tuple(changed))
+        gates = tuple(g if g is None or g.dim is None else change(g) for g in self.gates)
+        return replace(self, reaches=tuple(changed), gates=gates)
 
     def _twin(self, k: int, changed: Sequence[Reach]) -> Reach | None:
         """The result of an earlier axis that is this very one."""
@@ -95,25 +99,25 @@ class State:
     def gated(self, dims: Iterable[int], shape: Sequence[int]) -> State:
         """After it was scaled or shifted by statistics over `dims`."""
         whole = self.collapsed(dims, shape)
-        return replace(self, gates=merged(self.gates, whole.ranges()))
+        found = []
+        for gate, reach, seen in zip(whole.gates, whole.reaches, self.seen, strict=True):
+            found.append(_gate([gate, _all(reach, seen, shape) if reach.whole else None], shape))
+        return replace(self, gates=tuple(found))
 
-    def ranges(self) -> tuple[Range | None, ...]:
-        """Along each axis, what it reaches as a whole; None where it is local."""
-        return tuple((int(r.lo.min()), int(r.hi.max())) if r.whole else None for r in self.reaches)
+    def read(self, shape: Sequence[int]) -> State:
+        """Of a map of a shape that reads nothing else any more, such as after a stride."""
+        if self.unknown:
+            return self
+        both = [(*ends(r, shape), *seen) for r, seen in zip(self.reaches, self.seen, strict=True)]
+        seen = tuple((max(a, c), min(b, d)) for a, b, c, d in both)
+        return self if seen == self.seen else replace(self, seen=seen)
 
 
-def start(rank: int, axes: int) -> State:
-    """Of an input whose last `axes` dimensions are places."""
-    reaches = tuple(identity(rank - axes + k) for k in range(axes))
-    return State(reaches, (None,) * axes)
-
-
-def merged(one: Sequence[Range | None], other: Sequence[Range | None]) -> tuple[Range | None, ...]:
-    """Both ranges along each axis, as one."""
-    return tuple(
-        b if a is None else a if b is None else (min(a[0], b[0]), max(a[1], b[1]))
-        for a, b in zip(one, other, strict=True)
-    )
+def start(shape: Sequence[int]) -> State:
+    """Of an input whose dimensions after the second are places."""
+    axes = range(2, len(shape))
+    seen = tuple((0, shape[dim] - 1) for dim in axes)
+    return State(tuple(map(identity, axes)), (None,) * len(axes), seen)
 
 
 def joined(
@@ -129,7 +133,7 @@ def joined(
     were pooled, and with `weights` also what a dense layer mixed.
     """
     aligned = [_aligned(s, shape, result) for s, shape in zip(states, shapes, strict=True)]
-    reaches, gates = [], merged_all(s.gates for s in aligned)
+    reaches, gates, seen = [], [], []
     bound = any(s.bound for s in aligned)
     for k in range(len(aligned[0].reaches)):
         candidates = [*{id(s.reaches[k]): s.reaches[k] for s in aligned}.values()]
@@ -137,18 +141,18 @@ def joined(
         if any(r.mixed for r in candidates) and not weights:
             candidates = [*map(_mixed, candidates, repeat(result))]
             places = []
-        if places and len(places) < len(candidates):
-            ranges: list[Range | None] = [None] * len(gates)
-            for r in (r for r in candidates if r.whole):
-                ranges[k] = (int(r.lo.min()), int(r.hi.max()))
-                gates = merged(gates, ranges)
+        pooled = [bool(places) and s.reaches[k].whole for s in aligned]
+        scaling = [_all(s.reaches[k], s.seen[k], result) for s in compress(aligned, pooled)]
+        gates.append(_gate([*(s.gates[k] for s in aligned), *scaling], result))
+        read = [s.seen[k] for s, gate in zip(aligned, pooled, strict=True) if not gate]
+        seen.append((min(first for first, _ in read), max(last for _, last in read)))
         reach, crossed = _together(places or candidates, result)
         reaches.append(reach)
         bound = bound or crossed
     uneven = frozenset().union(*(s.uneven for s in aligned))
     split = frozenset().union(*(s.split for s in aligned))
     source = max(s.source for s in aligned)
-    return State(tuple(reaches), gates, uneven, split, bound, source)
+    return State(tuple(reaches), tuple(gates), tuple(seen), uneven, split, bound, source)
 
 
 def _mixed(reach: Reach, shape: Sequence[int]) -> Reach:
@@ -157,13 +161,17 @@ def _mixed(reach: Reach, shape: Sequence[int]) -> Reach:
     return replace(found, whole=True, mixed=True)
 
 
-def merged_all(gates: Iterable[tuple[Range | None, ...]]) -> tuple[Range | None, ...]:
-    """The gates of all."""
-    first, *rest = gates
-    for other in rest:
-        if other is not first:
-            first = merged(first, other)
-    return first
+def _all(reach: Reach, seen: Range, shape: Sequence[int]) -> Reach | None:
+    """All its positions at once, without the padding; None if they are all padding."""
+    found = reach if reach.dim is None else fixed(reach, 0, shape[reach.dim] - 1)
+    lo, hi = inside(found, seen, shape)
+    return replace(found, lo=lo, hi=hi, wraps=0) if lo <= hi else None
+
+
+def _gate(gates: Iterable[Reach | None], result: Sequence[int]) -> Reach | None:
+    """What all of some gates see."""
+    known = [*{id(gate): gate for gate in gates if gate is not None}.values()]
+    return _together(known, result)[0] if known else None
 
 
 def _aligned(state: State, shape: Sequence[int], result: Sequence[int]) -> State:

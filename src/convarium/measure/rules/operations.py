@@ -10,11 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+import numpy as np
+
 from convarium.graph import Operation, Value
-from convarium.measure import sampling
-from convarium.measure.moves import (
+from convarium.measure.rules import sampling
+from convarium.measure.rules.joins import concatenate
+from convarium.measure.rules.moves import (
     States,
-    concatenate,
     copies,
     cut,
     dims,
@@ -22,14 +24,16 @@ from convarium.measure.moves import (
     permute,
     rearrange,
     resize,
+    restride,
     result_of,
-    shuffle,
+    rotate,
     traced,
     view,
     without,
 )
-from convarium.measure.reach import Reach, fixed, transposed, window
-from convarium.measure.states import State, joined
+from convarium.measure.rules.patches import from_channels, shuffle, to_channels, unfold
+from convarium.measure.rules.reach import Reach, fixed, transposed, window
+from convarium.measure.rules.states import State, joined
 
 Rule = Callable[[Operation, States], "list[State] | None"]
 
@@ -160,6 +164,22 @@ def statistics(operation: Operation, states: States) -> list[State]:
     return [state, *[state.collapsed(range(rank), value.shape)] * (len(operation.results) - 1)]
 
 
+def accumulate(operation: Operation, states: States) -> list[State]:
+    """Each position of a dimension put together with all before it."""
+    value = traced(operation, states)
+    dim = operation.arguments["dim"] % len(value.shape)
+    n = value.shape[dim]
+
+    def change(reach: Reach) -> Reach:
+        if reach.dim != dim:
+            return reach
+        lo, hi = reach.at(np.arange(n, dtype=np.int64))
+        lo, hi = np.minimum.accumulate(lo), np.maximum.accumulate(hi)
+        return replace(reach, lo=lo, hi=hi, jump=round(reach.stride * n), ended=True)
+
+    return [states[value.number].each(change)]
+
+
 def matrix_product(operation: Operation, states: States) -> list[State] | None:
     """Rows of the one with columns of the other: the dimension between them is put together."""
     given = operation.arguments
@@ -230,10 +250,12 @@ _TABLE: Final[Mapping[Rule, str]] = {
         _adaptive_avg_pool2d _adaptive_avg_pool3d adaptive_max_pool2d adaptive_max_pool3d
         adaptive_avg_pool1d upsample_nearest1d upsample_nearest2d upsample_nearest3d
         _upsample_nearest_exact1d _upsample_nearest_exact2d _upsample_nearest_exact3d
-        upsample_linear1d upsample_bilinear2d upsample_trilinear3d upsample_bicubic2d""",
+        upsample_linear1d upsample_bilinear2d upsample_trilinear3d upsample_bicubic2d
+        _upsample_bilinear2d_aa _upsample_bicubic2d_aa""",
     reduce: """
         mean sum amax amin max min prod std var var_mean std_mean norm linalg_vector_norm argmax
         argmin any all logsumexp median""",
+    accumulate: "cumsum cumsum_ cumprod cumprod_ cummax cummin logcumsumexp",
     statistics: """
         native_layer_norm native_group_norm native_batch_norm _native_batch_norm_legit
         _native_batch_norm_legit_no_training _batch_norm_no_update _batch_norm_with_update
@@ -250,7 +272,12 @@ _TABLE: Final[Mapping[Rule, str]] = {
         constant_pad_nd reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d
         replication_pad2d replication_pad3d pad_circular""",
     rearrange: "flip roll index index_select",
+    restride: "as_strided_",
+    rotate: "rot90",
     shuffle: "pixel_shuffle pixel_unshuffle",
+    unfold: "unfold",
+    to_channels: "im2col",
+    from_channels: "col2im",
     write: "copy_",
     combine: """
         clone detach alias _to_copy lift_fresh native_dropout bernoulli_

@@ -1,0 +1,48 @@
+"""Tensors inside of what functions take and modules return: lists, dictionaries, dataclasses."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final
+
+from torch import Tensor
+from torch.utils._pytree import tree_flatten
+
+_LISTS: Final[Any] = (list, tuple, type({}.values()))
+
+
+def tensors_in(given: Any) -> list[Tensor]:
+    """In whatever a forward returns: also dictionaries, dataclasses and registered classes."""
+    if isinstance(given, Tensor):
+        return [given]
+    if isinstance(given, tuple) and all(isinstance(x, Tensor) for x in given):
+        return [*given]
+    return [tensor for leaf in tree_flatten(given)[0] for tensor in _inside(leaf)]
+
+
+def flat(arguments: Iterable[Any], kinds: Any = Tensor) -> Iterator[Any]:
+    """The tensors among an operation's arguments, which nests no more than lists."""
+    for argument in arguments:
+        if isinstance(argument, kinds):
+            yield argument
+        elif isinstance(argument, list | tuple):
+            yield from flat(argument, kinds)
+
+
+def replaced(argument: Any, by: Callable[[Any], Any], kinds: Any = Tensor) -> Any:
+    """An operation's argument with other things for its tensors."""
+    if isinstance(argument, kinds):
+        return by(argument)
+    if isinstance(argument, _LISTS):
+        return [replaced(x, by, kinds) for x in argument]
+    return argument
+
+
+def _inside(leaf: Any) -> list[Tensor]:
+    """A tensor, or the tensors in the fields of a dataclass."""
+    if isinstance(leaf, Tensor):
+        return [leaf]
+    if not dataclasses.is_dataclass(leaf) or isinstance(leaf, type):
+        return []
+    return tensors_in([getattr(leaf, field.name) for field in dataclasses.fields(leaf)])

@@ -1,0 +1,1 @@
+"""The most memory that a network needs at once, worked out from its graph of operations."""

@@ -1,0 +1,127 @@
+"""Gradients on their way from the outputs of a graph to its input."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from torch import Tensor
+
+from convarium.graph import Operation, Value
+from convarium.measure.memory.keeps import Need, results_of, total_of
+from convarium.measure.memory.kernels import room_backward
+from convarium.measure.memory.ledger import Ledger, Line, size_of, storage_of
+
+_IN_ORDER: Final = ("_softmax", "_log_softmax", "native_layer_norm", "native_group_norm")
+
+
+@dataclass
+class _Memory:
+    """Where a gradient lies, and how many wait for it."""
+
+    size: Line
+    holders: int = 1
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """One gradient, or a view of it; one that is turned has its dimensions exchanged."""
+
+    memory: _Memory
+    turned: bool = False
+
+
+class Backward:
+    """The gradients that have come and were not used yet, by the number of their tensor.
+
+    Args:
+        ledger: of what is alive.
+        turned: numbers of the values whose dimensions were exchanged.
+    """
+
+    def __init__(self, ledger: Ledger, turned: Collection[int]) -> None:
+        self.ledger, self.turned = ledger, turned
+        self.flowing: dict[int, Gradient] = {}
+        self.weights: set[int] = set()
+
+    def new(self, size: Line) -> Gradient:
+        """A gradient in memory of its own."""
+        self.ledger.add(size)
+        self.ledger.mark()
+        return Gradient(_Memory(size))
+
+    def through(
+        self, operation: Operation, given: Sequence[Value | Tensor], needed: Need | None
+    ) -> list[tuple[Value | Tensor, Gradient]]:
+        """The gradients of what an operation was given, once those of its results are known."""
+        if needed is None:
+            return []
+        results = results_of(operation)
+        numbers = {k: results[k].number for k in needed.reached}
+        incoming = {k: self.flowing.pop(n) for k, n in numbers.items() if n in self.flowing}
+        if not incoming:
+            return []
+        found, turns = [], _turns(operation)
+        for place, source in needed.gradients:
+            if source in incoming:
+                gradient = incoming[source]
+                gradient.memory.holders += 1
+                if turns:
+                    gradient = replace(gradient, turned=not gradient.turned)
+            else:
+                gradient = self.new(size_of(given[place]))
+            found.append((given[place], gradient))
+        last = any(gradient.turned for gradient in incoming.values())
+        stays, grows = room_backward(operation, last, self.turned)
+        if needed.extra:
+            grows += round(needed.extra * total_of(operation))
+        if operation.name in _IN_ORDER:  # they copy gradients that are not
+            grows += sum(g.memory.size[1] for g in incoming.values() if g.turned)
+        self.ledger.mark((stays, grows))
+        for gradient in incoming.values():
+            self._drop(gradient)
+        return found
+
+    def accept(self, given: Iterable[tuple[Value | Tensor, Gradient]]) -> None:
+        """Hand gradients on to the tensors that they belong to."""
+        for x, gradient in given:
+            if isinstance(x, Value):
+                self.give(x, gradient)
+            elif storage_of(x) in self.weights:
+                self._drop(gradient)
+            else:
+                self.weights.add(storage_of(x))
+
+    def give(self, value: Value, gradient: Gradient) -> None:
+        """One more gradient of a value, added in place to one that nobody else waits for."""
+        before = self.flowing.get(value.number)
+        if before is None:
+            self.flowing[value.number] = gradient
+            return
+        both, size = (before, gradient), size_of(value)
+        alone = (g for g in both if g.memory.holders == 1 and g.memory.size == size)
+        total = next(alone, None) or self.new(size)
+        for one in both:
+            if one is not total:
+                self._drop(one)
+        self.flowing[value.number] = total
+
+    def _drop(self, gradient: Gradient) -> None:
+        memory = gradient.memory
+        memory.holders -= 1
+        if not memory.holders:
+            self.ledger.add(memory.size, -1)
+
+
+def _turns(operation: Operation) -> bool:
+    """Whether it exchanges dimensions of more than one position."""
+    given = operation.arguments
+    if operation.name == "permute":
+        shape = operation.values[0].shape
+        long = [d % len(shape) for d in given["dims"] if shape[d] > 1]
+        return long != sorted(long)
+    if operation.name == "transpose":
+        shape = operation.values[0].shape
+        return all(shape[given[name]] > 1 for name in ("dim0", "dim1"))
+    return operation.name == "t"
