@@ -234,15 +234,22 @@ def test_few_samples_prefer_published_weights_then_densenets(folder):
 
 
 def test_signals_are_ranked_and_what_they_lack_is_said(folder):
-    found = choose(
-        input_shape=(1, 6, 300), target="sequence", causal=True, pattern="resnet1[08]", cache=folder
-    )
+    found = choose(input_shape=(1, 6, 300), target="sequence", pattern="resnet1[08]", cache=folder)
     assert names(found) == ["resnet18", "resnet10"]  # the first one's field covers the input
     assert found.notes[0] == "None of the 2 networks is causal: each output sees later inputs too."
     assert any("No accuracy is published" in note for note in found.notes)
     assert found.front == ()
     assert all(row.accuracy is None for row in found.rows)
     assert [row.field for row in found.rows] == [(435,), (195,)]  # as in two dimensions
+
+
+def test_what_is_not_causal_does_not_satisfy_who_needs_that(folder):
+    found = choose(
+        input_shape=(1, 6, 300), target="sequence", causal=True, pattern="resnet1[08]", cache=folder
+    )
+    assert names(found) == []
+    assert found.nearest is not None
+    assert "not causal" in found.missed[0].words()
 
 
 def test_long_context_asks_for_a_field_that_covers_the_input(folder):

@@ -215,6 +215,10 @@ def test_the_largest_batch_fits_and_one_more_does_not():
         found.largest_batch(-1)
     with pytest.raises(OptionError, match="batch"):
         found.at_batch(0)
+    for optimizer in (-1, "adam"):
+        with pytest.raises(OptionError, match="optimizer"):
+            found.largest_batch(memory, optimizer=optimizer)
+    assert cost(nn.Identity(), (1, 3, 16, 16)).forward_bytes == 4 * 3 * 16 * 16
 
 
 def test_a_wrong_shape_is_told():

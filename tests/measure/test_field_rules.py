@@ -223,3 +223,22 @@ def test_nearest_positions_of_pictures_and_volumes(mode, numbers):
             return [z.flatten(2, -2)[:, :, 0] for z in several]
 
         assert followed(n, resized) == sources(n, resized), (n, others)
+
+
+@pytest.mark.parametrize(
+    ("around", "shape"),
+    [
+        (lambda conv, x: conv(x.flatten(2)).reshape(x.shape), (1, 2, 6, 6)),
+        (lambda conv, x: conv(x.reshape(4, 2, 6)).reshape(1, 2, -1), (1, 2, 24)),
+    ],
+)
+def test_places_told_apart_after_they_were_merged_are_a_bound(around, shape):
+    model = Forward(lambda self, x: around(self.conv, x), conv=nn.Conv1d(2, 2, 3, padding=1))
+    field = receptive_field(model, shape)
+    x = torch.rand(shape, requires_grad=True)
+    nn.init.ones_(model.conv.weight)
+    model(x)[..., *(n // 2 for n in shape[2:])].sum().backward()
+    seen = x.grad.abs().sum((0, 1)).nonzero()
+    true = (seen.max(0).values - seen.min(0).values + 1).tolist()
+    assert field.status == "bound"
+    assert all(map(int.__le__, true, field.size))

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from convarium.errors import OptionError
+from convarium.measure import kept
 from convarium.measure.kept import Kept, code
 
 KEY = {"network": "a", "shape": [1, 3], "threads": 1}
@@ -30,6 +31,18 @@ def test_what_was_put_is_found_under_its_own_key(tmp_path):
     for other in ({**KEY, "threads": 2}, {**KEY, "torch": "2"}, {"network": "a"}):
         assert kept.get("time", other) is None
     assert kept.get("field", KEY) is None
+
+
+def test_the_digest_of_a_room_holds_its_inner_folders_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(kept, "_PACKAGE", tmp_path)
+    (tmp_path / "room/inner").mkdir(parents=True)
+    digests = set()
+    for place, text in (("room/a.py", "1"), ("room/inner/a.py", "1"), ("room/inner/a.py", "2")):
+        (tmp_path / place).write_text(text)
+        code.cache_clear()
+        digests.add(code("room"))
+    code.cache_clear()
+    assert len(digests) == 3
 
 
 def test_fresh_does_not_read_but_replaces(tmp_path):

@@ -187,6 +187,11 @@ def test_hooks_of_the_owner_are_not_counted_as_the_layer():
     assert 2 <= row.median_ms < 10  # and not 22
 
 
+def test_a_layer_with_a_parametrised_weight_is_one_layer() -> None:
+    network = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Conv1d(2, 4, 3)), nn.ReLU())
+    assert [row.layer for row in profile(network, (1, 2, 9), rounds=3).rows] == ["0", "1"]
+
+
 def test_wrapped_and_compiled_models_are_measured():
     plain = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten())
     shape = (1, 3, 8, 8)

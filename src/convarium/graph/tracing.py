@@ -9,17 +9,16 @@ where they are; what depends on them only is computed. Operations are those of t
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
 from convarium.errors import ConvariumError, OptionError, ShapeError
+from convarium.graph.collecting import uncollected
 from convarium.graph.listening import Listening
 from convarium.graph.recorder import Functions, Recorder, ValueNeededError
 from convarium.graph.records import Graph
@@ -60,25 +59,13 @@ def trace(
     network = unwrapped(model)
     shapes = _shapes(input_shape)
     _refuse_scripted(network)
-    with _uncollected():
+    with uncollected():
         try:
             return _followed(network, shapes, _dtype(network), training)
         except ShapeError as error:
             if not _wants_indices(error.__cause__):
                 raise
             return _followed(network, shapes, torch.int64, training)
-
-
-@contextlib.contextmanager
-def _uncollected() -> Iterator[None]:
-    """Without Python's collector: going through all of torch's objects takes as long as a trace."""
-    collects = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collects:
-            gc.enable()
 
 
 def _followed(

@@ -104,10 +104,11 @@ def choose(
         "min_field": max(shape[2:]) if long_context and min_field is None else min_field,
         "max_ms": max_ms,
     }
+    needs = {"causal": 1.0} if causal else {}
     asked = _Asked(
         shape=shape,
         target=target,
-        limits={**guide.TARGETS[target].limits, **checked_limits(limits)},
+        limits={**guide.TARGETS[target].limits, **checked_limits(limits), **needs},
         causal=causal,
         small_data=small_data,
         n=n,
@@ -139,11 +140,11 @@ def _answer(asked: _Asked, found: Forms, progress: Progress | None) -> Choices:
             f"None of the networks asked takes inputs of shape {asked.shape}; give larger ones, or "
             "another pattern."
         )
-    fitting = [form for form in found.fitting if form.causal] if asked.causal else []
-    fitting = fitting or found.fitting
-    passing = [form for form in fitting if not misses(form, limits)]
+    passing = [form for form in found.fitting if not misses(form, limits)]
     passing.sort(key=lambda form: _rank(form, asked.target, asked.small_data))
-    chosen = _to_measure(passing, asked.n, "max_ms" in limits) or _nearest(fitting, limits, {})[:1]
+    chosen = (
+        _to_measure(passing, asked.n, "max_ms" in limits) or _nearest(found.fitting, limits, {})[:1]
+    )
     timed = times(chosen, threads=asked.threads, progress=progress)
     kept = [form for form in passing if form.label in timed]
     kept = [form for form in kept if not misses(form, limits, timed[form.label].median_ms)]
@@ -154,7 +155,7 @@ def _answer(asked: _Asked, found: Forms, progress: Progress | None) -> Choices:
         target=asked.target,
         limits=limits,
         unfit=tuple(found.unfit),
-        notes=_notes(asked, fitting, passing, timed),
+        notes=_notes(asked, found.fitting, passing, timed),
         threads=torch.get_num_threads() if asked.threads is None else asked.threads,
         processor=running.processor(),
         torch=torch.__version__,

@@ -19,6 +19,7 @@ from torch import nn
 
 from convarium.errors import ConvariumError, OptionError
 from convarium.graph import Graph, Operation, trace, unwrapped
+from convarium.graph.collecting import uncollected
 from convarium.measure.cost_rows import made, rows
 from convarium.measure.memory.ledger import Line
 from convarium.measure.memory.peaks import forward_peak, training_peak
@@ -124,8 +125,10 @@ class Cost:
                 Adam, 0 for none; in training only.
 
         Raises:
-            OptionError: `memory` is no whole number of 0 or more.
+            OptionError: `memory` or `optimizer` is no whole number of 0 or more.
         """
+        if type(optimizer) is not int or optimizer < 0:
+            raise OptionError(f"optimizer (={optimizer!r}) must be a whole number of 0 or more.")
         if type(memory) is not int or memory < 0:
             raise OptionError(f"memory (={memory!r}) must be a whole number of bytes, 0 or more.")
         free = memory - self.parameter_bytes - (optimizer * self.trained_bytes if training else 0)
@@ -172,6 +175,12 @@ def cost(model: nn.Module, input_shape: Sequence[int] | Sequence[Sequence[int]])
         `dot`), which torch's counter leaves out, are counted.
     """
     network = unwrapped(model)
+    with uncollected():
+        return _counted(network, input_shape)
+
+
+def _counted(network: nn.Module, input_shape: Sequence[int] | Sequence[Sequence[int]]) -> Cost:
+    """What `cost` gives."""
     graph = trace(network, input_shape)
     trainable = [p for p in network.parameters() if p.requires_grad]
     weights = sum(t.nbytes for t in [*network.parameters(), *network.buffers()])

@@ -77,8 +77,8 @@ def code(*rooms: str) -> str:
     """A digest of the source files of some rooms: what a fact about their networks depends on."""
     digest = hashlib.sha256()
     for room in rooms:
-        for path in sorted((_PACKAGE / room).glob("*.py")):
-            digest.update(path.read_bytes())
+        for path in sorted((_PACKAGE / room).rglob("*.py")):
+            digest.update(path.relative_to(_PACKAGE).as_posix().encode() + path.read_bytes())
     return digest.hexdigest()[:16]
 
 

@@ -18,6 +18,7 @@ from convarium.errors import OptionError
 from convarium.graph import eager, unwrapped
 from convarium.graph.timing import paired_timing
 from convarium.measure import running
+from convarium.measure.leaves import leaves
 
 _Key = tuple[str, int]
 
@@ -137,9 +138,8 @@ class _Clocks:
 
     def attach(self) -> None:
         """Hooks that stand closest to each layer's own work."""
-        for name, module in self.network.named_modules():
-            if next(module.children(), None) is None:
-                self._attach(name, module)
+        for name, module in leaves(self.network).items():
+            self._attach(name, module)
 
     def run(self, x: torch.Tensor) -> None:
         """One pass, noted as a round."""

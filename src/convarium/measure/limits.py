@@ -15,6 +15,7 @@ _FOUND: Final[Mapping[str, Callable[[Form], float]]] = {
     "max_macs": lambda form: form.macs,
     "max_memory_mb": lambda form: form.memory / 1e6,
     "min_field": lambda form: min(form.field, default=0),
+    "causal": lambda form: float(form.causal),
 }
 _UNITS: Final[Mapping[str, str]] = {
     "max_parameters": " parameters",
@@ -43,6 +44,8 @@ class Miss:
 
     def words(self) -> str:
         """What is there, what the limit is, and the difference: 12.3 ms where max_ms=10."""
+        if self.limit == "causal":
+            return "not causal: each output sees later inputs too"
         if not self.found:
             return f"a field that cannot be followed where {self.limit}={number(self.allowed)}"
         more = self.found / self.allowed - 1

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convarium.errors import OptionError
+from convarium.graph.collecting import uncollected
 from convarium.models import (
     alexnet,
     convnet,
@@ -109,7 +110,9 @@ def create(
 def build(name: str, options: Mapping[str, Any]) -> Network:
     """The network of a row with these keywords, with fresh weights; nothing is looked up."""
     row = find(name)
-    network = row.cls(**{**row.keywords, **{key: plain(value) for key, value in options.items()}})
+    given = {**row.keywords, **{key: plain(value) for key, value in options.items()}}
+    with uncollected():
+        network = row.cls(**given)
     network.name = row.name
     return network
 

@@ -120,6 +120,7 @@ class _Flow:
         alive: set[Hashable] = {value.memory for value in self.graph.inputs}
         for key in alive:
             ledger.add(self.sizes[key])
+        ledger.mark()
         for n, keys in enumerate(self.uses):
             for key in keys:
                 if key not in alive:

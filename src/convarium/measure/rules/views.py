@@ -47,7 +47,8 @@ def reshaped(state: State, old: Sequence[int], new: Sequence[int]) -> State:
         elif given & state.split:
             split.update(after)
     carried = {reach.dim for reach in result.reaches}
-    bound = state.bound or bool((state.uneven | state.split) & set(merged))
+    told_apart = (state.uneven | state.split) & set(merged) or (uneven | split) & carried
+    bound = state.bound or bool(told_apart)
     return replace(
         result,
         uneven=frozenset(uneven - carried),
