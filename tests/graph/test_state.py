@@ -243,6 +243,37 @@ def test_tensors_that_are_plain_attributes_keep_their_values() -> None:
     assert kept.tolist() == [1.0, 2.0]
 
 
+def test_a_backward_pass_goes_on_after_statistics_were_gathered_and_put_back() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
+    x = torch.rand(4, 1, 6, 6)
+    torch.nn.functional.mse_loss(model(x), torch.zeros(4, 2, 4, 4)).backward()
+    expected = model[0].weight.grad.clone()  # type: ignore[union-attr]
+    model.zero_grad()
+    loss = torch.nn.functional.mse_loss(model(x), torch.zeros(4, 2, 4, 4))
+    with untouched(model):
+        model(2 * x).sum().backward()
+    loss.backward()
+    assert torch.allclose(model[0].weight.grad, expected)  # type: ignore[arg-type]
+
+
+def test_a_weight_that_forward_replaces_is_put_back() -> None:
+    model = nn.Linear(2, 2)
+    before, place = model.weight.detach().clone(), model.weight.data_ptr()
+    with untouched(model):
+        model.weight.data = torch.zeros(2, 2)
+    assert torch.equal(model.weight, before)
+    assert model.weight.data_ptr() == place
+
+
+def test_sparse_buffers_may_stand_by() -> None:
+    model = nn.Identity()
+    model.register_buffer("adjacency", torch.eye(3).to_sparse())
+    with untouched(model):
+        found = model(torch.ones(1))
+    assert found.tolist() == [1.0]
+    assert model.adjacency.to_dense().tolist() == torch.eye(3).tolist()  # type: ignore[operator]
+
+
 def test_lazy_layers_without_a_shape_are_refused() -> None:
     with (
         pytest.raises(OptionError, match="run one batch through it first"),

@@ -2,8 +2,8 @@
 
 What is put back: mode, attributes, hooks, submodules, parameters and buffers of every submodule,
 `requires_grad`, `.grad`, the values of buffers and of tensors that are plain attributes, torch's
-random streams and its gradient mode. The values of parameters are not copied: whoever writes into
-weights must undo that itself.
+random streams and its gradient mode. A parameter that was given other memory gets its own back, but
+its values are not copied: whoever writes into weights must undo that itself.
 """
 
 from __future__ import annotations
@@ -97,6 +97,8 @@ class _Tensor:
         self.requires_grad = tensor.requires_grad
         self.grad = tensor.grad if tensor.is_leaf else None
         self.values = _copied(tensor) if is_buffer else None
+        self.data = None if is_buffer else tensor.data  # the same memory
+        self.version = None if tensor.is_inference() else tensor._version
         self.hooks = {
             name: (hooks, None if hooks is None else hooks.copy())
             for name in ("_backward_hooks", "_post_accumulate_grad_hooks")
@@ -123,9 +125,23 @@ class _Tensor:
                 if turned:
                     self.tensor.requires_grad_(self.requires_grad)
                 if self.values is not None:
-                    _write_back(self.tensor, self.values)
+                    self.write_back(self.values)
+        if self.data is not None and self.tensor.data_ptr() != self.data.data_ptr():
+            self.tensor.data = self.data
         if leaf and self.tensor.grad is not self.grad:
             self.tensor.grad = self.grad
+
+    def write_back(self, values: Tensor) -> None:
+        """Give a buffer its values back, so that a backward pass begun before can be finished.
+
+        Torch counts writes, and refuses to go back through a tensor that was written into; the
+        values are those of before, and so is the count.
+        """
+        if self.tensor.layout != torch.strided and self.tensor._version == self.version:
+            return
+        _write_back(self.tensor, values)
+        if self.version is not None and self.tensor._version != self.version:
+            torch._C._autograd._unsafe_set_version_counter((self.tensor,), (self.version,))
 
 
 def _tensors(modules: list[nn.Module]) -> list[_Tensor]:
@@ -153,11 +169,7 @@ def _copied(tensor: Tensor) -> Tensor:
 
 
 def _write_back(tensor: Tensor, values: Tensor) -> None:
-    """Give a buffer its values back, without touching one that still has them.
-
-    Writing counts as an in-place change, which would spoil a backward pass that the caller has
-    still before it.
-    """
+    """Give a buffer its values back, without touching one that still has them."""
     with torch.no_grad():
         if tensor.shape != values.shape or tensor.dtype != values.dtype:
             tensor.data = values
