@@ -103,11 +103,28 @@ def test_embeddings_are_given_whole_numbers():
     assert trace(positions, (2, 7, 4)).inputs[0].dtype == torch.float32
 
 
+@pytest.mark.parametrize(
+    ("forward", "shape"),
+    [
+        (lambda self, x: torch.stft(x, 8, window=self.window, return_complex=True), (2, 32)),
+        (lambda self, x: x.stft(8, window=self.window, return_complex=True).abs(), (2, 32)),
+        (lambda self, x: torch.cdist(x, self.codes), (5, 4)),
+        (lambda self, x: torch.inner(x, self.codes), (5, 4)),
+        (lambda self, x: torch.linalg.multi_dot([x, self.codes.T, self.codes]), (5, 4)),
+    ],
+)
+def test_constants_may_stand_beside_the_input_in_any_function(forward, shape):
+    model = Forward(forward)
+    model.register_buffer("window", torch.hann_window(8))
+    model.codes = nn.Parameter(torch.rand(3, 4))
+    assert trace(model, shape).outputs[0].shape == tuple(model(torch.rand(shape)).shape)
+
+
 def test_an_error_that_only_names_something_meta_is_no_decision():
     def forward(self, x):
-        raise ValueError("MetaFormer wants 8 x 8")
+        raise ValueError("MetaFormer wants meta information of 8 x 8")
 
-    with pytest.raises(ShapeError, match="MetaFormer wants"):
+    with pytest.raises(ShapeError, match="MetaFormer wants meta"):
         trace(Forward(forward), (1, 1, 4, 4))
 
 

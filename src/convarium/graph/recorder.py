@@ -19,6 +19,7 @@ from convarium.graph.shapes import SHORT_CUTS
 
 _WHOLE: Final = frozenset(
     {"lstm", "gru", "rnn_tanh", "rnn_relu", "scaled_dot_product_attention"}
+    | {"stft", "istft", "cdist", "inner", "multi_dot", "linalg_multi_dot"}
     | {f"conv{kind}{n}d" for kind in ("", "_transpose") for n in (1, 2, 3)}
 )
 # Recorded for their multiply-adds also where the input does not reach them.

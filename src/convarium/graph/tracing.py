@@ -26,7 +26,7 @@ from convarium.graph.state import untouched
 from convarium.graph.wrappers import eager, unwrapped
 
 # What torch says where an operation needs numbers, and where it needs whole ones.
-_NO_NUMBERS: Final = re.compile(r"\bmeta\b|data-(in)?dependent", re.IGNORECASE)
+_NO_NUMBERS: Final = re.compile(r"\bmeta (tensor|device|kernel)|data-(in)?dependent", re.IGNORECASE)
 _INDICES: Final = re.compile(r"\bindices\b.*\b(long|int)\b", re.IGNORECASE | re.DOTALL)
 
 
