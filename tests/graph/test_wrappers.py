@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
+from convarium.errors import OptionError
 from convarium.graph import eager, unwrapped
 
 
@@ -18,6 +20,12 @@ def test_wrappers_are_taken_off_in_any_order() -> None:
     assert unwrapped(network) is network
     assert unwrapped(torch.compile(nn.DataParallel(network), backend="eager")) is network
     assert unwrapped(nn.DataParallel(torch.compile(network, backend="eager"))) is network
+
+
+@pytest.mark.parametrize("given", ["resnet18", torch.relu, None, nn.Linear])
+def test_what_is_no_module_is_refused(given: object) -> None:
+    with pytest.raises(OptionError, match=r"must be a torch\.nn\.Module"):
+        unwrapped(given)  # type: ignore[arg-type]
 
 
 def test_a_network_whose_child_is_called_module_is_no_wrapper() -> None:

@@ -8,14 +8,23 @@ from contextlib import AbstractContextManager
 import torch
 from torch import nn
 
+from convarium.errors import OptionError
+
 
 def unwrapped(model: nn.Module) -> nn.Module:
     """The network itself, out of DataParallel, DistributedDataParallel and `torch.compile`.
+
+    Raises:
+        OptionError: it is no module.
 
     >>> network = nn.Linear(2, 2)
     >>> unwrapped(nn.DataParallel(network)) is network
     True
     """
+    if not isinstance(model, nn.Module):
+        raise OptionError(
+            f"model (={model!r}) must be a torch.nn.Module; convarium.create makes one of a name."
+        )
     while True:
         attribute = _inner_attribute(model)
         if attribute is None:

@@ -152,9 +152,9 @@ def linear_map(layer: nn.Module, input_shape: Sequence[int]) -> LinearMap:
     )
 
 
-def _convolution(layer: nn.Module) -> _ConvNd:
+def _convolution(layer: object) -> _ConvNd:
     """The layer, out of its wrappers, if its forward is one that is known here."""
-    conv = unwrapped(layer)
+    conv = unwrapped(layer) if isinstance(layer, nn.Module) else layer
     if not isinstance(conv, (*CONVOLUTIONS, *_TRANSPOSED)):
         raise OptionError(
             f"layer (={type(conv).__name__}) must be a convolution, nn.Conv1d to nn.Conv3d or "
