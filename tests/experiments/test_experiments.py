@@ -11,6 +11,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from drawn_words import meet, words
 from PIL import Image
 
 from convarium.measure import FamilyRow
@@ -55,28 +56,11 @@ def result(seeds: tuple[int, ...] = (0, 1), diverged: tuple[str, ...] = ()) -> d
     return {"runs": runs, "summary": dict.fromkeys(finished, means), "settings": settings}
 
 
-def words(svg: str) -> list[tuple[str, float, float, float, float]]:
-    """Text, left, top, right, bottom, with the widths that the report reckons."""
-    found = []
-    for element in ElementTree.fromstring(svg).iter(f"{SVG}text"):
-        size, text = float(element.attrib["font-size"]), element.text or ""
-        wide = wording.width(text, size)
-        shift = {"start": 0.0, "middle": 0.5, "end": 1.0}[element.attrib["text-anchor"]]
-        left, y = float(element.attrib["x"]) - shift * wide, float(element.attrib["y"])
-        found.append((text, left, y - 0.8 * size, left + wide, y + 0.2 * size))
-    return found
-
-
 def curves(svg: str) -> list[int]:
     """How many points each thick line has."""
     lines = ElementTree.fromstring(svg).iter(f"{SVG}polyline")
     thick = [line.attrib["points"] for line in lines if line.attrib["stroke-width"] == "2"]
     return [len(points.split()) for points in thick]
-
-
-def meet(one: tuple, other: tuple) -> bool:
-    across = one[1] < other[3] - 0.01 and other[1] < one[3] - 0.01
-    return across and one[2] < other[4] - 0.01 and other[2] < one[4] - 0.01
 
 
 def test_the_figure_has_a_line_a_network_and_panel_and_a_band_over_the_seeds(figures):

@@ -7,6 +7,7 @@ import math
 from xml.etree import ElementTree
 
 import pytest
+from drawn_words import meet, words
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
@@ -15,7 +16,6 @@ from convarium import report
 from convarium.errors import OptionError
 from convarium.measure import receptive_field
 from convarium.measure.field import Field, ReceptiveField
-from convarium.report import wording
 
 SVG = "{http://www.w3.org/2000/svg}"
 NAMES = ("stem.conv", "layer1.0.conv1", "a.b.c.d.e.f", "x" * 90, ":add", "", "block2.3:cat", "7")
@@ -32,18 +32,6 @@ def made(layers: list[tuple[str, tuple[int, ...]]], inputs: tuple[int, ...]) -> 
     return ReceptiveField(**vars(rows[-1]), input_shape=(1, 1, *inputs), rows=tuple(rows))
 
 
-def boxes(svg: str) -> list[tuple[str, float, float, float, float]]:
-    """Text, left, top, right, bottom of every line, with the widths that the room reckons."""
-    found = []
-    for element in ElementTree.fromstring(svg).iter(f"{SVG}text"):
-        size, text = float(element.attrib["font-size"]), element.text or ""
-        wide = wording.width(text, size)
-        shift = {"start": 0.0, "middle": 0.5, "end": 1.0}[element.attrib["text-anchor"]]
-        left, y = float(element.attrib["x"]) - shift * wide, float(element.attrib["y"])
-        found.append((text, left, y - 0.8 * size, left + wide, y + 0.2 * size))
-    return found
-
-
 def curves(svg: str) -> list[list[tuple[float, float]]]:
     """The lines of the field, in the order of their axes: thick ones that are not in the key."""
     found = []
@@ -52,11 +40,6 @@ def curves(svg: str) -> list[list[tuple[float, float]]]:
         if float(element.attrib["stroke-width"]) >= 2 and points[-1][0] > 700:
             found.append(points)
     return found
-
-
-def meet(one: tuple, other: tuple) -> bool:
-    across = one[1] < other[3] - 0.01 and other[1] < one[3] - 0.01
-    return across and one[2] < other[4] - 0.01 and other[2] < one[4] - 0.01
 
 
 sizes = st.tuples(st.integers(1, 100_000), st.integers(1, 100_000))
@@ -68,7 +51,7 @@ def test_words_do_not_meet_and_lie_inside(layers, inputs):
     svg = report.draw_field_growth(made(layers, inputs), "a network with a long name")
     root = ElementTree.fromstring(svg)
     width, height = float(root.attrib["width"]), float(root.attrib["height"])
-    placed = boxes(svg)
+    placed = words(svg)
     assert all(b[1] >= 0 and b[2] >= 0 and b[3] <= width and b[4] <= height for b in placed)
     assert not [pair for pair in itertools.combinations(placed, 2) if meet(*pair)]
     for points in curves(svg):
@@ -95,7 +78,7 @@ def test_far_growth_has_a_logarithmic_axis():
 
 def test_the_input_and_the_layer_that_covers_it_are_marked():
     svg = report.draw_field_growth(made([("a", (5,)), ("b", (20,)), ("c", (30,))], (10,)), "net")
-    texts = [text for text, *_ in boxes(svg)]
+    texts = [text for text, *_ in words(svg)]
     assert "input 10" in texts
     assert "as large as the input from b on" in texts
     root = ElementTree.fromstring(svg)
@@ -110,28 +93,28 @@ def test_the_input_and_the_layer_that_covers_it_are_marked():
 def test_axes_that_grow_alike_share_a_line():
     both = report.draw_field_growth(made([("a", (3, 3)), ("b", (5, 5))], (9, 9)), "net")
     assert len(curves(both)) == 1
-    assert "input 9" in [text for text, *_ in boxes(both)]
+    assert "input 9" in [text for text, *_ in words(both)]
     apart = report.draw_field_growth(made([("a", (3, 3)), ("b", (5, 7))], (9, 12)), "net")
     assert len(curves(apart)) == 2
-    texts = [text for text, *_ in boxes(apart)]
+    texts = [text for text, *_ in words(apart)]
     assert {"height", "width", "input 9 (height)", "input 12 (width)"} <= set(texts)
     flat = report.draw_field_growth(made([("a", (3, 5, 5))], (9, 9, 9)), "net")
-    assert {"depth", "height and width"} <= {text for text, *_ in boxes(flat)}
+    assert {"depth", "height and width"} <= {text for text, *_ in words(flat)}
 
 
 def test_branches_that_see_less_are_dots():
     svg = report.draw_field_growth(made([("a", (9,)), ("b", (3,)), ("c", (11,))], (20,)), "net")
     circles = list(ElementTree.fromstring(svg).iter(f"{SVG}circle"))
     assert len(circles) == 2  # the branch, and the end of the line
-    assert any("branches that see less" in text for text, *_ in boxes(svg))
+    assert any("branches that see less" in text for text, *_ in words(svg))
     chain = report.draw_field_growth(made([("a", (3,)), ("b", (9,))], (20,)), "net")
-    assert not any("branches" in text for text, *_ in boxes(chain))
+    assert not any("branches" in text for text, *_ in words(chain))
 
 
 def test_four_hundred_layers_have_a_few_names():
     layers = [nn.Conv1d(1, 1, 3, padding=1) for _ in range(400)]
     svg = report.draw_field_growth(receptive_field(nn.Sequential(*layers), (1, 1, 64)), "net")
-    under = [b for b in boxes(svg) if 354 < b[2] < 390]
+    under = [b for b in words(svg) if 354 < b[2] < 390]
     assert 8 <= len(under) <= 40
     (points,) = curves(svg)
     assert len(points) == 2 * 400
@@ -140,7 +123,7 @@ def test_four_hundred_layers_have_a_few_names():
 
 def test_parts_with_many_layers_get_their_names_first():
     layers = [("stem.conv", (3,)), *((f"body.{k}", (5 + k,)) for k in range(60)), ("end", (70,))]
-    texts = [text for text, *_ in boxes(report.draw_field_growth(made(layers, (200,)), "net"))]
+    texts = [text for text, *_ in words(report.draw_field_growth(made(layers, (200,)), "net"))]
     assert "body" in texts
     assert "body.3" not in texts
 
@@ -152,7 +135,7 @@ def test_what_cannot_be_followed_is_drawn_up_to_there():
 
     known = nn.Sequential(nn.Conv1d(1, 1, 3), Sorts(), nn.Conv1d(1, 1, 3))
     svg = report.draw_field_growth(receptive_field(known, (1, 1, 20)), "net")
-    assert "after that unknown: sort" in " ".join(text for text, *_ in boxes(svg))
+    assert "after that unknown: sort" in " ".join(text for text, *_ in words(svg))
     with pytest.raises(OptionError, match="no layer whose field is known: unknown: sort"):
         report.draw_field_growth(receptive_field(Sorts(), (1, 1, 20)), "net")
 

@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from drawn_words import meet, words
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -15,7 +16,6 @@ from torch import nn
 
 from convarium import measure, report
 from convarium.measure import BatchLatency, Latency, LayerTime, Profile
-from convarium.report import wording
 from convarium.report.latency import draw_latency
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -41,18 +41,6 @@ def profile(layers: list[tuple[str, str, float]], between: float = 1.0) -> Profi
     return Profile(tuple(rows), between, between / total, total, 20, (4, 3, 32, 32), 2, "cpu")
 
 
-def words(svg: str) -> list[tuple[str, float, float, float, float]]:
-    """Text, left, top, right, bottom, with the widths that the room reckons."""
-    found = []
-    for element in ElementTree.fromstring(svg).iter(f"{SVG}text"):
-        size, text = float(element.attrib["font-size"]), element.text or ""
-        wide = wording.width(text, size)
-        shift = {"start": 0.0, "middle": 0.5, "end": 1.0}[element.attrib["text-anchor"]]
-        left, y = float(element.attrib["x"]) - shift * wide, float(element.attrib["y"])
-        found.append((text, left, y - 0.8 * size, left + wide, y + 0.2 * size))
-    return found
-
-
 def columns(svg: str) -> list[tuple[float, float, float, float, str, str]]:
     """Left, top, width, height, colour and tip of each column."""
     found = []
@@ -62,11 +50,6 @@ def columns(svg: str) -> list[tuple[float, float, float, float, str, str]]:
             box = (float(element.attrib[key]) for key in ("x", "y", "width", "height"))
             found.append((*box, element.attrib["fill"], tip.text or ""))
     return found
-
-
-def meet(one: tuple, other: tuple) -> bool:
-    across = one[1] < other[3] - 0.01 and other[1] < one[3] - 0.01
-    return across and one[2] < other[4] - 0.01 and other[2] < one[4] - 0.01
 
 
 def test_curves_show_the_time_of_a_sample_and_the_rate():

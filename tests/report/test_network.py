@@ -7,6 +7,7 @@ from itertools import combinations, pairwise
 from xml.etree import ElementTree
 
 import pytest
+from drawn_words import meet, words
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,7 +15,6 @@ from convarium import report
 from convarium.errors import ShapeError
 from convarium.models import catalogue
 from convarium.models.structure import Part
-from convarium.report import wording
 
 SVG = "{http://www.w3.org/2000/svg}"
 NAMES = ("stem", "stage1", "layer4", "downsampling", "final", "neck")
@@ -27,24 +27,6 @@ def chain(stages: int, channels: int = 64, side: int = 224) -> list[Part]:
         size = max(side >> (i + 1), 1)
         parts.append(Part(f"stage{i + 1}", (channels << i, size, size), 10 ** (i + 2), True))
     return [*parts, Part("head", (1000,), 2_049_000, False)]
-
-
-def boxes(svg: str) -> list[tuple[float, float, float, float]]:
-    """Left, top, right, bottom of every line of text, with the widths that the room reckons."""
-    found = []
-    for element in ElementTree.fromstring(svg).iter(f"{SVG}text"):
-        size = float(element.attrib["font-size"])
-        wide = wording.width(element.text or "", size)
-        shift = {"start": 0.0, "middle": 0.5, "end": 1.0}[element.attrib["text-anchor"]]
-        left = float(element.attrib["x"]) - shift * wide
-        y = float(element.attrib["y"])
-        found.append((left, y - 0.8 * size, left + wide, y + 0.2 * size))
-    return found
-
-
-def meet(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
-    across = one[0] < other[2] - 0.01 and other[0] < one[2] - 0.01
-    return across and one[1] < other[3] - 0.01 and other[1] < one[3] - 0.01
 
 
 def blocks(svg: str) -> list[ElementTree.Element]:
@@ -68,7 +50,7 @@ def test_no_words_meet_and_all_lie_inside(parts):
     svg = report.draw_network(parts, "a_network_with_a_long_name")
     root = ElementTree.fromstring(svg)
     width, height = float(root.attrib["width"]), float(root.attrib["height"])
-    placed = boxes(svg)
+    placed = [place for _, *place in words(svg)]
     assert not [pair for pair in combinations(placed, 2) if meet(*pair)]
     assert all(b[0] >= 0 and b[1] >= 0 and b[2] <= width and b[3] <= height for b in placed)
     drawn = [

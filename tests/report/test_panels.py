@@ -7,10 +7,10 @@ import math
 from xml.etree import ElementTree
 
 import pytest
+from drawn_words import meet, words
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convarium.report import wording
 from convarium.report.panels import Line, draw_key, draw_panel
 from convarium.report.svg import Drawing
 
@@ -29,23 +29,6 @@ def paths(root: ElementTree.Element, thick: str = "2") -> list[list[tuple[float,
     found = root.iter(f"{SVG}polyline")
     points = [e.attrib["points"] for e in found if e.attrib["stroke-width"] == thick]
     return [[tuple(map(float, pair.split(","))) for pair in each.split()] for each in points]
-
-
-def words(root: ElementTree.Element) -> list[tuple[str, float, float, float, float]]:
-    """Text, left, top, right, bottom, with the widths that the room reckons."""
-    found = []
-    for element in root.iter(f"{SVG}text"):
-        size, text = float(element.attrib["font-size"]), element.text or ""
-        wide = wording.width(text, size)
-        shift = {"start": 0.0, "middle": 0.5, "end": 1.0}[element.attrib["text-anchor"]]
-        left, y = float(element.attrib["x"]) - shift * wide, float(element.attrib["y"])
-        found.append((text, left, y - 0.8 * size, left + wide, y + 0.2 * size))
-    return found
-
-
-def meet(one: tuple, other: tuple) -> bool:
-    across = one[1] < other[3] - 0.01 and other[1] < one[3] - 0.01
-    return across and one[2] < other[4] - 0.01 and other[2] < one[4] - 0.01
 
 
 def straight(values: list[float]) -> Line:

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from drawn_words import box, meet
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageColor
@@ -17,7 +18,7 @@ from convarium import report
 from convarium.errors import OptionError
 from convarium.measure.choice import choose
 from convarium.measure.chosen import pareto_front
-from convarium.report import palette, wording
+from convarium.report import palette
 from convarium.report.pareto import TradeOff, draw_choices, draw_trade_offs
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -41,24 +42,10 @@ def texts(svg: str) -> dict[str, ElementTree.Element]:
     return {e.text or "": e for e in ElementTree.fromstring(svg).iter(f"{SVG}text")}
 
 
-def box(element: ElementTree.Element) -> tuple[float, float, float, float]:
-    """What a line of text takes, with the widths that the room reckons."""
-    size = float(element.attrib["font-size"])
-    wide = wording.width(element.text or "", size)
-    shift = {"start": 0.0, "middle": 0.5, "end": 1.0}[element.attrib["text-anchor"]]
-    left, y = float(element.attrib["x"]) - shift * wide, float(element.attrib["y"])
-    return (left, y - 0.8 * size, left + wide, y + 0.2 * size)
-
-
 def circles(svg: str) -> Boxes:
     found = ElementTree.fromstring(svg).iter(f"{SVG}circle")
     values = [[float(e.attrib[key]) for key in ("cx", "cy", "r")] for e in found]
     return [(x - r, y - r, x + r, y + r) for x, y, r in values]
-
-
-def meet(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
-    across = one[0] < other[2] - 0.01 and other[0] < one[2] - 0.01
-    return across and one[1] < other[3] - 0.01 and other[1] < one[3] - 0.01
 
 
 value = st.tuples(st.floats(0.01, 5000), st.floats(1, 99))

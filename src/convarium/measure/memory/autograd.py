@@ -19,6 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from convarium.graph import Operation, Value
 from convarium.graph.nested import flat, replaced
 from convarium.measure.memory.keeps import FREQUENT, Need
+from convarium.measure.memory.ledger import storage_of
 
 
 def need(operation: Operation, wanted: Sequence[bool]) -> Need:
@@ -68,11 +69,7 @@ def _asked(operation: Operation, wanted: Sequence[bool]) -> Need:
 
 
 _NOTHING: Final = ("pad_circular",)  # torch has it as copies
-_KERNELS: Final = (
-    "mish",
-    "mish_",
-    "native_group_norm",
-)  # one kernel each, but not on the meta device
+_KERNELS: Final = ("mish", "mish_", "native_group_norm")  # one each, but not on the meta device
 
 
 def _run(operation: Operation, wanted: Sequence[bool]) -> Need:
@@ -95,10 +92,12 @@ def _run(operation: Operation, wanted: Sequence[bool]) -> Need:
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
         found = getattr(torch.ops.aten, operation.name)(**arguments)
     results = [*flat(found if isinstance(found, list | tuple) else [found])]
-    places = {_storage(x): ("result", k) for k, x in reversed([*enumerate(results)])}
-    places |= {_storage(x): ("argument", k) for k, x in reversed([*enumerate(given)])}
-    kept = {places.get(_storage(x)) for x in saved}
-    beside = {_storage(x): x.untyped_storage().nbytes() for x in saved if _storage(x) not in places}
+    places = {storage_of(x): ("result", k) for k, x in reversed([*enumerate(results)])}
+    places |= {storage_of(x): ("argument", k) for k, x in reversed([*enumerate(given)])}
+    kept = {places.get(storage_of(x)) for x in saved}
+    beside = {
+        storage_of(x): x.untyped_storage().nbytes() for x in saved if storage_of(x) not in places
+    }
     reached = [k for k, x in enumerate(results) if x.requires_grad]
     total = sum(x.nbytes for x in (*given, *results))
     gradients, extra = _gradients([results[k] for k in reached], reached, asked, wanted)
@@ -129,10 +128,10 @@ def _gradients(
             found: Any = torch.autograd.grad(results, leaves, flowing, allow_unused=True)
     except _NO_ANSWER:
         return tuple((place, None) for place in places), 0
-    sources = {_storage(x): k for k, x in zip(reached, flowing, strict=True)}
+    sources = {storage_of(x): k for k, x in zip(reached, flowing, strict=True)}
     pairs = [(k, x) for k, x in zip(places, found, strict=True) if x is not None]
-    own = {_storage(x): x.nbytes for _, x in pairs if _storage(x) not in sources}
-    gradients = tuple((place, sources.get(_storage(x))) for place, x in pairs)
+    own = {storage_of(x): x.nbytes for _, x in pairs if storage_of(x) not in sources}
+    gradients = tuple((place, sources.get(storage_of(x))) for place, x in pairs)
     return gradients, max(meter.most - sum(own.values()), 0)
 
 
@@ -150,17 +149,13 @@ class _Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operation and note what it makes."""
-        before = {_storage(x) for x in flat([*args, *(kwargs or {}).values()])}
+        before = {storage_of(x) for x in flat([*args, *(kwargs or {}).values()])}
         results = func(*args, **(kwargs or {}))
         for x in flat([results]):
-            place = _storage(x)
+            place = storage_of(x)
             if place not in before and place not in self.alive:
                 storage = x.untyped_storage()
                 self.alive[place] = storage.nbytes()
                 weakref.finalize(storage, self.alive.pop, place, None)
         self.most = max(self.most, sum(self.alive.values()))
         return results
-
-
-def _storage(x: Tensor) -> int:
-    return int(x.untyped_storage()._cdata)
