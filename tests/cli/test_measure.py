@@ -21,7 +21,6 @@ from convarium.data import Preprocessing
 NETS = """
 import torch
 from torch import nn
-
 print("whatever foreign code prints")
 
 def chain():
@@ -158,6 +157,10 @@ def test_a_class_in_a_class_and_a_module_itself_will_do(nets, capsys):
     assert told(capsys, f"{nets}:net", "--input", "2x9x9")["parameters"] == 76
     assert main(["measure", f"{nets}:Parts.Inner", "--input", "2x9x9"]) == 2
     assert "decides by the values" in capsys.readouterr().err
+
+
+def test_lazy_layers_take_their_shapes_from_the_input(nets, capsys):
+    assert told(capsys, f"{nets}:lazy", "--input", "2x9x9")["parameters"] == 4 * (2 * 9 + 1)
 
 
 def test_memory_grows_with_the_batch_and_the_rest_does_not(capsys):
@@ -315,8 +318,8 @@ REFUSED = [
     (["{nets}:leaves", "--input", "2x9x9"], "raised SystemExit"),
     (["{nets}:number", "--input", "2x9x9"], "type int, no torch.nn.Module"),
     (["{nets}:needs", "--input", "2x9x9"], "missing 1 required"),
-    (["{nets}:lazy", "--input", "2x9x9"], "run one batch through it first"),
-    (["{nets}:net"], "needs --input with the whole shape"),
+    (["{nets}:lazy", "--input", "2x2x2"], "raised RuntimeError for a batch of the shape"),
+    (["{nets}:nope"], "has no 'nope'"),
     (["{nets}:net", "--input", "9"], "needs --input with the whole shape"),
     (["{nets}:net", "--input", "3x9x9"], "does not take an input of shape"),
     (["{nets}:net", "--input", "2x2x2"], "does not take an input of shape"),

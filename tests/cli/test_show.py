@@ -122,7 +122,7 @@ def test_a_stream_without_block_marks_gets_plain_ones(root):
         (["resnet50", "--option", "in_channels=1", "--input", "3x64x64"], "must be 1xHxW"),
         (["convnet", "--input", "2"], "too small for convnet"),
         (["lenet5", "--input", "28"], "image_size"),
-        (["resnet50", "--input", "0"], "2^40"),
+        (["resnet50", "--input", "0"], "must be 1 or more"),
         (["resnet50", "--input", "3x99999999x99999999"], "2^40"),
         (["resnet50", "--input", "-1"], "must look like 3x224x224 or 224"),
         (["resnet50", "--input", "big"], "must look like 3x224x224 or 224"),

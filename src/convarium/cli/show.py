@@ -77,8 +77,10 @@ def shape(text: str) -> tuple[int, ...] | int:
     if not re.fullmatch(r"\d{1,15}(x\d{1,15})*", text):
         raise argparse.ArgumentTypeError(f"{text!r} must look like 3x224x224 or 224")
     lengths = tuple(int(n) for n in text.split("x"))
-    if min(lengths) < 1 or prod(lengths) > LARGEST:
-        raise argparse.ArgumentTypeError(f"{text!r} must hold at least one number, at most 2^40")
+    if min(lengths) < 1:
+        raise argparse.ArgumentTypeError(f"every length of {text!r} must be 1 or more")
+    if prod(lengths) > LARGEST:
+        raise argparse.ArgumentTypeError(f"{text!r} must hold at most 2^40 numbers")
     return lengths if len(lengths) > 1 else lengths[0]
 
 

@@ -127,13 +127,28 @@ def _from_folder(folder: Path, given: Given) -> Subject:
 
 
 def _from_function(text: str, given: Given) -> Subject:
+    model = _imported(text)
     if not isinstance(given, tuple):
         raise ShapeError(
             f"{text} needs --input with the whole shape of one sample, channels first, such as "
             "3x224x224."
         )
-    model = _imported(text)
+    _give_shapes(text, model, given)
     return Subject(text, model, given, "weights as the function gives them", lambda: model)
+
+
+def _give_shapes(text: str, model: nn.Module, shape: tuple[int, ...]) -> None:
+    """Lazy layers take their shapes from one batch of zeros."""
+    import torch
+
+    from convarium import seeds
+
+    if not any(torch.nn.parameter.is_lazy(tensor) for tensor in model.parameters()):
+        return
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        seeds.torch_seed(torch.device("cpu"), _SEED, "initial weights")
+        with _told(text, f"for a batch of the shape {(2, *shape)}"):
+            model.eval()(torch.zeros(2, *shape))
 
 
 def _whole(given: Given, channels: int, rank: int) -> tuple[int, ...]:

@@ -49,8 +49,8 @@ class Miss:
         if not self.found:
             return f"a field that cannot be followed where {self.limit}={number(self.allowed)}"
         more = self.found / self.allowed - 1
-        if more >= 10:
-            share = f"{number(self.ratio)} times as much"
+        if self.ratio >= 11:
+            share = f"{number(self.ratio)} times {'as much' if more > 0 else 'less'}"
         else:
             percent = 100 * abs(more)
             share = f"{percent:.0f}" if percent >= 1 else f"{percent:.2g}"
