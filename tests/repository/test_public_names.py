@@ -15,7 +15,7 @@ PUBLIC = {
         register report save tasks train
     """,
     "convarium.data": """
-        Augmentation Batch Dataset Part Parts Preprocessing Skipped Survey batches
+        Augmentation Batch Dataset Mix Part Parts Preprocessing Skipped Survey batches
         build_card fit_preprocessing given_parts match_classes open_dataset open_inputs read_image
         split steps_per_epoch training_batches
     """,
@@ -60,7 +60,8 @@ PUBLIC = {
         heatmap_sheet network_lines overlay report_run show_samples svg_as_png write_page
     """,
     "convarium.tasks": """
-        ClassEvaluation ClassRecord ClassRow Classification Evaluation Meter Record Task from_card
+        ClassEvaluation ClassRecord ClassRow Classification Evaluation Meter Objective Record Task
+        from_card
     """,
     "convarium.train": """
         Choice History Observer ProgressLines TrainConfig fit read_preprocessing

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from sklearn import metrics
 
 from convarium import tasks
-from convarium.data import Batch
+from convarium.data import Batch, Mix
 from convarium.errors import DataError, OptionError
 
 CLASSES = ("ape", "bee", "cat")
@@ -42,8 +43,25 @@ def test_label_smoothing_mixes_the_target_with_the_uniform_distribution():
     outputs = torch.tensor([[2.0, 0.0, -1.0]], dtype=torch.float64).float()
     log_p = outputs.log_softmax(1)[0]
     soft = torch.tensor([0.1 / 3, 0.9 + 0.1 / 3, 0.1 / 3])
-    loss = tasks.Classification(CLASSES).loss(outputs, batch_of([1]), label_smoothing=0.1)
+    smoothed = tasks.Objective(label_smoothing=0.1)
+    loss = tasks.Classification(CLASSES).loss(outputs, batch_of([1]), smoothed)
     assert loss.item() == pytest.approx(-(soft * log_p).sum().item(), rel=1e-6)
+
+
+def test_mixed_samples_have_the_soft_targets_loss_and_samples_their_weights():
+    outputs = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
+    share, weight = torch.tensor([1.0, 0.75, 0.5, 0.1]), torch.tensor([1.0, 0.0, 2.0, 0.5])
+    one_hot = torch.eye(3)
+    own, partner = [0, 1, 2, 2], [1, 2, 2, 0]
+    soft = share[:, None] * one_hot[own] + (1 - share)[:, None] * one_hot[partner]
+    mix = Mix(torch.tensor(partner), share)
+    batch = dataclasses.replace(batch_of(own), mix=mix, weight=weight)
+    for smoothing in (0.0, 0.2):
+        rows = torch.nn.functional.cross_entropy(
+            outputs, soft, label_smoothing=smoothing, reduction="none"
+        )
+        loss = tasks.Classification(CLASSES).loss(outputs, batch, tasks.Objective(smoothing))
+        assert loss.item() == pytest.approx((rows * weight).sum().item() / 4, rel=1e-6)
 
 
 def test_bf16_outputs_are_measured_in_float32():

@@ -1,5 +1,6 @@
 from .augmentation import Augmentation as Augmentation
 from .batch import Batch as Batch
+from .batch import Mix as Mix
 from .batching import batches as batches
 from .batching import steps_per_epoch as steps_per_epoch
 from .batching import training_batches as training_batches
@@ -22,6 +23,7 @@ __all__ = [
     "Augmentation",
     "Batch",
     "Dataset",
+    "Mix",
     "Part",
     "Parts",
     "Preprocessing",

@@ -9,6 +9,33 @@ from torch import Tensor
 
 
 @dataclass(frozen=True, eq=False)
+class Mix:
+    """What was mixed into each sample of a batch, by mixup or CutMix.
+
+    Args:
+        target: the partners' targets, as `Batch.target` has them.
+        share: the sample's own share, float32 `(B,)`, in [0, 1]; the partner has the rest.
+
+    References:
+        Zhang et al. (2018), "mixup", arXiv:1710.09412, equation 1; Yun et al. (2019), "CutMix",
+        arXiv:1905.04899, equation 1.
+    """
+
+    target: Tensor
+    share: Tensor
+
+    def first(self, n: int) -> Mix:
+        """The first `n` samples."""
+        return Mix(self.target[:n], self.share[:n])
+
+    def to(self, device: torch.device | str) -> Mix:
+        """The same on `device`."""
+        return Mix(
+            self.target.to(device, non_blocking=True), self.share.to(device, non_blocking=True)
+        )
+
+
+@dataclass(frozen=True, eq=False)
 class Batch:
     """One batch: the tensors of `forward` in order, and what belongs to them by name.
 
@@ -18,6 +45,7 @@ class Batch:
         mask: which positions are real; None means all.
         index: sample ids in the root data set, int64 `(B,)`, always on the processor.
         weight: weight of each sample, `(B,)`; None means one.
+        mix: what was mixed into the samples for training; None means nothing.
 
     Shape:
         inputs: `(B, C, *S)` each.
@@ -28,6 +56,7 @@ class Batch:
     mask: Tensor | None
     index: Tensor
     weight: Tensor | None
+    mix: Mix | None = None
 
     def __len__(self) -> int:
         return len(self.index)
@@ -40,6 +69,7 @@ class Batch:
             mask=None if self.mask is None else self.mask[:n],
             index=self.index[:n],
             weight=None if self.weight is None else self.weight[:n],
+            mix=None if self.mix is None else self.mix.first(n),
         )
 
     def to(self, device: torch.device | str) -> Batch:
@@ -50,6 +80,7 @@ class Batch:
             mask=_moved(self.mask, device),
             index=self.index,
             weight=_moved(self.weight, device),
+            mix=None if self.mix is None else self.mix.to(device),
         )
 
 

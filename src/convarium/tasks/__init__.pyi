@@ -6,6 +6,7 @@ from .contract import Evaluation as Evaluation
 from .contract import Meter as Meter
 from .contract import Record as Record
 from .contract import Task as Task
+from .objective import Objective as Objective
 from .registry import from_card as from_card
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Classification",
     "Evaluation",
     "Meter",
+    "Objective",
     "Record",
     "Task",
     "from_card",

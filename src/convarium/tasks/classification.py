@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from convarium.errors import DataError
 from convarium.tasks.class_results import ClassEvaluation, ClassRecord
+from convarium.tasks.objective import Objective, weighted_mean
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -79,13 +80,25 @@ class Classification:
         """One output a class."""
         return len(self.classes)
 
-    def loss(self, outputs: Tensor, batch: Batch, *, label_smoothing: float = 0.0) -> Tensor:
-        """Mean cross-entropy of outputs `(B, K)`, computed in float32."""
+    def loss(self, outputs: Tensor, batch: Batch, objective: Objective | None = None) -> Tensor:
+        """Mean cross-entropy of outputs `(B, K)`, in float32; mixed samples have two targets.
+
+        s CE(z, y) + (1 - s) CE(z, y'), which is the cross-entropy with the soft target s y +
+        (1 - s) y' (arXiv:1710.09412, equation 1).
+        """
         from torch.nn import functional
 
-        return functional.cross_entropy(
-            outputs.float(), _target(batch), label_smoothing=label_smoothing
-        )
+        smoothing = (objective or Objective()).label_smoothing
+
+        def losses(target: Tensor) -> Tensor:
+            return functional.cross_entropy(
+                outputs.float(), target, label_smoothing=smoothing, reduction="none"
+            )
+
+        found = losses(_target(batch))
+        if batch.mix is not None:
+            found = losses(batch.mix.target).lerp(found, batch.mix.share)
+        return weighted_mean(found, batch)
 
     def score_sum(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Number of right predictions."""

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from convarium.intervals import Interval
+from convarium.tasks.objective import Objective
 
 if TYPE_CHECKING:
     import numpy as np
@@ -100,8 +101,11 @@ class Task(Protocol):
     def head_size(self) -> int:
         """Number of outputs of the network's last layer."""
 
-    def loss(self, outputs: Tensor, batch: Batch, *, label_smoothing: float = 0.0) -> Tensor:
-        """Mean loss of a batch, a tensor without axes that can be differentiated."""
+    def loss(self, outputs: Tensor, batch: Batch, objective: Objective | None = None) -> Tensor:
+        """Mean loss of a batch, a tensor without axes that can be differentiated.
+
+        None is the plain loss of an evaluation, which knows no smoothing and no weights of classes.
+        """
 
     def score_sum(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Sum over the batch of the metric that the history follows, a tensor without axes."""

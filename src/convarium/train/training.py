@@ -66,6 +66,7 @@ class Training:
         self.model = model.to(self.device)
         self.model.to(memory_format=self.memory_format)  # type: ignore[call-overload]
         self.optimizer = build_optimizer(model, config)
+        self.objective = tasks.Objective(label_smoothing=config.label_smoothing)
         self.averaged = None if config.ema is None else AveragedWeights(model, config.ema)
         self.steps = steps_per_epoch(parts.train, config.batch_size)
         if self.steps == 0 or len(parts.validation) == 0:
@@ -132,7 +133,7 @@ class Training:
         inputs = tuple(x.contiguous(memory_format=self.memory_format) for x in batch.inputs)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
             outputs = self.model(*inputs) if batch.mask is None else self.model(*inputs, batch.mask)
-        loss = self.task.loss(outputs, batch, label_smoothing=config.label_smoothing)
+        loss = self.task.loss(outputs, batch, self.objective)
         rate = self._rate(position.step)
         value = loss.item()
         if not math.isfinite(value):
