@@ -84,7 +84,10 @@ def test_a_narrowed_network_computes_what_the_1d_network_computes(kind, rank):
     assert_equal(name, options, rank, size)
 
 
+SAME_AT_EVERY_RANK = {"convnet": {"channels": [8, 16, 24]}}  # its own widths differ by rank
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("name", [v.name for v in VARIANTS if v.name != "lenet5"])
 def test_every_variant_narrowed_computes_what_its_1d_form_computes(name):
-    assert_equal(name, {}, 2, 71)
+    assert_equal(name, SAME_AT_EVERY_RANK.get(name, {}), 2, 71)
