@@ -118,6 +118,20 @@ def test_a_file_is_loaded(trained: models.Network, tmp_path: Path, ending: str) 
     assert same(models.create(NET, num_classes=1000, pretrained=str(path)), trained)
 
 
+def test_a_published_file_is_known_by_its_digest(
+    trained: models.Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "under_another_name.pth"
+    torch.save(trained.state_dict(), path)
+    row = replace(ROW, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+    other = replace(ROW, name="other", sha256=hashlib.sha256(b"").hexdigest())
+    monkeypatch.setattr(weights, "rows", lambda name: [other, row])
+    assert models.create(NET, pretrained=path).published == row
+    changed = tmp_path / "changed.pth"
+    torch.save({**trained.state_dict(), "head.bias": torch.zeros(1000)}, changed)
+    assert models.create(NET, num_classes=1000, pretrained=changed).published is None
+
+
 class Hostile:
     """Runs a command when it is unpickled."""
 

@@ -123,7 +123,8 @@ def find_source(name: str, pretrained: bool | str | Path | Weights) -> Source:
     if kind == "folder":
         return _folder(name, path)
     if kind == "file":
-        return Source(lambda: path)
+        row = weights.of_file(name, path)
+        return Source(lambda: path) if row is None else _row(name, row, lambda: path)
     if isinstance(pretrained, str) and _REPOSITORY.fullmatch(text) and path.suffix not in _FILES:
         return _repository(name, text)
     raise OptionError(
@@ -190,7 +191,7 @@ def _from_hub(row: Weights) -> Path:
         ) from error
 
 
-def _row(name: str, row: Weights) -> Source:
+def _row(name: str, row: Weights, locate: Callable[[], Path] | None = None) -> Source:
     if row.network != name:
         raise OptionError(
             f"These are weights of {row.network}, not of {name}; create({row.network!r}, "
@@ -198,7 +199,7 @@ def _row(name: str, row: Weights) -> Source:
         )
     count = len(weights.class_names(row.classes))
     options = {**row.options, "num_classes": count, "in_channels": len(row.mean)}
-    return Source(lambda: fetch(row), row.layout, options, row)
+    return Source(locate or (lambda: fetch(row)), row.layout, options, row)
 
 
 def _folder(name: str, folder: Path) -> Source:

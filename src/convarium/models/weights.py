@@ -23,6 +23,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
+from convarium import files
 from convarium.errors import OptionError, did_you_mean
 
 PATH: Final = Path(__file__).with_suffix(".csv")
@@ -138,6 +139,13 @@ def find(network: str, name: str | None = None) -> Weights:
             f"It has: {', '.join(known)}."
         )
     return known[name]
+
+
+def of_file(network: str, path: Path) -> Weights | None:
+    """The network's row whose file this is, found by its digest; None for any other file."""
+    known = [row for row in rows(network) if row.sha256]
+    digest = files.sha256(path) if known else ""
+    return next((row for row in known if digest.startswith(row.sha256.lower())), None)
 
 
 def none_listed(network: str, close: Sequence[str] = ()) -> OptionError:
