@@ -49,6 +49,7 @@ def test_the_metadata_say_what_the_project_says(wheel: zipfile.ZipFile) -> None:
         "pillow",
         "pyarrow",
         "safetensors",
+        "simplejpeg",
         "tomli-w",
         "torch<2.14,",
     }

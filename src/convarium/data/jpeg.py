@@ -1,0 +1,44 @@
+"""JPEG by libjpeg-turbo itself: the same bits as Pillow's, without its copies.
+
+Pillow stays the judge. It reads the header, and a file that turbo does not take whole goes to
+Pillow, whose decision counts: what is damaged is refused in one way, and CMYK comes from one place.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+from PIL import Image
+
+_COLOURS = {"RGB": "RGB", "L": "GRAY"}
+
+
+def decode(image: Image.Image, at_least: tuple[int, int] | None = None) -> NDArray[np.uint8] | None:
+    """Pixels `(H, W, C)`, not yet turned; None where Pillow has to decode the file.
+
+    Args:
+        image: opened by Pillow and not loaded.
+        at_least: height and width that are enough. Where the file has twice as much along both
+            axes, it is decoded at the smallest of 1/8, 2/8, 3/8, 4/8 of its size that has them, by
+            scaled inverse transforms (Wallace 1992, "The JPEG still picture compression standard",
+            section 4; the scaling is libjpeg's).
+    """
+    colour = _COLOURS.get(image.mode)
+    plain = image.info.get("adobe_transform", 1) == 1  # else stored as RGB, which is rare
+    if image.format != "JPEG" or colour is None or image.fp is None or not plain:
+        return None
+    height, width = (0, 0) if at_least is None else at_least
+    image.fp.seek(0)
+    try:
+        pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(
+            image.fp.read(),
+            colour,
+            min_height=height,
+            min_width=width,
+            min_factor=1 if at_least is None else 2,
+        )
+    except ValueError:
+        image.fp.seek(0)
+        return None
+    return pixels
