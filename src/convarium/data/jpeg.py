@@ -9,12 +9,14 @@ from __future__ import annotations
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ImageFile
 
 _COLOURS = {"RGB": "RGB", "L": "GRAY"}
 
 
-def decode(image: Image.Image, at_least: tuple[int, int] | None = None) -> NDArray[np.uint8] | None:
+def decode(
+    image: ImageFile.ImageFile, at_least: tuple[int, int] | None = None
+) -> NDArray[np.uint8] | None:
     """Pixels `(H, W, C)`, not yet turned; None where Pillow has to decode the file.
 
     Args:
