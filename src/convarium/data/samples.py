@@ -33,8 +33,11 @@ class Samples(Protocol):
         """Name of sample `i`, as it is printed and stored."""
         ...
 
-    def read(self, i: int) -> NDArray[np.uint8]:
-        """Pixels `(H, W, C)`; a DataError gives the reason alone."""
+    def read(self, i: int, at_least: tuple[int, int] | None = None) -> NDArray[np.uint8]:
+        """Pixels `(H, W, C)`; a DataError gives the reason alone.
+
+        Where `at_least`, a height and a width, are enough, a reduced scale may come.
+        """
         ...
 
     def facts(self, i: int) -> Facts:
@@ -75,8 +78,8 @@ class ArraySamples:
             start += length
         raise IndexError(f"sample {i} of {len(self)}")
 
-    def read(self, i: int) -> NDArray[np.uint8]:
-        """Pixels `(H, W, C)`."""
+    def read(self, i: int, at_least: tuple[int, int] | None = None) -> NDArray[np.uint8]:
+        """Pixels `(H, W, C)`, all of them."""
         return np.ascontiguousarray(self.images[i].transpose(1, 2, 0))
 
     def facts(self, i: int) -> Facts:
@@ -104,9 +107,9 @@ class FileSamples:
         """The file's name below the root."""
         return self.names[i]
 
-    def read(self, i: int) -> NDArray[np.uint8]:
+    def read(self, i: int, at_least: tuple[int, int] | None = None) -> NDArray[np.uint8]:
         """Pixels `(H, W, C)` by the rules of `data.decode`."""
-        return read_image(os.path.join(self.root, self.names.path(i)))
+        return read_image(os.path.join(self.root, self.names.path(i)), at_least=at_least)
 
     def facts(self, i: int) -> Facts:
         """Digest and size of sample `i`; the whole file is decoded."""
