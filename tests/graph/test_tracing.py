@@ -294,3 +294,11 @@ def test_nothing_is_held_and_nothing_hooked_afterwards(shape):
     assert not nn.modules.module._global_forward_pre_hooks
     del model
     assert seen() is None
+
+
+@pytest.mark.filterwarnings("ignore:.*quant.*")
+def test_quantised_networks_are_refused_in_words():
+    network = nn.Sequential(nn.Flatten(), nn.Linear(12, 2))
+    quantised = torch.ao.quantization.quantize_dynamic(network, {nn.Linear})
+    with pytest.raises(OptionError, match=r"\(in 1\) whose shapes .* before it was converted\.$"):
+        trace(quantised, (1, 3, 2, 2))

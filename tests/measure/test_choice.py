@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -34,16 +36,21 @@ def names(choices: Choices) -> list[str]:
     return [row.name for row in choices.rows]
 
 
-@given(st.lists(st.tuples(st.integers(1, 6).map(float), st.integers(1, 6).map(float)), max_size=12))
+VALUES = st.sampled_from([1.0, 2.0, 3.0, 4.0, math.inf, -math.inf, math.nan])
+
+
+@given(st.lists(st.tuples(VALUES, VALUES), max_size=12))
 def test_the_front_is_that_of_brute_force(points):
     def better(one: tuple[float, float], other: tuple[float, float]) -> bool:
         return one != other and one[0] <= other[0] and one[1] >= other[1]
 
     expected = {i for i, own in enumerate(points) if not any(better(p, own) for p in points)}
+    expected -= {i for i, own in enumerate(points) if any(map(math.isnan, own))}
     front = pareto_front(points)
     assert set(front) == expected
     assert len(front) == len(expected)
     assert [points[i][0] for i in front] == sorted(points[i][0] for i in front)
+    assert pareto_front(np.reshape(points, (-1, 2))) == front
 
 
 def test_the_order_is_that_of_the_papers_accuracy(folder):

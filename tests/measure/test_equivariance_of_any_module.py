@@ -137,7 +137,7 @@ def test_an_axis_of_one_position_cannot_shift() -> None:
     ("options", "message"),
     [
         ({"transform": "shfit"}, "Did you mean 'shift'"),
-        ({"border": "most"}, "must be 'all' or 'interior'"),
+        ({"border": "most"}, "must be one of all, interior"),
         ({"amount": 0}, "not all 0"),
         ({"amount": 8}, "shorter than its axis"),
         ({"amount": (1, 2, 3)}, "one whole number of positions or 2"),
@@ -156,7 +156,7 @@ def test_options_that_do_not_exist_are_refused(options: dict[str, Any], message:
 
 @pytest.mark.parametrize("x", [torch.ones(8, 8), torch.ones(0, 1, 8), torch.ones(1, 1, 8).long()])
 def test_inputs_without_places_are_refused(x: Tensor) -> None:
-    with pytest.raises(ShapeError, match="it must be"):
+    with pytest.raises(ShapeError, match="must be a batch"):
         equivariance(nn.ReLU(), x)
 
 

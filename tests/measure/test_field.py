@@ -215,14 +215,14 @@ def test_what_has_no_rule_is_named():
     assert "sort" in field.sentence()
 
 
-def test_a_write_into_a_part_is_not_guessed():
+def test_a_write_into_no_box_is_not_guessed():
     def forward(self, x):
         y = self.conv(x)
-        y[..., :2] = x[..., -2:]
+        y.flatten(2)[..., :11] = 1.0
         return y
 
-    field = receptive_field(Forward(forward, conv=nn.Conv1d(1, 1, 3, padding=1)), (1, 1, 9))
-    assert field.status.startswith("unknown: copy_")
+    field = receptive_field(Forward(forward, conv=nn.Conv2d(1, 1, 3, padding=1)), (1, 1, 9, 9))
+    assert field.status.startswith("unknown: fill_ through another view")
 
 
 def test_tf_same_padding_is_followed():

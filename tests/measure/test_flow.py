@@ -242,6 +242,39 @@ def test_a_real_network_has_a_row_for_every_layer_with_weights() -> None:
     assert flow.rows[0].ratio == 1.0
 
 
+class Tokens(nn.Module):
+    """A block with weights of its own, in a list and as attributes, and a layer inside."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor([2.0, 3.0]))
+        self.bias = nn.Parameter(torch.ones(2))
+        self.shifts = nn.ParameterList([torch.zeros(2), torch.ones(2)])
+        self.inner = nn.Linear(2, 2, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.inner(x) + self.shifts[0] + 2 * self.shifts[1]
+        return self.scale * y + self.bias
+
+
+def test_weights_of_a_block_have_a_row_behind_its_layers() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(Tokens(), nn.Linear(2, 1, bias=False))
+    x = torch.randn(5, 2)
+    flow = gradient_flow(model, x, loss=lambda y, _: (y**2).sum())
+    assert [row.layer for row in flow.rows] == ["0.inner", "0", "1"]
+    own = [model[0].scale, *model[0].shifts]
+    gradients = torch.autograd.grad((model(x) ** 2).sum(), own)
+    norm = torch.cat(gradients).norm().item()
+    assert flow.rows[1].weight_gradient == pytest.approx(norm)
+    assert flow.rows[0].shape == flow.rows[1].shape == (5, 2)
+    middle = model[0](x).detach().requires_grad_()
+    (gradient,) = torch.autograd.grad((model[1](middle) ** 2).sum(), middle)
+    assert flow.rows[1].output_gradient == pytest.approx(gradient.square().mean().sqrt().item())
+    alone = gradient_flow(model[0], x, loss=lambda y, _: y.sum())
+    assert [row.layer for row in alone.rows] == ["inner", ""]
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -282,7 +315,7 @@ def test_nothing_changes_also_when_the_loss_raises(training: bool, loss: Any) ->
     if loss is None:
         gradient_flow(model, X, Y, training=training)
     else:
-        with pytest.raises(RuntimeError, match="inside the loss"):
+        with pytest.raises(OptionError, match=r"loss \(=.*inside the loss"):
             gradient_flow(model, X, Y, loss=loss, training=training)
     assert state_of(model) == before
 

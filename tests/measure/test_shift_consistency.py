@@ -78,10 +78,10 @@ class Remembering(nn.Module):
 
     def __init__(self, seen: list[Tensor]) -> None:
         super().__init__()
-        self.seen = (seen,)
+        self.note = seen.append
 
     def forward(self, x: Tensor) -> Tensor:
-        self.seen[0].append(x.clone())
+        self.note(x.clone())
         return x.flatten(1)
 
 
@@ -173,7 +173,7 @@ def test_outputs_without_classes_are_refused() -> None:
         shift_consistency(Listing(), torch.rand(2, 1, 8))
     with pytest.raises(OptionError, match="not finite"):
         shift_consistency(nn.Flatten(), torch.full((2, 1, 8), float("inf")))
-    with pytest.raises(ShapeError, match="it must be"):
+    with pytest.raises(ShapeError, match="must be a batch"):
         shift_consistency(nn.Flatten(), torch.rand(2, 8))
 
 

@@ -220,7 +220,7 @@ def test_values_are_float64_and_fall() -> None:
 @pytest.mark.parametrize(
     ("k", "words"),
     [
-        (0, r"k \(=0\) must be 1 or more"),
+        (0, r"k \(=0\) must be a whole number of 1 or more"),
         (51, r"k \(=51\) must be at most 50"),
         (2.0, r"k \(=2.0\) must be a whole number"),
         (True, r"k \(=True\) must be a whole number"),

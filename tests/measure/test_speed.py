@@ -214,6 +214,76 @@ def test_a_compiled_model_is_timed_compiled():
     assert calls
 
 
+class Text(nn.Module):
+    """Looks up words and their places, pools where a word is not the first, and reads a state."""
+
+    def __init__(self, see: Any = None) -> None:
+        super().__init__()
+        self.words, self.places = nn.Embedding(1000, 8), nn.Embedding(7, 8)
+        self.body, self.norm = nn.LSTM(8, 4), nn.BatchNorm1d(4)
+        self.see = see or (lambda *_: None)
+
+    def forward(self, words: Tensor, places: Tensor | None = None) -> Tensor:
+        x = self.words(words)
+        if places is not None:
+            x = x + self.places(places)
+        self.see(words, places)
+        return self.norm(self.body(x)[0][:, -1])
+
+
+@pytest.mark.parametrize("measure", [latency, profile])
+def test_text_models_are_given_whole_numbers(measure):
+    seen: list[tuple[Tensor, Tensor]] = []
+    model = Text(lambda *given: seen.append(given))
+    model.norm.weight.grad = torch.ones(4)
+    before = state(model)
+    found = measure(model, ((4, 12), (4, 12)), rounds=2)
+    assert state(model) == before
+    assert (found.input_shape, found.other_shapes) == ((4, 12), ((4, 12),))
+    ran = [x for given in seen for x in given if not x.is_meta]  # a trace found out their kind
+    assert len(ran) >= 4
+    for word in ran:
+        assert (word.dtype, tuple(word.shape)) == (torch.int64, (4, 12))
+        assert 0 <= word.min() < word.max() < 7  # rows that the smaller table has
+    seen.clear()
+    assert measure(model, [4, 12], rounds=2).other_shapes == ()
+    assert {places for _, places in seen} == {None}
+
+
+def test_whole_numbers_are_looked_up_in_each_layer():
+    rows = profile(Text(), [(4, 12), (4, 12)], rounds=2).rows
+    assert [(row.layer, row.call) for row in rows] == [
+        *(("words", 0), ("places", 0), ("body", 0), ("norm", 0))
+    ]
+
+
+@pytest.mark.parametrize("measure", [latency, profile])
+def test_several_inputs_that_do_not_fit_are_told(measure):
+    model = Text()
+    before = state(model)
+    for shapes in [((4, 12), (4, 13)), ((4, 12), (4, 12), (4, 12)), ((4, 12, 3),)]:
+        with pytest.raises(
+            ShapeError, match=r"Text does not take an input of shape \(4, 12"
+        ) as error:
+            measure(model, shapes)
+        assert "\n" not in str(error.value)
+    assert state(model) == before
+
+
+def test_a_batch_size_is_that_of_every_input_with_the_same():
+    seen: set[tuple[tuple[int, ...], tuple[int, ...]]] = set()
+
+    class Both(nn.Module):
+        def forward(self, x: Tensor, table: Tensor) -> Tensor:
+            seen.add((tuple(x.shape), tuple(table.shape)))
+            return x @ table
+
+    found = latency(Both(), ((2, 5), (5, 3)), batch_sizes=[1, 4], rounds=1)
+    assert seen == {((1, 5), (5, 3)), ((4, 5), (5, 3))}
+    assert [row.batch_size for row in found.rows] == [1, 4]
+    latency(torch.nn.Bilinear(3, 4, 2), ((2, 3), (2, 4)), batch_sizes=[8], rounds=1)
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_scripted_model_is_timed_but_shows_no_layers():
     model = torch.jit.script(nn.Sequential(nn.Linear(3, 2)))

@@ -1,8 +1,9 @@
-"""Tensors inside of what functions take and modules return: lists, dictionaries, dataclasses."""
+"""Tensors inside of what modules take, return and hold: lists, dictionaries, dataclasses."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
@@ -10,6 +11,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten
 
 _LISTS: Final[Any] = (list, tuple, type({}.values()))
+_CONTAINERS: Final[tuple[Any, ...]] = (OrderedDict, dict, list, set, deque)
 
 
 def tensors_in(given: Any) -> list[Tensor]:
@@ -37,6 +39,32 @@ def replaced(argument: Any, by: Callable[[Any], Any], kinds: Any = Tensor) -> An
     if isinstance(argument, _LISTS):
         return [replaced(x, by, kinds) for x in argument]
     return argument
+
+
+def held(things: Iterable[Any]) -> tuple[list[tuple[Any, Any]], list[Tensor]]:
+    """Containers that can change, each with a copy of what it holds, and tensors, however deep."""
+    containers: dict[int, tuple[Any, Any]] = {}
+    tensors: list[Tensor] = []
+    left = [*things]
+    while left:
+        thing = left.pop()
+        if isinstance(thing, Tensor):
+            tensors.append(thing)
+        elif isinstance(thing, tuple):
+            left.extend(thing)
+        elif isinstance(thing, _CONTAINERS) and id(thing) not in containers:
+            content = dict(thing) if isinstance(thing, dict) else [*thing]
+            containers[id(thing)] = thing, content
+            left.extend(content.values() if isinstance(content, dict) else content)
+    return [*containers.values()], tensors
+
+
+def refill(container: Any, content: Any) -> None:
+    """Give a dictionary, list or set its former contents back, in their order."""
+    kind = next(kind for kind in _CONTAINERS if isinstance(container, kind))
+    kind.clear(container)
+    if content:
+        (kind.extend if issubclass(kind, list | deque) else kind.update)(container, content)
 
 
 def _inside(leaf: Any) -> list[Tensor]:

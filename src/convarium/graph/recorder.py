@@ -107,9 +107,12 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if tensor.is_meta:
             return tensor
         if id(tensor) not in self.twins:
-            twin = torch.empty_strided(
-                tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta"
+            first = int(tensor.storage_offset())
+            last = first + sum(
+                (n - 1) * step for n, step in zip(tensor.shape, tensor.stride(), strict=True)
             )
+            memory = torch.empty(max(last + 1, 0), dtype=tensor.dtype, device="meta")
+            twin = memory.as_strided(tensor.shape, tensor.stride(), first)
             self.memories[twin.untyped_storage()._cdata] = self.memory(tensor)
             self.twins[id(tensor)] = self.twins[id(twin)] = (tensor, twin)
         return self.twins[id(tensor)][1]
@@ -168,11 +171,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def new(self, tensor: Tensor, traced: bool = True) -> Value:
         """The value that a tensor is from now on; nothing depends on one that is not traced."""
         place = self.memory(tensor)
-        shape = tuple(tensor.shape)
+        shape, steps = tuple(tensor.shape), tensor.stride()
         first = last = int(tensor.storage_offset())
-        for n, step in zip(shape, tensor.stride(), strict=True):
+        for n, step in zip(shape, steps, strict=True):
             last += max(n - 1, 0) * int(step)
-        value = Value(len(self.values), shape, tensor.dtype, place, (first, last))
+        value = Value(len(self.values), shape, tensor.dtype, place, (first, last), steps)
         self.values.append(value)
         if traced:
             if id(tensor) not in self.known:

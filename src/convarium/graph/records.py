@@ -21,6 +21,7 @@ class Value:
         dtype: of its elements.
         memory: the same number for all values that share memory (views, in-place results).
         span: first and last element of that memory that are its own.
+        steps: elements of that memory from one position to the next, along each dimension.
     """
 
     number: int
@@ -28,6 +29,7 @@ class Value:
     dtype: torch.dtype
     memory: int
     span: tuple[int, int] = (0, 0)
+    steps: tuple[int, ...] = ()
 
     @cached_property
     def bytes(self) -> int:

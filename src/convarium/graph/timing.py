@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from convarium.errors import OptionError
+from convarium.graph.wrappers import all_eager
+from convarium.graph.writes import unwatched, watched
 
 Call = Callable[[], object]
 
@@ -83,7 +85,8 @@ def paired_timing(
     """Time several callables in alternation; each round, another one begins.
 
     What slows the machine for a while slows all of them, and `Timing.ratio` compares values that
-    were taken side by side.
+    were taken side by side. Inside `untouched`, one more round goes first, so that weights that a
+    call writes into are copied before.
 
     Args:
         calls: what to time, by name.
@@ -104,6 +107,25 @@ def paired_timing(
     """
     _check(calls, rounds=rounds, warmup=warmup, seconds=seconds, least=least)
     wait = synchronize or _nothing
+    if watched():  # what writes into weights is seen once, and not while the clock runs
+        with all_eager():
+            for call in calls.values():
+                call()
+                wait()
+    with unwatched():
+        return _rounds(calls, rounds, warmup, seconds, least, wait, clock)
+
+
+def _rounds(
+    calls: Mapping[str, Call],
+    rounds: int,
+    warmup: int,
+    seconds: float,
+    least: int,
+    wait: Call,
+    clock: Callable[[], float],
+) -> dict[str, Timing]:
+    """Warm up, then time in turns."""
     start = clock()
     for turn in range(warmup):
         if turn and clock() - start > seconds / 2:

@@ -27,6 +27,7 @@ from convarium.graph.wrappers import eager, unwrapped
 
 # What torch says where an operation needs numbers, and where it needs whole ones.
 _NO_NUMBERS: Final = re.compile(r"\bmeta (tensor|device|kernel)|data-(in)?dependent", re.IGNORECASE)
+_NO_SHAPES: Final = "could not find the fake impl"
 _INDICES: Final = re.compile(r"\bindices\b.*\b(long|int)\b", re.IGNORECASE | re.DOTALL)
 
 
@@ -99,6 +100,12 @@ def _run(
     except ConvariumError:
         raise
     except Exception as error:
+        if _NO_SHAPES in str(error):
+            raise OptionError(
+                f"{type(network).__name__} runs an operation{recorder.place()} whose shapes torch "
+                "does not tell without numbers, as those of quantised networks; give the network "
+                "before it was converted."
+            ) from error
         if not _decides(error):
             raise _misfit(network, shapes, recorder, error) from error
         raise OptionError(
@@ -137,7 +144,7 @@ def _shapes(input_shape: Sequence[Any]) -> list[tuple[int, ...]]:
     except TypeError:
         shapes = []
     sizes = [n for shape in shapes for n in shape]
-    if not sizes or not all(type(n) is int and n > 0 for n in sizes):
+    if not sizes or not all(type(n) is int and 0 < n < 2**62 for n in sizes):
         raise ShapeError(
             f"input_shape (={input_shape!r}) must be the sizes of the whole input, batch included, "
             "such as (1, 3, 224, 224), or a list of them, one an input."

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import reprlib
+import sys
 from contextlib import AbstractContextManager
 
 import torch
@@ -22,8 +24,9 @@ def unwrapped(model: nn.Module) -> nn.Module:
     True
     """
     if not isinstance(model, nn.Module):
+        shown = " ".join(reprlib.repr(model).split())
         raise OptionError(
-            f"model (={model!r}) must be a torch.nn.Module; convarium.create makes one of a name."
+            f"model (={shown}) must be a torch.nn.Module; convarium.create makes one of a name."
         )
     while True:
         attribute = _inner_attribute(model)
@@ -47,6 +50,13 @@ def eager(model: nn.Module) -> AbstractContextManager[object]:
     Nothing is imported or switched where no part was compiled.
     """
     if not any(_is_compiled(module) for module in model.modules()):
+        return contextlib.nullcontext()
+    return all_eager()
+
+
+def all_eager() -> AbstractContextManager[object]:
+    """Inside, whatever was compiled runs as plain Python; nothing is imported for it."""
+    if "torch._dynamo" not in sys.modules:
         return contextlib.nullcontext()
     stance: AbstractContextManager[object] = torch.compiler.set_stance("force_eager")
     return stance

@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 import torch
 
-from convarium.errors import ConvariumError, UnknownModelError, did_you_mean
+from convarium.errors import ConvariumError, OptionError, UnknownModelError, did_you_mean
 from convarium.measure.accuracies import SMALL, Accuracy, accuracy, counts, pretrained
+from convarium.measure.arguments import shown
 from convarium.measure.costs import cost
 from convarium.measure.field import receptive_field
 from convarium.measure.guide import TARGETS, WIDTHS
@@ -24,6 +25,8 @@ from convarium.models import Network, list_models, registry
 from convarium.models.options import complete
 from convarium.models.variants import Variant
 from convarium.progress import Progress
+
+MOST_CLASSES: Final = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -197,8 +200,11 @@ def forms(
         progress: counts the names.
 
     Raises:
+        OptionError: the pattern is no text.
         UnknownModelError: no name matches.
     """
+    if not isinstance(pattern, str):
+        raise OptionError(f"pattern (={shown(pattern)}) must be a text, such as 'resnet*'.")
     names = [name for name in list_models() if fnmatchcase(name, pattern)]
     if not names:
         near = did_you_mean(pattern, list_models())

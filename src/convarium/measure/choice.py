@@ -12,10 +12,11 @@ from typing import Any, Final
 
 import torch
 
-from convarium.errors import OptionError, ShapeError, did_you_mean
-from convarium.measure import guide, running
+from convarium.errors import ShapeError
+from convarium.measure import arguments, guide, running
 from convarium.measure.accuracies import SMALL
-from convarium.measure.candidates import Form, Forms, forms
+from convarium.measure.arguments import one_of, whole
+from convarium.measure.candidates import MOST_CLASSES, Form, Forms, forms
 from convarium.measure.chosen import Choices, described, pareto_front
 from convarium.measure.kept import Kept
 from convarium.measure.limits import checked_limits, misses, worst
@@ -92,11 +93,9 @@ def choose(
         >>> [row.name for row in found.rows], found.rows[0].accuracy_data
         (['resnet20_cifar', 'resnet8'], 'CIFAR-10')
     """
-    shape = running.checked_shape(input_shape)
+    shape = arguments.shape(input_shape)
     _check(shape, target, task)
-    running.whole(0, num_classes=0 if num_classes is None else num_classes)
-    running.whole(1, n=n)
-    running.checked_threads(threads)
+    num_classes = None if num_classes is None else whole(0, MOST_CLASSES, num_classes=num_classes)
     limits = {
         "max_parameters": max_parameters,
         "max_macs": max_macs,
@@ -111,8 +110,8 @@ def choose(
         limits={**guide.TARGETS[target].limits, **checked_limits(limits), **needs},
         causal=causal,
         small_data=small_data,
-        n=n,
-        threads=threads,
+        n=whole(1, n=n),
+        threads=running.checked_threads(threads),
     )
     kept = Kept(cache, fresh=fresh)
     found = forms(shape, target, pattern, num_classes=num_classes, kept=kept, progress=progress)
@@ -246,12 +245,9 @@ def _notes(
 
 def _check(shape: Sequence[int], target: str, task: str | None) -> None:
     """Refuse a target or task that does not exist, or that has another number of axes."""
-    if target not in guide.TARGETS:
-        near = did_you_mean(str(target), guide.TARGETS)
-        raise OptionError(f"target (={target!r}) must be one of {', '.join(guide.TARGETS)}.{near}")
-    if task is not None and task not in TASKS:
-        near = did_you_mean(str(task), TASKS)
-        raise OptionError(f"task (={task!r}) must be one of {', '.join(TASKS)}.{near}")
+    one_of(guide.TARGETS, target=target)
+    if task is not None:
+        one_of(TASKS, task=task)
     wanted = {TASKS[task]} if task else {*TASKS.values()}
     if target == "sequence":
         wanted &= {TASKS["series"]}

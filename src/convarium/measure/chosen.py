@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from convarium.errors import OptionError
 from convarium.measure import guide
+from convarium.measure.arguments import shown
 from convarium.measure.candidates import Form
 from convarium.measure.limits import Miss
 from convarium.measure.stopwatch import FormTime
@@ -132,20 +135,31 @@ def described(form: Form, time: FormTime | None, on_front: bool) -> Candidate:
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
     """Places of the points to which no other is both at most as far right and at least as high.
 
-    One of two equal points is not better than the other, so both stay. From left to right.
+    One of two equal points is not better than the other, so both stay. From left to right. A point
+    with NaN is on no front and keeps none off it.
 
     Args:
         points: (what should be small, what should be large).
+
+    Raises:
+        OptionError: they are no pairs of numbers.
 
     Example:
         >>> pareto_front([(1.0, 70.0), (2.0, 69.0), (3.0, 80.0)])
         [0, 2]
     """
-    order = sorted(range(len(points)), key=lambda i: (points[i][0], -points[i][1], i))
+    try:
+        pairs = [(float(low), float(high)) for low, high in points]
+    except (TypeError, ValueError, OverflowError) as error:
+        raise OptionError(
+            f"points (={shown(points)}) must be a list of pairs of numbers, such as [(1.0, 70.0)]."
+        ) from error
+    known = [i for i, pair in enumerate(pairs) if not any(map(math.isnan, pair))]
+    order = sorted(known, key=lambda i: (pairs[i][0], -pairs[i][1], i))
     front: list[int] = []
     for i in order:
-        best = points[front[-1]] if front else None
-        if best is None or points[i][1] > best[1] or points[i] == best:
+        best = pairs[front[-1]] if front else None
+        if best is None or pairs[i][1] > best[1] or pairs[i] == best:
             front.append(i)
     return front
 

@@ -14,11 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from convarium.errors import OptionError
-from convarium.graph import trace, unwrapped
-from convarium.measure.leaves import Call, check_maps, looking, select, watch
+from convarium.graph import trace
+from convarium.measure.arguments import batch, one_of
+from convarium.measure.leaves import Call, looking, select, watch
 from convarium.measure.places import NoCounterpartError, Places, places
 from convarium.measure.rules.following import follow_graph
 from convarium.measure.rules.states import State
+from convarium.measure.rules.writes import without_writes
+from convarium.measure.running import open_to_hooks
 from convarium.measure.symmetries import Symmetry, Transform, least_shift, named
 
 Border = Literal["all", "interior"]
@@ -132,19 +135,18 @@ def equivariance(
         Cohen and Welling 2016, "Group equivariant convolutional networks", arXiv:1602.07576,
         section 2; Zhang 2019, arXiv:1904.11486, section 3.1 (shifts and strides).
     """
-    size = check_maps(x)
-    if border not in get_args(Border):
-        raise OptionError(f"border (={border!r}) must be 'all' or 'interior'.")
-    network = unwrapped(model)
+    network = open_to_hooks(model)
+    size = tuple(batch(x, 3, 5).shape[2:])
+    one_of(get_args(Border), border=border)
     modules = select(network, layers)
     traced = _followed(network, (1, *x.shape[1:]))
     known = _places(traced, modules, size)
     least = least_shift(known, size, closed=border == "all")
     chosen = named(transform, amount, size, least)
     meter = _Meter(len(x), chosen, border, size, traced, asked=layers is not None)
-    with looking(network, x.device, gradients=False):
+    with looking(network, x, gradients=False) as x:
         watch(modules, meter.see)
-        x = x.detach().clone()
+        x = x.clone()
         network(torch.cat([x, chosen(x, range(2, x.ndim))]))
     if not meter.rows:
         raise OptionError("The model has no layer with a map; name blocks of it in layers.")
@@ -153,7 +155,7 @@ def equivariance(
 
 def _followed(network: nn.Module, shape: tuple[int, ...]) -> _Traced:
     """What each call's first result reads of the input, and its shape for one sample."""
-    graph = trace(network, shape)
+    graph = without_writes(trace(network, shape))
     states = follow_graph(graph)
     return {
         (call.layer, call.call + 1): (states[value.number], value.shape)

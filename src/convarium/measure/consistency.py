@@ -13,14 +13,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from convarium import seeds
-from convarium.errors import OptionError, ShapeError, did_you_mean
-from convarium.graph import unwrapped
+from convarium.errors import OptionError, ShapeError
 from convarium.intervals import Interval, wilson
-from convarium.measure.leaves import check_maps, looking
+from convarium.measure.arguments import batch, one_of, whole
+from convarium.measure.leaves import looking
+from convarium.measure.running import ready
 
 Shifting = Literal["roll", "crop"]
 
 _Pairs = NDArray[np.int64]
+
+_MOST_PAIRS = 10**9
 
 
 @dataclass(frozen=True)
@@ -104,18 +107,18 @@ def shift_consistency(
         section 4.1 (classification consistency). Differs from the paper: the two shifts of a pair
         are never equal, which would agree whatever the network does.
     """
-    size = check_maps(x)
-    largest = max(1, min(size) // 8) if max_shift is None else max_shift
-    count = len(x) if n is None else n
-    _check(largest, count, shifts, seed, batch_size, size)
-    pairs = _draw(count, largest, size, seed, wraps=shifts == "roll")
-    network = unwrapped(model)
+    network = ready(model)
+    size = tuple(batch(x, 3, 5).shape[2:])
+    one_of(get_args(Shifting), shifts=shifts)
+    count = whole(1, _MOST_PAIRS, n=len(x) if n is None else n)
+    largest = _largest(max_shift, size, shifts)
+    seed, together = whole(0, seed=seed), whole(1, batch_size=batch_size)
     agreed = 0
-    with looking(network, x.device, gradients=False):
-        x = x.detach()
-        for start in range(0, count, batch_size):
-            block = range(start, min(start + batch_size, count))
-            agreed += _agreed(network, list(_moved(x, pairs, block, largest, shifts)))
+    with looking(network, x, gradients=False) as x:
+        for start in range(0, count, together):
+            block = range(start, min(start + together, count))
+            pairs = _draw(block, largest, size, seed, wraps=shifts == "roll")
+            agreed += _agreed(network, list(_moved(x, block, pairs, largest, shifts)))
     images = min(count, len(x))
     crop = 0 if shifts == "roll" else largest
     return ShiftConsistency(
@@ -131,39 +134,31 @@ def shift_consistency(
     )
 
 
-def _check(
-    max_shift: Any, n: Any, shifts: str, seed: Any, batch_size: Any, size: tuple[int, ...]
-) -> None:
-    """Refuse what cannot be drawn.
+def _largest(max_shift: int | None, size: tuple[int, ...], shifts: Shifting) -> int:
+    """The largest shift along an axis.
 
     Raises:
-        OptionError: an option is out of range.
+        OptionError: it is no whole number, or too large for the input.
     """
-    if shifts not in get_args(Shifting):
-        near = did_you_mean(str(shifts), get_args(Shifting))
-        raise OptionError(f"shifts (={shifts!r}) must be 'roll' or 'crop'.{near}")
-    numbers = {"max_shift": max_shift, "n": n, "batch_size": batch_size, "seed": seed}
-    for name, value in numbers.items():
-        least = 0 if name == "seed" else 1
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise OptionError(f"{name} (={value!r}) must be a whole number of {least} or more.")
+    largest = max(1, min(size) // 8) if max_shift is None else whole(1, max_shift=max_shift)
     longest = max(size) if shifts == "roll" else min(size)
-    if max_shift >= longest:
+    if largest >= longest:
         raise OptionError(
-            f"max_shift (={max_shift}) must be below {longest} for inputs of the size {size}; "
+            f"max_shift (={largest}) must be below {longest} for inputs of the size {size}; "
             "give a smaller one, or larger inputs."
         )
+    return largest
 
 
-def _draw(n: int, largest: int, size: Sequence[int], seed: int, *, wraps: bool) -> _Pairs:
-    """Two different shifts for each pair, (n, 2, axes).
+def _draw(block: range, largest: int, size: Sequence[int], seed: int, *, wraps: bool) -> _Pairs:
+    """Two different shifts for each pair of a block, (n, 2, axes).
 
     All shifts are counted; the second is 1 or more places behind the first in that circle. Where
     what leaves comes in again, an axis has no more shifts than positions.
     """
     counts = [min(largest + 1, side) if wraps else largest + 1 for side in size]
     every = math.prod(counts)
-    ids = np.arange(n, dtype=np.int64)
+    ids = np.arange(block.start, block.stop, dtype=np.int64)
     one, distance = (seeds.uniform(ids, seed, "shift", k) for k in range(2))
     first = np.minimum((one * every).astype(np.int64), every - 1)
     ahead = 1 + np.minimum((distance * (every - 1)).astype(np.int64), every - 2)
@@ -172,13 +167,13 @@ def _draw(n: int, largest: int, size: Sequence[int], seed: int, *, wraps: bool) 
 
 
 def _moved(
-    x: Tensor, pairs: _Pairs, block: range, largest: int, shifts: Shifting
+    x: Tensor, block: range, pairs: _Pairs, largest: int, shifts: Shifting
 ) -> Iterator[Tensor]:
     """The two inputs of each pair of a block, (C, *S) each."""
     dims = tuple(range(1, x.ndim - 1))
-    for k in block:
+    for k, pair in zip(block, pairs.tolist(), strict=True):
         image = x[k % len(x)]
-        for shift in pairs[k].tolist():
+        for shift in pair:
             if shifts == "roll":
                 yield torch.roll(image, shift, dims)
                 continue

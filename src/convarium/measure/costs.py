@@ -20,6 +20,7 @@ from torch import nn
 from convarium.errors import ConvariumError, OptionError
 from convarium.graph import Graph, Operation, trace, unwrapped
 from convarium.graph.collecting import uncollected
+from convarium.measure.arguments import Sizes, shapes, whole
 from convarium.measure.cost_rows import made, rows
 from convarium.measure.memory.ledger import Line
 from convarium.measure.memory.peaks import forward_peak, training_peak
@@ -103,9 +104,7 @@ class Cost:
             >>> one.at_batch(10)["macs"] == 10 * one.macs
             True
         """
-        if type(batch) is not int or batch < 1:
-            raise OptionError(f"batch (={batch!r}) must be a whole number of 1 or more.")
-        share = Fraction(batch, self._batch)
+        share = Fraction(whole(1, batch=batch), self._batch)
         macs = self.constant_macs + math.ceil((self.macs - self.constant_macs) * share)
         return {
             "macs": macs,
@@ -127,11 +126,8 @@ class Cost:
         Raises:
             OptionError: `memory` or `optimizer` is no whole number of 0 or more.
         """
-        if type(optimizer) is not int or optimizer < 0:
-            raise OptionError(f"optimizer (={optimizer!r}) must be a whole number of 0 or more.")
-        if type(memory) is not int or memory < 0:
-            raise OptionError(f"memory (={memory!r}) must be a whole number of bytes, 0 or more.")
-        free = memory - self.parameter_bytes - (optimizer * self.trained_bytes if training else 0)
+        state = whole(0, optimizer=optimizer) * self.trained_bytes
+        free = whole(0, memory=memory) - self.parameter_bytes - (state if training else 0)
         lines = self.training_lines if training else self.forward_lines
         fits = [Fraction(free - stays, grows) for stays, grows in lines if grows]
         if any(stays > free for stays, _ in lines) or not fits:
@@ -174,22 +170,21 @@ def cost(model: nn.Module, input_shape: Sequence[int] | Sequence[Sequence[int]])
         counted too, and each operation once. Products of a matrix or vector with a vector (`mv`,
         `dot`), which torch's counter leaves out, are counted.
     """
-    network = unwrapped(model)
+    network, given = unwrapped(model), shapes(input_shape)
     with uncollected():
-        return _counted(network, input_shape)
+        return _counted(network, given)
 
 
-def _counted(network: nn.Module, input_shape: Sequence[int] | Sequence[Sequence[int]]) -> Cost:
+def _counted(network: nn.Module, given: Sequence[Sizes]) -> Cost:
     """What `cost` gives."""
-    graph = trace(network, input_shape)
+    graph = trace(network, given)
     trainable = [p for p in network.parameters() if p.requires_grad]
     weights = sum(t.nbytes for t in [*network.parameters(), *network.buffers()])
     forward = tuple(forward_peak(graph, network))
     training = tuple(training_peak(training_graph(network, graph), network))
-    shapes = tuple(value.shape for value in graph.inputs)
     counts = [macs(operation) for operation in graph.operations]
     return Cost(
-        input_shape=shapes if len(shapes) > 1 else shapes[0],
+        input_shape=tuple(given) if len(given) > 1 else given[0],
         parameters=sum(p.numel() for p in trainable),
         parameter_bytes=weights,
         trained_bytes=sum(p.nbytes for p in trainable),
@@ -224,7 +219,7 @@ def output_shape(
         >>> output_shape(nn.Conv1d(3, 8, kernel_size=5, stride=2, padding=1), (4, 3, 100))
         (4, 8, 49)
     """
-    outputs = trace(model, input_shape).outputs
+    outputs = trace(unwrapped(model), shapes(input_shape)).outputs
     if not outputs:
         raise OptionError("The model returns no tensor that depends on its input.")
     return outputs[0].shape
@@ -251,9 +246,9 @@ def _constant_macs(network: nn.Module, graph: Graph, total: int) -> int:
         return 0
     batch = graph.inputs[0].shape[0]
     first = [2 * n if n == batch else n for n, *_ in (value.shape for value in graph.inputs)]
-    shapes = [(n, *v.shape[1:]) for n, v in zip(first, graph.inputs, strict=True)]
+    doubled = [(n, *v.shape[1:]) for n, v in zip(first, graph.inputs, strict=True)]
     try:
-        return max(2 * total - sum(map(macs, trace(network, shapes).operations)), 0)
+        return max(2 * total - sum(map(macs, trace(network, doubled).operations)), 0)
     except ConvariumError:
         return 0
 

@@ -16,15 +16,16 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from convarium.errors import OptionError, ShapeError
-from convarium.graph import Call, Graph, trace, unwrapped
+from convarium.errors import OptionError
+from convarium.graph import Call, Graph, trace
+from convarium.measure.arguments import batch
 from convarium.measure.field import last_map, name_of
 from convarium.measure.leaves import Call as Seen
-from convarium.measure.leaves import looking, watch
+from convarium.measure.leaves import looking, select, watch
 from convarium.measure.rules.following import follow_sample
 from convarium.measure.rules.reach import spans
 from convarium.measure.rules.states import State
-from convarium.measure.running import explained, place
+from convarium.measure.running import open_to_hooks
 
 
 @dataclass(frozen=True)
@@ -101,19 +102,11 @@ def effective_receptive_field(
         Luo, Li, Urtasun, Zemel 2016, "Understanding the effective receptive field in deep
         convolutional neural networks", arXiv:1701.04128, section 2.
     """
-    network = unwrapped(model)
-    if x.ndim < 3 or not x.is_floating_point() or 0 in x.shape:
-        raise ShapeError("x must be a floating-point tensor (B, C, *S) with at least one sample.")
-    if layer is not None and layer not in dict(network.named_modules()):
-        raise OptionError(f"layer (={layer!r}) is no layer of this model.")
-    device, dtype = place(network)
-    if device.type == "meta":
-        raise OptionError(
-            f"{type(network).__name__} lies on torch's meta device, where nothing is computed; "
-            "build it on a processor."
-        )
+    network, x = open_to_hooks(model), batch(x, 3)
+    if layer is not None:
+        select(network, [layer], "layer")
     found = _map(network, tuple(x.shape), layer, training)
-    gradient = _gradient(network, x.to(device, dtype), found, training)
+    gradient = _gradient(network, x, found, training)
     values = gradient.double().abs().sum(1).mean(0).cpu()
     total = values.sum()
     if not total > 0:
@@ -211,13 +204,12 @@ def _gradient(network: nn.Module, x: Tensor, found: _Map, training: bool) -> Ten
         if call.number == found.call.call + 1 and isinstance(map_, Tensor):
             kept.append(map_.clone())  # before it is overwritten
 
-    with looking(network, x.device, gradients=True):
+    with looking(network, x, gradients=True) as x:
         network.train(training)
         network.requires_grad_(False)
         watch({layer: network.get_submodule(layer)}, keep)
-        inputs = x.detach().clone().requires_grad_()
-        with explained(network, tuple(x.shape)):
-            network(inputs)
+        inputs = x.clone().requires_grad_()
+        network(inputs)
         if not kept or kept[0].ndim != x.ndim or not kept[0].requires_grad:
             raise OptionError(
                 f"layer (={layer!r}) has no map of the input's axes that the input reaches; name "

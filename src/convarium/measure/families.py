@@ -13,12 +13,14 @@ from typing import Any, Final
 import torch
 from torch import nn
 
-from convarium.errors import ShapeError
+from convarium.errors import OptionError, ShapeError
 from convarium.graph import Operation, trace
-from convarium.measure.candidates import Form, forms
+from convarium.measure import arguments
+from convarium.measure.arguments import shown, whole
+from convarium.measure.candidates import MOST_CLASSES, Form, forms
 from convarium.measure.field import receptive_field
 from convarium.measure.kept import Kept
-from convarium.measure.running import checked_shape, checked_threads
+from convarium.measure.running import checked_threads
 from convarium.measure.stopwatch import times
 from convarium.models import list_models, registry
 from convarium.progress import Progress
@@ -108,6 +110,7 @@ def compare_families(
 
     Raises:
         ShapeError: no network takes inputs of this shape.
+        OptionError: an option's value is not allowed.
         UnknownModelError: no network has one of the names.
 
     Example:
@@ -115,11 +118,12 @@ def compare_families(
         >>> rows[0].depth, rows[0].fields, rows[0].accuracy
         (20, (15, 37, 81), 91.25)
     """
-    shape = checked_shape(input_shape)
-    checked_threads(threads)
+    shape = arguments.shape(input_shape, 3, 5)
+    threads = checked_threads(threads)
+    num_classes = None if num_classes is None else whole(0, MOST_CLASSES, num_classes=num_classes)
     kept = Kept(cache, fresh=fresh)
     chosen: list[Form] = []
-    for name in _representatives(shape) if names is None else names:
+    for name in _representatives(shape) if names is None else _names(names):
         registry.find(name)
         found = forms(shape, num_classes=num_classes, pattern=name, kept=kept, progress=progress)
         chosen += found.fitting[:1]
@@ -131,6 +135,14 @@ def compare_families(
         time = timed.get(form.label)
         rows.append(_row(form, time.median_ms if time else None))
     return tuple(rows)
+
+
+def _names(names: Sequence[str]) -> Sequence[str]:
+    if isinstance(names, list | tuple) and names and all(isinstance(n, str) for n in names):
+        return names
+    raise OptionError(
+        f"names (={shown(names)}) must be a list of networks' names, such as ['resnet50'], or None."
+    )
 
 
 def depth(model: nn.Module, input_shape: Sequence[int]) -> int:

@@ -18,8 +18,9 @@ from typing import Any
 
 from torch import nn
 
-from convarium.errors import OptionError, ShapeError
-from convarium.graph import Graph, Value, trace
+from convarium.errors import OptionError
+from convarium.graph import Graph, Value, trace, unwrapped
+from convarium.measure import arguments
 from convarium.measure.rules.following import batch_shapes, follow_sample
 from convarium.measure.rules.reach import spans
 from convarium.measure.rules.states import State
@@ -162,9 +163,9 @@ def field_and_graph(
     model: nn.Module, input_shape: Sequence[int], *, training: bool = False
 ) -> tuple[ReceptiveField, Graph]:
     """The field, and the graph of the whole batch in which it was found."""
-    shape = _checked(input_shape)
-    batch = trace(model, shape, training=training)
-    graph, states = follow_sample(model, batch, training=training)
+    network, shape = unwrapped(model), arguments.shape(input_shape, 3)
+    batch = trace(network, shape, training=training)
+    graph, states = follow_sample(network, batch, training=training)
     shapes = batch_shapes(graph, batch)
 
     def field_of(name: tuple[str, str], value: Value) -> Field:
@@ -182,18 +183,6 @@ def field_and_graph(
         output_size=output_size(graph, states),
     )
     return field, batch
-
-
-def _checked(input_shape: Sequence[int]) -> tuple[int, ...]:
-    try:
-        shape = tuple(input_shape)
-    except TypeError:
-        shape = ()
-    if len(shape) < 3 or not all(type(n) is int for n in shape):
-        raise ShapeError(
-            f"input_shape (={input_shape!r}) must be (B, C, *S) with at least one axis of places."
-        )
-    return shape
 
 
 def _rows(graph: Graph, states: dict[int, State]) -> Iterator[tuple[tuple[str, str], Value]]:

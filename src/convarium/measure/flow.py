@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from convarium.errors import OptionError
-from convarium.graph import unwrapped
-from convarium.measure.leaves import Call, leaves, looking, watch
+from convarium.measure.arguments import batch, shown
+from convarium.measure.leaves import Call, leaves, looking, own_weights, watch
+from convarium.measure.running import open_to_hooks, reason
 
 Loss = Callable[[Any, Any], Any]
 
@@ -98,9 +99,13 @@ def gradient_flow(
     Frozen weights have gradients, too: what is asked is what would reach them. Outputs are copied
     on the way, so activations that write in place cannot change what is read.
 
+    A block that holds layers has a row where it has weights of its own, too, also in a
+    `ParameterList`: it stands behind the layers, with these weights alone.
+
     Args:
         model: any module with one input.
-        x: a batch (B, ...), preprocessed as the model needs it.
+        x: a batch (B, ...), preprocessed as the model needs it; whole numbers for one that looks
+            them up.
         target: classes (B,) or shares of them (B, K) for the cross-entropy, or what `loss` takes.
         loss: from the model's output and the target to one number. None means the mean
             cross-entropy; without a target, the mean logit of each sample's predicted class, whose
@@ -110,7 +115,8 @@ def gradient_flow(
             running statistics that have seen nothing yet.
 
     Raises:
-        OptionError: the loss is not one number that depends on the weights, or a loss is missing;
+        ShapeError: the model does not take x.
+        OptionError: the loss fails or is not one number that depends on the weights, or is missing;
             no layer has weights or an activation.
 
     Example:
@@ -124,11 +130,21 @@ def gradient_flow(
         networks", section 4.2; He et al. 2015, arXiv:1512.03385, section 4.1 (gradients of plain
         nets); Lu et al. 2019, "Dying ReLU and initialization", arXiv:1903.06733 (dead units).
     """
-    network = unwrapped(model)
-    layers = {name: module for name, module in leaves(network).items() if _is_followed(module)}
+    network, x = open_to_hooks(model), batch(x, 1, floating=False)
+    if loss is not None and not callable(loss):
+        raise OptionError(
+            f"loss (={shown(loss)}) must be a function of the model's output and the target, such "
+            "as torch.nn.functional.mse_loss, or None."
+        )
+    weights = own_weights(network)
+    names = {name for name, module in leaves(network).items() if _is_activation(module)}
+    layers = {n: m for n, m in network.named_modules() if n in names or n in weights}
     if not layers:
-        raise OptionError("The model has no layer with weights and no activation to look at.")
-    with looking(network, x.device, gradients=True):
+        raise OptionError(
+            f"model (={type(network).__name__}) has no layer with weights and no activation to "
+            "look at."
+        )
+    with looking(network, x, gradients=True) as x:
         for parameter in network.parameters():
             if parameter.is_leaf and parameter.is_floating_point():
                 parameter.requires_grad_(True)
@@ -136,12 +152,12 @@ def gradient_flow(
             network.train()
         tape = _Tape(layers)
         watch(layers, tape.see)
-        leaf = x.detach().clone()
+        leaf = x.clone()
         leaf.requires_grad_(leaf.is_floating_point())
         output = network(leaf.clone())
         tape.closed = True
         value = _loss(output, target, loss)
-        rows = tape.rows(_weight_norms(value, layers, leaf))
+        rows = tape.rows(_weight_norms(value, own_weights(network), leaf))
     return GradientFlow(float(value.detach()), training, len(x), rows)
 
 
@@ -195,10 +211,8 @@ class _Tape:
         return tuple(rows)
 
 
-def _is_followed(module: nn.Module) -> bool:
-    """Whether it has weights, or is an activation of torch's or made of one."""
-    if next(module.parameters(), None) is not None:
-        return True
+def _is_activation(module: nn.Module) -> bool:
+    """Whether it is an activation of torch's, or made of one."""
     return any(base.__module__ == "torch.nn.modules.activation" for base in type(module).__mro__)
 
 
@@ -210,7 +224,13 @@ def _loss(output: Any, target: Any, loss: Loss | None) -> Tensor:
     """
     value: Any
     if loss is not None:
-        value = loss(output, target)
+        try:
+            value = loss(output, target)
+        except Exception as error:
+            raise OptionError(
+                f"loss (={shown(loss)}) fails: {reason(error)}; give a function of the model's "
+                "output and the target."
+            ) from error
     elif not isinstance(output, Tensor) or output.ndim != 2:
         shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
         raise OptionError(
@@ -236,13 +256,19 @@ def _cross_entropy(output: Tensor, target: Any) -> Tensor:
     Raises:
         OptionError: the target holds no classes of the output.
     """
-    given = torch.as_tensor(target, device=output.device)
+    try:
+        given = torch.as_tensor(target, device=output.device)
+    except Exception as error:
+        raise OptionError(
+            f"target (={shown(target)}) must be a tensor of classes or shares, or None."
+        ) from error
     shares = given.is_floating_point() and given.shape == output.shape
     if not shares:
-        whole = not given.is_floating_point() and given.shape == output.shape[:1]
+        kind = given.is_floating_point() or given.is_complex()
+        whole = not kind and given.shape == output.shape[:1]
         if not whole or given.min() < 0 or given.max() >= output.shape[1]:
             raise OptionError(
-                f"target of shape {tuple(given.shape)} must hold a class from 0 to "
+                f"target (={shown(given)}) must hold a class from 0 to "
                 f"{output.shape[1] - 1} for each of {len(output)} samples, or shares of them of "
                 f"shape {tuple(output.shape)}; for anything else, give a loss."
             )
@@ -250,12 +276,10 @@ def _cross_entropy(output: Tensor, target: Any) -> Tensor:
     return nn.functional.cross_entropy(output, given)
 
 
-def _weight_norms(value: Tensor, layers: dict[str, nn.Module], leaf: Tensor) -> dict[str, float]:
+def _weight_norms(
+    value: Tensor, own: dict[str, list[nn.Parameter]], leaf: Tensor
+) -> dict[str, float]:
     """For each layer with weights, the norm of the loss's gradient with respect to them."""
-    own = {
-        layer: [p for name, p in module.named_parameters() if "bias" not in name]
-        for layer, module in layers.items()
-    }
     used = list({id(p): p for parameters in own.values() for p in parameters}.values())
     ends: list[Tensor] = [p for p in used if p.requires_grad]
     found = torch.autograd.grad(value, ends or [leaf], allow_unused=True, materialize_grads=True)

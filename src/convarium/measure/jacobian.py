@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from convarium import seeds
 from convarium.errors import OptionError, ShapeError
-from convarium.graph import unwrapped
+from convarium.measure.arguments import batch, whole
 from convarium.measure.leaves import looking, select
+from convarium.measure.running import open_to_hooks, ready
 
 #: A Jacobian with no more entries than this is written out.
 DENSE_ENTRIES = 2048 * 2048
@@ -92,15 +93,11 @@ def jacobian_singular_values(
         dynamical isometry", arXiv:1711.04735, section 2; Musco and Musco 2015, "Randomized block
         Krylov methods", arXiv:1504.05477, algorithm 2.
     """
-    if x.ndim < 2 or 0 in x.shape or not x.is_floating_point():
-        raise ShapeError(
-            f"x has shape {tuple(x.shape)} and type {x.dtype}; it must be a batch of floating "
-            "point numbers, (B, ...), with at least one sample."
-        )
-    network = unwrapped(model)
+    network = ready(model) if layer is None else open_to_hooks(model)
+    x, seed = batch(x), whole(seed=seed)
     found = []
-    with looking(network, x.device, gradients=False):
-        block, x = _block(network, x.detach(), layer)
+    with looking(network, x, gradients=False) as x:
+        block, x = _block(network, x, layer)
         for sample in x.unbind():
             jacobian = _Jacobian(block, sample[None])
             _check_number(k, jacobian.shape)
@@ -235,7 +232,7 @@ def _orthonormal(vectors: Tensor, basis: Tensor) -> Tensor:
 
 def _check_number(k: Any, shape: tuple[int, int]) -> None:
     most = min(shape)
-    if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= most:
+    if whole(k=k) > most or k < 1:
         raise OptionError(
             f"k (={k!r}) must be a whole number from 1 to {most}, as the Jacobian is "
             f"{' x '.join(map(str, shape))}."
@@ -250,7 +247,7 @@ def _block(network: nn.Module, x: Tensor, layer: str | None) -> tuple[nn.Module,
     """
     if layer is None:
         return network, x
-    module = select(network, [layer])[layer]
+    module = select(network, [layer], "layer")[layer]
     inputs: list[Tensor | None] = []
 
     def keep(_: nn.Module, given: tuple[Any, ...]) -> None:

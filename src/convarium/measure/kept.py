@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from convarium.errors import OptionError, RunError
 from convarium.files import read_json, write_json
+from convarium.measure.arguments import shown
 
 _FORMAT: Final = 1
 _PACKAGE: Final = Path(__file__).parents[1]
@@ -34,12 +35,13 @@ class Kept:
         fresh: whether what is there does not count, and is replaced.
 
     Raises:
-        OptionError: the folder has no name.
+        OptionError: it is neither, or the folder has no name.
     """
 
     def __init__(self, where: bool | str | Path = True, *, fresh: bool = False) -> None:
-        if not isinstance(where, bool) and not str(where):
-            raise OptionError("cache (='') must be True, False or a folder.")
+        given: Any = where
+        if not isinstance(given, bool | str | Path) or given == "":
+            raise OptionError(f"cache (={shown(where)}) must be True, False or a folder.")
         self.folder = _usual() if where is True else None if where is False else Path(where)
         self.fresh = fresh
         self._warned = False

@@ -12,12 +12,12 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from convarium.errors import OptionError
-from convarium.graph import eager, unwrapped
+from convarium.graph import eager
 from convarium.graph.timing import paired_timing
 from convarium.measure import running
+from convarium.measure.arguments import Sizes, shapes
 from convarium.measure.leaves import leaves
 
 _Key = tuple[str, int]
@@ -52,9 +52,10 @@ class Profile:
         between_share: of the whole pass.
         total_ms: sum of the rows and of `between_ms`; the clocks make it longer than `latency`.
         n: rounds.
-        input_shape: (B, C, *S).
+        input_shape: (B, C, *S), of the first input.
         threads: that torch computes with.
         device: "cpu", "cuda:0" ...
+        other_shapes: of the inputs after the first.
     """
 
     rows: tuple[LayerTime, ...]
@@ -65,6 +66,7 @@ class Profile:
     input_shape: tuple[int, ...]
     threads: int
     device: str
+    other_shapes: tuple[tuple[int, ...], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The result as JSON-able values."""
@@ -73,7 +75,7 @@ class Profile:
 
 def profile(
     model: nn.Module,
-    input_shape: Sequence[int],
+    input_shape: Sequence[int] | Sequence[Sequence[int]],
     *,
     threads: int | None = None,
     warmup: int = 3,
@@ -87,8 +89,8 @@ def profile(
     Nothing of the model changes; a compiled one runs as plain Python.
 
     Args:
-        model: any module that takes one tensor, in whatever wrapper.
-        input_shape: (B, C, *S), batch included.
+        model: any module that takes tensors, in whatever wrapper.
+        input_shape: (B, C, *S), batch included, or that of each of several inputs.
         threads: that torch computes with; None leaves its own number.
         warmup: passes before those that count, fewer where they would take half of `seconds`.
         rounds: passes that are timed.
@@ -102,19 +104,20 @@ def profile(
     >>> [row.layer for row in found.rows], round(sum(row.share for row in found.rows), 1) <= 1
     (['0', '1'], True)
     """
-    shape = running.checked_shape(input_shape)
-    network = unwrapped(model)
-    if any(isinstance(module, torch.jit.ScriptModule) for module in network.modules()):
-        raise OptionError("model is scripted and hides its layers; give the module it came from.")
+    network = running.open_to_hooks(model)
+    given = shapes(input_shape)
+    timing = running.passes(threads=threads, warmup=warmup, rounds=rounds, seconds=seconds)
     clocks = _Clocks(network)
-    with running.quiet(network, threads), eager(network), running.explained(network, shape):
+
+    def measured(*inputs: Tensor) -> int:
+        clocks.rounds.clear()
+        return paired_timing({"pass": lambda: clocks.run(*inputs)}, **timing)["pass"].n
+
+    with running.quiet(network, threads), eager(network):
         count = torch.get_num_threads()
-        x = running.random_input(network, shape)
         clocks.attach()
-        n = paired_timing(
-            {"pass": lambda: clocks.run(x)}, rounds=rounds, warmup=warmup, seconds=seconds
-        )["pass"].n
-    return _summary(clocks, n, shape, count)
+        n = running.on_random_inputs(network, given, measured)
+    return _summary(clocks, n, given, count)
 
 
 @dataclass
@@ -141,12 +144,12 @@ class _Clocks:
         for name, module in leaves(self.network).items():
             self._attach(name, module)
 
-    def run(self, x: torch.Tensor) -> None:
+    def run(self, *inputs: Tensor) -> None:
         """One pass, noted as a round."""
         self.rounds.append(_Round())
         self.wait()
         start = time.perf_counter()
-        self.network(x)
+        self.network(*inputs)
         self.wait()
         self.rounds[-1].total = time.perf_counter() - start
 
@@ -170,7 +173,7 @@ class _Clocks:
         module.register_forward_hook(leave, prepend=True)
 
 
-def _summary(clocks: _Clocks, n: int, shape: tuple[int, ...], threads: int) -> Profile:
+def _summary(clocks: _Clocks, n: int, given: Sequence[Sizes], threads: int) -> Profile:
     """Medians over the last `n` rounds; the ones before them warmed up."""
     rounds = clocks.rounds[-n:]
     keys = dict.fromkeys(key for each in rounds for key in each.layers)
@@ -190,9 +193,10 @@ def _summary(clocks: _Clocks, n: int, shape: tuple[int, ...], threads: int) -> P
         between_share=between / total,
         total_ms=1e3 * total,
         n=n,
-        input_shape=shape,
+        input_shape=given[0],
         threads=threads,
         device=str(clocks.device),
+        other_shapes=tuple(given[1:]),
     )
 
 

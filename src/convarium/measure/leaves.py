@@ -8,13 +8,17 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
-from convarium.errors import OptionError, ShapeError, did_you_mean
-from convarium.graph import eager, untouched
+from convarium.errors import OptionError, did_you_mean
+from convarium.graph import eager
+from convarium.measure.arguments import shown
+from convarium.measure.running import explained, fitted, predicting
+
+_LISTS: Final = (nn.ParameterList, nn.ParameterDict)
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,28 @@ def leaves(network: nn.Module) -> dict[str, nn.Module]:
     }
 
 
-def select(network: nn.Module, layers: Sequence[str] | None) -> dict[str, nn.Module]:
+def own_weights(network: nn.Module) -> dict[str, list[nn.Parameter]]:
+    """For each module that has parameters of its own, those that are no biases.
+
+    What parametrises a weight is of the module with the weight, and a list of parameters of the
+    module that holds it.
+    """
+    found: dict[str, list[nn.Parameter]] = {}
+    for name, parameter in network.named_parameters(remove_duplicate=False):
+        path = name.split(".")[:-1]
+        if "parametrizations" in path:
+            path = path[: path.index("parametrizations")]
+        while path and isinstance(network.get_submodule(".".join(path)), _LISTS):
+            path.pop()
+        own = found.setdefault(".".join(path), [])
+        if "bias" not in ".".join(name.split(".")[len(path) :]):
+            own.append(parameter)
+    return found
+
+
+def select(
+    network: nn.Module, layers: Sequence[str] | None, argument: str = "layers"
+) -> dict[str, nn.Module]:
     """The layers with these names, which may hold others; None means all leaves.
 
     Raises:
@@ -55,12 +80,15 @@ def select(network: nn.Module, layers: Sequence[str] | None) -> dict[str, nn.Mod
     if layers is None:
         return leaves(network)
     names = _named(network)
-    if isinstance(layers, str) or not layers:
-        raise OptionError(f"layers (={layers!r}) must be a list of one name or more, or None.")
+    if not isinstance(layers, list | tuple) or not layers:
+        raise OptionError(
+            f"{argument} (={shown(layers)}) must be a list of one name or more, or None."
+        )
     for layer in layers:
-        if layer not in names:
+        if not isinstance(layer, str) or layer not in names:
+            near = did_you_mean(str(layer), names)
             raise OptionError(
-                f"layers (={layer!r}) is not in the model.{did_you_mean(layer, names)}"
+                f"{argument} (={shown(layer)}) is not in the model: no layer has this name.{near}"
             )
     return {name: names[name] for name in names if name in layers}
 
@@ -85,22 +113,23 @@ def watch(modules: Mapping[str, nn.Module], see: Callable[[Call, Any], Tensor | 
 
 
 @contextlib.contextmanager
-def looking(network: nn.Module, device: torch.device, *, gradients: bool) -> Iterator[None]:
+def looking(network: nn.Module, x: Tensor, *, gradients: bool) -> Iterator[Tensor]:
     """Inside, the network runs in eval mode and in its own precision; afterwards it is as before.
 
-    Backward hooks are the caller's, for training: inside, there are none. Modes are set one by one,
-    because a `train` method of the network's own may do more than set a flag. Tensors that were
-    made in inference mode, which autograd refuses, stand aside for copies.
+    Gives `x` on the network's device and of its type; an error of the network is told in words.
+
+    Backward hooks are the caller's, for training: inside, there are none. Tensors that were made in
+    inference mode, which autograd refuses, stand aside for copies.
     """
     mode = torch.enable_grad() if gradients else torch.no_grad()
-    plain = torch.autocast(device.type, enabled=False)
-    with untouched(network), torch.inference_mode(False), mode, plain, eager(network):
+    with explained(network, x.shape, name="x"), predicting(network), torch.inference_mode(False):
+        x = fitted(network, x)
         for module in network.modules():
-            module.training = False
             module._backward_hooks.clear()
             module._backward_pre_hooks.clear()
         _copy_inference_tensors(network)
-        yield
+        with mode, torch.autocast(x.device.type, enabled=False), eager(network):
+            yield x
 
 
 def _copy_inference_tensors(network: nn.Module) -> None:
@@ -114,20 +143,6 @@ def _copy_inference_tensors(network: nn.Module) -> None:
         for name, buffer in module.named_buffers(recurse=False):
             if buffer.is_inference():
                 setattr(module, name, copies.setdefault(buffer, buffer.clone()))
-
-
-def check_maps(x: Tensor) -> tuple[int, ...]:
-    """The spatial size of a batch of maps.
-
-    Raises:
-        ShapeError: not (B, C, *S) with 1 to 3 spatial axes, no sample, or whole numbers.
-    """
-    if not 3 <= x.ndim <= 5 or 0 in x.shape or not x.is_floating_point():
-        raise ShapeError(
-            f"x has shape {tuple(x.shape)} and type {x.dtype}; it must be (B, C, *S), floating "
-            "point, with at least one sample and 1 to 3 spatial axes."
-        )
-    return tuple(x.shape[2:])
 
 
 def _named(network: nn.Module) -> dict[str, nn.Module]:

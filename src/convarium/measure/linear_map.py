@@ -13,8 +13,6 @@ the same sentence with input and output exchanged.
 from __future__ import annotations
 
 import math
-import operator
-import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
@@ -31,8 +29,8 @@ from convarium.errors import OptionError, ShapeError
 from convarium.graph import untouched, unwrapped
 from convarium.layers import CONVOLUTIONS, same_padding
 from convarium.layers.same import SameConv1d, SameConv2d, SameConv3d
+from convarium.measure.arguments import Sizes, shown, sizes
 
-Sizes: TypeAlias = tuple[int, ...]
 Sides: TypeAlias = tuple[tuple[int, int], ...]
 
 _TRANSPOSED: Final = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -195,10 +193,10 @@ def _weight(conv: _ConvNd) -> Tensor:
 def _size(input_shape: Sequence[int], channels: int, rank: int) -> Sizes:
     """The spatial part of `input_shape`, checked."""
     wanted = f"(B, {channels}, {('L', 'H, W', 'D, H, W')[rank - 1]})"
-    shape = whole_numbers(input_shape)
-    if len(shape) not in (rank + 1, rank + 2) or min(shape[-rank - 1 :]) < 1:
+    shape = sizes(input_shape)
+    if len(shape) not in (rank + 1, rank + 2) or min(shape) < 1:
         raise ShapeError(
-            f"input_shape (={reprlib.repr(input_shape)}) must be {wanted}, whole numbers of 1 or "
+            f"input_shape (={shown(input_shape)}) must be {wanted}, whole numbers of 1 or "
             "more; the batch may be left out."
         )
     if shape[-rank - 1] != channels:
@@ -207,15 +205,6 @@ def _size(input_shape: Sequence[int], channels: int, rank: int) -> Sizes:
             f"{channels}; it must be {wanted}."
         )
     return shape[-rank:]
-
-
-def whole_numbers(shape: Sequence[int]) -> Sizes:
-    """The shape as a tuple of `int`; nothing where it is none."""
-    try:
-        numbers = tuple(operator.index(n) for n in shape)
-    except TypeError:
-        return ()
-    return () if any(isinstance(n, bool) for n in shape) else numbers
 
 
 def _padding(conv: _ConvNd, size: Sizes, kernel_size: Sizes) -> tuple[Sides, str]:

@@ -17,8 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from convarium.errors import OptionError, ShapeError, did_you_mean
+from convarium.errors import OptionError, ShapeError
+from convarium.measure.arguments import one_of, tensor
 from convarium.measure.linear_map import linear_map
+from convarium.measure.running import explained, reason
 from convarium.measure.toeplitz import matrix_of
 
 if TYPE_CHECKING:
@@ -54,7 +56,8 @@ def cross_correlate(x: Tensor, kernel: Tensor, *, mode: Mode = "valid") -> Tenso
         (*S), (*K) -> (*S - K + 1), (*S) or (*S + K - 1)
 
     Raises:
-        OptionError: there is no such mode, or both are of type bool.
+        OptionError: there is no such mode, both are of type bool, or torch has no sums of such
+            numbers.
         ShapeError: the axes differ, or are not 1 to 3, or there is nothing to sum.
 
     Example:
@@ -65,11 +68,10 @@ def cross_correlate(x: Tensor, kernel: Tensor, *, mode: Mode = "valid") -> Tenso
     References:
         Goodfellow, Bengio, Courville 2016, "Deep learning", equation 9.6.
     """
-    if mode not in get_args(Mode):
-        allowed = get_args(Mode)
+    one_of(get_args(Mode), mode=mode)
+    if tensor(x=x).device != tensor(kernel=kernel).device:
         raise OptionError(
-            f"mode (={mode!r}) must be one of {', '.join(allowed)}."
-            + did_you_mean(str(mode), allowed)
+            f"kernel is on the device {kernel.device} and x on {x.device}; put both on one."
         )
     if x.ndim != kernel.ndim or x.ndim not in (1, 2, 3) or not (x.numel() and kernel.numel()):
         raise ShapeError(
@@ -81,12 +83,18 @@ def cross_correlate(x: Tensor, kernel: Tensor, *, mode: Mode = "valid") -> Tenso
             f"kernel {tuple(kernel.shape)} is longer than x {tuple(x.shape)}, so that it lies "
             "inside nowhere; take mode='same' or mode='full'."
         )
-    kind = torch.promote_types(x.dtype, kernel.dtype)
-    if kind is torch.bool:
+    if x.dtype == kernel.dtype == torch.bool:
         raise OptionError("x and kernel are both of type bool; make one a number: x.int().")
     sides = [side for k in reversed(kernel.shape) for side in _SIDES[mode](k)]
-    padded = functional.pad(x.to(kind), sides)
-    y = _CORRELATE[x.ndim - 1](padded[None, None], kernel.to(kind)[None, None])
+    try:
+        kind = torch.promote_types(x.dtype, kernel.dtype)
+        padded = functional.pad(x.to(kind), sides)
+        y = _CORRELATE[x.ndim - 1](padded[None, None], kernel.to(kind)[None, None])
+    except RuntimeError as error:
+        raise OptionError(
+            f"x of {x.dtype} and kernel of {kernel.dtype} cannot be summed: {reason(error)}; "
+            "x.float() and kernel.float() can, where memory is enough."
+        ) from error
     return y[0, 0]
 
 
@@ -119,7 +127,8 @@ def convolve(x: Tensor, kernel: Tensor, *, mode: Mode = "valid") -> Tensor:
     References:
         Goodfellow, Bengio, Courville 2016, "Deep learning", equations 9.4 and 9.6.
     """
-    return cross_correlate(x, kernel.flip(tuple(range(kernel.ndim))), mode=mode)
+    flipped = tensor(kernel=kernel).flip(tuple(range(kernel.ndim)))
+    return cross_correlate(x, flipped, mode=mode)
 
 
 def conv_matrix(layer: nn.Module, input_shape: Sequence[int]) -> csr_array:
@@ -154,4 +163,6 @@ def conv_matrix(layer: nn.Module, input_shape: Sequence[int]) -> csr_array:
         Goodfellow, Bengio, Courville 2016, "Deep learning", section 9.1.
         Sedghi, Gupta, Long 2019, arXiv:1805.10408, section 2.
     """
-    return matrix_of(linear_map(layer, input_shape))
+    linear = linear_map(layer, input_shape)
+    with explained(layer, linear.input_shape):
+        return matrix_of(linear)

@@ -1,4 +1,4 @@
-"""Running any module for the clock: its random input, its device, and no trace afterwards."""
+"""Running any module: on which inputs, where, its errors in words, and no trace afterwards."""
 
 from __future__ import annotations
 
@@ -7,15 +7,73 @@ import platform
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from convarium.errors import ConvariumError, OptionError, ShapeError
-from convarium.graph import untouched, unwrapped
+from convarium.graph import trace, untouched, unwrapped
+from convarium.measure.arguments import Sizes, real, shown, whole
 from convarium.models import Network
 
 _MOST_THREADS = 1024
+
+Found = TypeVar("Found")
+
+
+def ready(model: nn.Module) -> nn.Module:
+    """The network out of its wrappers, if it has numbers to compute with.
+
+    Raises:
+        OptionError: it is no module, or part of it lies on the meta device.
+    """
+    network = unwrapped(model)
+    if any(x.is_meta for x in [*network.parameters(), *network.buffers()]):
+        raise OptionError(
+            f"model (={type(network).__name__}) lies on torch's meta device, where nothing runs; "
+            "build it on a processor to measure it."
+        )
+    return network
+
+
+def open_to_hooks(model: nn.Module) -> nn.Module:
+    """`ready`, if hooks see what the layers of the network do.
+
+    Raises:
+        OptionError: one of `ready`'s reasons, or it is scripted.
+    """
+    network = ready(model)
+    if any(isinstance(module, torch.jit.ScriptModule) for module in network.modules()):
+        raise OptionError(
+            f"model (={type(network).__name__}) is scripted and hides its layers; give the module "
+            "it came from."
+        )
+    return network
+
+
+def fitted(network: nn.Module, x: Tensor) -> Tensor:
+    """`x` where the weights are and, if it is floating, of their type."""
+    tensors = [*network.parameters(), *network.buffers()]
+    kinds = (t.dtype for t in tensors if t.is_floating_point() and x.is_floating_point())
+    return x.detach().to(tensors[0].device if tensors else x.device, next(kinds, x.dtype))
+
+
+@contextlib.contextmanager
+def predicting(model: nn.Module) -> Iterator[None]:
+    """Inside, every part is in eval mode; afterwards the model is as before, a scripted one too.
+
+    Modes are set one by one, because a `train` method of the model's own may do more.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    with untouched(model):
+        try:
+            for module, _ in modes:
+                module.training = False
+            yield
+        finally:
+            for module, mode in modes:  # a scripted module keeps its mode where no one else looks
+                module.training = mode
 
 
 @contextlib.contextmanager
@@ -23,114 +81,134 @@ def quiet(model: nn.Module, threads: int | None) -> Iterator[None]:
     """Inside: eval mode, no gradients, no autocast, so many threads; afterwards all is as before.
 
     Raises:
-        OptionError: no such number of threads; the model has lazy layers, or no memory.
+        OptionError: no such number of threads, or the model has lazy layers.
     """
-    checked_threads(threads)
-    device, _ = place(model)
-    if device.type == "meta":
-        raise OptionError(
-            f"{type(unwrapped(model)).__name__} lies on torch's meta device, where nothing runs; "
-            "build it on a processor to measure its time."
-        )
+    threads, (device, _) = checked_threads(threads), place(model)
     before = torch.get_num_threads()
-    modes = [(module, module.training) for module in model.modules()]
-    with untouched(model), torch.inference_mode(), torch.autocast(device.type, enabled=False):
+    with predicting(model), torch.inference_mode(), torch.autocast(device.type, enabled=False):
         try:
-            for module, _ in modes:
-                module.training = False
             if threads is not None:
                 torch.set_num_threads(threads)
             yield
         finally:
             torch.set_num_threads(before)
-            for module, mode in modes:  # a scripted module keeps its mode where no one else looks
-                module.training = mode
 
 
 @contextlib.contextmanager
-def explained(model: nn.Module, shape: Sequence[int]) -> Iterator[None]:
-    """Errors of a forward pass, in words.
+def explained(model: nn.Module, *shapes: Sequence[int], name: str = "an input") -> Iterator[None]:
+    """Errors of a pass through the model, in words.
 
     Raises:
-        ShapeError: the model does not take inputs of this shape.
+        ShapeError: the model does not take inputs of these shapes.
         OptionError: there is not enough memory.
     """
-    name = type(unwrapped(model)).__name__
+    kind = type(unwrapped(model)).__name__
+    told = " and ".join(str(tuple(shape)) for shape in shapes)
     try:
         yield
     except ConvariumError:
         raise
     except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        if isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate" in reason:
+        why = reason(error)
+        if isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate" in why:
             raise OptionError(
-                f"There is not enough memory for {name} on an input of shape {tuple(shape)}; "
-                "give a smaller batch."
+                f"There is not enough memory for {kind} on {name} of shape {told}; give a smaller "
+                "batch or size."
             ) from error
         raise ShapeError(
-            f"{name} does not take an input of shape {tuple(shape)}: {reason}; give the whole "
-            "shape, batch included."
+            f"{kind} does not take {name} of shape {told}: {why}; give the whole shape, batch "
+            "included."
         ) from error
 
 
-def random_input(model: nn.Module, shape: Sequence[int]) -> Tensor:
-    """Standard normal numbers of a shape, where the model is and of its type; always the same.
+def reason(error: Exception) -> str:
+    """What an error says, on one line; of a scripted module's, the line behind its trace."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    scripted = len(lines) > 1 and "TorchScript" in lines[0]
+    return (lines[-1 if scripted else 0] if lines else type(error).__name__)[:200].rstrip(".;: ")
+
+
+def on_random_inputs(
+    model: nn.Module, shapes: Sequence[Sizes], measured: Callable[..., Found]
+) -> Found:
+    """What `measured` gives of inputs of these shapes, always the same, where the model is.
+
+    They are standard normal numbers of the weights' type, or whole numbers where `trace` finds that
+    the model looks them up.
 
     Raises:
-        ShapeError: a network of convarium's has another number of channels or axes.
+        ShapeError: the model does not take these shapes.
+        OptionError: there is not enough memory.
     """
+    try:
+        with explained(model, *shapes):
+            return measured(*_normal(model, shapes))
+    except ShapeError:
+        if not _looks_up(model, shapes):
+            raise
+    with explained(model, *shapes):
+        return measured(*_whole(model, shapes))
+
+
+def _normal(model: nn.Module, shapes: Sequence[Sizes]) -> list[Tensor]:
+    """Standard normal numbers; a network of convarium's gives its own."""
     device, dtype = place(model)
     network = unwrapped(model)
-    if isinstance(network, Network):
-        x = network.example_input(shape[0], tuple(shape[2:]) or None)
+    if isinstance(network, Network) and len(shapes) == 1:
+        shape = shapes[0]
+        x = network.example_input(shape[0], shape[2:] or None)
         if x.shape != torch.Size(shape):
             name = network.name or type(network).__name__
             raise ShapeError(
-                f"input_shape (={tuple(shape)}) does not fit {name}, which takes "
+                f"input_shape (={shape}) does not fit {name}, which takes "
                 f"(B, {network.in_channels}) and {network.spatial_dims} axes."
             )
-        return x
+        return [x]
     generator = torch.Generator().manual_seed(0)
-    return torch.randn(tuple(shape), generator=generator).to(device, dtype)
+    return [torch.randn(shape, generator=generator).to(device, dtype) for shape in shapes]
 
 
-def checked_shape(input_shape: Sequence[int]) -> tuple[int, ...]:
-    """The shape as a tuple.
+def _whole(model: nn.Module, shapes: Sequence[Sizes]) -> list[Tensor]:
+    """Whole numbers that every table of the model has a row for."""
+    tables = [m for m in model.modules() if isinstance(m, nn.Embedding | nn.EmbeddingBag)]
+    rows = min((table.num_embeddings for table in tables), default=1)
+    generator, (device, _) = torch.Generator().manual_seed(0), place(model)
+    return [torch.randint(rows, shape, generator=generator).to(device) for shape in shapes]
+
+
+def _looks_up(model: nn.Module, shapes: Sequence[Sizes]) -> bool:
+    """Whether `trace`, which may take another type of numbers, takes whole ones."""
+    try:
+        return any(value.dtype == torch.int64 for value in trace(model, shapes).inputs)
+    except ConvariumError:
+        return False
+
+
+def passes(*, threads: int | None, warmup: int, rounds: int, seconds: float) -> dict[str, Any]:
+    """The options of a timing for `paired_timing`.
 
     Raises:
-        ShapeError: it is not a list of whole numbers of 1 or more, batch and channels at least.
+        OptionError: one is out of range.
     """
-    shape = tuple(input_shape) if isinstance(input_shape, list | tuple) else ()
-    if len(shape) < 2 or not all(type(n) is int and n > 0 for n in shape):
-        raise ShapeError(
-            f"input_shape (={input_shape!r}) must be the whole shape, batch included, such as "
-            "(1, 3, 224, 224)."
-        )
-    return shape
-
-
-def checked_threads(threads: int | None) -> None:
-    """Refuse what is no number of threads.
-
-    Raises:
-        OptionError: it is not, or it is more than any machine has.
-    """
-    if threads is not None and (type(threads) is not int or not 1 <= threads <= _MOST_THREADS):
+    checked_threads(threads)
+    if not real(seconds) > 0:
         raise OptionError(
-            f"threads (={threads!r}) must be a whole number from 1 to {_MOST_THREADS}; "
-            "None leaves torch's own."
+            f"seconds (={shown(seconds)}) must be a number above 0; math.inf sets no limit."
         )
+    return {
+        "warmup": whole(0, warmup=warmup),
+        "rounds": whole(1, rounds=rounds),
+        "seconds": real(seconds),
+    }
 
 
-def whole(low: int, **values: int) -> None:
-    """Refuse named values that are not whole numbers of `low` or more.
+def checked_threads(threads: int | None) -> int | None:
+    """The number of threads; None leaves torch's own.
 
     Raises:
-        OptionError: one is not.
+        OptionError: it is none, or more than any machine has.
     """
-    for name, value in values.items():
-        if type(value) is not int or value < low:
-            raise OptionError(f"{name} (={value!r}) must be a whole number of {low} or more.")
+    return None if threads is None else whole(1, _MOST_THREADS, threads=threads)
 
 
 def place(model: nn.Module) -> tuple[torch.device, torch.dtype]:

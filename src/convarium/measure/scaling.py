@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from fractions import Fraction
 
 from convarium.errors import OptionError
-from convarium.measure.temporal import whole_at_least
+from convarium.measure.arguments import real, shown, whole
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,9 @@ def depthwise_cost_ratio(out_channels: int, kernel_size: int, spatial_dims: int 
     References:
         Howard et al. 2017, "MobileNets", arXiv:1704.04861, section 3.1.
     """
-    filters = whole_at_least(1, out_channels=out_channels)
-    taps = whole_at_least(1, kernel_size=kernel_size)
-    axes = whole_at_least(1, spatial_dims=spatial_dims)
+    filters = whole(1, out_channels=out_channels)
+    taps = whole(1, kernel_size=kernel_size)
+    axes = whole(1, spatial_dims=spatial_dims)
     if axes > 3:
         raise OptionError(f"spatial_dims (={axes}) must be 1 (signals), 2 (images) or 3 (volumes).")
     return float(Fraction(1, filters) + Fraction(1, taps**axes))
@@ -92,8 +92,8 @@ def compound_scaling(
     References:
         Tan, Le 2019, "EfficientNet", arXiv:1905.11946, equation 3.
     """
-    exponent = _real("phi", phi)
-    a, b, c = (_real(*pair) for pair in (("alpha", alpha), ("beta", beta), ("gamma", gamma)))
+    exponent = _finite("phi", phi)
+    a, b, c = (_finite(*pair) for pair in (("alpha", alpha), ("beta", beta), ("gamma", gamma)))
     for name, value in (("alpha", a), ("beta", b), ("gamma", c)):
         if value <= 0:
             raise OptionError(f"{name} (={value!r}) must be above 0.")
@@ -110,12 +110,9 @@ def compound_scaling(
     return CompoundScaling(exponent, *factors)
 
 
-def _real(name: str, value: float) -> float:
-    """The value as a `float`; True and False are no numbers, and neither are words."""
-    try:
-        number = math.nan if isinstance(value, bool | str) else float(value)
-    except (TypeError, ValueError, OverflowError):
-        number = math.nan
+def _finite(name: str, value: float) -> float:
+    """The value as a `float`, which is finite."""
+    number = real(value)
     if not math.isfinite(number):
-        raise OptionError(f"{name} (={value!r}) must be a finite number.")
+        raise OptionError(f"{name} (={shown(value)}) must be a finite number.")
     return number

@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from convarium.errors import OptionError, import_extra
+from convarium.measure.arguments import whole
 from convarium.measure.linear_map import LinearMap, linear_map
-from convarium.measure.temporal import whole_at_least
+from convarium.measure.running import explained
 from convarium.measure.toeplitz import matrix_of
 
 Vector: TypeAlias = NDArray[np.float64]
@@ -102,8 +103,9 @@ def singular_values(layer: nn.Module, input_shape: Sequence[int], k: int | None 
         Sedghi, Gupta, Long 2019, "The singular values of convolutional layers", arXiv:1805.10408,
         theorem 6. The strides are ours: the aliases of a frequency meet in one matrix.
     """
-    with torch.inference_mode(False), torch.no_grad():
-        linear = linear_map(layer, input_shape)
+    linear = linear_map(layer, input_shape)
+    memory = explained(layer, linear.input_shape)
+    with memory, torch.inference_mode(False), torch.no_grad():
         rank = min(linear.matrix_shape)
         count = rank if k is None else _count(k, rank)
         weight = linear.weight.double()
@@ -117,9 +119,9 @@ def singular_values(layer: nn.Module, input_shape: Sequence[int], k: int | None 
 
 
 def _count(k: SupportsIndex, rank: int) -> int:
-    count = whole_at_least(1, k=k)
+    count = whole(1, k=k)
     if count > rank:
-        raise OptionError(f"k (={k!r}) must be at most {rank}: there are no more singular values.")
+        raise OptionError(f"k (={count}) must be at most {rank}, as many as there are.")
     return count
 
 

@@ -10,11 +10,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from convarium.errors import OptionError
 from convarium.graph.timing import Timing, paired_timing
 from convarium.measure import running
+from convarium.measure.arguments import Sizes, shapes, shown, sizes
 
 _FOR_P99 = 100
 
@@ -48,12 +49,13 @@ class Latency:
 
     Attributes:
         rows: one a batch size, in the order that was asked for.
-        input_shape: (B, C, *S) as given.
+        input_shape: (B, C, *S) as given, of the first input.
         threads: that torch computes with.
         device: "cpu", "cuda:0" ...
         processor: what computes, by name.
-        dtype: of weights and input.
+        dtype: of the weights, and of the input unless it is looked up.
         torch: version of PyTorch.
+        other_shapes: of the inputs after the first.
     """
 
     rows: tuple[BatchLatency, ...]
@@ -63,6 +65,7 @@ class Latency:
     processor: str
     dtype: str
     torch: str
+    other_shapes: tuple[tuple[int, ...], ...] = ()
 
     @property
     def median_ms(self) -> float:
@@ -76,7 +79,7 @@ class Latency:
 
 def latency(
     model: nn.Module,
-    input_shape: Sequence[int],
+    input_shape: Sequence[int] | Sequence[Sequence[int]],
     *,
     batch_sizes: Sequence[int] | None = None,
     threads: int | None = None,
@@ -91,9 +94,11 @@ def latency(
     threads are as before. Work on a GPU is waited for, so its time counts.
 
     Args:
-        model: any module that takes one tensor; what it returns does not matter.
-        input_shape: (B, C, *S), batch included.
-        batch_sizes: take the place of B, one row each; None measures B alone.
+        model: any module that takes tensors; what it returns does not matter.
+        input_shape: (B, C, *S), batch included, or that of each of several inputs. Inputs are
+            normal numbers of the weights' type, or whole numbers where an embedding looks them up.
+        batch_sizes: take the place of B, the first size of the first input and of those that have
+            the same, one row each; None measures B alone.
         threads: that torch computes with; None leaves its own number.
         warmup: passes before those that count, fewer where they would take half of `seconds`.
         rounds: passes that are timed for each batch size.
@@ -108,40 +113,37 @@ def latency(
     >>> [row.batch_size for row in found.rows], found.device, found.dtype
     ([1, 4], 'cpu', 'float32')
     """
-    shape = running.checked_shape(input_shape)
-    sizes = _sizes(shape[:1] if batch_sizes is None else batch_sizes)
+    running.ready(model)
+    first, *others = shapes(input_shape)
+    batches = _batches(first[:1] if batch_sizes is None else batch_sizes)
+    timing = running.passes(threads=threads, warmup=warmup, rounds=rounds, seconds=seconds)
     device, dtype = running.place(model)
     with running.quiet(model, threads):
         count = torch.get_num_threads()
         rows = []
-        for size in sizes:
-            timing = _timed(model, (size, *shape[1:]), warmup, rounds, seconds)
-            rows.append(_row(size, timing))
+        for batch in batches:
+            given = [(batch, *s[1:]) if s[0] == first[0] else s for s in (first, *others)]
+            rows.append(_row(batch, _timed(model, shapes(given), timing)))
     return Latency(
         rows=tuple(rows),
-        input_shape=shape,
+        input_shape=first,
         threads=count,
         device=str(device),
         processor=running.chip(device),
         dtype=str(dtype).removeprefix("torch."),
         torch=torch.__version__,
+        other_shapes=tuple(others),
     )
 
 
-def _timed(
-    model: nn.Module, shape: tuple[int, ...], warmup: int, rounds: int, seconds: float
-) -> Timing:
+def _timed(model: nn.Module, given: Sequence[Sizes], timing: dict[str, Any]) -> Timing:
     """The passes of one batch size."""
-    with running.explained(model, shape):
-        x = running.random_input(model, shape)
-        found = paired_timing(
-            {"pass": lambda: model(x)},
-            rounds=rounds,
-            warmup=warmup,
-            seconds=seconds,
-            synchronize=running.waiting(model),
-        )
-    return found["pass"]
+
+    def measured(*inputs: Tensor) -> Timing:
+        calls = {"pass": lambda: model(*inputs)}
+        return paired_timing(calls, synchronize=running.waiting(model), **timing)["pass"]
+
+    return running.on_random_inputs(model, given, measured)
 
 
 def _row(size: int, timing: Timing) -> BatchLatency:
@@ -157,10 +159,11 @@ def _row(size: int, timing: Timing) -> BatchLatency:
     )
 
 
-def _sizes(batch_sizes: Sequence[int]) -> tuple[int, ...]:
-    sizes = tuple(batch_sizes)
-    if not sizes or not all(type(n) is int and n > 0 for n in sizes):
+def _batches(batch_sizes: Sequence[int]) -> Sizes:
+    found = sizes(batch_sizes)
+    if not found or min(found) < 1:
         raise OptionError(
-            f"batch_sizes (={batch_sizes!r}) must be whole numbers of 1 or more, such as (1, 8)."
+            f"batch_sizes (={shown(batch_sizes)}) must be a list of whole numbers of 1 or more, "
+            "such as (1, 8)."
         )
-    return sizes
+    return found

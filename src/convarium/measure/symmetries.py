@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import abc
 import math
-import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -16,7 +15,8 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from convarium.errors import OptionError, ShapeError, did_you_mean
+from convarium.errors import OptionError, ShapeError
+from convarium.measure.arguments import one_of, shown, sizes
 from convarium.measure.places import NoCounterpartError, Places
 
 Transform = Literal["shift", "flip", "rotate"]
@@ -157,11 +157,7 @@ def named(transform: str, amount: Any, size: tuple[int, ...], default: Shift) ->
         OptionError: there is none.
         ShapeError: a turn would change the shape of the input.
     """
-    if transform not in get_args(Transform):
-        near = did_you_mean(str(transform), get_args(Transform))
-        raise OptionError(
-            f"transform (={transform!r}) must be one of {', '.join(get_args(Transform))}.{near}"
-        )
+    one_of(get_args(Transform), transform=transform)
     rank = len(size)
     if transform == "shift":
         return default if amount is None else Shift(_positions(amount, size))
@@ -201,22 +197,21 @@ def _number(amount: Any, default: int, low: int, high: int, meaning: str) -> int
     """One whole number between its limits."""
     if amount is None:
         return default
-    if isinstance(amount, bool) or not isinstance(amount, int) or not low <= amount <= high:
-        raise OptionError(f"amount (={amount!r}) must be {meaning}, from {low} to {high}, or None.")
-    return amount
+    found = sizes([amount])
+    if not found or not low <= found[0] <= high:
+        raise OptionError(
+            f"amount (={shown(amount)}) must be {meaning}, from {low} to {high}, or None."
+        )
+    return found[0]
 
 
 def _positions(amount: Any, size: tuple[int, ...]) -> tuple[int, ...]:
     """A shift along each axis, shorter than the axis and not nothing."""
-    try:
-        each = amount if isinstance(amount, Iterable) else (amount,) * len(size)
-        steps = tuple(operator.index(n) for n in each)
-    except TypeError:
-        steps = ()
+    steps = sizes(amount) or sizes([amount]) * len(size)
     fits = len(steps) == len(size) and any(steps)
     if not fits or any(abs(n) >= side for n, side in zip(steps, size, strict=True)):
         raise OptionError(
-            f"amount (={amount!r}) must be one whole number of positions or {len(size)}, each "
+            f"amount (={shown(amount)}) must be one whole number of positions or {len(size)}, each "
             f"shorter than its axis of {size}, and not all 0."
         )
     return steps

@@ -9,11 +9,13 @@ Everything is whole numbers, exact at any size.
 
 from __future__ import annotations
 
-import operator
 from bisect import bisect_left
-from typing import SupportsIndex
+from typing import Final
 
 from convarium.errors import OptionError
+from convarium.measure.arguments import shown, whole
+
+_MOST_BITS: Final = 2**24  # of a field; five million digits
 
 
 def temporal_receptive_field(
@@ -35,8 +37,8 @@ def temporal_receptive_field(
         dilation_base: b, the factor between the dilations of one block and the next.
 
     Raises:
-        OptionError: an argument is no whole number, `num_layers` is negative, or another is
-            below 1.
+        OptionError: an argument is no whole number, `num_layers` is negative or beyond any use, or
+            another is below 1.
 
     Example:
         >>> [temporal_receptive_field(n, kernel_size=3) for n in (0, 1, 4, 8)]
@@ -47,10 +49,15 @@ def temporal_receptive_field(
     References:
         Bai, Kolter, Koltun 2018, arXiv:1803.01271, section 3.2 (dilations) and figure 1 (block).
     """
-    layers = whole_at_least(0, num_layers=num_layers)
+    layers = whole(0, num_layers=num_layers)
     step, base = _step_and_base(kernel_size, convs_per_layer, dilation_base)
     if step == 0:
         return 1
+    if base > 1 and layers * base.bit_length() > _MOST_BITS:
+        raise OptionError(
+            f"num_layers (={shown(layers)}) gives a field of more digits than can be worked out; "
+            "take fewer layers."
+        )
     return 1 + step * (layers if base == 1 else (base**layers - 1) // (base - 1))
 
 
@@ -79,7 +86,7 @@ def layers_for_receptive_field(
     References:
         Bai, Kolter, Koltun 2018, arXiv:1803.01271, section 3.2.
     """
-    steps = _whole("target", target)
+    steps = whole(target=target)
     step, base = _step_and_base(kernel_size, convs_per_layer, dilation_base)
     if steps <= 1:
         return 0
@@ -92,35 +99,11 @@ def layers_for_receptive_field(
     return levels if base == 1 else _exponent(base, levels * (base - 1) + 1)
 
 
-def whole_at_least(low: int, **values: SupportsIndex) -> int:
-    """One named value as an `int` that is `low` or more.
-
-    Raises:
-        OptionError: it is no whole number, or too small.
-    """
-    ((name, value),) = values.items()
-    number = _whole(name, value)
-    if number < low:
-        raise OptionError(f"{name} (={value!r}) must be {low} or more.")
-    return number
-
-
-def _whole(name: str, value: SupportsIndex) -> int:
-    """The value as an `int`; True and False, and numbers with a point, are none."""
-    try:
-        number = None if isinstance(value, bool) else operator.index(value)
-    except TypeError:
-        number = None
-    if number is None:
-        raise OptionError(f"{name} (={value!r}) must be a whole number.")
-    return number
-
-
 def _step_and_base(kernel_size: int, convs_per_layer: int, dilation_base: int) -> tuple[int, int]:
     """What a level with dilation 1 adds to the field, c (K - 1), and the base of dilations."""
-    taps = whole_at_least(1, kernel_size=kernel_size)
-    convs = whole_at_least(1, convs_per_layer=convs_per_layer)
-    return convs * (taps - 1), whole_at_least(1, dilation_base=dilation_base)
+    taps = whole(1, kernel_size=kernel_size)
+    convs = whole(1, convs_per_layer=convs_per_layer)
+    return convs * (taps - 1), whole(1, dilation_base=dilation_base)
 
 
 def _exponent(base: int, bound: int) -> int:

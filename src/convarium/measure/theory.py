@@ -9,15 +9,19 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import nn
 
-from convarium.errors import OptionError, ShapeError
+from convarium.errors import OptionError
 from convarium.layers import CONVOLUTIONS, BasicBlock, BottleneckBlock, ConvNormAct
-from convarium.measure.linear_map import whole_numbers
-from convarium.measure.temporal import temporal_receptive_field, whole_at_least
+from convarium.measure import arguments
+from convarium.measure.arguments import shown, sizes, whole
+from convarium.measure.temporal import temporal_receptive_field
+
+_WIDEST: Final = 2**16  # channels of a block that is built without memory,
+_LONGEST: Final = 2**9  # and taps along an axis
 
 
 @dataclass(frozen=True)
@@ -82,16 +86,11 @@ def connection_cost(
     References:
         Goodfellow, Bengio, Courville 2016, "Deep learning", section 9.2.
     """
-    shape = whole_numbers(input_shape)
-    if len(shape) not in (3, 4, 5) or min(shape) < 1:
-        raise ShapeError(
-            f"input_shape (={input_shape!r}) must be (B, C, *S), 3 to 5 whole numbers of 1 or "
-            "more, such as (1, 3, 224, 224)."
-        )
+    shape = arguments.shape(input_shape, 3, 5)
     channels, size = shape[1], shape[2:]
-    filters, k = whole_at_least(1, filters=filters), whole_at_least(1, kernel_size=kernel_size)
+    filters, k = whole(1, filters=filters), whole(1, kernel_size=kernel_size)
     inputs, outputs = channels * math.prod(size), filters * math.prod(size)
-    dense = outputs if units is None else whole_at_least(1, units=units)
+    dense = outputs if units is None else whole(1, units=units)
     window = channels * k ** len(size)
     field = (k,) * len(size)
     return (
@@ -129,9 +128,9 @@ def stack_against_kernel(
     References:
         Simonyan, Zisserman 2014, "Very deep convolutional networks", arXiv:1409.1556, section 2.3.
     """
-    layers = whole_at_least(1, num_layers=num_layers)
-    width, shape = whole_at_least(1, channels=channels), _map_size(size)
-    taps = whole_at_least(1, kernel_size=kernel_size)
+    layers = whole(1, num_layers=num_layers)
+    width, shape = whole(1, channels=channels), _map_size(size)
+    taps = whole(1, kernel_size=kernel_size)
     large = temporal_receptive_field(layers, taps, convs_per_layer=1, dilation_base=1)
 
     def row(count: int, k: int) -> Design:
@@ -158,8 +157,8 @@ def bottleneck_against_plain(
         size: positions of the map along each of 1 to 3 axes.
 
     Raises:
-        OptionError: a number is not whole or is below 1, `reduction` does not divide `channels`, or
-            `size` has not 1 to 3 axes.
+        OptionError: a number is not whole or out of range, `reduction` does not divide `channels`,
+            or `size` has not 1 to 3 axes.
 
     Example:
         >>> bottleneck, plain = bottleneck_against_plain()
@@ -169,7 +168,7 @@ def bottleneck_against_plain(
     References:
         He et al. 2015, "Deep residual learning", arXiv:1512.03385, figure 5.
     """
-    width, factor = whole_at_least(1, channels=channels), whole_at_least(1, reduction=reduction)
+    width, factor = whole(1, _WIDEST, channels=channels), whole(1, reduction=reduction)
     if width % factor:
         raise OptionError(f"reduction (={factor}) must divide channels (={width}).")
     shape = _map_size(size)
@@ -200,7 +199,7 @@ def separable_against_standard(
         size: positions of the map along each of 1 to 3 axes.
 
     Raises:
-        OptionError: a number is not whole or is below 1, or `size` has not 1 to 3 axes.
+        OptionError: a number is not whole or out of range, or `size` has not 1 to 3 axes.
 
     Example:
         >>> separable, standard = separable_against_standard()
@@ -211,10 +210,10 @@ def separable_against_standard(
         Howard et al. 2017, "MobileNets", arXiv:1704.04861, section 3.1 and figure 3.
     """
     c, filters = (
-        whole_at_least(1, in_channels=in_channels),
-        whole_at_least(1, out_channels=out_channels),
+        whole(1, _WIDEST, in_channels=in_channels),
+        whole(1, _WIDEST, out_channels=out_channels),
     )
-    k, shape = whole_at_least(1, kernel_size=kernel_size), _map_size(size)
+    k, shape = whole(1, _LONGEST, kernel_size=kernel_size), _map_size(size)
     rank = len(shape)
     with torch.device("meta"):
         depthwise = ConvNormAct(rank, c, c, k, groups=c)
@@ -225,10 +224,10 @@ def separable_against_standard(
 
 def _map_size(size: Sequence[int]) -> tuple[int, ...]:
     """The positions along each axis, checked."""
-    shape = whole_numbers(size)
+    shape = sizes(size)
     if len(shape) not in (1, 2, 3) or min(shape) < 1:
         raise OptionError(
-            f"size (={size!r}) must be 1 to 3 whole numbers of 1 or more, such as (56, 56)."
+            f"size (={shown(size)}) must be 1 to 3 whole numbers of 1 or more, such as (56, 56)."
         )
     return shape
 

@@ -31,7 +31,9 @@ from convarium.measure.rules.moves import (
     view,
     without,
 )
+from convarium.measure.rules.parts import copied, filled, numbered, scattered, taken, written
 from convarium.measure.rules.patches import from_channels, shuffle, to_channels, unfold
+from convarium.measure.rules.pools import each, fractional, pool
 from convarium.measure.rules.reach import Reach, fixed, transposed, window
 from convarium.measure.rules.states import State, joined
 
@@ -68,14 +70,6 @@ def combine(operation: Operation, states: States) -> list[State]:
     return [joined(given, [v.shape for v in values], result)]
 
 
-def write(operation: Operation, states: States) -> list[State] | None:
-    """Other values in the same place: what was there does not matter."""
-    source = operation.arguments["src"]
-    if not isinstance(source, Value) or source.number not in states:
-        return None
-    return [joined([states[source.number]], [source.shape], result_of(operation).shape)]
-
-
 def convolution(operation: Operation, states: States) -> list[State] | None:
     """A window with gaps along each axis; all channels of a group."""
     given = operation.arguments
@@ -85,7 +79,7 @@ def convolution(operation: Operation, states: States) -> list[State] | None:
     state, result = states[value.number], result_of(operation).shape
     size = given["weight"].shape[2:]
     first = len(value.shape) - len(size)
-    place = [_each(given[k], len(size)) for k in ("stride", "padding", "dilation")]
+    place = [each(given[k], len(size)) for k in ("stride", "padding", "dilation")]
 
     def change(reach: Reach) -> Reach:
         if reach.dim is None or reach.dim < first:
@@ -101,25 +95,6 @@ def convolution(operation: Operation, states: States) -> list[State] | None:
     kept = frozenset({channels} if grouped else ())
     state = state.collapsed([channels], value.shape).each(change)
     return [replace(state, uneven=state.uneven | kept)]
-
-
-def pool(operation: Operation, states: States) -> list[State]:
-    """A window along each of the last axes, channel by channel."""
-    given = operation.arguments
-    value = given["self"]
-    size = given["kernel_size"]
-    stride = given.get("stride") or size
-    padding, dilation = given.get("padding", [0]), given.get("dilation", [1])
-    first = len(value.shape) - len(size)
-    place = [_each(x, len(size)) for x in (size, stride, padding, dilation)]
-
-    def change(reach: Reach) -> Reach:
-        if reach.dim is None or reach.dim < first:
-            return reach
-        numbers = (numbers[reach.dim - first] for numbers in place)
-        return window(reach, result_of(operation).shape[reach.dim], *numbers)
-
-    return [states[value.number].each(change)]
 
 
 def resample(operation: Operation, states: States) -> list[State]:
@@ -227,8 +202,8 @@ def glu(operation: Operation, states: States) -> list[State] | None:
     return None if any(r.dim == dim for r in state.reaches) else [state]
 
 
-def filled(operation: Operation, states: States) -> list[State]:
-    """Numbers in place of some or all: what was there does not matter any more."""
+def masked(operation: Operation, states: States) -> list[State]:
+    """Numbers in place of some: nobody knows of which."""
     return [replace(states[traced(operation, states).number], bound=True)]
 
 
@@ -237,15 +212,11 @@ def constant(operation: Operation, states: States) -> list[State]:
     return []
 
 
-def _each(numbers: Sequence[int] | int, rank: int) -> list[int]:
-    numbers = [numbers] if isinstance(numbers, int) else list(numbers)
-    return numbers * (rank // len(numbers))
-
-
 _TABLE: Final[Mapping[Rule, str]] = {
     glu: "glu",
     convolution: "convolution _convolution",
     pool: "max_pool2d_with_indices max_pool3d_with_indices avg_pool1d avg_pool2d avg_pool3d",
+    fractional: "fractional_max_pool2d fractional_max_pool3d",
     resample: """
         _adaptive_avg_pool2d _adaptive_avg_pool3d adaptive_max_pool2d adaptive_max_pool3d
         adaptive_avg_pool1d upsample_nearest1d upsample_nearest2d upsample_nearest3d
@@ -267,7 +238,8 @@ _TABLE: Final[Mapping[Rule, str]] = {
     cut: "slice select split unsafe_split split_with_sizes unbind",
     concatenate: "cat stack",
     copies: "repeat",
-    filled: "fill_ zero_ masked_fill_ masked_fill fill",
+    filled: "fill_ zero_ fill",
+    masked: "masked_fill_ masked_fill",
     pad: """
         constant_pad_nd reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d
         replication_pad2d replication_pad3d pad_circular""",
@@ -278,7 +250,11 @@ _TABLE: Final[Mapping[Rule, str]] = {
     unfold: "unfold",
     to_channels: "im2col",
     from_channels: "col2im",
-    write: "copy_",
+    copied: "copy_",
+    written: "write",
+    taken: "part",
+    scattered: "slice_scatter select_scatter",
+    numbered: "index_put index_put_ index_copy index_copy_ index_fill index_fill_",
     combine: """
         clone detach alias _to_copy lift_fresh native_dropout bernoulli_
         channel_shuffle rsub _prelu_kernel where lerp addcmul addcdiv

@@ -237,6 +237,14 @@ def spans(
     return found
 
 
+def apart(one: Reach, other: Reach) -> bool:
+    """Whether two say different things."""
+    if one is other:
+        return False
+    same = one.dim == other.dim and one.jump == other.jump and one.whole == other.whole
+    return not (same and np.array_equal(one.lo, other.lo) and np.array_equal(one.hi, other.hi))
+
+
 def _positions(reach: Reach, shape: Sequence[int]) -> tuple[Positions, Positions]:
     return reach.at(np.arange(1 if reach.dim is None else shape[reach.dim], dtype=np.int64))
 

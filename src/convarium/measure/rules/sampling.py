@@ -76,7 +76,7 @@ def _adaptive(n: int, m: int) -> Taps:
     phases, advance = m // math.gcd(n, m), n // math.gcd(n, m)
     starts = [i * n // m for i in range(phases)]
     ends = [-(-(i + 1) * n // m) for i in range(phases)]
-    return _rows([[*range(a, b)] for a, b in zip(starts, ends, strict=True)], phases, advance)
+    return ragged([[*range(a, b)] for a, b in zip(starts, ends, strict=True)], phases, advance)
 
 
 def _interpolated(operation: Operation, n: int, m: int, scale: float | None) -> Taps:
@@ -96,7 +96,7 @@ def _interpolated(operation: Operation, n: int, m: int, scale: float | None) -> 
     shift = Fraction(int(antialiased or not aligned), 2)
     width = max(step, Fraction(1)) if antialiased else Fraction(1)
     found = [_read((i + shift) * step - shift, size, width) for i in rows]
-    return _rows(found, phases, step.numerator)
+    return ragged(found, phases, step.numerator)
 
 
 def _read(centre: Fraction, size: int, width: Fraction) -> list[int]:
@@ -141,7 +141,7 @@ def _below(places: Positions, step: Fraction, half: int) -> Positions:
     return (2 * places + half) * step.numerator // (2 * step.denominator)
 
 
-def _rows(rows: Sequence[Sequence[int]], period: int, advance: int) -> Taps:
+def ragged(rows: Sequence[Sequence[int]], period: int, advance: int) -> Taps:
     """Rows of unequal lengths as one array, their last entries repeated."""
     longest = max(map(len, rows))
     filled = [[*row, *[row[-1]] * (longest - len(row))] for row in rows]
