@@ -11,6 +11,7 @@ from torch import Tensor
 from convarium.graph import Operation, Value
 from convarium.measure.memory.keeps import Need, results_of, total_of
 from convarium.measure.memory.kernels import room_backward
+from convarium.measure.memory.layouts import turns
 from convarium.measure.memory.ledger import Ledger, Line, size_of, storage_of
 
 _IN_ORDER: Final = ("_softmax", "_log_softmax", "native_layer_norm", "native_group_norm")
@@ -62,26 +63,32 @@ class Backward:
         incoming = {k: self.flowing.pop(n) for k, n in numbers.items() if n in self.flowing}
         if not incoming:
             return []
-        found, turns = [], _turns(operation)
+        found, turning = [], turns(operation)
         for place, source in needed.gradients:
             if source in incoming:
                 gradient = incoming[source]
                 gradient.memory.holders += 1
-                if turns:
+                if turning:
                     gradient = replace(gradient, turned=not gradient.turned)
             else:
                 gradient = self.new(size_of(given[place]))
+                gradient = replace(gradient, turned=self._follows(operation, given[place]))
             found.append((given[place], gradient))
         last = any(gradient.turned for gradient in incoming.values())
-        stays, grows = room_backward(operation, last, self.turned)
-        if needed.extra:
-            grows += round(needed.extra * total_of(operation))
+        beside = round(needed.extra * total_of(operation))
         if operation.name in _IN_ORDER:  # they copy gradients that are not
-            grows += sum(g.memory.size[1] for g in incoming.values() if g.turned)
-        self.ledger.mark((stays, grows))
+            beside += sum(g.memory.size[1] for g in incoming.values() if g.turned)
+        wanted = [place for place, _ in needed.gradients]
+        for stays, grows in room_backward(operation, wanted, last, self.turned):
+            self.ledger.mark((stays, grows + beside))
         for gradient in incoming.values():
             self._drop(gradient)
         return found
+
+    def _follows(self, operation: Operation, x: Value | Tensor) -> bool:
+        """Whether a new gradient has its dimensions exchanged, as what it is of."""
+        same = operation.pointwise or operation.name == "convolution"
+        return same and isinstance(x, Value) and x.number in self.turned
 
     def accept(self, given: Iterable[tuple[Value | Tensor, Gradient]]) -> None:
         """Hand gradients on to the tensors that they belong to."""
@@ -112,16 +119,3 @@ class Backward:
         memory.holders -= 1
         if not memory.holders:
             self.ledger.add(memory.size, -1)
-
-
-def _turns(operation: Operation) -> bool:
-    """Whether it exchanges dimensions of more than one position."""
-    given = operation.arguments
-    if operation.name == "permute":
-        shape = operation.values[0].shape
-        long = [d % len(shape) for d in given["dims"] if shape[d] > 1]
-        return long != sorted(long)
-    if operation.name == "transpose":
-        shape = operation.values[0].shape
-        return all(shape[given[name]] > 1 for name in ("dim0", "dim1"))
-    return operation.name == "t"

@@ -21,9 +21,12 @@ from convarium.measure.memory.autograd import need
 from convarium.measure.memory.backward import Backward
 from convarium.measure.memory.keeps import Need, results_of, tensors, total_of
 from convarium.measure.memory.kernels import lstm_need, room_forward
+from convarium.measure.memory.layouts import turned
 from convarium.measure.memory.ledger import Ledger, Line, size_of, storage_of
 
-_LOSS: Final = 2  # tensors of the output's size beside its gradient, as in a cross-entropy
+_LOSS: Final = (
+    2.5  # of the output beside its gradient: 2 in a cross-entropy, 3 in a mean of squares
+)
 _PRODUCTS: Final = ("convolution", "mm", "addmm", "bmm", "baddbmm", "mv", "addmv")
 
 
@@ -60,7 +63,7 @@ def training_peak(graph: Graph, network: nn.Module) -> list[Line]:
     outputs = [*{value.number: value for value in graph.outputs}.values()] * bool(constants.trained)
     for output in outputs:
         backward.give(output, backward.new(size_of(output)))
-    ledger.mark((0, _LOSS * sum(value.bytes for value in outputs)))
+    ledger.mark((0, round(_LOSS * sum(value.bytes for value in outputs))))
     stay = {value.memory for value in (*graph.inputs, *graph.outputs)}
     for n in range(len(kept) - 1, -1, -1):
         given = backward.through(graph.operations[n], flow.given[n], needs[n])
@@ -104,8 +107,7 @@ class _Flow:
         for value in graph.values:
             if value.memory not in self.sizes:
                 self.sizes[value.memory] = (0, value.bytes)
-        turns = (op for op in graph.operations if op.name in ("transpose", "permute"))
-        self.turned = {value.number for op in turns for value in results_of(op)}
+        self.turned = turned(graph)
         self.given = [tensors(operation) for operation in graph.operations]
         self.uses = [
             [*self._keys(*pair)] for pair in zip(graph.operations, self.given, strict=True)
@@ -127,7 +129,8 @@ class _Flow:
                     alive.add(key)
                     ledger.add(self.sizes[key])
             operation = self.graph.operations[n]
-            ledger.mark((0, room_forward(operation, self.turned)))
+            for beside in room_forward(operation, self.turned):
+                ledger.mark(beside)
             for key in alive.intersection(ends.get(n, [])):
                 ledger.add(self.sizes[key], -1)
 
