@@ -182,7 +182,7 @@ def test_evaluate_accepts_fewer_classes_in_any_order(run, tmp_path, capsys):
         (["train", "digits", "--out", "x", "--option", "name=foo"], "follows from the data"),
         (["train", "digits", "--out", "x", "--batch-size", "1"], "batch norm"),
         (["train", "digits", "--out", "x", "--momentum", "0.8"], "--optimizer sgd"),
-        (["train", "digits", "--out", "x", "--gamma", "0.5"], "--milestones"),
+        (["train", "digits", "--out", "x", "--gamma", "0.5"], "--schedule step"),
         (["train", "digits", "--out", "x", "--milestones", "5 8"], "with commas"),
         (["train", "digits", "--out", "x", "--checkpoint-seconds", "inf"], "finite"),
         (["train", "digits", "--out", "y" * 300], "Cannot write"),

@@ -81,3 +81,18 @@ def test_preprocessing_that_cannot_be_replayed_is_a_run_error(folder, change, wo
     edit(folder, change)
     with pytest.raises(RunError, match=rf"card.json .*{re.escape(words)}.* copy the whole run"):
         predict.open_run(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"calibration": {"temperature": 0}}, "temperature"),
+        ({"task": "multilabel", "threshold": 2}, "threshold"),
+        ({"task": "regression"}, "targets"),
+        ({"task": "clasification"}, "Did you mean 'classification'"),
+    ],
+)
+def test_a_task_that_the_card_does_not_describe_is_a_run_error(folder, change, words):
+    edit(folder, lambda card: card.update(change))
+    with pytest.raises(RunError, match=rf"card.json cannot be used: .*{words}.* copy the whole"):
+        predict.open_run(folder)

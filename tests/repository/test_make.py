@@ -6,12 +6,14 @@ import importlib.metadata
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 
-BANNED = {"torchvision", "torchaudio", "lightning", "pytorch-lightning", "timm", "albumentations"}
+BANNED = {"torchvision", "torchaudio", "timm", "albumentations"}
+COMPROMISED = ("2.6.2", "2.6.3")  # releases of lightning and pytorch-lightning
 PIN = re.compile(r"^([A-Za-z0-9._-]+)==([\w.!]+)$")
 
 
@@ -41,8 +43,18 @@ def test_banned_packages_are_in_no_environment_of_the_product(root: Path) -> Non
     assert BANNED.isdisjoint(here)
     peers = pins(root / "constraints-peers.txt")
     assert "torchvision" in peers
-    assert {"lightning", "pytorch-lightning"}.isdisjoint(peers)
     assert peers["torch"] == pins(root / "constraints.txt")["torch"]
+
+
+def test_compromised_releases_are_never_allowed(root: Path) -> None:
+    for name in ("constraints.txt", "constraints-peers.txt"):
+        found = pins(root / name)
+        for package in ("lightning", "pytorch-lightning"):
+            assert found.get(package) not in COMPROMISED, name
+    extras = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    (needed,) = map(Requirement, extras["optional-dependencies"]["lightning"])
+    assert not any(needed.specifier.contains(version) for version in COMPROMISED)
+    assert needed.specifier.contains("2.6.6")
 
 
 def test_every_install_is_pinned(root: Path) -> None:

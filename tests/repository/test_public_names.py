@@ -15,9 +15,10 @@ PUBLIC = {
         register report save tasks train
     """,
     "convarium.data": """
-        Augmentation Batch Dataset Mix Part Parts Preprocessing Skipped Survey batches
-        build_card fit_preprocessing given_parts match_classes open_dataset open_inputs read_image
-        split steps_per_epoch training_batches
+        Augmentation Batch Dataset Mix Overview Part Parts Preprocessing SeriesAugmentation
+        Skipped Survey VolumeAugmentation batches build_card fit_preprocessing given_parts
+        match_classes open_dataset open_inputs overview packed read_image split split_folds
+        steps_per_epoch target_in_words training_batches
     """,
     "convarium.deploy": """
         Export Verification export verify
@@ -52,20 +53,25 @@ PUBLIC = {
         read_card register save
     """,
     "convarium.predict": """
-        Predictor Run check_table_name open_run record_result write_predictions write_table
+        Predictor Run check_table_name fit_temperature open_run record_result write_predictions
+        write_table
     """,
     "convarium.report": """
-        Explained Pair Picture class_balance confused_pairs confusion_matrix curves
-        draw_effective_field draw_field_growth draw_network explain_samples heatmap_page
-        heatmap_sheet network_lines overlay report_run show_samples svg_as_png write_page
+        AugmentedSample Explained Pair Picture augmented_samples check_page_name class_balance
+        confused_pairs confusion_matrix curves draw_augmented draw_effective_field
+        draw_field_growth draw_network explain_samples heatmap_page heatmap_sheet network_lines
+        overlay report_run show_samples some_of_each_class svg_as_png write_augmented write_page
     """,
     "convarium.tasks": """
-        ClassEvaluation ClassRecord ClassRow Classification Evaluation Meter Objective Record Task
-        from_card
+        Bin Calibration ClassEvaluation ClassRecord ClassRow ClassScores Classification
+        Evaluation LabelEvaluation LabelRecord LabelRow Meter Multilabel Objective Record
+        Regression Task ValueEvaluation ValueRecord ValueRow balanced_weights from_card
     """,
     "convarium.train": """
-        Choice History Observer ProgressLines TrainConfig fit read_preprocessing
-        read_settings recommend refuse_existing
+        Choice CrossValidation FoldResult History LargestBatch Observer Plan ProgressLines
+        RECIPES RateSweep Recipe Tracker TrainConfig cross_validation find_learning_rate fit
+        largest_batch lightning_module plan_budget read_preprocessing read_settings recommend
+        refuse_existing
     """,
 }
 

@@ -60,7 +60,9 @@ def test_mixed_samples_have_the_soft_targets_loss_and_samples_their_weights():
         rows = torch.nn.functional.cross_entropy(
             outputs, soft, label_smoothing=smoothing, reduction="none"
         )
-        loss = tasks.Classification(CLASSES).loss(outputs, batch, tasks.Objective(smoothing))
+        loss = tasks.Classification(CLASSES).loss(
+            outputs, batch, tasks.Objective(label_smoothing=smoothing)
+        )
         assert loss.item() == pytest.approx((rows * weight).sum().item() / 4, rel=1e-6)
 
 

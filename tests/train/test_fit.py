@@ -6,16 +6,18 @@ import dataclasses
 import json
 import math
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from convarium import files, models, predict, train
+from convarium import data, files, models, predict, train
 from convarium.data import Augmentation, steps_per_epoch, training_batches
 from convarium.errors import ConvariumError, OptionError, RunError, ShapeError
 from convarium.train import TrainConfig
 from convarium.train.schedule import learning_rate
+from convarium.train.training import clean_samples
 
 CONFIG = TrainConfig(
     epochs=2, batch_size=16, learning_rate=2e-3, pad_crop=1, ema=0.9, checkpoint_seconds=0.0
@@ -186,6 +188,31 @@ def test_a_last_batch_of_one_sample_does_not_reach_batch_norm(parts, preprocessi
     config = dataclasses.replace(CONFIG, epochs=1, batch_size=n - 1)
     history = train.fit(network(), parts, config, preprocessing=preprocessing)
     assert math.isfinite(history.rows[0]["val_loss"])
+
+
+@pytest.mark.parametrize("mixing", [{"mixup": 0.2}, {"cutmix": 1.0}])
+def test_training_accuracy_under_mixing_is_that_of_clean_images(
+    mixing, parts, preprocessing, network
+):
+    config = dataclasses.replace(CONFIG, epochs=1, learning_rate=1e-2, **mixing)
+    model = network()
+    (row,) = train.fit(model, parts, config, preprocessing=preprocessing).rows
+    right = total = 0
+    for batch in data.batches(parts.train, preprocessing):
+        right += (model(batch.inputs[0]).argmax(1) == batch.target).sum().item()
+        total += len(batch.target)
+    assert row["train_acc"] == right / total
+
+
+def test_clean_samples_are_at_most_2000_and_the_same_in_every_epoch():
+    digits = data.split(data.open_dataset("digits"), validation=0.1, test=0.1).train
+    assert clean_samples(digits, 0) is digits
+    large = data.Part(digits.dataset, np.tile(digits.ids, 3))
+    chosen = clean_samples(large, 5)
+    assert len(chosen) == 2000
+    assert np.array_equal(chosen.ids, clean_samples(large, 5).ids)
+    assert not np.array_equal(chosen.ids, clean_samples(large, 6).ids)
+    assert np.isin(chosen.ids, large.ids).all()
 
 
 def test_the_card_says_what_a_stranger_needs(parts, preprocessing, tmp_path, network):

@@ -8,8 +8,8 @@ from torch import nn
 
 from convarium import models
 from convarium.train import TrainConfig
+from convarium.train.averaging import AveragedWeights
 from convarium.train.optimizers import (
-    AveragedWeights,
     build_optimizer,
     optimizer_tensors,
     parameter_groups,
@@ -81,7 +81,7 @@ def test_averaged_weights_follow_the_formula_and_copy_counters():
         assert averaged.state["num_batches_tracked"].item() == step
 
 
-@pytest.mark.parametrize("rule", ["sgd", "adamw"])
+@pytest.mark.parametrize("rule", ["sgd", "adamw", "muon"])
 def test_a_restored_optimiser_goes_on_with_the_same_bits(rule):
     def build():
         torch.manual_seed(0)

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from convarium import data, models, train
+from convarium.errors import OptionError
+from convarium.train import RECIPES
 
 
 def dataset(tmp_path, side, n, colour=True):
@@ -63,3 +65,38 @@ def test_the_network_follows_a_given_size(tmp_path):
     assert train.recommend(images).model == "resnet18"
     small = train.recommend(images, size=32)
     assert (small.model, small.size, small.options["stem"]) == ("resnet10", 32, "pool")
+
+
+def test_the_page_of_recipes_is_what_they_set(root):
+    page = (root / "docs/recipes.md").read_text(encoding="utf-8").splitlines()
+    for name, recipe in RECIPES.items():
+        assert f"| `{name}` | {recipe.purpose} |" in page
+    rows = [line.strip("| ").split(" | ") for line in page if line.startswith("| `")]
+    table = {row[0].strip("`"): row[1:] for row in rows if len(row) == 1 + len(RECIPES)}
+    for place, recipe in enumerate(RECIPES.values()):
+        told = {option: cells[place] for option, cells in table.items() if cells[place] != "-"}
+        words = {True: "on", False: "off"}
+        expected = {k: words.get(v, str(v)) if isinstance(v, bool) else str(v)
+                    for k, v in recipe.options.items()}  # fmt: skip
+        if recipe.crop_share is not None:
+            expected["pad_crop"] = f"1/{round(1 / recipe.crop_share)} of the side"
+        assert told == expected
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_is_a_configuration_and_names_close_matches(tmp_path, name):
+    images = dataset(tmp_path, 32, 400)
+    choice = train.recommend(images, recipe=name)
+    config = choice.config
+    assert config.recipe == name
+    for option, value in RECIPES[name].config_options(32).items():
+        assert getattr(config, option) == value
+    model = models.create(choice.model, num_classes=4, in_channels=3, **choice.options)
+    models.check_input(model, (3, 32, 32))
+    with pytest.raises(OptionError, match=repr(name)):
+        train.recommend(images, recipe=name + "x")
+
+
+def test_muon_is_recommended_the_momentum_of_its_author(tmp_path):
+    config = train.recommend(dataset(tmp_path, 8, 300), optimizer="muon").config
+    assert (config.optimizer, config.momentum) == ("muon", 0.95)

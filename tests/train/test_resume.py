@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+import tomllib
 
 import numpy as np
 import pytest
+import tomli_w
 import torch
 from safetensors.torch import load_file
 
@@ -61,9 +63,9 @@ def fit(network, parts, preprocessing, tmp_path):
 def die(fit):
     """die(NAME, step) trains in the folder NAME and dies after a step."""
 
-    def call(name, step, config=CONFIG):
+    def call(name, step, config=CONFIG, **options):
         with pytest.raises(Killed):
-            fit(name, config, observers=[KillAt(step)])
+            fit(name, config, observers=[KillAt(step)], **options)
 
     return call
 
@@ -93,6 +95,20 @@ def test_resume_after_a_death_ends_with_the_same_bits(fit, die, tmp_path, step, 
     for first, second in zip(whole, cut, strict=True):
         first.pop("seconds"), second.pop("seconds")
         assert first == second
+
+
+def test_a_run_from_before_an_option_existed_goes_on_with_its_default(fit, die, tmp_path):
+    fit("whole")
+    die("cut", 3)
+    path = tmp_path / "cut" / "config.toml"
+    settings = tomllib.loads(path.read_text())
+    for name in ("schedule", "accumulate", "nesterov", "balance", "loss", "policy", "erasing"):
+        del settings["train"][name]
+    path.write_text(tomli_w.dumps(settings))
+    fit("cut", resume=True)
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
+    milestones = {"milestones": [2, 5]}  # without a schedule, as it once was
+    assert TrainConfig.from_mapping(milestones).schedule == "step"
 
 
 def test_the_rate_falls_at_milestones_in_a_resumed_run_too(fit, die, tmp_path):

@@ -1,51 +1,91 @@
-"""The learning rate against torch's own schedules and its closed form."""
+"""The learning rate against torch's own schedules and its closed forms."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
+from torch.optim import lr_scheduler
 
+from convarium.train.config import TrainConfig, options
 from convarium.train.schedule import learning_rate
 
+(SCHEDULES,) = (f.metadata["choices"] for name, _, _, f in options() if name == "schedule")
 
-def test_equals_torchs_cosine_without_warmup():
-    weight = torch.nn.Parameter(torch.zeros(1))
-    optimizer = torch.optim.SGD([weight], lr=0.4)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=17)
-    for step in range(17):
-        ours = learning_rate(step, 17, peak=0.4, warmup=0.0)
-        assert ours == pytest.approx(optimizer.param_groups[0]["lr"])
+
+def torchs(build, total):
+    """The rates of torch's schedule, step by step, with a peak of 0.4."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.4)
+    schedule = build(optimizer)
+    for step in range(total):
+        yield optimizer.param_groups[0]["lr"]
         optimizer.step()
-        schedule.step()
+        if step < total - 1:
+            schedule.step()
+
+
+@pytest.mark.parametrize(
+    ("name", "build"),
+    [
+        ("cosine", lambda o: lr_scheduler.CosineAnnealingLR(o, T_max=17)),
+        ("linear", lambda o: lr_scheduler.LinearLR(o, 1.0, 0.0, total_iters=17)),
+        ("linear", lambda o: lr_scheduler.PolynomialLR(o, total_iters=17, power=1.0)),
+        ("constant", lambda o: lr_scheduler.ConstantLR(o, factor=1.0)),
+        ("step", lambda o: lr_scheduler.MultiStepLR(o, [9, 13])),  # 17 / 2 and 3 * 17 / 4
+    ],
+)
+def test_equals_torchs_schedule_without_warmup(name, build):
+    for step, theirs in enumerate(torchs(build, 17)):
+        ours = learning_rate(step, 17, peak=0.4, warmup=0.0, schedule=name)
+        assert ours == pytest.approx(theirs, abs=1e-12)
+
+
+@given(st.integers(2, 60), st.floats(0.0, 0.95))
+def test_one_cycle_equals_torchs(total, warmup):
+    assume(abs(warmup * total - 1) > 1e-6)  # torch divides by the length of the rise
+
+    def build(optimizer):
+        return lr_scheduler.OneCycleLR(
+            optimizer, max_lr=0.4, total_steps=total, pct_start=warmup, cycle_momentum=False,
+            div_factor=25, final_div_factor=1e4 / 25,
+        )  # fmt: skip
+
+    for step, theirs in enumerate(torchs(build, total)):
+        ours = learning_rate(step, total, peak=0.4, warmup=warmup, schedule="one_cycle")
+        assert ours == pytest.approx(theirs, rel=1e-9)
 
 
 @given(st.lists(st.integers(1, 30), max_size=5), st.floats(0.01, 1))
 def test_equals_torchs_milestones(milestones, gamma):
-    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.4)
-    schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones, gamma)
     options = {"peak": 0.4, "warmup": 0.0, "milestones": milestones, "gamma": gamma}
-    for step in range(25):
-        ours = learning_rate(step, 25, **options)
-        assert ours == pytest.approx(optimizer.param_groups[0]["lr"])
-        optimizer.step()
-        schedule.step()
+    found = torchs(lambda o: lr_scheduler.MultiStepLR(o, milestones, gamma), 25)
+    for step, theirs in enumerate(found):
+        assert learning_rate(step, 25, schedule="step", **options) == pytest.approx(theirs)
 
 
 def test_milestones_count_from_the_first_step_of_the_run_also_after_a_warmup():
     def rate(step):
-        return learning_rate(step, 100, peak=1.0, warmup=0.1, milestones=(5, 50), gamma=0.5)
+        options = {"milestones": (5, 50), "gamma": 0.5}
+        return learning_rate(step, 100, peak=1.0, warmup=0.1, schedule="step", **options)
 
     assert [rate(step) for step in (0, 4, 9)] == pytest.approx([0.1, 0.5, 1.0])
     assert [rate(step) for step in (10, 49, 50, 99)] == pytest.approx([0.5, 0.5, 0.25, 0.25])
 
 
-@given(st.integers(1, 500), st.floats(0, 0.95), st.floats(1e-6, 10))
-def test_rises_then_falls_and_never_leaves_its_limits(total, warmup, peak):
-    rates = [learning_rate(step, total, peak=peak, warmup=warmup) for step in range(total)]
+@given(st.sampled_from(SCHEDULES), st.integers(1, 500), st.floats(0, 0.95), st.floats(1e-6, 10))
+def test_rises_then_falls_and_never_leaves_its_limits(schedule, total, warmup, peak):
+    rates = [
+        learning_rate(step, total, peak=peak, warmup=warmup, schedule=schedule)
+        for step in range(total)
+    ]
     top = rates.index(max(rates))
     assert all(0 <= rate <= peak * (1 + 1e-12) for rate in rates)
     assert rates[: top + 1] == sorted(rates[: top + 1])
     assert rates[top:] == sorted(rates[top:], reverse=True)
     assert rates[0] > 0
+
+
+def test_milestones_alone_mean_the_step_schedule():
+    assert TrainConfig(milestones=(3, 5)).schedule == "step"
+    assert TrainConfig(schedule="step").milestones is None

@@ -24,6 +24,7 @@ VERBS = {
     "choose": "rank networks for an input by measurements on this machine",
     "explain": "show where a run looks, as heatmaps",
     "export": "write a verified file for another runtime",
+    "data": "tell what a data set holds, and show what training makes of it",
     "list": "list the networks",
     "show": "show one network",
 }

@@ -19,6 +19,17 @@ def add_arguments(parser: Parser) -> None:
     add_data_arguments(parser)
     add_prediction_arguments(parser)
     parser.add_argument("-o", "--output", metavar="FILE", help="predictions as .csv or .parquet")
+    add_tta(parser)
+
+
+def add_tta(parser: Parser) -> None:
+    """Test-time augmentation, of the verbs that state probabilities."""
+    parser.add_argument(
+        "--tta",
+        choices=("none", "flip", "five_crops", "flip_five_crops"),
+        default="none",
+        help="views of each image whose probabilities are averaged (none)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -33,10 +44,12 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.data,
         path_column=arguments.path_column,
         label_column=arguments.label_column,
+        task=opened.card["task"],
     )
+    predictor = predict.Predictor(opened.model, opened.card, tta=arguments.tta)
     skipped: list[data.Skipped] = []
     with Progress(len(dataset), "evaluate", enabled=not arguments.json) as progress:
-        evaluation = opened.predictor.evaluate(
+        evaluation = predictor.evaluate(
             dataset,
             batch_size=arguments.batch_size,
             workers=arguments.workers,
@@ -48,9 +61,12 @@ def run(arguments: argparse.Namespace) -> int:
         predict.write_predictions(arguments.output, evaluation, dataset)
     if arguments.json:
         left_out = [{"name": item.name, "reason": item.reason} for item in skipped]
-        write_json({**evaluation.to_json(), "skipped": left_out})
+        views = {} if arguments.tta == "none" else {"tta": arguments.tta}
+        write_json({**evaluation.to_json(), **views, "skipped": left_out})
         return 0
     write(evaluation.sentence())
+    if arguments.tta != "none":
+        write(f"  test-time augmentation: {arguments.tta}")
     for line in evaluation.lines():
         write(line)
     if skipped:

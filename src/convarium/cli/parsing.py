@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
@@ -14,7 +15,9 @@ from convarium.errors import OptionError, RunError, did_you_mean
 from convarium.train.config import TrainConfig, options
 
 _METAVARS: Mapping[type, str] = {int: "INT", float: "FLOAT", str: "STR", tuple: "INT,..."}
-_WORDS: Mapping[type, str] = {
+_NUMBER = r"(\d+(?:\.\d+)?)"
+_DURATION = re.compile(rf"(?:{_NUMBER}h)?(?:{_NUMBER}m)?(?:{_NUMBER}s?)?")
+_WORDS: Mapping[Any, str] = {
     int: "a whole number",
     float: "a number",
     tuple: "whole numbers with commas, such as 800,1200",
@@ -53,7 +56,11 @@ def add_data_arguments(parser: Parser) -> None:
         "or the built-in name digits",
     )
     parser.add_argument("--path-column", help="column of a table with the images' paths")
-    parser.add_argument("--label-column", help="column of a table with the labels")
+    parser.add_argument(
+        "--label-column",
+        action="append",
+        help="column of a table with the labels; may be given several times",
+    )
 
 
 def add_prediction_arguments(parser: Parser) -> None:
@@ -76,12 +83,14 @@ def add_config_arguments(parser: Parser) -> None:
                 help=words,
             )
             continue
+        choices = option.metadata.get("choices")
+        seconds = option.metadata.get("unit") == "seconds"
         group.add_argument(
             flag,
-            type=_value_of(kind, optional),
-            choices=option.metadata.get("choices"),
+            type=_value_of(duration if seconds else kind, optional),
+            choices=None if choices is None else (*choices, *([None] if optional else [])),
             default=argparse.SUPPRESS,
-            metavar=None if "choices" in option.metadata else _METAVARS[kind],
+            metavar=_metavar(kind, choices, optional),
             help=words + (" (or none)" if optional else ""),
         )
 
@@ -158,13 +167,33 @@ def write_json(value: Any) -> None:
     write(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
 
 
-def _value_of(kind: type, optional: bool) -> Callable[[str], Any]:
+def duration(text: str) -> float:
+    """Seconds from a number of them, or from hours, minutes and seconds.
+
+    >>> duration("90"), duration("10m"), duration("1h30m"), duration("2.5s")
+    (90.0, 600.0, 5400.0, 2.5)
+    """
+    found = _DURATION.fullmatch(text)
+    if not text or found is None:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a time such as 90, 90s, 10m or 1h30m")
+    hours, minutes, seconds = (float(part or 0) for part in found.groups())
+    return 3600 * hours + 60 * minutes + seconds
+
+
+def _value_of(kind: Callable[[str], Any], optional: bool) -> Callable[[str], Any]:
     def convert(text: str) -> Any:
         if optional and text == "none":
             return None
         try:
             return tuple(map(int, text.split(","))) if kind is tuple else kind(text)
         except ValueError as error:
-            raise argparse.ArgumentTypeError(f"{text!r} must be {_WORDS[kind]}") from error
+            words = _WORDS[kind]
+            raise argparse.ArgumentTypeError(f"{text!r} must be {words}") from error
 
     return convert
+
+
+def _metavar(kind: type, choices: Sequence[str] | None, optional: bool) -> str:
+    if choices is None:
+        return _METAVARS[kind]
+    return "{" + ",".join([*choices, *(["none"] if optional else [])]) + "}"

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from convarium.cli.evaluate import add_tta
 from convarium.cli.parsing import (
     Parser,
     add_prediction_arguments,
@@ -26,6 +27,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("inputs", metavar="INPUT", nargs="+", help="files, folders or patterns")
     add_prediction_arguments(parser)
     parser.add_argument("-o", "--output", metavar="FILE", help="write a .csv or .parquet file")
+    add_tta(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -36,11 +38,12 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.output:
         predict.check_table_name(arguments.output)
     opened = predict.open_run(arguments.run)
+    predictor = predict.Predictor(opened.model, opened.card, tta=arguments.tta)
     dataset = data.open_inputs(arguments.inputs)
     skipped: list[data.Skipped] = list(dataset.skipped)
     quiet = arguments.json or not arguments.output
     with Progress(len(dataset), "predict", enabled=not quiet) as progress:
-        records = opened.predictor.records(
+        records = predictor.records(
             dataset,
             batch_size=arguments.batch_size,
             workers=arguments.workers,
@@ -63,12 +66,14 @@ def _deliver(
     if arguments.output:
         count = predict.write_table(arguments.output, columns)
         if arguments.json:
-            write_json({"n": count, "output": arguments.output, "skipped": _listed(skipped)})
+            written = {"n": count, "output": arguments.output, **_views(arguments)}
+            write_json({**written, "skipped": _listed(skipped)})
         else:
-            write(f"{count} predictions: {arguments.output}")
+            views = "" if arguments.tta == "none" else f" (views: {arguments.tta})"
+            write(f"{count} predictions{views}: {arguments.output}")
     elif arguments.json:
         predictions = list(columns)
-        result = {"n": len(predictions), "predictions": predictions}
+        result = {"n": len(predictions), **_views(arguments), "predictions": predictions}
         write_json({**result, "skipped": _listed(skipped)})
     else:
         for name, record in rows:
@@ -76,6 +81,11 @@ def _deliver(
     if not arguments.json:
         for item in skipped:
             sys.stderr.write(f"skipped {item.name}: {item.reason}\n")
+
+
+def _views(arguments: argparse.Namespace) -> dict[str, str]:
+    """The test-time augmentation, where there is any."""
+    return {} if arguments.tta == "none" else {"tta": arguments.tta}
 
 
 def _rows(

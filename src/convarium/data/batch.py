@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -71,6 +71,10 @@ class Batch:
             weight=None if self.weight is None else self.weight[:n],
             mix=None if self.mix is None else self.mix.first(n),
         )
+
+    def labels(self) -> Batch:
+        """The same batch without its inputs."""
+        return replace(self, inputs=())
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch with every tensor but `index` on `device`."""

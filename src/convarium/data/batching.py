@@ -2,12 +2,14 @@
 
 No augmentation can reach evaluation: `batches` has no place for it. Workers are threads (decoding
 and copying release the lock); each batch is a function of its number, so the number of workers
-changes nothing but the speed. Pictures that are in memory need no worker.
+changes nothing but the speed. Pictures that are in memory need no worker, unless much is changed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,11 +17,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from convarium import seeds
+from convarium.data.augment.mixing import mix as mixed
+from convarium.data.augment.stream import Stream
 from convarium.data.augmentation import Augmentation
-from convarium.data.batch import Batch
+from convarium.data.batch import Batch, Mix
 from convarium.data.dataset import Dataset, Part
 from convarium.data.parallel import ordered
-from convarium.data.pictures import Gathered, Pictures, pictures_of
+from convarium.data.pictures import Pictures, pictures_of
 from convarium.data.preprocessing import Preprocessing
 from convarium.data.skipping import Skipped
 from convarium.errors import DataError, OptionError
@@ -56,7 +60,8 @@ def batches(
 
     def build(start: int) -> tuple[Batch, list[tuple[int, str]]]:
         gathered = pictures.gather(ids[start : start + batch_size])
-        return _batch(dataset, gathered, preprocessing.finish(gathered.pixels)), gathered.broken
+        inputs = preprocessing.finish(gathered.pixels)
+        return _batch(dataset, gathered.ids, inputs), gathered.broken
 
     def run() -> Iterator[Batch]:
         for batch, broken in results:
@@ -81,43 +86,63 @@ def training_batches(
     augmentation: Augmentation | None = None,
     start: int = 0,
     workers: int = 0,
+    rank: int = 0,
+    world: int = 1,
 ) -> Iterator[Batch]:
     """Shuffled batches of one epoch, from batch number `start` on.
 
     The order is a permutation by (seed, epoch); batch k is the same whether or not the batches
     before it were made. A remainder of exactly one sample is left out, since batch norm cannot
-    use it; any other remainder is a batch.
+    use it; any other remainder is a batch. Several processes share each batch: process r of w has
+    its places n r / w to n (r + 1) / w, rounded down, and together they have exactly the batch of
+    one process. Of a batch with fewer samples than processes, some have none.
 
     Args:
         part: the training part.
         preprocessing: the steps fitted to it.
-        augmentation: flips and crops; None means none.
+        batch_size: samples a batch, of all processes together.
+        seed: of the run.
+        epoch: number of the epoch.
+        augmentation: what is changed at random; None means nothing.
         start: number of the first batch, for a run that is continued.
         workers: threads that prepare batches ahead.
+        rank: number of this process.
+        world: number of processes.
 
     Raises:
-        OptionError: batch_size below 1, workers or start below 0.
+        OptionError: batch_size or world below 1, workers or start below 0, rank not below world,
+            or samples to be mixed that have no labels.
         DataError: a sample cannot be read any more.
     """
     if start < 0:
         raise OptionError(f"start (={start}) must be a batch number, 0 or more.")
+    if not 0 <= rank < world:
+        raise OptionError(f"rank (={rank}) must be from 0 to world - 1, and world is {world}.")
     steps = steps_per_epoch(part, batch_size)
+    change = Augmentation() if augmentation is None else augmentation
+    if change.mixes and part.targets is None:
+        raise OptionError("mixup and cutmix need labels, and the data has none; set them to None.")
     dataset, pictures = part.dataset, pictures_of(part.dataset, preprocessing)
     ids = part.ids[seeds.permutation(len(part), seed, "order", epoch)]
-    change = augmentation if augmentation is not None and augmentation.active else None
-    draws = change.draw(ids, seed=seed, epoch=epoch) if change is not None else None
 
     def build(step: int) -> Batch:
-        first, last = step * batch_size, (step + 1) * batch_size
-        gathered = pictures.gather(ids[first:last])
-        for i, reason in gathered.broken:
-            raise DataError(f"Cannot read {dataset.name(i)} any more: {reason}.")
-        pixels = gathered.pixels
-        if change is not None and draws is not None:
-            pixels = change.apply(pixels, draws.part(first, last))
-        return _batch(dataset, gathered, preprocessing.finish(pixels))
+        whole = ids[step * batch_size : (step + 1) * batch_size]
+        first, last = (len(whole) * place // world for place in (rank, rank + 1))
+        # Partners stand at an even and the next odd place.
+        start = first - first % 2 if change.mixes else first
+        stop = min(len(whole), last + last % 2) if change.mixes else last
+        stream = Stream(whole[start:stop], seed, epoch)
+        inputs = change.erase(_changed(pictures, preprocessing, change, stream), stream)
+        target, mix = _targets(dataset.targets, stream.ids), None
+        draw = change.draw_mix(tuple(inputs.shape[2:]), seed=seed, epoch=epoch, step=step)
+        if draw is not None and target is not None:
+            inputs, mix = mixed(inputs, target, draw)
+        kept = slice(first - start, last - start)
+        batch = _batch(dataset, stream.ids[kept], inputs[kept])
+        return batch if mix is None else replace(batch, mix=Mix(mix.target[kept], mix.share[kept]))
 
-    return ordered(build, range(start, steps), _useful(workers, pictures, ids))
+    needed = workers if not change.light else _useful(workers, pictures, ids)
+    return ordered(build, range(start, steps), needed)
 
 
 def steps_per_epoch(part: Part, batch_size: int) -> int:
@@ -131,12 +156,26 @@ def steps_per_epoch(part: Part, batch_size: int) -> int:
     return whole + (rest > 1)
 
 
-def _batch(dataset: Dataset, gathered: Gathered, inputs: Tensor) -> Batch:
+def _changed(
+    pictures: Pictures, preprocessing: Preprocessing, change: Augmentation, stream: Stream
+) -> Tensor:
+    """Normalised inputs of the stream's samples after all changes of their pixels."""
+    draws = change.crop_draws(stream)
+    if draws is None:
+        gathered = pictures.gather(stream.ids)
+    else:
+        gathered = pictures.gather_crops(stream.ids, draws)
+    for i, reason in gathered.broken:
+        raise DataError(f"Cannot read {pictures.dataset.name(i)} any more: {reason}.")
+    return preprocessing.finish(change.change(gathered.pixels, stream))
+
+
+def _batch(dataset: Dataset, ids: NDArray[np.int64], inputs: Tensor) -> Batch:
     return Batch(
         inputs=(inputs,),
-        target=_targets(dataset.targets, gathered.ids),
+        target=_targets(dataset.targets, ids),
         mask=None,
-        index=torch.from_numpy(gathered.ids),
+        index=torch.from_numpy(ids),
         weight=None,
     )
 
@@ -146,7 +185,7 @@ def _useful(workers: int, pictures: Pictures, ids: NDArray[np.int64]) -> int:
     return 0 if workers > 0 and pictures.holds(ids) else workers
 
 
-def _targets(targets: NDArray[np.int64] | None, ids: NDArray[np.int64]) -> Tensor | None:
+def _targets(targets: NDArray[Any] | None, ids: NDArray[np.int64]) -> Tensor | None:
     return None if targets is None else torch.from_numpy(targets[ids])
 
 

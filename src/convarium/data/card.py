@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from convarium.data.parts import Parts
 from convarium.data.preprocessing import Preprocessing
 
 
 def build_card(parts: Parts, preprocessing: Preprocessing) -> dict[str, Any]:
-    """The entries task, classes, preprocessing and data of a card.
+    """The entries task, classes, preprocessing and data of a card, and those of the task.
+
+    Several labels a sample bring `threshold`, from which probability on a label is given; numbers
+    bring `targets`: their units, and mean and standard deviation over the training samples.
 
     `data` holds the source, the fingerprint of the whole data set, the counts of the parts and of
     their classes (in class order), and how many samples were skipped.
@@ -18,6 +23,7 @@ def build_card(parts: Parts, preprocessing: Preprocessing) -> dict[str, Any]:
     return {
         "task": dataset.task,
         **preprocessing.to_card(),
+        **_of_task(parts),
         "data": {
             "source": dataset.source,
             "fingerprint": dataset.fingerprint(),
@@ -26,3 +32,17 @@ def build_card(parts: Parts, preprocessing: Preprocessing) -> dict[str, Any]:
             "skipped": len(dataset.skipped),
         },
     }
+
+
+def _of_task(parts: Parts) -> dict[str, Any]:
+    """What only one task has."""
+    dataset, targets = parts.train.dataset, parts.train.targets
+    if dataset.task == "multilabel":
+        return {"threshold": 0.5}
+    if dataset.task != "regression" or targets is None:
+        return {}
+    exact = targets.astype(np.float64)
+    std = exact.std(0)
+    std[std == 0] = 1
+    moments = {"mean": exact.mean(0).tolist(), "std": std.tolist()}
+    return {"targets": {"units": list(dataset.units), **moments}}

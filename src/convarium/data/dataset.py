@@ -4,50 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from convarium.data.names import shown
-from convarium.data.parallel import ordered, processors
 from convarium.data.samples import ArraySamples, Samples
 from convarium.data.skipping import SkipList, Skipped
+from convarium.data.surveying import Survey as Survey
+from convarium.data.surveying import check_broken, survey_samples
 from convarium.errors import DataError, did_you_mean
 from convarium.progress import Progress
 
 if TYPE_CHECKING:
     from convarium.data.pictures import Pictures
-
-_BLOCK = 64
-
-
-@dataclass(frozen=True, eq=False)
-class Survey:
-    """What one reading of every sample showed.
-
-    Args:
-        digests: uint64 `(N,)`, equal for equal pixels; 0 where a sample cannot be read.
-        heights: int32 `(N,)`, in pixels; 0 where a sample cannot be read.
-        widths: int32 `(N,)`, likewise.
-        broken: ids of the samples that cannot be read, int64.
-        channels: 3 where any sample has colour, else 1.
-    """
-
-    digests: NDArray[np.uint64]
-    heights: NDArray[np.int32]
-    widths: NDArray[np.int32]
-    broken: NDArray[np.int64]
-    channels: int
-
-    @property
-    def image_size(self) -> tuple[int, int] | None:
-        """(height, width) where all readable samples have the same one, else None."""
-        sizes = (self.heights[self.digests != 0], self.widths[self.digests != 0])
-        if not len(sizes[0]) or any((side != side[0]).any() for side in sizes):
-            return None
-        return int(sizes[0][0]), int(sizes[1][0])
 
 
 class Dataset:
@@ -58,20 +29,23 @@ class Dataset:
     Args:
         samples: where the pictures come from.
         source: what the user named, for the card.
-        classes: class names, in the order of the class numbers.
-        targets: class numbers, int64 `(N,)`, or None where no labels are known.
+        classes: class names, in the order of the class numbers; for other tasks the names of the
+            labels or of the numbers, in the order of the targets' columns.
+        targets: class numbers, int64 `(N,)`; for several labels a sample 0 or 1, and for numbers
+            the numbers, float32 `(N, K)`; None where no labels are known.
         groups: samples with equal numbers belong together and are never split apart, int64 `(N,)`.
         given: the part each sample was given to, int8 `(N,)`: 0 train, 1 validation, 2 test.
         skipped: what was left out when the samples were listed; a `SkipList` is taken as it is,
             and grows when a survey finds more.
         mirrored: whether a mirror image keeps its class, so that training may flip; not so for
             digits and letters.
+        task: what the targets are: "classification", "multilabel" or "regression".
+        units: of the numbers of a regression, one each; empty texts where there is none.
 
     Raises:
-        DataError: targets, groups or given are not as many as the samples.
+        DataError: targets, groups or given are not as many as the samples, or the targets' columns
+            not as many as the names.
     """
-
-    task = "classification"
 
     def __init__(
         self,
@@ -79,23 +53,32 @@ class Dataset:
         *,
         source: str,
         classes: Sequence[str] = (),
-        targets: NDArray[np.int64] | None = None,
+        targets: NDArray[Any] | None = None,
         groups: NDArray[np.int64] | None = None,
         given: NDArray[np.int8] | None = None,
         skipped: Sequence[Skipped] = (),
         mirrored: bool = True,
+        task: str = "classification",
+        units: Sequence[str] = (),
     ) -> None:
         for word, values in (("targets", targets), ("groups", groups), ("given", given)):
             if values is not None and len(values) != len(samples):
                 raise DataError(
                     f"{len(values)} {word} do not fit {len(samples)} samples; give one for each."
                 )
+        columns = () if task == "classification" or targets is None else targets.shape[1:]
+        if columns and columns != (len(classes),):
+            raise DataError(
+                f"Targets of {columns[0]} columns do not fit {len(classes)} names; give one each."
+            )
         self.samples = samples
         self.source = shown(source)
         self.classes = tuple(map(shown, classes))
         self.targets, self.groups, self.given = targets, groups, given
         self.skipped = skipped if isinstance(skipped, SkipList) else SkipList(skipped)
         self.mirrored = mirrored
+        self.task = task
+        self.units = tuple(map(shown, units)) or ("",) * (task == "regression") * len(classes)
         self.pictures: Pictures | None = None
         self._survey: Survey | None = None
 
@@ -103,7 +86,8 @@ class Dataset:
         return len(self.samples)
 
     def __repr__(self) -> str:
-        return f"Dataset({self.source!r}, {len(self)} samples, {len(self.classes)} classes)"
+        word = "numbers" if self.task == "regression" else "classes"
+        return f"Dataset({self.source!r}, {len(self)} samples, {len(self.classes)} {word})"
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything but the pictures kept in memory, which another process makes for itself."""
@@ -152,8 +136,8 @@ class Dataset:
             DataError: more than that share cannot be read, or nothing can.
         """
         if self._survey is None:
-            survey, skipped = _survey(self.samples, progress)
-            _check_broken(skipped, len(self), max_broken)
+            survey, skipped = survey_samples(self.samples, progress)
+            check_broken(skipped, len(self), max_broken)
             self.skipped.extend(skipped)
             self._survey = survey
         return self._survey
@@ -194,8 +178,8 @@ class Part:
         return self.dataset.classes
 
     @property
-    def targets(self) -> NDArray[np.int64] | None:
-        """Class numbers of the part's samples, in its order."""
+    def targets(self) -> NDArray[Any] | None:
+        """Targets of the part's samples, in its order."""
         return None if self.dataset.targets is None else self.dataset.targets[self.ids]
 
     def name(self, k: int) -> str:
@@ -203,74 +187,77 @@ class Part:
         return self.dataset.name(int(self.ids[k]))
 
 
-def match_classes(dataset: Dataset, classes: Sequence[str]) -> Dataset:
-    """The same samples with class numbers in the order of `classes`, matched by name.
+def match_classes(
+    dataset: Dataset, classes: Sequence[str], *, task: str | None = None, units: Sequence[str] = ()
+) -> Dataset:
+    """The same samples with targets in the order of `classes`, matched by name.
 
     Args:
         dataset: labelled data, whatever its own order of classes.
-        classes: the class names of a card. Those that the data lacks are fine.
+        classes: the names of a card. Classes and labels that the data lacks are fine.
+        task: the card's task; None means that of the data.
+        units: the card's units of numbers.
 
     Raises:
-        DataError: the data has classes that `classes` lacks; all are named.
+        DataError: the data is for another task, has classes that `classes` lacks (all are named),
+            lacks a number, or has one in another unit.
     """
+    if task is not None and dataset.task != task:
+        raise DataError(
+            f"The labels of {dataset.source} are read for {dataset.task} and the model is for "
+            f"{task}; give a table and open it for that task."
+        )
     known = set(classes)
     unknown = [name for name in dataset.classes if name not in known]
     if unknown:
         shown = ", ".join(map(repr, unknown[:10])) + (", ..." if len(unknown) > 10 else "")
         hint = did_you_mean(unknown[0], classes)
+        word = {"multilabel": "labels", "regression": "numbers"}.get(dataset.task, "classes")
         raise DataError(
-            f"The data in {dataset.source} has {len(unknown)} classes that the model was not "
+            f"The data in {dataset.source} has {len(unknown)} {word} that the model was not "
             f"trained on: {shown}; rename or remove them.{hint}"
         )
-    place = {name: number for number, name in enumerate(classes)}
-    table = np.array([place[name] for name in dataset.classes], dtype=np.int64)
+    if dataset.task == "regression":
+        _check_numbers(dataset, classes, units)
     matched = Dataset(
         dataset.samples,
         source=dataset.source,
         classes=classes,
-        targets=None if dataset.targets is None else table[dataset.targets],
+        targets=None if dataset.targets is None else _placed(dataset, classes, dataset.targets),
         groups=dataset.groups,
         given=dataset.given,
         skipped=dataset.skipped.copy(),
         mirrored=dataset.mirrored,
+        task=dataset.task,
+        units=units or dataset.units,
     )
     matched._survey = dataset._survey
     return matched
 
 
-def _survey(samples: Samples, progress: Progress | None) -> tuple[Survey, list[Skipped]]:
-    n = len(samples)
-    digests, depths = np.zeros(n, np.uint64), np.ones(n, np.uint8)
-    heights, widths = np.zeros(n, np.int32), np.zeros(n, np.int32)
-    broken: list[int] = []
-    skipped: list[Skipped] = []
-
-    def block(start: int) -> list[tuple[int, str]]:
-        failed = []
-        for i in range(start, min(start + _BLOCK, n)):
-            try:
-                digests[i], heights[i], widths[i], depths[i] = samples.facts(i)
-            except DataError as error:
-                failed.append((i, str(error)))
-        return failed
-
-    workers = 0 if isinstance(samples, ArraySamples) else processors()
-    starts = range(0, n, _BLOCK)
-    for start, failed in zip(starts, ordered(block, starts, workers), strict=True):
-        for i, reason in failed:
-            broken.append(i)
-            skipped.append(Skipped(samples.name(i), reason))
-        if progress is not None:
-            progress.advance(min(_BLOCK, n - start))
-    channels = int(depths.max(initial=1))
-    return Survey(digests, heights, widths, np.array(broken, np.int64), channels), skipped
+def _placed(dataset: Dataset, classes: Sequence[str], targets: NDArray[Any]) -> NDArray[Any]:
+    """Class numbers translated, or columns moved to their places; what is lacking is 0."""
+    place = {name: number for number, name in enumerate(classes)}
+    table = np.array([place[name] for name in dataset.classes], dtype=np.int64)
+    if dataset.task == "classification":
+        numbers: NDArray[Any] = table[targets]
+        return numbers
+    columns = np.zeros((len(targets), len(classes)), targets.dtype)
+    columns[:, table] = targets
+    return columns
 
 
-def _check_broken(skipped: Sequence[Skipped], n: int, max_broken: float) -> None:
-    if not skipped or (len(skipped) <= max_broken * n and len(skipped) < n):
-        return
-    reasons = "; ".join(f"{name}: {reason}" for name, reason in skipped[:3])
-    raise DataError(
-        f"{len(skipped)} of {n} images cannot be read, more than the allowed share of "
-        f"{max_broken:.0%} ({reasons}); repair or remove them."
-    )
+def _check_numbers(dataset: Dataset, classes: Sequence[str], units: Sequence[str]) -> None:
+    missing = [name for name in classes if name not in dataset.classes]
+    if missing:
+        raise DataError(
+            f"{dataset.source} lacks numbers that the model gives: {', '.join(map(repr, missing))};"
+            " name their columns, or add them."
+        )
+    own = dict(zip(dataset.classes, dataset.units, strict=True))
+    for name, unit in zip(classes, units, strict=False):
+        if own[name] != unit:
+            raise DataError(
+                f"{name!r} is in {own[name] or 'no unit'} in {dataset.source} and in "
+                f"{unit or 'no unit'} in the card; convert it, or correct the column's name."
+            )

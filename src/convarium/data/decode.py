@@ -129,7 +129,9 @@ def _silence_pillow() -> None:
         warnings.filterwarnings("ignore", module=_PILLOW)
 
 
-def _turbo(image: ImageFile.ImageFile, at_least: tuple[int, int] | None) -> NDArray[np.uint8] | None:
+def _turbo(
+    image: ImageFile.ImageFile, at_least: tuple[int, int] | None
+) -> NDArray[np.uint8] | None:
     """The pixels of a JPEG, not yet turned; None where Pillow has to decode."""
     if image.format != "JPEG":
         return None

@@ -7,7 +7,6 @@ Pillow, whose decision counts: what is damaged is refused in one way, and CMYK c
 from __future__ import annotations
 
 import numpy as np
-import simplejpeg
 from numpy.typing import NDArray
 from PIL import ImageFile
 
@@ -26,19 +25,22 @@ def decode(
             scaled inverse transforms (Wallace 1992, "The JPEG still picture compression standard",
             section 4; the scaling is libjpeg's).
     """
+    import simplejpeg
+
     colour = _COLOURS.get(image.mode)
     plain = image.info.get("adobe_transform", 1) == 1  # else stored as RGB, which is rare
     if image.format != "JPEG" or colour is None or image.fp is None or not plain:
         return None
-    height, width = (0, 0) if at_least is None else at_least
+    height, width = at_least or image.size[::-1]
+    enough = image.height >= 2 * height and image.width >= 2 * width
     image.fp.seek(0)
     try:
         pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(
             image.fp.read(),
             colour,
-            min_height=height,
-            min_width=width,
-            min_factor=1 if at_least is None else 2,
+            min_height=height if enough else 0,
+            min_width=width if enough else 0,
+            min_factor=2 if enough else 1,
         )
     except ValueError:
         image.fp.seek(0)

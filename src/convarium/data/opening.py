@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from convarium.data import arrays, folder, npz, table
 from convarium.data.dataset import Dataset
+from convarium.data.labels import check_task
 from convarium.data.names import Names, shown
 from convarium.data.samples import FileSamples
 from convarium.data.skipping import SkipList
@@ -25,8 +26,9 @@ def open_dataset(
     source: str | Path,
     *,
     path_column: str | None = None,
-    label_column: str | None = None,
+    label_column: str | Sequence[str] | None = None,
     group_column: str | None = None,
+    task: str | None = None,
 ) -> Dataset:
     """Labelled data from a path or a built-in name; a path that exists goes first.
 
@@ -35,20 +37,45 @@ def open_dataset(
             TSV or Parquet table; a folder with IDX files or the file of their images; an .npz
             file; a folder with CIFAR-10 or CIFAR-100 in the binary layout.
         path_column: the table's column of image paths, where its name is not a usual one.
-        label_column: the table's column of labels, likewise.
+        label_column: the table's column of labels, likewise; several for several numbers, or for
+            several labels as columns of 0 and 1.
         group_column: the table's column of groups (patients, sites) that a split keeps together.
+        task: what the labels of a table are: "classification" (one class a sample), "multilabel"
+            (several names, separated by `;` or `|`) or "regression" (numbers); None is
+            classification, unless most rows have decimal numbers of their own, which is an error.
 
     Raises:
         DataError: nothing is there, or it cannot be used.
-        OptionError: a column is named, and the source is not a table.
+        OptionError: a column is named or another task asked for, and the source is not a table; or
+            the task is unknown.
 
     >>> dataset = open_dataset("digits")
     >>> len(dataset), dataset.image_size, dataset.classes[:3]
     (1797, (8, 8), ('0', '1', '2'))
     """
-    columns = {"path": path_column, "label": label_column, "group": group_column}
+    check_task(task)
+    labels = (label_column,) if isinstance(label_column, str) else tuple(label_column or ())
+    path = Path(source)
     try:
-        return _open_path(Path(source), columns)
+        if path.is_file() and path.suffix.lower() in table.SUFFIXES:
+            return table.open_table(
+                path,
+                path_column=path_column,
+                label_columns=labels,
+                group_column=group_column,
+                task=task,
+            )
+        named = next(filter(None, (path_column, *labels, group_column)), None)
+        if named is not None:
+            raise OptionError(
+                f"A column ({named!r}) can be named for tables only, and {path} is not."
+            )
+        if task not in (None, "classification"):
+            raise OptionError(
+                f"task (={task!r}) takes its labels from a table, and {path} is not one; give a "
+                "CSV or Parquet table of path and label."
+            )
+        return _open_path(path)
     except OSError as error:
         raise DataError(
             f"Cannot read {shown(str(source))}: {error.strerror or error}; check its name and who "
@@ -77,18 +104,8 @@ def open_inputs(inputs: Sequence[str | Path]) -> Dataset:
     return Dataset(FileSamples(os.getcwd(), names), source=source, skipped=skipped)
 
 
-def _open_path(path: Path, columns: Mapping[str, str | None]) -> Dataset:
-    """What lies at a path; `columns` names those of a table: path, label and group."""
-    if path.is_file() and path.suffix.lower() in table.SUFFIXES:
-        return table.open_table(
-            path,
-            path_column=columns["path"],
-            label_column=columns["label"],
-            group_column=columns["group"],
-        )
-    named = next(filter(None, columns.values()), None)
-    if named is not None:
-        raise OptionError(f"A column ({named!r}) can be named for tables only, and {path} is not.")
+def _open_path(path: Path) -> Dataset:
+    """What lies at a path that is no table."""
     if path.is_dir():
         if arrays.idx_folder(path):
             return arrays.open_idx(path)

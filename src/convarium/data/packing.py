@@ -196,20 +196,29 @@ def _write(
     _check_room(part, place.parent, short_side)
     for leftover in place.parent.glob(f".{place.name}.*.tmp"):  # of a process that was killed
         shutil.rmtree(leftover, ignore_errors=True)
-    index = np.zeros(len(part), _INDEX)
     with files.atomic(place) as temporary:
         temporary.mkdir()
-        with open(temporary / "pixels.bin", "wb") as file:
-            for k, pixels in enumerate(_pictures(part, short_side, workers)):
-                data = np.ascontiguousarray(pixels)
-                index[k] = (file.tell(), *data.shape, zlib.crc32(data.data))
-                file.write(data.data)
-                if progress is not None:
-                    progress.advance(1)
+        pictures = _pictures(part, short_side, workers)
+        index = _write_pixels(temporary / "pixels.bin", pictures, len(part), progress)
         np.save(temporary / "index.npy", index, allow_pickle=False)
         facts = {"format": FORMAT, "short_side": short_side, "samples": len(part)}
         digest = files.sha256(temporary / "index.npy")
         files.write_json(temporary / "pack.json", {**facts, "index_sha256": digest})
+
+
+def _write_pixels(
+    path: Path, pictures: Iterator[NDArray[np.uint8]], count: int, progress: Progress | None
+) -> NDArray[Any]:
+    """All pictures in one file; gives the index."""
+    index = np.zeros(count, _INDEX)
+    with open(path, "wb") as file:
+        for k, pixels in enumerate(pictures):
+            data = np.ascontiguousarray(pixels)
+            index[k] = (file.tell(), *data.shape, zlib.crc32(data.data))
+            file.write(data.data)
+            if progress is not None:
+                progress.advance(1)
+    return index
 
 
 def _pictures(part: Part, short_side: int, workers: int | None) -> Iterator[NDArray[np.uint8]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from convarium import files
 from convarium.data.dataset import Dataset, Part
 from convarium.data.given import PARTS, TEST, TRAIN, VALIDATION
+from convarium.data.iterative import assign_labels
 from convarium.data.stratify import assign, units
 from convarium.errors import DataError, OptionError
 
@@ -44,20 +46,22 @@ class Parts:
 
     @property
     def class_counts(self) -> dict[str, list[int]]:
-        """Samples of each class in each part, in class order; empty where no labels are known."""
-        counts = {}
-        for name, part in self._named():
-            if part.targets is not None:
-                counts[name] = np.bincount(part.targets, minlength=len(part.classes)).tolist()
-        return counts
+        """Samples of each class or label in each part, in order; empty where there are none."""
+        if self.train.targets is None or self.train.dataset.task == "regression":
+            return {}
+        return {
+            name: _counts(part.targets, len(part.classes)).tolist()
+            for name, part in self._named()
+            if part.targets is not None
+        }
 
     def rows(self) -> Iterator[tuple[int, str, str | None, str]]:
-        """(id, name, label, part) of every sample, by parts."""
-        classes = self.train.classes
+        """(id, name, label, part) of every sample, by parts; several labels with semicolons."""
+        dataset = self.train.dataset
         for word, part in self._named():
             targets = part.targets
             for k, i in enumerate(map(int, part.ids)):
-                label = None if targets is None else classes[int(targets[k])]
+                label = None if targets is None else _in_words(dataset, targets[k])
                 yield i, part.name(k), label, word
 
     def write(self, path: str | Path) -> None:
@@ -91,10 +95,11 @@ def split(
 
     Exact copies (equal pixels) and samples of one group always land in one part. Where all samples
     are free, each class has its share in each part, rounded down or up. A class with too few
-    samples for all parts is in training first. Parts that the data gives (folders, a column, files)
-    are kept; a part that is not given is carved from the given training part, and free samples
-    that are copies or in the group of given ones go with them. Samples that cannot be read are left
-    out and listed in `dataset.skipped`.
+    samples for all parts is in training first. Several labels a sample are divided by iterative
+    stratification (`assign_labels`), numbers at random. Parts that the data gives (folders, a
+    column, files) are kept; a part that is not given is carved from the given training part, and
+    free samples that are copies or in the group of given ones go with them. Samples that cannot be
+    read are left out and listed in `dataset.skipped`.
 
     Args:
         dataset: labelled data.
@@ -104,8 +109,9 @@ def split(
 
     Raises:
         OptionError: shares below 0, or that leave nothing for training.
-        DataError: no labels, one class only, fewer samples than classes, a class without training
-            samples, or too few samples or groups to fill the parts.
+        DataError: no labels, one class only, a number that never changes, fewer samples than
+            classes, a class without training samples, or too few samples or groups to fill the
+            parts.
 
     >>> from convarium.data import open_dataset
     >>> split(open_dataset("digits")).counts
@@ -123,7 +129,7 @@ def split(
     unit = units(digests[usable], groups)
     given = None if dataset.given is None else dataset.given[usable]
     shares = np.array([1 - validation - test, validation, test], np.float64)
-    part = _divide(targets[usable], unit, given, shares, seed)
+    part = _divide(_strata(dataset, targets[usable]), unit, given, shares, seed)
     _check_parts(dataset, targets[usable], part, shares)
     train, valid, held = (Part(dataset, usable[part == k]) for k in (TRAIN, VALIDATION, TEST))
     settings = {"validation": validation, "test": test, "seed": seed}
@@ -141,8 +147,13 @@ def given_parts(dataset: Dataset) -> tuple[str, ...]:
     return tuple(PARTS[number] for number in given if number >= 0)
 
 
+def _strata(dataset: Dataset, targets: NDArray[Any]) -> NDArray[Any]:
+    """What the parts shall have in equal shares: classes, labels, or nothing for numbers."""
+    return np.zeros(len(targets), np.int64) if dataset.task == "regression" else targets
+
+
 def _divide(
-    targets: NDArray[np.int64],
+    targets: NDArray[Any],
     unit: NDArray[np.int64],
     given: NDArray[np.int8] | None,
     shares: NDArray[np.float64],
@@ -153,8 +164,9 @@ def _divide(
     What is free and hangs together with given samples goes where they are: with the test where any
     of them is there, else with validation.
     """
+    place = assign if targets.ndim == 1 else assign_labels
     if given is None:
-        return assign(targets, unit, shares, seed)
+        return place(targets, unit, shares, seed)
     highest = np.full(unit.max(initial=0) + 1, -1, np.int8)
     np.maximum.at(highest, unit, given)
     part = np.where(given < 0, highest[unit], given)
@@ -165,16 +177,19 @@ def _divide(
     shares[TRAIN] = 1 - shares[VALIDATION] - shares[TEST]
     pool = np.flatnonzero(part <= TRAIN)
     if len(pool):
-        part[pool] = assign(targets[pool], unit[pool], shares, seed)
+        inner = np.unique(unit[pool], return_inverse=True)[1].astype(np.int64)
+        part[pool] = place(targets[pool], inner, shares, seed)
     return part
 
 
-def _checked_targets(dataset: Dataset) -> NDArray[np.int64]:
+def _checked_targets(dataset: Dataset) -> NDArray[Any]:
     if dataset.targets is None:
         raise DataError(
             f"{dataset.source} has no labels; give a folder of class folders or a table."
         )
-    if len(dataset.classes) < 2:
+    if dataset.task == "regression":
+        _check_changing(dataset, dataset.targets)
+    elif dataset.task == "classification" and len(dataset.classes) < 2:
         only = f": {dataset.classes[0]!r}" if dataset.classes else ""
         raise DataError(
             f"{dataset.source} has {len(dataset.classes)} class{only}; a classifier needs two or "
@@ -183,8 +198,17 @@ def _checked_targets(dataset: Dataset) -> NDArray[np.int64]:
     return dataset.targets
 
 
-def _check_enough(dataset: Dataset, targets: NDArray[np.int64]) -> None:
-    if len(targets) < len(dataset.classes):
+def _check_changing(dataset: Dataset, targets: NDArray[Any]) -> None:
+    for name, column in zip(dataset.classes, targets.T, strict=True):
+        if len(column) and (column == column[0]).all():
+            raise DataError(
+                f"{name!r} is {column[0]:g} in every row of {dataset.source}, so there is nothing "
+                "to learn; name another column."
+            )
+
+
+def _check_enough(dataset: Dataset, targets: NDArray[Any]) -> None:
+    if dataset.task == "classification" and len(targets) < len(dataset.classes):
         raise DataError(
             f"{dataset.source} has {len(targets)} readable samples for {len(dataset.classes)} "
             "classes; give several samples of each class."
@@ -192,8 +216,10 @@ def _check_enough(dataset: Dataset, targets: NDArray[np.int64]) -> None:
     _check_present(dataset, targets, "no readable sample")
 
 
-def _check_present(dataset: Dataset, targets: NDArray[np.int64], problem: str) -> None:
-    counts = np.bincount(targets, minlength=len(dataset.classes))
+def _check_present(dataset: Dataset, targets: NDArray[Any], problem: str) -> None:
+    if dataset.task == "regression":
+        return
+    counts = _counts(targets, len(dataset.classes))
     absent = [dataset.classes[label] for label in np.flatnonzero(counts == 0)]
     if absent:
         shown = ", ".join(map(repr, absent[:5])) + (", ..." if len(absent) > 5 else "")
@@ -205,18 +231,33 @@ def _check_present(dataset: Dataset, targets: NDArray[np.int64], problem: str) -
 
 def _check_parts(
     dataset: Dataset,
-    targets: NDArray[np.int64],
+    targets: NDArray[Any],
     part: NDArray[np.int8],
     shares: NDArray[np.float64],
 ) -> None:
     _check_present(dataset, targets[part == TRAIN], "no sample for training")
-    for number in (VALIDATION, TEST):
+    for number in (TRAIN, VALIDATION, TEST):
         if shares[number] > 0 and not (part == number).any():
             word = PARTS[number]
             raise DataError(
                 f"{dataset.source} has too few samples or groups ({len(part)} samples) to leave "
                 f"any for {word}; add some, or set the share for {word} to 0."
             )
+
+
+def _counts(targets: NDArray[Any], classes: int) -> NDArray[np.int64]:
+    """Samples of each class, from class numbers or from rows of 0 and 1."""
+    counts: NDArray[np.int64] = np.count_nonzero(targets, axis=0)
+    return np.bincount(targets, minlength=classes) if targets.ndim == 1 else counts
+
+
+def _in_words(dataset: Dataset, target: Any) -> str:
+    """One sample's target: the class, the labels, or the numbers."""
+    if dataset.task == "classification":
+        return dataset.classes[int(target)]
+    if dataset.task == "multilabel":
+        return "; ".join(dataset.classes[k] for k in np.flatnonzero(target))
+    return "; ".join(f"{value:.9g}" for value in target.tolist())
 
 
 def _crossing(unit: NDArray[np.int64], part: NDArray[np.int8]) -> int:

@@ -121,13 +121,43 @@ class Preprocessing:
             image: uint8 `(H, W, C)`, C 1 or 3. Returns: uint8 `(C, H, W)` of `input_shape`.
         """
         channels, height, width = self.input_shape
-        image = _with_channels(image, channels)
+        image = with_channels(image, channels)
         if self.resize is not None:
             whole = _resized(image, self.resize, self.resize, self.interpolation)
             image = _center_even(whole, height, width)
         elif image.shape[:2] != (height, width):
             image = _center(_resized(image, height, width, self.interpolation), height, width)
         return torch.from_numpy(np.array(image.transpose(2, 0, 1), order="C"))
+
+    @property
+    def margin(self) -> int:
+        """Pixels by which the resized picture is larger than the input, on each axis at least."""
+        return 0 if self.resize is None else self.resize - max(self.input_shape[1:])
+
+    def crops(self, image: NDArray[np.uint8]) -> Tensor:
+        """The four corners (upper left, upper right, lower left, lower right) and the centre.
+
+        They are cut from the resized picture; the last one is what `apply` gives.
+
+        Shape:
+            image: uint8 `(H, W, C)`. Returns: uint8 `(5, C, H, W)` of `input_shape`.
+
+        Raises:
+            DataError: the picture is resized until it just covers the input.
+        """
+        if self.resize is None or self.margin == 0:
+            raise DataError(
+                "Five crops need pictures that are larger than the input, and this preprocessing "
+                "resizes them until they just cover it; use another preprocessing with `resize`."
+            )
+        channels, height, width = self.input_shape
+        image = with_channels(image, channels)
+        whole = _resized(image, self.resize, self.resize, self.interpolation)
+        bottom, right = whole.shape[0] - height, whole.shape[1] - width
+        corners = [(0, 0), (0, right), (bottom, 0), (bottom, right)]
+        cut = [whole[top : top + height, left : left + width] for top, left in corners]
+        pixels = np.stack([*cut, _center_even(whole, height, width)])
+        return torch.from_numpy(np.array(pixels.transpose(0, 3, 1, 2), order="C"))
 
     def finish(self, pixels: Tensor) -> Tensor:
         """(pixels / 255 - mean) / std, on the device of `pixels`.
@@ -201,7 +231,7 @@ class Preprocessing:
         return kept[device]
 
 
-def _with_channels(image: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
+def with_channels(image: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
     """Grey from colour by ITU-R 601 as Pillow rounds it; colour from grey by repetition."""
     if image.shape[2] == channels:
         return image

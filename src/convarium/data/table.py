@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from convarium.data.classes import may_be_mirrored, numbered
+from convarium.data.classes import may_be_mirrored
 from convarium.data.dataset import Dataset
 from convarium.data.given import part_number
+from convarium.data.labels import cells_of
 from convarium.data.names import Names
 from convarium.data.samples import FileSamples
 from convarium.data.skipping import SkipList, Skipped
@@ -22,6 +23,8 @@ _PARQUET = (".parquet", ".pq")
 SUFFIXES = (".csv", ".tsv", *_PARQUET)
 _PATH = ("path", "file", "image", "filename", "file_name", "image_path", "filepath")
 _LABEL = ("label", "class", "target", "category", "class_name")
+_LABELS = ("labels", "classes", "targets", "tags", "value")  # of other tasks, besides
+_MOST_REFUSED = 0.1
 _SPLIT = ("split",)
 
 
@@ -29,24 +32,31 @@ class Columns(NamedTuple):
     """The names of the columns in use; None where the table has none."""
 
     path: str
-    label: str
+    labels: tuple[str, ...]
     group: str | None
     split: str | None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All of them, in order."""
+        return tuple(filter(None, (self.path, *self.labels, self.group, self.split)))
 
 
 def open_table(
     file: Path,
     *,
     path_column: str | None = None,
-    label_column: str | None = None,
+    label_columns: Sequence[str] = (),
     group_column: str | None = None,
+    task: str | None = None,
 ) -> Dataset:
     """A data set from a table with one row an image.
 
     Image paths are relative to the table's folder. Without a name, the columns are found by their
     usual names: path, file or image; label, class or target. A column `split` with train,
     validation and test gives the parts; an empty cell there leaves the row free. Rows without a
-    path or a label are skipped and listed.
+    path or a label are skipped and listed; more than a tenth whose cells are no label of the task
+    are an error.
 
     Raises:
         DataError: the table cannot be read, or a column is not there, is there twice, or holds
@@ -55,51 +65,55 @@ def open_table(
     header = _header(file)
     columns = Columns(
         _column(file, header, path_column, _PATH, "an image path", "--path-column"),
-        _column(file, header, label_column, _LABEL, "a label", "--label-column"),
+        _label_columns(file, header, label_columns, task),
         _column(file, header, group_column, (), "a group", "") if group_column else None,
         next((name for name in header if name.lower() in _SPLIT), None),
     )
-    for name in filter(None, columns):
+    for name in columns.names:
         if header.count(name) > 1:
             raise DataError(
                 f"{file} has {header.count(name)} columns named {name!r}; rename all but one."
             )
-    rows = _Rows(file, columns)
+    rows = _Rows(file, columns, task)
     names = Names.of(rows)
+    _check_refused(file, rows, len(names))
     if not names:
         raise DataError(f"{file} has no row with a path and a label; give one row for each image.")
-    classes, targets = numbered(np.frombuffer(rows.labels, np.int64), rows.label_words)
+    found = rows.cells.labels()
     return Dataset(
         FileSamples(str(file.parent.resolve()), names),
         source=str(file),
-        classes=classes,
-        targets=targets,
+        task=task or "classification",
+        classes=found.classes,
+        targets=found.targets,
+        units=found.units,
         groups=np.frombuffer(rows.groups, np.int64) if columns.group else None,
         given=np.frombuffer(rows.parts, np.int8) if columns.split else None,
         skipped=rows.skipped,
-        mirrored=may_be_mirrored(classes),
+        mirrored=task != "regression" and may_be_mirrored(found.classes),
     )
 
 
 class _Rows:
     """Iterates over the image paths and collects the other columns beside them."""
 
-    def __init__(self, file: Path, columns: Columns) -> None:
+    def __init__(self, file: Path, columns: Columns, task: str | None) -> None:
         self.file, self.columns = file, columns
-        self.labels, self.groups, self.parts = array("q"), array("q"), array("b")
-        self.label_words: dict[str, int] = {}
+        self.cells = cells_of(task, columns.labels)
+        self.groups, self.parts = array("q"), array("b")
         self.group_words: dict[str, int] = {}
         self.skipped = SkipList()
 
     def __iter__(self) -> Iterator[str]:
         names = self.columns
         for number, row in enumerate(_read_rows(self.file, names), start=1):
-            path, label = row.get(names.path, ""), row.get(names.label, "")
-            if not path or not label:
-                missing = "label" if path else "path"
-                self.skipped.append(Skipped(path or f"row {number}", f"the row has no {missing}"))
+            path = row.get(names.path, "")
+            problem = "the row has no path"
+            if path:
+                problem = self.cells.add([row.get(name, "") for name in names.labels]) or ""
+            if problem:
+                self.skipped.append(Skipped(path or f"row {number}", problem))
                 continue
-            self.labels.append(self.label_words.setdefault(label, len(self.label_words)))
             if names.group is not None:
                 self.groups.append(self._group(row.get(names.group, ""), number))
             if names.split is not None:
@@ -119,6 +133,31 @@ class _Rows:
                 "allowed are train, validation, test and nothing."
             )
         return part
+
+
+def _check_refused(file: Path, rows: _Rows, taken: int) -> None:
+    refused = rows.cells.refused
+    if refused > _MOST_REFUSED * (refused + taken):
+        first = next(item for item in rows.skipped if not item.reason.startswith("the row"))
+        raise DataError(
+            f"{refused} of {refused + taken} rows of {file} have no usable label ({first.name}: "
+            f"{first.reason}); correct them, or name another column or --task."
+        )
+
+
+def _label_columns(
+    file: Path, header: Sequence[str], wanted: Sequence[str], task: str | None
+) -> tuple[str, ...]:
+    """The label columns that are named, or the one with a usual name."""
+    usual = _LABEL if task in (None, "classification") else (*_LABEL, *_LABELS)
+    found = [
+        _column(file, header, name, usual, "a label", "--label-column")
+        for name in wanted or (None,)
+    ]
+    repeated = next((name for name in found if found.count(name) > 1), None)
+    if repeated is not None:
+        raise DataError(f"The label column {repeated!r} is named twice; name each once.")
+    return tuple(found)
 
 
 def _header(file: Path) -> list[str]:
@@ -192,7 +231,7 @@ def _parquet_rows(file: Path, columns: Columns) -> Iterator[Mapping[str, str]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    names = list(dict.fromkeys(filter(None, columns)))
+    names = list(dict.fromkeys(columns.names))
     try:
         table = pq.ParquetFile(file)
         _check_types(file, table.schema_arrow, columns)
@@ -209,7 +248,7 @@ def _check_types(file: Path, schema: Any, columns: Columns) -> None:
     """Paths must be texts; labels, groups and parts must be texts or other single values."""
     from pyarrow import types
 
-    for name in filter(None, columns):
+    for name in columns.names:
         kind = schema.field(name).type
         kind = kind.value_type if types.is_dictionary(kind) else kind
         binary = types.is_binary(kind) or types.is_large_binary(kind)

@@ -1,3 +1,4 @@
+from .calibrating import fit_temperature as fit_temperature
 from .predictor import Predictor as Predictor
 from .run import Run as Run
 from .run import open_run as open_run
@@ -10,6 +11,7 @@ __all__ = [
     "Predictor",
     "Run",
     "check_table_name",
+    "fit_temperature",
     "open_run",
     "record_result",
     "write_predictions",

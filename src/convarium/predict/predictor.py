@@ -5,8 +5,8 @@ data --preprocessing of the card--> inputs --forward--> outputs --task--> record
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -24,7 +24,17 @@ from convarium.data import (
     match_classes,
 )
 from convarium.errors import OptionError
+from convarium.predict.views import Views
+from convarium.processes import ALONE, World
 from convarium.progress import Progress
+from convarium.tasks.objective import batch_target
+
+
+class Metric(Protocol):
+    """A figure that grows batch by batch, as torchmetrics' metrics do."""
+
+    def update(self, stated: Tensor, target: Tensor, /) -> Any:
+        """Take in what is stated of a batch, and its targets."""
 
 
 class Predictor:
@@ -37,6 +47,11 @@ class Predictor:
         forward: maps inputs `(B, C, *S)`, preprocessed float32, to outputs `(B, ...)`.
         card: a mapping with `task`, `classes` and `preprocessing`, as `card.json` has it.
         device: where inputs are sent; None means where the module's parameters are.
+        tta: test-time augmentation, "none", "flip", "five_crops" or "flip_five_crops": each sample
+            is seen in several views, whose probabilities (of numbers: values) are averaged.
+
+    Raises:
+        OptionError: an unknown `tta`, or crops where the preprocessing leaves no room for them.
     """
 
     def __init__(
@@ -45,12 +60,15 @@ class Predictor:
         card: Mapping[str, Any],
         *,
         device: torch.device | None = None,
+        tta: str = "none",
     ) -> None:
         self.forward = forward
         self.card = card
         self.task = tasks.from_card(card)
         self.preprocessing = Preprocessing.from_card(card)
+        self.tta = tta
         self._device = device
+        self._views = Views(tta, self.preprocessing)
 
     def records(
         self,
@@ -75,11 +93,11 @@ class Predictor:
                 the card lacks.
             OptionError: the card has another number of classes than the network has outputs.
         """
-        data = self._matched(data)
+        data = self.matched(data)
         for batch in batches(
             data, self.preprocessing, batch_size=batch_size, workers=workers, skipped=skipped
         ):
-            yield from self.task.decode(self.outputs(batch), batch)
+            yield from self.task.decode(self._answers(batch, data, workers), batch)
             _advance(progress, batch)
 
     def evaluate(
@@ -90,20 +108,61 @@ class Predictor:
         workers: int = 0,
         skipped: list[Skipped] | None = None,
         progress: Progress | None = None,
+        metrics: Sequence[Metric] = (),
+        world: World = ALONE,
     ) -> tasks.Evaluation:
-        """The task's evaluation of labelled data; the arguments are those of `records`.
+        """The task's evaluation of labelled data; the other arguments are those of `records`.
+
+        Several processes take turns at the batches and tell one another what came out, so that
+        each has the evaluation of one process: every sample counts once, whatever their number.
+
+        Args:
+            metrics: further figures, such as torchmetrics has them: each is updated with what is
+                stated (probabilities `(B, K)`; of a regression values) and the targets.
+            world: the processes that share the work.
 
         Raises:
             DataError: the data has no labels, a class that the card lacks, or no readable sample.
         """
-        data = self._matched(data)
+        data = self.matched(data)
         meter = self.task.meter()
-        for batch in batches(
-            data, self.preprocessing, batch_size=batch_size, workers=workers, skipped=skipped
-        ):
-            meter.add(self.outputs(batch), batch)
+        for outputs, batch in self._answered(data, batch_size, workers, skipped, world):
+            meter.add(outputs, batch)
+            target = batch_target(batch)
+            for metric in metrics:
+                whole = target.long() if self.task.has_classes else target
+                metric.update(self.task.stated(outputs), whole)
             _advance(progress, batch)
         return meter.evaluation()
+
+    def _answered(
+        self,
+        data: Part | Dataset,
+        batch_size: int,
+        workers: int,
+        skipped: list[Skipped] | None,
+        world: World,
+    ) -> Iterator[tuple[Tensor, Batch]]:
+        """Outputs and batches in the data's order, whichever process computed them."""
+        rounds = -(-len(data) // (batch_size * world.size))
+        own = batches(
+            data if world.alone else _turns(data, batch_size, world),
+            self.preprocessing,
+            batch_size=batch_size,
+            workers=workers,
+            skipped=skipped,
+        )
+        if world.alone:
+            for batch in own:
+                yield self._answers(batch, data, workers), batch
+            return
+        for _ in range(rounds):
+            mine = next(own, None)
+            told = None if mine is None else (self._answers(mine, data, workers), mine.labels())
+            yield from filter(None, world.gather(told))
+        for rank, others in enumerate(world.gather(list(skipped or ()))):
+            if skipped is not None and rank != world.rank:
+                skipped.extend(others)
 
     def embed(
         self, data: Part | Dataset, *, batch_size: int = 256, workers: int = 0
@@ -145,14 +204,33 @@ class Predictor:
                 submodule.training = True
         return outputs.to("cpu")
 
-    def _matched(self, data: Part | Dataset) -> Part | Dataset:
-        """The same samples, with class numbers in the card's order."""
+    def _answers(self, batch: Batch, data: Part | Dataset, workers: int) -> Tensor:
+        """Outputs of one batch, those of its views merged."""
+        dataset = data.dataset if isinstance(data, Part) else data
+        views = self._views.of(batch, dataset, workers)
+        return self.task.merge([self.outputs(view) for view in views])
+
+    def matched(self, data: Part | Dataset) -> Part | Dataset:
+        """The same samples, with targets in the card's order.
+
+        Raises:
+            DataError: the data is for another task, or has a class that the card lacks.
+        """
         _check_fit(self.forward, self.preprocessing)
         dataset = data.dataset if isinstance(data, Part) else data
-        if dataset.targets is None or dataset.classes == self.preprocessing.classes:
+        task, units = self.task.name, tuple(self.card.get("targets", {}).get("units", ()))
+        wanted = (self.preprocessing.classes, task, units)
+        if dataset.targets is None or (dataset.classes, dataset.task, dataset.units) == wanted:
             return data
-        matched = match_classes(dataset, self.preprocessing.classes)
+        matched = match_classes(dataset, self.preprocessing.classes, task=task, units=units)
         return Part(matched, data.ids) if isinstance(data, Part) else matched
+
+
+def _turns(data: Part | Dataset, batch_size: int, world: World) -> Part:
+    """The samples of every batch whose turn is this process's."""
+    whole = data if isinstance(data, Part) else Part(data, np.arange(len(data)))
+    number = np.arange(len(whole)) // batch_size
+    return Part(whole.dataset, whole.ids[number % world.size == world.rank])
 
 
 def _device_of(module: nn.Module | None) -> torch.device:

@@ -7,9 +7,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from convarium import files, models
+from convarium import files, models, tasks
 from convarium.data import Dataset, Part, Preprocessing, batches, open_inputs
-from convarium.errors import DataError, RunError
+from convarium.errors import DataError, OptionError, RunError
 from convarium.predict.predictor import Predictor
 from convarium.predict.tables import write_table
 
@@ -101,6 +101,10 @@ def _check_fit(path: Path, card: dict[str, Any], model: models.Network) -> None:
     classes, channels = card["classes"], preprocessing.input_shape[0]
     if not isinstance(classes, list):
         raise RunError(f"{path} has classes that are no list of names; {remedy}")
+    try:
+        tasks.from_card(card)
+    except OptionError as error:
+        raise RunError(f"{path} cannot be used: {error} Else {remedy}") from error
     outputs = model.num_classes if isinstance(model, models.Classifier) else len(classes)
     if len(classes) != outputs:
         raise RunError(

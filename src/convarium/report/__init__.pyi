@@ -1,3 +1,9 @@
+from .augmented import AugmentedSample as AugmentedSample
+from .augmented import augmented_samples as augmented_samples
+from .augmented import check_page_name as check_page_name
+from .augmented import draw_augmented as draw_augmented
+from .augmented import some_of_each_class as some_of_each_class
+from .augmented import write_augmented as write_augmented
 from .balance import class_balance as class_balance
 from .effective_field import draw_effective_field as draw_effective_field
 from .explained import Explained as Explained
@@ -19,13 +25,17 @@ from .raster import svg_as_png as svg_as_png
 from .run import report_run as report_run
 
 __all__ = [
+    "AugmentedSample",
     "Explained",
     "Pair",
     "Picture",
+    "augmented_samples",
+    "check_page_name",
     "class_balance",
     "confused_pairs",
     "confusion_matrix",
     "curves",
+    "draw_augmented",
     "draw_effective_field",
     "draw_field_growth",
     "draw_network",
@@ -36,6 +46,8 @@ __all__ = [
     "overlay",
     "report_run",
     "show_samples",
+    "some_of_each_class",
     "svg_as_png",
+    "write_augmented",
     "write_page",
 ]

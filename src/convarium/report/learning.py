@@ -1,4 +1,4 @@
-"""Learning curves: loss, accuracy and learning rate over the epochs."""
+"""Learning curves: loss, score and learning rate over the epochs."""
 
 from __future__ import annotations
 
@@ -33,8 +33,18 @@ _PANELS: Mapping[str, tuple[_Series, ...]] = {
         _Series("training", "train_acc", "soft", "4 4"),
         _Series("validation", "val_acc", "accent", ""),
     ),
+    "F1": (
+        _Series("training", "train_f1", "soft", "4 4"),
+        _Series("validation", "val_f1", "accent", ""),
+    ),
+    "R2": (
+        _Series("training", "train_r2", "soft", "4 4"),
+        _Series("validation", "val_r2", "accent", ""),
+    ),
     "learning rate": (_Series("last", "lr", "accent", ""),),
 }
+_SHARES = ("accuracy", "F1")
+_LOWEST_R2 = -1.0
 _Points = list[tuple[float, float]]
 
 
@@ -47,12 +57,12 @@ def curves(
     """Learning curves as one SVG, a panel for each quantity, side by side.
 
     The loss gets a logarithmic axis where it falls by a factor of 30 or more; values that are
-    missing or not finite are left out of their line.
+    missing or not finite are left out of their line, and R2 below -1 is drawn there.
 
     Args:
-        history: rows with `epoch`, `train_loss`, `val_loss`, `train_acc`, `val_acc` (shares in
-            [0, 1]) and `lr`.
-        quantities: panels from "loss", "accuracy" and "learning rate".
+        history: rows with `epoch`, `train_loss`, `val_loss`, `lr`, and the score: `train_acc` and
+            `val_acc` (or `_f1`), shares in [0, 1], or `train_r2` and `val_r2`.
+        quantities: panels from "loss", "accuracy", "F1", "R2" and "learning rate".
         kept: the epoch whose weights were kept, to be marked.
 
     Raises:
@@ -94,7 +104,7 @@ def _panel(history: Sequence[Mapping[str, Any]], quantity: str, kept: int | None
         place = across(kept)
         drawing.line([(place, _TOP), (place, _HEIGHT - _BOTTOM)], "soft", dashes="1 3")
     for series, points in lines:
-        placed = [(across(epoch), up(value)) for epoch, value in points]
+        placed = [(across(epoch), up(max(value, up.low))) for epoch, value in points]
         drawing.line(placed, series.colour, thick=2, dashes=series.dashes)
         drawing.dot(*placed[-1], series.colour)
     return drawing
@@ -116,8 +126,10 @@ def _axes(quantity: str, lines: Sequence[_Points]) -> tuple[Axis, Axis]:
     logarithmic = quantity == "loss" and low > 0 and high / low >= _LOGARITHMIC_FROM
     if logarithmic:
         low, high = low / 1.15, high * 1.15
-    elif quantity == "accuracy":
+    elif quantity in _SHARES:
         low, high = max(0.0, low - 0.08 * (1 - low) - 0.005), 1.0
+    elif quantity == "R2":
+        low, high = max(_LOWEST_R2, min(0.0, low)), 1.0
     else:
         low, high = min(0.0, low), high * 1.06 if high > 0 else 1.0
     across = Axis(min(epochs), max(epochs), _LEFT, _WIDTH - _RIGHT)
@@ -127,7 +139,7 @@ def _axes(quantity: str, lines: Sequence[_Points]) -> tuple[Axis, Axis]:
 def _frame(drawing: Drawing, quantity: str, across: Axis, up: Axis) -> None:
     for value in up.ticks():
         drawing.line([(_LEFT, up(value)), (_WIDTH - _RIGHT, up(value))], "line")
-        text = f"{100 * value:.3g}{wording.NO_BREAK}%" if quantity == "accuracy" else f"{value:.4g}"
+        text = f"{100 * value:.3g}{wording.NO_BREAK}%" if quantity in _SHARES else f"{value:.4g}"
         drawing.words(_LEFT - 8, up(value) + 4, text, "soft", size=11, anchor="end")
     whole = [value for value in across.ticks(6) if value == round(value)]
     for value in whole:
@@ -154,4 +166,4 @@ def _label(quantity: str, lines: Sequence[tuple[_Series, _Points]]) -> str:
 
 
 def _written(quantity: str, value: float) -> str:
-    return wording.percent(value) if quantity == "accuracy" else wording.number(value)
+    return wording.percent(value) if quantity in _SHARES else wording.number(value)

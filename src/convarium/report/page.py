@@ -8,6 +8,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from convarium import files
 from convarium.errors import OptionError
@@ -17,6 +18,7 @@ from convarium.report.heat import SCALE_TEXT
 from convarium.report.learning import curves
 from convarium.report.matrix import FULL_UP_TO, confused_pairs, confusion_matrix
 from convarium.report.pictures import Picture
+from convarium.report.reliability import calibration_of
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -60,25 +62,41 @@ def write_page(
     """
     template = _environment().get_template("page.html.jinja")
     text = template.render(
-        title=_title(card),
-        subtitle=_subtitle(card),
+        **shared(card, history, "accuracy", errors, heatmaps, skipped),
+        balance=balance_of(card, evaluation.classes, evaluation.confusion.sum(axis=1)),
         result=_result(card, evaluation),
-        learning=_learning(card, history),
+        calibration=calibration_of(card, evaluation),
         matrix=confusion_matrix(evaluation.confusion, evaluation.classes),
         matrix_full=len(evaluation.classes) <= FULL_UP_TO,
         stacked=_STACKED_FROM <= len(evaluation.classes) <= FULL_UP_TO,
         pairs=confused_pairs(evaluation.confusion, evaluation.classes),
         table=_class_table(evaluation),
-        errors=[_figure(picture) for picture in errors],
         wrong=evaluation.n - evaluation.correct,
-        heatmaps=[_figure(picture) for picture in heatmaps],
-        data=_data(card, evaluation),
-        skipped=skipped[:_SKIPPED_SHOWN],
-        skipped_count=len(skipped),
-        settings=_settings(card),
     )
     files.write_text(path, text)
     return Path(path)
+
+
+def shared(
+    card: Mapping[str, Any],
+    history: Sequence[Mapping[str, Any]],
+    score: str,
+    errors: Sequence[Picture],
+    heatmaps: Sequence[Picture],
+    skipped: Sequence[Skipped],
+) -> dict[str, Any]:
+    """What the page of every task shows, for its template; `score` names a learning curve."""
+    return {
+        "title": _title(card),
+        "subtitle": _subtitle(card),
+        "learning": _learning(card, history, score),
+        "errors": [_figure(picture) for picture in errors],
+        "heatmaps": [_figure(picture) for picture in heatmaps],
+        "data": _source(card),
+        "skipped": skipped[:_SKIPPED_SHOWN],
+        "skipped_count": len(skipped),
+        "settings": _settings(card),
+    }
 
 
 def heatmap_page(path: str | Path, pictures: Sequence[Picture], title: str) -> Path:
@@ -166,7 +184,8 @@ def _title(card: Mapping[str, Any]) -> str:
 
 def _subtitle(card: Mapping[str, Any]) -> str:
     parts = [str(card["task"])] if "task" in card else []
-    parts += [f"{wording.count(len(card['classes']))} classes"] if "classes" in card else []
+    word = "outputs" if card.get("task") == "regression" else "classes"
+    parts += [f"{wording.count(len(card['classes']))} {word}"] if "classes" in card else []
     shape = card.get("preprocessing", {}).get("input_shape")
     if shape:
         parts.append("input " + " \N{MULTIPLICATION SIGN} ".join(str(side) for side in shape))
@@ -189,15 +208,18 @@ def _result(card: Mapping[str, Any], evaluation: ClassEvaluation) -> dict[str, A
         "baseline": evaluation.confusion.sum(axis=1).max() / evaluation.n,
         "macro_f1": evaluation.macro_f1,
         "macro_f1_interval": evaluation.macro_f1_interval,
+        **evaluation.figures(),
         "validation": validation.get("val_acc"),
         "validation_n": validation.get("n", 0),
         "start": _scale_start([low]),
     }
 
 
-def _learning(card: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _learning(
+    card: Mapping[str, Any], history: Sequence[Mapping[str, Any]], score: str
+) -> dict[str, Any]:
     kept = card.get("result", {}).get("validation", {}).get("epoch")
-    quantities = ("loss", "accuracy", "learning rate")
+    quantities = ("loss", score, "learning rate")
     return {
         "epochs": len(history),
         "kept": kept,
@@ -224,21 +246,30 @@ def _class_table(evaluation: ClassEvaluation) -> dict[str, Any]:
     }
 
 
-def _data(card: Mapping[str, Any], evaluation: ClassEvaluation) -> dict[str, Any]:
+def _source(card: Mapping[str, Any]) -> dict[str, Any]:
+    """Where the data came from, its parts, and the steps to the network's input."""
     data = card.get("data", {})
-    counts = data.get("class_counts", {}).get("train")
-    known = counts is not None and len(counts) == len(evaluation.classes)
-    balance = counts if known else evaluation.confusion.sum(axis=1).tolist()
     steps = card.get("preprocessing", {}).get("steps", [])
     return {
         "source": data.get("source"),
         "fingerprint": data.get("fingerprint"),
         "counts": {part: n for part, n in data.get("counts", {}).items() if part != "skipped"},
-        "balance": class_balance(balance, evaluation.classes),
-        "balance_part": "training" if known else "evaluated",
+        "steps": [_step(step) for step in steps],
+    }
+
+
+def balance_of(
+    card: Mapping[str, Any], classes: Sequence[str], evaluated: NDArray[np.int64]
+) -> dict[str, Any]:
+    """Samples of each class: of the training part where the card has them, else the evaluated."""
+    counts = card.get("data", {}).get("class_counts", {}).get("train")
+    known = counts is not None and len(counts) == len(classes)
+    balance = counts if known else evaluated.tolist()
+    return {
+        "drawing": class_balance(balance, classes),
+        "part": "training" if known else "evaluated",
         "smallest": min(balance),
         "largest": max(balance),
-        "steps": [_step(step) for step in steps],
     }
 
 

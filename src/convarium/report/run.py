@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from convarium.data import Part
 from convarium.report.explained import explain_samples, show_samples
 from convarium.report.page import write_page
+from convarium.report.task_pages import write_labels_page, write_values_page
 
 if TYPE_CHECKING:
     from convarium.predict import Run
@@ -16,7 +17,11 @@ if TYPE_CHECKING:
     from convarium.train import History
 
 # which page shows the evaluation of a task
-_PAGES: dict[str, Callable[..., Path]] = {"classes": write_page}
+_PAGES: dict[str, Callable[..., Path]] = {
+    "classes": write_page,
+    "labels": write_labels_page,
+    "values": write_values_page,
+}
 _ERRORS = 12
 _HEATMAPS = 12
 
@@ -24,7 +29,7 @@ _HEATMAPS = 12
 def report_run(run: Run, history: History, evaluation: Evaluation, part: Part) -> Path:
     """Write `report.html` into the run's folder.
 
-    It shows the most confident errors, and heatmaps of samples spread over the classes.
+    It shows the worst errors, and heatmaps of samples spread over the classes or the numbers.
 
     Args:
         run: the finished run.

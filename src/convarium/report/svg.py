@@ -177,11 +177,13 @@ class Axis:
         if not self.logarithmic:
             return round_values(self.low, self.high, wanted)
         decades = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
-        for leads in ((1, 2, 5), (1, 3), (1,)):
+        for leads in ((1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
             values = [lead * 10.0**power for power in decades for lead in leads]
             values = [value for value in values if self.low <= value <= self.high]
             if len(values) <= wanted + 2:
                 break
+        if len(values) < 4:  # so narrow that equal steps do
+            return round_values(self.low, self.high, wanted)
         return values[:: max(1, -(-len(values) // (wanted + 2)))]
 
 

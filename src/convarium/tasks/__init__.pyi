@@ -1,23 +1,47 @@
+from .calibration import Calibration as Calibration
 from .class_results import ClassEvaluation as ClassEvaluation
 from .class_results import ClassRecord as ClassRecord
 from .class_results import ClassRow as ClassRow
+from .class_scores import ClassScores as ClassScores
 from .classification import Classification as Classification
 from .contract import Evaluation as Evaluation
 from .contract import Meter as Meter
 from .contract import Record as Record
 from .contract import Task as Task
+from .label_results import LabelEvaluation as LabelEvaluation
+from .label_results import LabelRecord as LabelRecord
+from .label_results import LabelRow as LabelRow
+from .multilabel import Multilabel as Multilabel
 from .objective import Objective as Objective
+from .objective import balanced_weights as balanced_weights
 from .registry import from_card as from_card
+from .regression import Regression as Regression
+from .scores import Bin as Bin
+from .value_results import ValueEvaluation as ValueEvaluation
+from .value_results import ValueRecord as ValueRecord
+from .value_results import ValueRow as ValueRow
 
 __all__ = [
+    "Bin",
+    "Calibration",
     "ClassEvaluation",
     "ClassRecord",
     "ClassRow",
+    "ClassScores",
     "Classification",
     "Evaluation",
+    "LabelEvaluation",
+    "LabelRecord",
+    "LabelRow",
     "Meter",
+    "Multilabel",
     "Objective",
     "Record",
+    "Regression",
     "Task",
+    "ValueEvaluation",
+    "ValueRecord",
+    "ValueRow",
+    "balanced_weights",
     "from_card",
 ]

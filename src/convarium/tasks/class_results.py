@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from convarium.intervals import Interval, bootstrap, wilson
+from convarium.tasks import scores
+from convarium.tasks.class_scores import ClassScores
 
 
 @dataclass(frozen=True)
@@ -65,8 +68,12 @@ class ClassEvaluation:
     Args:
         classes: names, K of them.
         confusion: `(K, K)` counts, rows are the truth, columns the predictions.
-        loss: mean cross-entropy.
+        loss: mean cross-entropy of the outputs as they are, without a temperature.
         ids, targets, labels, confidences: one a sample, `(N,)`.
+        stated: figures of the stated probabilities; None where only the labels are known.
+
+    References:
+        Guo et al. (2017), arXiv:1706.04599, equation 3 (`ece`).
     """
 
     classes: tuple[str, ...]
@@ -76,6 +83,7 @@ class ClassEvaluation:
     targets: NDArray[np.int64]
     labels: NDArray[np.int64]
     confidences: NDArray[np.float32]
+    stated: ClassScores | None = None
     shown_as: ClassVar[str] = "classes"
 
     @property
@@ -128,6 +136,36 @@ class ClassEvaluation:
 
         return bootstrap(statistic, self.n, resamples=200)
 
+    @cached_property
+    def reliability(self) -> tuple[scores.Bin, ...]:
+        """Stated confidence against the share of right labels, in 15 bins of equal width."""
+        return scores.reliability(self.confidences, self.labels == self.targets)
+
+    @property
+    def ece(self) -> float:
+        """Expected calibration error over the 15 bins."""
+        return scores.calibration_error(self.reliability)
+
+    @cached_property
+    def auroc(self) -> float | None:
+        """Mean area under the ROC curve of each class against the rest.
+
+        Classes without samples are left out; None where the probabilities were not kept.
+        """
+        if self.stated is None or self.stated.rows is None:
+            return None
+        rows = self.stated.rows
+        areas = [scores.auroc(rows[:, k], self.targets == k) for k in range(len(self.classes))]
+        return scores.or_none(scores.mean_of(areas))
+
+    def figures(self) -> dict[str, float | None]:
+        """Figures of the probabilities by name; empty where only the labels are known."""
+        if self.stated is None:
+            return {}
+        top = {"top5": self.stated.top(5)} if len(self.classes) > 5 else {}
+        calibrated = {"ece": self.ece, "brier": self.stated.brier, "nll": self.stated.nll}
+        return {**top, "auroc": self.auroc, **calibrated, "temperature": self.stated.temperature}
+
     def worst(self, most: int) -> NDArray[np.int64]:
         """Ids of the wrong predictions, the most confident first."""
         wrong = np.flatnonzero(self.labels != self.targets)
@@ -152,21 +190,41 @@ class ClassEvaluation:
         )
 
     def lines(self) -> Sequence[str]:
-        """One line a class: n, recall with its interval, precision."""
+        """One line a class: n, recall with its interval, precision; then the other figures."""
         width = max(len(name) for name in self.classes)
-        return [
+        rows = [
             f"  {row.name:<{width}}  n {row.n:>6}  recall {row.recall:6.1%} "
             f"({row.interval.low:.1%} to {row.interval.high:.1%})  precision {row.precision:6.1%}"
             for row in self.rows
         ]
+        return [*rows, *self._figure_lines()]
+
+    def _figure_lines(self) -> list[str]:
+        """Macro F1, ranking and calibration, for a terminal."""
+        if self.stated is None:
+            return []
+        low, high = self.macro_f1_interval
+        found = self.figures()
+        ranking = f"  macro F1 {self.macro_f1:.1%} ({low:.1%} to {high:.1%})"
+        if "top5" in found:
+            ranking += f"  top-5 accuracy {found['top5']:.2%}"
+        if self.auroc is not None:
+            ranking += f"  AUROC {self.auroc:.4f}"
+        calibrated = (
+            f"  calibration error {self.ece:.2%}  Brier {self.stated.brier:.4f}  "
+            f"NLL {self.stated.nll:.4f}  temperature {self.stated.temperature:.3g}"
+        )
+        return [ranking, calibrated]
 
     def summary(self) -> dict[str, Any]:
-        """n, accuracy with interval, and loss."""
+        """n, accuracy with interval, loss, macro F1, and the figures of the probabilities."""
         return {
             "n": self.n,
             "accuracy": self.accuracy,
             "interval": list(self.interval),
             "loss": self.loss,
+            "macro_f1": self.macro_f1,
+            **self.figures(),
         }
 
     def to_json(self) -> dict[str, Any]:
@@ -175,16 +233,17 @@ class ClassEvaluation:
             {
                 "name": row.name,
                 "n": row.n,
-                "precision": _or_none(row.precision),
-                "recall": _or_none(row.recall),
+                "precision": scores.or_none(row.precision),
+                "recall": scores.or_none(row.recall),
                 "interval": list(row.interval),
-                "f1": _or_none(row.f1),
+                "f1": scores.or_none(row.f1),
             }
             for row in self.rows
         ]
-        macro = {"macro_f1": self.macro_f1, "macro_f1_interval": list(self.macro_f1_interval)}
-        confusion = self.confusion.tolist()
-        return {**self.summary(), **macro, "classes": rows, "confusion": confusion}
+        more = {"macro_f1_interval": list(self.macro_f1_interval), "classes": rows}
+        if self.stated is not None:
+            more["reliability"] = scores.reliability_rows(self.reliability)
+        return {**self.summary(), **more, "confusion": self.confusion.tolist()}
 
     def predictions(self) -> Iterator[Mapping[str, Any]]:
         """One mapping a sample: id, target, label, confidence."""
@@ -211,7 +270,3 @@ def _macro_f1(confusion: NDArray[np.int64]) -> float:
     present = truth > 0
     hits = np.diagonal(confusion)
     return float(np.mean(2 * hits[present] / (truth + predicted)[present]))
-
-
-def _or_none(value: float) -> float | None:
-    return None if np.isnan(value) else value

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from convarium.intervals import Interval
+from convarium.tasks.calibration import Calibration
 from convarium.tasks.objective import Objective
 
 if TYPE_CHECKING:
@@ -82,7 +83,10 @@ class Evaluation(Protocol):
 
 
 class Meter(Protocol):
-    """Gathers outputs batch by batch into an evaluation; memory grows by a few bytes a sample."""
+    """Gathers outputs batch by batch into an evaluation.
+
+    Memory grows by a few bytes a sample, and by the probabilities while they fit into 256 MiB.
+    """
 
     def add(self, outputs: Tensor, batch: Batch) -> None:
         """Take in one batch."""
@@ -96,6 +100,8 @@ class Task(Protocol):
 
     name: ClassVar[str]
     metric: ClassVar[str]  # the name of the score in history rows: train_<metric>, val_<metric>
+    losses: ClassVar[tuple[str, ...]]  # what it can be trained with, the default first
+    has_classes: ClassVar[bool]  # whether the outputs stand for classes, with weights of their own
 
     @property
     def head_size(self) -> int:
@@ -112,6 +118,15 @@ class Task(Protocol):
 
     def decode(self, outputs: Tensor, batch: Batch) -> Sequence[Record]:
         """One record a sample."""
+
+    def stated(self, outputs: Tensor) -> Tensor:
+        """What outputs `(B, ...)` say, in float32: probabilities, or physical values."""
+
+    def merge(self, views: Sequence[Tensor]) -> Tensor:
+        """One output a sample from those of several views of it, `(B, ...)` each."""
+
+    def calibrate(self, outputs: Tensor, target: Tensor) -> Calibration | None:
+        """Fit what makes the probabilities honest to outputs `(N, ...)`; None without any."""
 
     def meter(self) -> Meter:
         """A new, empty meter."""

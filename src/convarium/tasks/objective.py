@@ -2,24 +2,121 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from convarium.errors import DataError, OptionError, did_you_mean
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from convarium.data import Batch
+    from convarium.tasks.contract import Task
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Objective:
-    """The loss of a training run.
+    """The loss of a training run: the mean over samples of w_i l_i.
 
     Args:
-        label_smoothing: share of the target that is spread evenly over the classes.
+        loss: its name, one of the task's `losses`; "auto" is the first of them.
+        label_smoothing: share of the target that is spread evenly over the classes (of a label
+            that may be there or not: over yes and no), in [0, 1).
+        class_weights: one weight a class, that multiplies the loss of its samples (of several
+            labels a sample: the loss of that label); None means one. See `balanced_weights`.
+        focal_gamma: how little easy samples count in the focal loss; 0 is the cross-entropy.
+        huber_delta: where the Huber loss turns from squares to straight lines, in standard
+            deviations of the target.
+
+    Raises:
+        OptionError: a number outside its range.
+
+    >>> Objective(loss="focal", focal_gamma=1.5).focal_gamma
+    1.5
     """
 
+    loss: str = "auto"
     label_smoothing: float = 0.0
+    class_weights: tuple[float, ...] | None = None
+    focal_gamma: float = 2.0
+    huber_delta: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.label_smoothing < 1:
+            raise OptionError(f"label_smoothing (={self.label_smoothing}) must lie in [0, 1).")
+        if not 0 <= self.focal_gamma < math.inf:
+            raise OptionError(f"focal_gamma (={self.focal_gamma}) must be 0 or more, such as 2.")
+        if not 0 < self.huber_delta < math.inf:
+            raise OptionError(f"huber_delta (={self.huber_delta}) must be above 0, such as 1.")
+        weights = self.class_weights or ()
+        if not all(0 <= weight < math.inf for weight in weights):
+            raise OptionError(f"class_weights (={weights}) must be finite and 0 or more.")
+
+    def check(self, task: Task) -> None:
+        """Refuse what does not belong to the task, before anything is computed.
+
+        Raises:
+            OptionError: a loss that the task does not have, label smoothing or class weights for a
+                task without classes, or another number of weights than classes.
+        """
+        if self.loss not in ("auto", *task.losses):
+            raise OptionError(
+                f"loss (={self.loss!r}) does not belong to {task.name}; allowed are auto, "
+                f"{', '.join(task.losses)}.{did_you_mean(self.loss, task.losses)}"
+            )
+        if not task.has_classes:
+            for name, value in (
+                ("label_smoothing", self.label_smoothing),
+                ("class_weights", self.class_weights),
+            ):
+                if value:
+                    raise OptionError(
+                        f"{name} (={value}) does not belong to {task.name}, which has no classes; "
+                        "leave it out."
+                    )
+        if self.class_weights is not None and len(self.class_weights) != task.head_size:
+            raise OptionError(
+                f"class_weights (={len(self.class_weights)} numbers) must have one for each of "
+                f"the {task.head_size} classes."
+            )
+
+    def chosen(self, losses: Sequence[str]) -> str:
+        """The loss by name: the task's first for "auto"."""
+        return losses[0] if self.loss == "auto" else self.loss
+
+
+def balanced_weights(counts: Sequence[int]) -> tuple[float, ...]:
+    """Weights against the imbalance of classes: w_c = n / (K n_c).
+
+    Each class has the same part in the loss, and the mean of the weights over the n samples is 1,
+    so that the learning rate keeps its meaning.
+
+    Args:
+        counts: training samples of each of the K classes.
+
+    Raises:
+        OptionError: a class has no sample, or there is none.
+
+    >>> balanced_weights([30, 10])
+    (0.6666666666666666, 2.0)
+    """
+    if not counts or min(counts) < 1:
+        raise OptionError(f"counts (={list(counts)}) must be 1 or more for each class.")
+    n = sum(counts)
+    return tuple(n / (len(counts) * count) for count in counts)
+
+
+def batch_target(batch: Batch) -> Tensor:
+    """The batch's targets.
+
+    Raises:
+        DataError: it has none.
+    """
+    if batch.target is None:
+        raise DataError("These samples have no labels; give labelled data.")
+    return batch.target
 
 
 def weighted_mean(losses: Tensor, batch: Batch) -> Tensor:

@@ -6,89 +6,158 @@ This file does not import torch, so that `convarium train --help` stays quick.
 from __future__ import annotations
 
 import dataclasses
-import math
-import operator
-import types
-import typing
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from convarium.errors import OptionError, did_you_mean
-
-_LIMITS: dict[str, tuple[Callable[[Any, Any], bool], str]] = {
-    "low": (operator.ge, "at least"),
-    "above": (operator.gt, "above"),
-    "below": (operator.lt, "below"),
-    "high": (operator.le, "at most"),
-}
-
-
-def _option(default: Any, help: str, **limits: Any) -> Any:
-    """A field with its help text and its limits: `choices`, `low`, `above`, `below`, `high`.
-
-    What is `free` changes nothing in the result, so a resumed run may change it.
-    """
-    return field(default=default, metadata={"help": help, **limits})
+from convarium.train.named import RECIPES
+from convarium.train.options import check_options, option, types_of
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """Options of a training run; None switches an option off.
 
+    Milestones given without a schedule mean `schedule="step"`.
+
     Raises:
-        OptionError: a value is of the wrong type or outside its limits.
+        OptionError: a value is of the wrong type or outside its limits, or options exclude
+            each other.
 
     >>> TrainConfig(epochs=5, optimizer="sgd").learning_rate
     0.003
     """
 
-    epochs: int = _option(20, "passes over the training data", low=1)
-    batch_size: int = _option(128, "samples a step", low=1)
-    optimizer: str = _option("adamw", "update rule", choices=("adamw", "sgd"))
-    learning_rate: float = _option(3e-3, "peak learning rate", above=0)
-    momentum: float = _option(0.9, "Nesterov momentum of sgd", low=0, below=1)
-    weight_decay: float = _option(0.02, "decay of weights, not of norms and biases", low=0)
-    layer_decay: float = _option(
+    epochs: int = option(20, "passes over the training data", low=1)
+    batch_size: int = option(128, "samples a step", low=1)
+    accumulate: int = option(
+        1, "parts of a batch that pass through the network one by one, to save memory", low=1
+    )
+    optimizer: str = option("adamw", "update rule", choices=("adamw", "sgd", "muon"))
+    learning_rate: float = option(3e-3, "peak learning rate", above=0)
+    momentum: float = option(
+        0.9, "momentum of sgd and muon", low=0, below=1, of=("optimizer", "sgd", "muon")
+    )
+    nesterov: bool = option(
+        True, "Nesterov's form of the momentum", of=("optimizer", "sgd", "muon")
+    )
+    weight_decay: float = option(0.02, "decay of weights, not of norms and biases", low=0)
+    layer_decay: float = option(
         1.0, "factor on the learning rate from each stage to the one before it", above=0, high=1
     )
-    warmup: float = _option(0.2, "share of all steps that the rate rises", low=0, below=1)
-    milestones: tuple[int, ...] | None = _option(
-        None, "steps from which on the rate is multiplied by gamma, instead of a cosine", low=1
+    schedule: str = option(
+        "cosine",
+        "the learning rate after the warm-up",
+        choices=("cosine", "one_cycle", "linear", "step", "constant"),
     )
-    gamma: float = _option(0.1, "factor on the rate at each of the milestones", above=0, high=1)
-    label_smoothing: float = _option(0.0, "share of the target spread evenly", low=0, below=1)
-    clip_norm: float | None = _option(None, "largest norm of the gradient", above=0)
-    ema: float | None = _option(None, "decay of averaged weights, such as 0.999", above=0, below=1)
-    flip: bool = _option(True, "mirror half of the training images")
-    pad_crop: int = _option(0, "pad by so many pixels and crop at random", low=0)
-    precision: str = _option("fp32", "arithmetic of the forward pass", choices=("fp32", "bf16"))
-    layout: str = _option(
+    warmup: float = option(0.2, "share of all steps that the rate rises", low=0, below=1)
+    milestones: tuple[int, ...] | None = option(
+        None,
+        "steps of the step schedule; none means half and three quarters of all",
+        low=1,
+        of=("schedule", "step"),
+    )
+    gamma: float = option(
+        0.1, "factor on the rate at each milestone", above=0, high=1, of=("schedule", "step")
+    )
+    clip_norm: float | None = option(None, "largest norm of the gradient", above=0)
+    ema: float | None = option(None, "decay of averaged weights, such as 0.999", above=0, below=1)
+    freeze_epochs: int = option(0, "epochs at the start in which only the head learns", low=0)
+    unfreeze_epochs: int = option(
+        0, "epochs until one more stage learns, from the head backwards; 0 means all at once", low=0
+    )
+    loss: str = option(
+        "auto",
+        "what is minimised; auto is the task's own",
+        choices=("auto", "cross_entropy", "bce", "focal", "mse", "mae", "huber"),
+    )
+    label_smoothing: float = option(0.0, "share of the target spread evenly", low=0, below=1)
+    focal_gamma: float = option(2.0, "exponent of the focal loss", low=0, of=("loss", "focal"))
+    huber_delta: float = option(
+        1.0,
+        "error from which on the Huber loss is linear, in deviations of the target",
+        above=0,
+        of=("loss", "huber"),
+    )
+    balance: str = option(
+        "none",
+        "rare classes: weigh them more, or draw them as often as others",
+        choices=("none", "weights", "sampling"),
+    )
+    flip: bool = option(True, "mirror half of the training images")
+    pad_crop: int = option(0, "pad by so many pixels and crop at random", low=0)
+    resized_crop: float | None = option(
+        None, "smallest share of an image that a random crop keeps, such as 0.08", above=0, high=1
+    )
+    jitter: float = option(
+        0.0,
+        "strength of random brightness, contrast, saturation and a quarter of hue",
+        low=0,
+        high=1,
+    )
+    grey: float = option(0.0, "share of images that lose their colour", low=0, high=1)
+    rotation: float = option(0.0, "largest rotation in degrees", low=0, high=180)
+    policy: str = option(
+        "none",
+        "random operations on each image",
+        choices=("none", "randaugment", "trivialaugment"),
+    )
+    policy_ops: int = option(
+        2, "operations of randaugment on an image", low=1, high=14, of=("policy", "randaugment")
+    )
+    policy_magnitude: int = option(
+        9, "strength of randaugment", low=0, high=30, of=("policy", "randaugment")
+    )
+    erasing: float = option(0.0, "share of images with an erased rectangle", low=0, high=1)
+    mixup: float | None = option(None, "alpha of mixup, such as 0.2", above=0)
+    cutmix: float | None = option(None, "alpha of CutMix, such as 1.0", above=0)
+    precision: str = option("fp32", "arithmetic of the forward pass", choices=("fp32", "bf16"))
+    layout: str = option(
         "channels_last", "memory order of images", choices=("channels_last", "contiguous")
     )
-    patience: int | None = _option(
+    patience: int | None = option(
         None, "stop after so many epochs without a better validation score", low=1
     )
-    checkpoint_seconds: float = _option(60.0, "seconds between checkpoints", low=0, free=True)
-    workers: int = _option(1, "threads that decode images ahead", low=0, free=True)
-    device: str = _option("auto", "where to compute", choices=("auto", "cpu", "cuda"))
-    seed: int = _option(0, "the one number that all randomness follows from", low=0)
+    time_budget: float | None = option(
+        None, "time to train in, such as 10m; the epochs follow from it", above=0, unit="seconds"
+    )
+    time_around: float = option(
+        0.0, "seconds of the time budget for what is around the training", low=0, flag=False
+    )
+    recipe: str | None = option(
+        None, "named recipe that the options start from", choices=tuple(RECIPES)
+    )
+    checkpoint_seconds: float = option(60.0, "seconds between checkpoints", low=0, free=True)
+    workers: int = option(1, "threads that decode images ahead", low=0, free=True)
+    device: str = option("auto", "where to compute", choices=("auto", "cpu", "cuda"))
+    seed: int = option(0, "the one number that all randomness follows from", low=0)
 
     def __post_init__(self) -> None:
         given: Any = self.milestones
         if isinstance(given, list):  # as TOML and JSON have it
             object.__setattr__(self, "milestones", tuple(given))
-        for option in dataclasses.fields(self):
-            _check(option.name, getattr(self, option.name), option)
+        check_options(self)
+        if self.milestones is not None and self.schedule == "cosine":
+            object.__setattr__(self, "schedule", "step")
+        _check_together(self)
+
+    @property
+    def mixing(self) -> bool:
+        """Whether images are trained on in mixtures."""
+        return self.mixup is not None or self.cutmix is not None
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> TrainConfig:
         """A configuration from names and values, as `config.toml` holds them.
 
+        An option that is missing has its default: so a run is understood that was started before
+        the option existed.
+
         Raises:
             OptionError: a name or value is not allowed.
         """
-        known = {option.name for option in dataclasses.fields(cls)}
+        known = {each.name for each in dataclasses.fields(cls)}
         for name in values:
             if name not in known:
                 allowed = ", ".join(sorted(known))
@@ -106,57 +175,30 @@ class TrainConfig:
 
 
 def options() -> Iterator[tuple[str, type, bool, dataclasses.Field[Any]]]:
-    """Name, type, whether None is allowed, and field of each option, for the command's flags.
+    """Name, type, whether None is allowed, and field of each option that has a flag.
 
     The type is int, float, str or bool; `tuple` stands for several whole numbers.
     """
-    for option in dataclasses.fields(TrainConfig):
-        kind, optional = _type_of(option.name)
-        yield option.name, kind, optional, option
+    kinds = types_of(TrainConfig)
+    for each in dataclasses.fields(TrainConfig):
+        if each.metadata.get("flag", True):
+            yield each.name, *kinds[each.name], each
 
 
 def free_options() -> set[str]:
     """Names of the options that do not change the result."""
-    return {
-        option.name for option in dataclasses.fields(TrainConfig) if option.metadata.get("free")
-    }
+    return {each.name for each in dataclasses.fields(TrainConfig) if each.metadata.get("free")}
 
 
-def _type_of(name: str) -> tuple[type, bool]:
-    hint = typing.get_type_hints(TrainConfig)[name]
-    if isinstance(hint, types.UnionType):
-        kinds = [kind for kind in typing.get_args(hint) if kind is not types.NoneType]
-        return typing.get_origin(kinds[0]) or kinds[0], True
-    return hint, False
-
-
-def _check(name: str, value: Any, option: dataclasses.Field[Any]) -> None:
-    """Type and limits of a value, or of each of several."""
-    kind, optional = _type_of(name)
-    if value is None and optional:
-        return
-    if kind is not tuple:
-        _check_one(name, value, kind, option)
-        return
-    if not isinstance(value, tuple):
+def _check_together(config: TrainConfig) -> None:
+    """Refuse options that exclude each other, and options without effect."""
+    if config.milestones is not None and config.schedule != "step":
         raise OptionError(
-            f"{name} (={value!r}) must be several whole numbers, such as (800, 1200)."
+            f"milestones (={config.milestones}) belong to schedule='step', not to "
+            f"{config.schedule!r}; leave one of them out."
         )
-    for one in value:
-        _check_one(name, one, int, option)
-
-
-def _check_one(name: str, value: Any, kind: type, option: dataclasses.Field[Any]) -> None:
-    if isinstance(value, float) and not math.isfinite(value):
-        raise OptionError(f"{name} (={value!r}) must be a finite number.")
-    fits = isinstance(value, kind) or (kind is float and isinstance(value, int))
-    if not fits or (kind is not bool and isinstance(value, bool)):
-        raise OptionError(f"{name} (={value!r}) must be of type {kind.__name__}.")
-    limits = option.metadata
-    if "choices" in limits and value not in limits["choices"]:
-        allowed = " or ".join(repr(choice) for choice in limits["choices"])
-        near = did_you_mean(value, limits["choices"])
-        raise OptionError(f"{name} (={value!r}) must be {allowed}.{near}")
-    for limit, (holds, words) in _LIMITS.items():
-        if limit in limits and not holds(value, limits[limit]):
-            raise OptionError(f"{name} (={value!r}) must be {words} {limits[limit]}.")
+    if config.accumulate > config.batch_size:
+        raise OptionError(
+            f"accumulate (={config.accumulate}) must be at most batch_size (={config.batch_size}), "
+            "which is the samples of all its parts together."
+        )

@@ -18,6 +18,7 @@ from torch import nn
 from convarium import files, models
 from convarium.data import Parts, Preprocessing
 from convarium.errors import RunError
+from convarium.predict import Predictor, fit_temperature
 from convarium.train import storage
 from convarium.train.config import TrainConfig
 from convarium.train.history import History
@@ -109,10 +110,18 @@ def _load_finished(training: Training, folder: Path) -> History:
 
 
 def _card(training: Training, settings: dict[str, Any], history: History) -> dict[str, Any]:
-    """What `card.json` says besides the network: data, split, recipe, result, versions."""
+    """What `card.json` says besides the network: data, split, recipe, result, versions.
+
+    With the temperature that the best weights have on the validation samples, for a classifier.
+    """
     best = {key: value for key, value in history.best.items() if not key.startswith("train_")}
+    predictor = Predictor(training.model, training.card, device=training.device)
+    workers = training.config.workers
+    fitted = fit_temperature(predictor, training.parts.validation, workers=workers)
+    calibration = {} if fitted is None else {"calibration": fitted.to_card()}
     return {
         **training.card,
+        **calibration,
         "split": settings["split"],
         "recipe": settings["train"],
         "result": {"validation": {"n": len(training.parts.validation), **best}},

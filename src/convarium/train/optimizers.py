@@ -1,8 +1,8 @@
-"""Update rules, with weight decay on weights only, and averaged weights."""
+"""Update rules, with weight decay on weights only, and their memory as named tensors."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import torch
@@ -10,25 +10,34 @@ from torch import Tensor, nn
 
 from convarium.models import Network
 from convarium.train.config import TrainConfig
+from convarium.train.muon import Muon, filter_banks
+
+_FILTERS, _WEIGHTS, _PLAIN = "filters", "weights", "norms and biases"
 
 
 def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
     """The optimiser that `config` names, over the groups of `parameter_groups`.
 
-    SGD has Nesterov momentum where momentum is above 0; AdamW has betas (0.9, 0.99) and eps 1e-5.
-    Both run fused: one call updates all parameters of a group.
+    SGD's momentum is Nesterov's where `nesterov` says so; AdamW has betas (0.9, 0.99) and eps 1e-5.
+    Both run fused: one call updates all parameters of a group. Muon updates the filter banks of
+    hidden layers, and AdamW what is left.
 
     References:
         Loshchilov, Hutter (2019), "Decoupled Weight Decay Regularization", arXiv:1711.05101,
         algorithm 2 (AdamW); Sutskever et al. (2013), section 2 (Nesterov momentum).
     """
-    groups = parameter_groups(model, config.weight_decay, config.layer_decay)
+    banks = filter_banks(model) if config.optimizer == "muon" else frozenset()
+    groups = parameter_groups(model, config.weight_decay, config.layer_decay, filters=banks)
+    if config.optimizer == "muon":
+        return Muon(
+            groups, lr=config.learning_rate, momentum=config.momentum, nesterov=config.nesterov
+        )
     if config.optimizer == "sgd":
         return torch.optim.SGD(
             groups,
             lr=config.learning_rate,
             momentum=config.momentum,
-            nesterov=config.momentum > 0,
+            nesterov=config.nesterov and config.momentum > 0,
             fused=True,
         )
     return torch.optim.AdamW(
@@ -37,7 +46,10 @@ def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimi
 
 
 def parameter_groups(
-    model: nn.Module, weight_decay: float, layer_decay: float = 1.0
+    model: nn.Module,
+    weight_decay: float,
+    layer_decay: float = 1.0,
+    filters: Collection[int] = (),
 ) -> list[dict[str, Any]]:
     """Weights with decay; norms, biases and every other vector without; deep layers faster.
 
@@ -49,6 +61,7 @@ def parameter_groups(
         model: a network; its trainable parameters are grouped.
         weight_decay: of the weights.
         layer_decay: f, the factor on the learning rate from one child to the one before it.
+        filters: ids of parameters that get groups of their own, whose `filters` is true.
 
     References:
         Howard and Ruder 2018, "Universal language model fine-tuning", arXiv:1801.06146, section
@@ -61,9 +74,16 @@ def parameter_groups(
     for distance, (child, module) in zip(
         reversed(range(len(children))), children.items(), strict=True
     ):
-        for kind, parameters, decay in _by_decay(module, weight_decay):
-            group = {"name": f"{child} {kind}".strip(), "params": parameters, "weight_decay": decay}
-            groups.append(group | {"rate_scale": layer_decay**distance})
+        for kind, parameters in _kinds(module, filters).items():
+            groups.append(
+                {
+                    "name": f"{child} {kind}".strip(),
+                    "params": parameters,
+                    "weight_decay": 0.0 if kind == _PLAIN else weight_decay,
+                    "rate_scale": layer_decay**distance,
+                    "filters": kind == _FILTERS,
+                }
+            )
     return groups
 
 
@@ -73,19 +93,20 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
         group["lr"] = rate * group["rate_scale"]
 
 
-def _by_decay(module: nn.Module, decay: float) -> Iterator[tuple[str, list[Tensor], float]]:
-    """The trainable parameters that decay, and those that do not; empty groups are left out."""
+def _kinds(module: nn.Module, filters: Collection[int]) -> dict[str, list[Tensor]]:
+    """The trainable parameters by what is done with them; empty kinds are left out."""
     norms = {id(p) for m in module.modules() if _is_norm(m) for p in m.parameters(recurse=False)}
-    decayed: list[Tensor] = []
-    plain: list[Tensor] = []
+    found: dict[str, list[Tensor]] = {_FILTERS: [], _WEIGHTS: [], _PLAIN: []}
     for parameter in module.parameters():
-        if parameter.requires_grad:
-            decays = parameter.ndim >= 2 and id(parameter) not in norms
-            (decayed if decays else plain).append(parameter)
-    if decayed:
-        yield "weights", decayed, decay
-    if plain:
-        yield "norms and biases", plain, 0.0
+        if not parameter.requires_grad:
+            continue
+        if id(parameter) in filters:
+            found[_FILTERS].append(parameter)
+        elif parameter.ndim >= 2 and id(parameter) not in norms:
+            found[_WEIGHTS].append(parameter)
+        else:
+            found[_PLAIN].append(parameter)
+    return {kind: parameters for kind, parameters in found.items() if parameters}
 
 
 def _is_norm(module: nn.Module) -> bool:
@@ -96,41 +117,6 @@ def _is_norm(module: nn.Module) -> bool:
         nn.RMSNorm,
     )
     return isinstance(module, kinds)
-
-
-class AveragedWeights:
-    """An exponential moving average of a network's parameters and buffers.
-
-    a <- d a + (1 - d) w after each step, with d = min(decay, (1 + t) / (10 + t)) so that the first
-    weights are soon forgotten. Integer buffers are copied.
-
-    Args:
-        model: the network whose weights are followed.
-        decay: d for large t.
-
-    References:
-        Polyak, Juditsky (1992), SIAM J. Control Optim. 30(4); the growing decay is that of
-        TensorFlow's ExponentialMovingAverage with `num_updates`.
-    """
-
-    def __init__(self, model: nn.Module, decay: float) -> None:
-        self.decay = decay
-        self.state = {name: value.detach().clone() for name, value in model.state_dict().items()}
-        self._live = model.state_dict(keep_vars=True)
-
-    @torch.no_grad()
-    def update(self, step: int) -> None:
-        """Follow the weights after step t = `step`, counted from 1."""
-        weight = 1 - min(self.decay, (1 + step) / (10 + step))
-        averaged: list[Tensor] = []
-        live: list[Tensor] = []
-        for name, value in self.state.items():
-            if value.is_floating_point():
-                averaged.append(value)
-                live.append(self._live[name])
-            else:
-                value.copy_(self._live[name])
-        torch._foreach_lerp_(averaged, live, weight)
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

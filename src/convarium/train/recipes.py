@@ -6,6 +6,7 @@ its class. It is printed, stored in the run, and every part of it can be overrid
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,11 +14,14 @@ from typing import Any
 import numpy as np
 
 from convarium.data import Dataset
+from convarium.errors import OptionError, did_you_mean
 from convarium.train.config import TrainConfig
+from convarium.train.named import RECIPES, Recipe
 
 _SIDES = (32, 48, 64, 96)
 # peak learning rate for batches of 128, and weight decay of a short and of a long training
-_RATES = {"adamw": (4e-3, 0.02, 0.1), "sgd": (0.1, 1e-4, 1e-4)}
+_RATES = {"adamw": (4e-3, 0.02, 0.1), "sgd": (0.1, 1e-4, 1e-4), "muon": (4e-3, 0.02, 0.1)}
+_TOLD = {"multilabel": "labels", "regression": "numbers"}
 _SHARE = 0.15
 _MOST_HELD = (2000, 5000)
 
@@ -45,7 +49,13 @@ class Choice:
     reason: str
 
 
-def recommend(dataset: Dataset, *, size: int | None = None, optimizer: str = "adamw") -> Choice:
+def recommend(
+    dataset: Dataset,
+    *,
+    size: int | None = None,
+    optimizer: str | None = None,
+    recipe: str | None = None,
+) -> Choice:
     """The network and recipe for a data set of images.
 
     | short side      | network                                                |
@@ -58,14 +68,22 @@ def recommend(dataset: Dataset, *, size: int | None = None, optimizer: str = "ad
     Images of files are resized to the largest of 32, 48, 64 and 96 pixels that is not above their
     median short side; images of one common size up to 96 pixels stay as they are. Small data sets
     get smaller batches and more epochs. Ten epochs and more come with cropped images, smoothed
-    labels and, for AdamW, a larger weight decay; a shorter training does not overfit. Validation
-    and test take 15 % of the samples each, and no more than 2,000 and 5,000.
+    labels and, for AdamW and Muon, a larger weight decay; a shorter training does not overfit.
+    Validation and test take 15 % of the samples each, and no more than 2,000 and 5,000. What a
+    named recipe says takes the place of what follows from the data.
 
     Args:
         dataset: labelled images.
         size: side in pixels, where it is given.
-        optimizer: the update rule, where it is given.
+        optimizer: the update rule, where it is given; else the recipe's, or AdamW.
+        recipe: a name of `RECIPES`: quick, baseline, strong, finetune, cifar2015.
+
+    Raises:
+        OptionError: there is no such recipe.
     """
+    named = None if recipe is None else _named(recipe)
+    if named is not None and size is None:
+        size = named.size
     survey = dataset.survey()
     sides = np.minimum(survey.heights, survey.widths)
     median = int(np.median(sides[sides > 0]))
@@ -74,23 +92,51 @@ def recommend(dataset: Dataset, *, size: int | None = None, optimizer: str = "ad
     side = median if size is None else size
     model, options = _network(side)
     n = len(dataset)
+    config = _config(n, side, dataset.mirrored, optimizer, recipe)
+    if dataset.task != "classification":  # it is for one class of several
+        config = dataclasses.replace(config, label_smoothing=0.0)
+    if named is not None and named.model is not None:
+        model, options = named.model, {}
+    word = _TOLD.get(dataset.task, "classes")
+    reason = f"{n} samples of {len(dataset.classes)} {word}, short side {median} pixels"
+    validation, test = (min(_SHARE, most / max(1, n)) for most in _MOST_HELD)
+    return Choice(model, options, size, validation, test, config, reason)
+
+
+def _config(
+    n: int, side: int, mirrored: bool, optimizer: str | None, recipe: str | None
+) -> TrainConfig:
+    """How to train on n images with a side in pixels."""
+    own = {} if recipe is None else _named(recipe).config_options(side)
+    if optimizer is not None and optimizer != own.get("optimizer", optimizer):
+        # rate and decay belong to the rule that the recipe has
+        own = {k: v for k, v in own.items() if k not in ("learning_rate", "weight_decay")}
+    rule = optimizer or own.get("optimizer", "adamw")
     batch_size = _power_of_two(n // 20, 16, 128)
     epochs = min(30, max(5, 100_000 // max(1, n)))
     long = epochs >= 10
-    rate, decay, long_decay = _RATES[optimizer]
+    rate, decay, long_decay = _RATES[rule]
     config = TrainConfig(
         epochs=epochs,
         batch_size=batch_size,
-        optimizer=optimizer,
+        momentum=0.95 if rule == "muon" else 0.9,
         learning_rate=rate * (batch_size / 128) ** 0.5,
         weight_decay=long_decay if long else decay,
         label_smoothing=0.1 if long else 0.0,
-        flip=dataset.mirrored,
+        flip=mirrored,
         pad_crop=max(1, side // 16) if long else 0,
+        recipe=recipe,
     )
-    reason = f"{n} samples of {len(dataset.classes)} classes, short side {median} pixels"
-    validation, test = (min(_SHARE, most / max(1, n)) for most in _MOST_HELD)
-    return Choice(model, options, size, validation, test, config, reason)
+    return dataclasses.replace(config, **{**own, "optimizer": rule})
+
+
+def _named(recipe: str) -> Recipe:
+    if recipe not in RECIPES:
+        raise OptionError(
+            f"recipe (={recipe!r}) must be one of {', '.join(RECIPES)}."
+            f"{did_you_mean(recipe, RECIPES)}"
+        )
+    return RECIPES[recipe]
 
 
 def _network(side: int) -> tuple[str, dict[str, Any]]:

@@ -104,6 +104,8 @@ def check_same(stored: Mapping[str, Any], now: Mapping[str, Any]) -> None:
         RunError: something that the result depends on differs.
     """
     free = {"source", *free_options()}
+    # options that did not exist when the run was started have their defaults
+    stored = {**stored, "train": TrainConfig.from_mapping(stored["train"]).to_mapping()}
     for table in _COMPARED:
         then = {k: v for k, v in stored[table].items() if k not in free}
         today = {k: v for k, v in now[table].items() if k not in free}

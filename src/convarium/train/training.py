@@ -1,6 +1,6 @@
-"""One training run: its steps, its epochs, its checkpoints.
+"""One training run: its epochs, its checkpoints, its best weights.
 
-for each epoch: for each batch of f(seed, epoch): forward, loss, backward, clip, rate, update
+for each epoch: for each batch of f(seed, epoch): gradient, rate, update
                 then validation, history row, best weights, checkpoint
 """
 
@@ -14,37 +14,29 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from convarium import files, seeds, tasks
-from convarium.data import (
-    Augmentation,
-    Batch,
-    Parts,
-    Preprocessing,
-    build_card,
-    steps_per_epoch,
-    training_batches,
-)
-from convarium.errors import ConvariumError, DataError, OptionError, ShapeError
+from convarium.data import Batch, Part, Parts, Preprocessing
+from convarium.errors import ConvariumError
 from convarium.predict import Predictor
 from convarium.train import storage
+from convarium.train.averaging import AveragedWeights
+from convarium.train.batch_finder import out_of_memory
 from convarium.train.config import TrainConfig
 from convarium.train.history import History, is_better
+from convarium.train.learner import Learner
 from convarium.train.observers import Observer
-from convarium.train.optimizers import (
-    AveragedWeights,
-    build_optimizer,
-    optimizer_tensors,
-    restore_optimizer,
-    set_rate,
-)
-from convarium.train.schedule import learning_rate
+from convarium.train.optimizers import optimizer_tensors, restore_optimizer
+
+_CLEAN_SAMPLES = 2_000
+_LATE = 1.07  # of the time budget: no epoch begins that would end later
 
 
 class Training:
-    """One run: the network, its optimiser, and where training stands."""
+    """One run: a learner, and where its training stands."""
 
     def __init__(
         self,
@@ -57,39 +49,31 @@ class Training:
     ) -> None:
         self.parts, self.config, self.preprocessing = parts, config, preprocessing
         self.folder, self.observers = folder, observers
-        self.card = build_card(parts, preprocessing)
-        self.task = tasks.from_card(self.card)
-        self.device = device_named(config.device)
-        planes = len(preprocessing.input_shape) == 3
-        last = planes and config.layout == "channels_last"
-        self.memory_format = torch.channels_last if last else torch.contiguous_format
-        self.model = model.to(self.device)
-        self.model.to(memory_format=self.memory_format)  # type: ignore[call-overload]
-        self.optimizer = build_optimizer(model, config)
-        self.objective = tasks.Objective(label_smoothing=config.label_smoothing)
+        self.learner = Learner(model, parts, config, preprocessing)
+        self.model, self.optimizer = self.learner.model, self.learner.optimizer
+        self.card, self.task = self.learner.card, self.learner.task
+        self.device, self.steps = self.learner.device, self.learner.steps
         self.averaged = None if config.ema is None else AveragedWeights(model, config.ema)
-        self.steps = steps_per_epoch(parts.train, config.batch_size)
-        if self.steps == 0 or len(parts.validation) == 0:
-            raise DataError(
-                f"There are {len(parts.train)} training and {len(parts.validation)} validation "
-                "samples; training needs at least 2 and 1."
-            )
         self.position = storage.Position()
         self.best: dict[str, Tensor] = {}
-        self._check_network()
+        self._clock = 0.0  # when the last row was made, or this life of the run began
 
     def run(self) -> History:
         """All epochs that are left, then the best weights."""
         config, position = self.config, self.position
+        self._clock = time.monotonic()
         for observer in self.observers:
             observer.on_start(
                 epochs=config.epochs,
-                steps=self.steps * config.epochs,
+                steps=self.learner.total_steps,
                 first_step=position.step,
                 batch_size=config.batch_size,
             )
-        while position.epoch < config.epochs and not self._is_stale():
-            self._epoch()
+        try:
+            while position.epoch < config.epochs and not self._is_stale() and not self._is_late():
+                self._epoch()
+        finally:
+            self.learner.freezing.lift()
         self.model.load_state_dict(self.best)
         self.model.eval()
         return self.history()
@@ -102,77 +86,74 @@ class Training:
     def _is_stale(self) -> bool:
         return self.config.patience is not None and self.position.stale >= self.config.patience
 
+    def _is_late(self) -> bool:
+        """Whether one more epoch as long as the last would end too long after the time budget.
+
+        It depends on the history alone, so that a resumed run decides as the first one did.
+        """
+        rows, budget = self.position.rows, self.config.time_budget
+        if budget is None or not rows or self.position.batch:
+            return False
+        seconds = [row["seconds"] for row in rows]
+        end = self.config.time_around + sum(seconds) + seconds[-1]
+        return bool(end > _LATE * budget)
+
     def _epoch(self) -> None:
         position, config = self.position, self.config
+        self.learner.freezing.apply(position.epoch)
         self.model.train()
-        start = saved = time.monotonic()
-        before = position.seconds
-        for batch in training_batches(
-            self.parts.train,
-            self.preprocessing,
-            batch_size=config.batch_size,
-            seed=config.seed,
-            epoch=position.epoch,
-            augmentation=Augmentation(flip=config.flip, pad_crop=config.pad_crop),
-            start=position.batch,
-            workers=config.workers,
-        ):
+        saved, before = time.monotonic(), position.seconds
+        for batch in self.learner.batches(position.epoch, position.batch):
             rate = self._step(batch)
             now = time.monotonic()
-            position.seconds = before + now - start
+            position.seconds = before + now - self._clock
             if now - saved >= config.checkpoint_seconds and position.batch < self.steps:
                 self.checkpoint()
                 saved = now
-        self._end_epoch(rate, before, start)
+        self._end_epoch(rate, before)
 
     def _step(self, batch: Batch) -> float:
         """One update; gives the learning rate that it used."""
-        position, config = self.position, self.config
-        seeds.torch_seed(self.device, config.seed, "dropout", position.epoch, position.batch)
-        batch = batch.to(self.device)
-        inputs = tuple(x.contiguous(memory_format=self.memory_format) for x in batch.inputs)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
-            outputs = self.model(*inputs) if batch.mask is None else self.model(*inputs, batch.mask)
-        loss = self.task.loss(outputs, batch, self.objective)
-        rate = self._rate(position.step)
-        value = loss.item()
-        if not math.isfinite(value):
-            self._stop_diverged(value)
-        self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        if config.clip_norm is not None:
-            nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_norm)
-        set_rate(self.optimizer, rate)
-        self.optimizer.step()
+        position = self.position
+        try:
+            computed = self.learner.gradient(batch, epoch=position.epoch, step=position.batch)
+        except torch.OutOfMemoryError as error:
+            raise out_of_memory(self.learner, self.folder) from error
+        if not math.isfinite(computed.loss):
+            self._stop_diverged(computed.loss)
+        rate = self.learner.rate(position.step)
+        self.learner.update(rate)
         position.step += 1
         position.batch += 1
         if self.averaged is not None:
             self.averaged.update(position.step)
-        position.loss_sum += value * len(batch.index)
-        position.score_sum += self.task.score_sum(outputs.detach(), batch).item()
+        position.loss_sum += computed.loss * len(batch.index)
+        position.score_sum += computed.score_sum
         position.samples += len(batch.index)
         for observer in self.observers:
-            observer.on_step(position.step, value)
+            observer.on_step(position.step, computed.loss)
         return rate
 
-    def _end_epoch(self, rate: float, before: float, start: float) -> None:
-        """Validate, write the row, keep the best weights, and save a checkpoint."""
+    def _end_epoch(self, rate: float, before: float) -> None:
+        """Validate, write the row, keep the best weights, and save a checkpoint.
+
+        A row's seconds begin where those of the row before end, so that nothing is left out.
+        """
         position, metric = self.position, self.task.metric
         with self._final_weights():
-            result = Predictor(self.model, self.card, device=self.device).evaluate(
-                self.parts.validation, workers=self.config.workers
-            )
+            result = self.evaluation(self.parts.validation)
             if not math.isfinite(result.loss):
                 self._stop_diverged(result.loss)
             row = {
                 "epoch": position.epoch + 1,
                 "train_loss": position.loss_sum / position.samples,
-                f"train_{metric}": position.score_sum / position.samples,
+                f"train_{metric}": self._train_score(),
                 "val_loss": result.loss,
                 f"val_{metric}": result.score,
                 "lr": rate,
-                "seconds": round(before + time.monotonic() - start, 3),
+                "seconds": round(before + time.monotonic() - self._clock, 3),
             }
+            self._clock = time.monotonic()
             position.stale += 1
             if is_better(row, position.best_row, metric):
                 position.best_row, position.stale = row, 0
@@ -186,6 +167,18 @@ class Training:
             self.checkpoint()
         for observer in self.observers:
             observer.on_epoch(row)
+
+    def _train_score(self) -> float:
+        """The score on the epoch's samples; where they were mixed, on clean ones, afterwards."""
+        position = self.position
+        if not self.config.mixing:
+            return position.score_sum / position.samples
+        return self.evaluation(clean_samples(self.parts.train, self.config.seed)).score
+
+    def evaluation(self, part: Part) -> tasks.Evaluation:
+        """What the network is worth on a part, as it stands."""
+        predictor = Predictor(self.model, self.card, device=self.device)
+        return predictor.evaluate(part, workers=self.config.workers)
 
     @contextlib.contextmanager
     def _final_weights(self) -> Iterator[None]:
@@ -230,29 +223,9 @@ class Training:
             for name, value in parts["average"].items():
                 self.averaged.state[name].copy_(value)
 
-    def _check_network(self) -> None:
-        """Refuse a network that cannot learn this task, before anything is written."""
-        example = torch.zeros(1, *self.preprocessing.input_shape)
-        empty = torch.zeros(1, dtype=torch.int64)
-        batch = Batch(inputs=(example,), target=None, mask=None, index=empty, weight=None)
-        predictor = Predictor(self.model, self.card, device=self.device)
-        outputs = predictor.outputs(batch)
-        if outputs.ndim < 2 or outputs.shape[1] != self.task.head_size:
-            raise ShapeError(
-                f"The network gives outputs {tuple(outputs.shape)} where the task needs "
-                f"{self.task.head_size} per sample; create it with num_classes="
-                f"{self.task.head_size}."
-            )
-        norms = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in self.model.modules())
-        if self.config.batch_size == 1 and norms:
-            raise OptionError(
-                "batch_size (=1) is too small for batch norm, which needs two samples; use 2 or "
-                "more, or a network with another norm."
-            )
-
     def _stop_diverged(self, value: float) -> NoReturn:
         position = self.position
-        rate = self._rate(max(0, position.step - 1))
+        rate = self.learner.rate(max(0, position.step - 1))
         kept = "" if self.folder is None else f" The last good checkpoint stays in {self.folder}."
         raise ConvariumError(
             f"The loss is {value} after step {position.step} (epoch {position.epoch + 1}, batch "
@@ -260,23 +233,10 @@ class Training:
             f"rate or with clip_norm.{kept}"
         )
 
-    def _rate(self, step: int) -> float:
-        config = self.config
-        total = self.steps * config.epochs
-        return learning_rate(
-            step,
-            total,
-            peak=config.learning_rate,
-            warmup=config.warmup,
-            milestones=config.milestones,
-            gamma=config.gamma,
-        )
 
-
-def device_named(name: str) -> torch.device:
-    """The device of an option: the processor, a GPU, or a GPU where there is one."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ConvariumError("device (='cuda') is not available; use device='cpu'.")
-    return torch.device(name)
+def clean_samples(part: Part, seed: int) -> Part:
+    """Up to 2,000 samples of a part, the same in every epoch, in the part's order."""
+    if len(part) <= _CLEAN_SAMPLES:
+        return part
+    chosen = seeds.permutation(len(part), seed, "clean samples")[:_CLEAN_SAMPLES]
+    return Part(part.dataset, part.ids[np.sort(chosen)])

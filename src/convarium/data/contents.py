@@ -1,0 +1,156 @@
+"""What a data set holds, before anything is trained: counts, sizes, copies, what cannot be read."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convarium.data.dataset import Dataset
+from convarium.data.given import PARTS
+from convarium.data.skipping import Skipped
+from convarium.progress import Progress
+
+
+@dataclass(frozen=True)
+class Overview:
+    """Facts of a data set, from one reading of every sample.
+
+    Args:
+        source: what the user named.
+        task: what the targets are.
+        samples: how many there are, with those that cannot be read.
+        classes: samples of each class or label that can be read, in their order; empty without.
+        numbers: smallest, mean and largest value of each number of a regression; else empty.
+        parts: samples of each part that the data gives; empty where it gives none.
+        heights: smallest, median and largest height in pixels.
+        widths: likewise.
+        channels: 3 where any sample has colour, else 1.
+        copies: names of samples with equal pixels, a tuple for each set of them.
+        contradicting: how many of these sets have different targets.
+        crossing: how many of these sets lie in several given parts.
+        unreadable: samples that cannot be read.
+        skipped: everything left out, with its reason; the unreadable samples are among them.
+        fingerprint: of the pixels, targets, groups, parts and classes.
+    """
+
+    source: str
+    task: str
+    samples: int
+    classes: dict[str, int]
+    numbers: dict[str, tuple[float, float, float]]
+    parts: dict[str, int]
+    heights: tuple[int, int, int]
+    widths: tuple[int, int, int]
+    channels: int
+    copies: tuple[tuple[str, ...], ...]
+    contradicting: int
+    crossing: int
+    unreadable: int
+    skipped: tuple[Skipped, ...]
+    fingerprint: str
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as a mapping that JSON can hold."""
+        left_out = [{"name": item.name, "reason": item.reason} for item in self.skipped]
+        return {**self.__dict__, "copies": list(map(list, self.copies)), "skipped": left_out}
+
+
+def overview(dataset: Dataset, progress: Progress | None = None) -> Overview:
+    """Read every sample once and tell what there is.
+
+    Args:
+        dataset: any data set; labels may be missing.
+        progress: is advanced by one for each sample.
+
+    Raises:
+        DataError: no sample can be read.
+
+    >>> from convarium.data import open_dataset
+    >>> found = overview(open_dataset("digits"))
+    >>> found.classes["0"], found.heights, found.copies, found.unreadable
+    (178, (8, 8, 8), (), 0)
+    """
+    survey = dataset.survey(progress, max_broken=1.0)
+    usable = np.flatnonzero(survey.digests != 0)
+    sets = list(_equal(survey.digests, usable))
+    return Overview(
+        source=dataset.source,
+        task=dataset.task,
+        samples=len(dataset),
+        classes=_classes(dataset, usable),
+        numbers=_numbers(dataset, usable),
+        parts=_parts(dataset),
+        heights=_spread(survey.heights[usable]),
+        widths=_spread(survey.widths[usable]),
+        channels=dataset.channels,
+        copies=tuple(tuple(map(dataset.name, ids.tolist())) for ids in sets),
+        contradicting=_differing(dataset.targets, sets),
+        crossing=_differing(dataset.given, sets),
+        unreadable=len(survey.broken),
+        skipped=tuple(dataset.skipped),
+        fingerprint=dataset.fingerprint(),
+    )
+
+
+def target_in_words(dataset: Dataset, target: Any) -> str:
+    """One sample's target: the class, the labels, or the numbers with their units."""
+    if dataset.task == "classification":
+        return dataset.classes[int(target)]
+    if dataset.task == "multilabel":
+        return "; ".join(dataset.classes[k] for k in np.flatnonzero(target)) or "no label"
+    numbers = zip(dataset.classes, target.tolist(), dataset.units, strict=True)
+    return "; ".join(f"{name} {value:.4g} {unit}".rstrip() for name, value, unit in numbers)
+
+
+def _equal(digests: NDArray[np.uint64], usable: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """Ids of the samples with equal pixels, each set of two or more."""
+    order = usable[np.argsort(digests[usable], kind="stable")]
+    starts = np.flatnonzero(np.diff(digests[order])) + 1
+    sets = (ids for ids in np.split(order, starts) if len(ids) > 1)
+    yield from sorted(sets, key=_first)
+
+
+def _first(ids: NDArray[np.int64]) -> int:
+    return int(ids[0])
+
+
+def _differing(values: NDArray[Any] | None, sets: list[NDArray[np.int64]]) -> int:
+    """How many of the sets have members with different values."""
+    if values is None:
+        return 0
+    return sum(bool((values[ids] != values[ids[0]]).any()) for ids in sets)
+
+
+def _classes(dataset: Dataset, usable: NDArray[np.int64]) -> dict[str, int]:
+    if dataset.targets is None or dataset.task == "regression":
+        return {}
+    targets = dataset.targets[usable]
+    counts = np.count_nonzero(targets, axis=0)
+    if targets.ndim == 1:
+        counts = np.bincount(targets, minlength=len(dataset.classes))
+    return dict(zip(dataset.classes, counts.tolist(), strict=True))
+
+
+def _numbers(dataset: Dataset, usable: NDArray[np.int64]) -> dict[str, tuple[float, float, float]]:
+    if dataset.targets is None or dataset.task != "regression":
+        return {}
+    exact = dataset.targets[usable].astype(np.float64)
+    rows = zip(dataset.classes, exact.min(0), exact.mean(0), exact.max(0), strict=True)
+    return {name: (float(low), float(mean), float(high)) for name, low, mean, high in rows}
+
+
+def _parts(dataset: Dataset) -> dict[str, int]:
+    if dataset.given is None:
+        return {}
+    counts = Counter(dataset.given.tolist())
+    named = {word: counts[number] for number, word in enumerate(PARTS) if counts[number]}
+    return named | ({"not given": counts[-1]} if counts[-1] else {})
+
+
+def _spread(sides: NDArray[np.int32]) -> tuple[int, int, int]:
+    return int(sides.min()), int(np.median(sides)), int(sides.max())

@@ -1,0 +1,140 @@
+"""The report's pages of the tasks that are not one class a sample: labels, and numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from convarium import files
+from convarium.report import wording
+from convarium.report.agreement import agreement, residual_histogram
+from convarium.report.matrix import FULL_UP_TO
+from convarium.report.page import _environment, balance_of, shared
+from convarium.report.pictures import Picture
+from convarium.report.reliability import calibration_of
+
+if TYPE_CHECKING:
+    from convarium.data import Skipped
+    from convarium.tasks import LabelEvaluation, LabelRow, ValueEvaluation
+
+_OUTPUTS_DRAWN = 12
+_LOWEST = 20
+
+
+def write_labels_page(
+    path: str | Path,
+    *,
+    card: Mapping[str, Any],
+    history: Sequence[Mapping[str, Any]],
+    evaluation: LabelEvaluation,
+    errors: Sequence[Picture],
+    heatmaps: Sequence[Picture],
+    skipped: Sequence[Skipped],
+) -> Path:
+    """Write the report of a run with several labels a sample; the arguments are `write_page`'s.
+
+    Raises:
+        RunError: the file cannot be written.
+    """
+    rows = evaluation.rows
+    lows = [row.interval.low for row in rows if row.n]
+    text = (
+        _environment()
+        .get_template("labels.html.jinja")
+        .render(
+            **shared(card, history, "F1", errors, heatmaps, skipped),
+            balance=balance_of(card, evaluation.classes, evaluation.targets.sum(0)),
+            result=_result(card, evaluation, "val_f1"),
+            figures=evaluation.figures(),
+            exact=evaluation.exact,
+            threshold=evaluation.threshold,
+            calibration=calibration_of(card, evaluation),
+            rows=rows,
+            lowest=_lowest(rows),
+            start=max(0.0, int(10 * min(lows, default=0.0) - 1e-9) / 10),
+            wrong=evaluation.n - evaluation.exact,
+        )
+    )
+    files.write_text(path, text)
+    return Path(path)
+
+
+def _lowest(rows: Sequence[LabelRow]) -> list[LabelRow]:
+    """Of more than 30 labels the 20 that fare worst; else none, since all are shown."""
+    measured = [row for row in rows if row.n]
+    return sorted(measured, key=lambda row: row.f1)[:_LOWEST] if len(rows) > FULL_UP_TO else []
+
+
+def write_values_page(
+    path: str | Path,
+    *,
+    card: Mapping[str, Any],
+    history: Sequence[Mapping[str, Any]],
+    evaluation: ValueEvaluation,
+    errors: Sequence[Picture],
+    heatmaps: Sequence[Picture],
+    skipped: Sequence[Skipped],
+) -> Path:
+    """Write the report of a run that gives numbers; the arguments are `write_page`'s.
+
+    Raises:
+        RunError: the file cannot be written.
+    """
+    text = (
+        _environment()
+        .get_template("values.html.jinja")
+        .render(
+            **shared(card, history, "R2", errors, heatmaps, skipped),
+            result=_result(card, evaluation, "val_r2"),
+            rows=evaluation.rows,
+            drawings=_drawings(evaluation),
+            moments=_moments(card),
+        )
+    )
+    files.write_text(path, text)
+    return Path(path)
+
+
+def _result(
+    card: Mapping[str, Any], evaluation: LabelEvaluation | ValueEvaluation, key: str
+) -> dict[str, Any]:
+    """The headline: the score, its interval, and what the validation samples said."""
+    low, high = evaluation.interval
+    validation = card.get("result", {}).get("validation", {})
+    return {
+        "n": evaluation.n,
+        "score": evaluation.score,
+        "low": low,
+        "high": high,
+        "start": max(0.0, int(10 * low - 1e-9) / 10),
+        "loss": evaluation.loss,
+        "validation": validation.get(key),
+        "validation_n": validation.get("n", 0),
+    }
+
+
+def _drawings(evaluation: ValueEvaluation) -> list[tuple[str, str, str]]:
+    """Name, predictions over truths, and residuals, of the first outputs."""
+    drawn = []
+    for k, row in enumerate(evaluation.rows[:_OUTPUTS_DRAWN]):
+        truth, values = evaluation.targets[:, k], evaluation.values[:, k]
+        drawn.append(
+            (
+                row.name,
+                agreement(truth, values, row.name, row.unit),
+                residual_histogram(evaluation.residuals[:, k], row.name, row.unit),
+            )
+        )
+    return drawn
+
+
+def _moments(card: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Name with unit, mean and deviation of each output over the training samples."""
+    targets = card.get("targets", {})
+    columns = (targets.get(key, ()) for key in ("units", "mean", "std"))
+    rows = zip(card.get("classes", ()), *columns, strict=False)
+    return [
+        (f"{name} [{unit}]" if unit else str(name), wording.number(mean), wording.number(std))
+        for name, unit, mean, std in rows
+    ]

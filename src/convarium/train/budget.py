@@ -1,0 +1,148 @@
+"""A training that ends in time: a few steps are timed on a copy, and the epochs follow."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from convarium.data import Part, Parts, Preprocessing
+from convarium.errors import OptionError
+from convarium.progress import duration
+from convarium.train.config import TrainConfig
+from convarium.train.training import Training, clean_samples
+
+_SHARE = 0.97  # of the time that is planned; the rest is for what the timing did not see
+_LOOKED = 0.03  # of the time that the timing may take
+_MOST_STEPS = 40
+_EVALUATED = 512
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What fits into a time.
+
+    Args:
+        config: the configuration with the epochs that fit, and the seconds around them.
+        first_epoch: seconds of the first epoch, which may have to read the data.
+        epoch: seconds of each other.
+        test: seconds of an evaluation of the test part.
+        seconds: what was to be planned for.
+    """
+
+    config: TrainConfig
+    first_epoch: float
+    epoch: float
+    test: float
+    seconds: float
+
+    def sentence(self) -> str:
+        """The plan in one sentence."""
+        epochs = self.config.epochs
+        planned = self.first_epoch + (epochs - 1) * self.epoch
+        return (
+            f"{epochs} epoch{'s' * (epochs > 1)} of {self.epoch:.2g} s in {duration(planned)}, "
+            f"for a budget of {duration(self.seconds)}"
+        )
+
+
+def plan_budget(
+    model: nn.Module,
+    parts: Parts,
+    config: TrainConfig,
+    *,
+    preprocessing: Preprocessing,
+    spent: float = 0.0,
+) -> Plan:
+    """Choose the epochs so that training and one evaluation of the test part end in time.
+
+    A few steps, evaluations and a checkpoint are timed on a copy, for up to 3 % of the time; the
+    network and all random numbers stay as they are. The choice depends on the machine, so it is
+    made once: train with `config` of the result, and resume with the same.
+
+    Args:
+        model: the network.
+        parts: the samples.
+        config: with a `time_budget`; its epochs are replaced.
+        preprocessing: fitted on `parts.train`.
+        spent: seconds of the budget that are gone already.
+
+    Raises:
+        OptionError: there is no time budget, or not a single epoch fits into it.
+    """
+    if config.time_budget is None:
+        raise OptionError("time_budget (=None) must be a number of seconds, such as 600.")
+    start = time.monotonic()
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices=devices), tempfile.TemporaryDirectory() as folder:
+        training = Training(copy.deepcopy(model), parts, config, preprocessing, Path(folder), ())
+        first_epoch, epoch = _epochs(training, _LOOKED * config.time_budget)
+        test = len(parts.test) * _evaluation(training, parts.test)
+    around = spent + time.monotonic() - start + test
+    left = _SHARE * config.time_budget - around
+    if first_epoch > left:
+        raise OptionError(
+            f"time_budget (={config.time_budget:g} s) is too short for one epoch of about "
+            f"{duration(first_epoch)} with the {duration(around)} around it; "
+            "give more time, smaller images or a smaller network."
+        )
+    epochs = 1 + int((left - first_epoch) / epoch)
+    chosen = dataclasses.replace(config, epochs=epochs, time_around=round(around, 3))
+    return Plan(chosen, first_epoch, epoch, test, config.time_budget)
+
+
+def _epochs(training: Training, seconds: float) -> tuple[float, float]:
+    """Seconds of the first epoch, and of each other."""
+    learner = training.learner
+    learner.model.train()
+    count = min(_MOST_STEPS, learner.steps)
+    cold = _step_times(training, count, seconds / 2)
+    warm = _step_times(training, len(cold), seconds / 2)
+    # the first steps also find memory and choose algorithms
+    first = sum(cold) + statistics.mean(cold[len(cold) // 4 :]) * (learner.steps - len(cold))
+    step = statistics.mean(warm)
+    after = _timed(training.checkpoint)
+    after += len(training.parts.validation) * _evaluation(training, training.parts.validation)
+    if training.config.mixing:
+        clean = clean_samples(training.parts.train, training.config.seed)
+        after += len(clean) * _evaluation(training, clean)
+    return first + after, learner.steps * step + after
+
+
+def _step_times(training: Training, count: int, seconds: float) -> list[float]:
+    """Seconds of the first steps of an epoch, data included; at least two, where there are two."""
+    times: list[float] = []
+    start = before = time.perf_counter()
+    for number, batch in enumerate(training.learner.batches(0)):
+        training.learner.gradient(batch, epoch=0, step=number)
+        training.learner.update(0.0)
+        now = time.perf_counter()
+        times.append(now - before)
+        before = now
+        if len(times) == count or (len(times) > 1 and now - start > seconds):
+            break
+    return times
+
+
+def _evaluation(training: Training, part: Part) -> float:
+    """Seconds that one sample of a part takes in an evaluation; 0 for an empty part."""
+    if not len(part):
+        return 0.0
+    some = Part(part.dataset, part.ids[:_EVALUATED])
+    _timed(lambda: training.evaluation(some))
+    return _timed(lambda: training.evaluation(some)) / len(some)
+
+
+def _timed(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return max(time.perf_counter() - start, math.ulp(1.0))

@@ -1,0 +1,54 @@
+"""What is refused before anything is trained or written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from convarium.data import Batch
+from convarium.errors import OptionError, ShapeError
+from convarium.predict import Predictor
+from convarium.train.config import TrainConfig
+
+
+def check_network(
+    model: nn.Module, config: TrainConfig, card: Mapping[str, Any], device: torch.device
+) -> None:
+    """Refuse a network that cannot learn a task, by one forward pass.
+
+    Args:
+        model: on `device`.
+        config: how it is to be trained.
+        card: the data's part of a card.
+        device: where to compute.
+
+    Raises:
+        ShapeError: its outputs do not fit the task.
+        OptionError: parts of a batch would be too small for its batch norms.
+    """
+    predictor = Predictor(model, card, device=device)
+    example = torch.zeros(1, *predictor.preprocessing.input_shape)
+    empty = torch.zeros(1, dtype=torch.int64)
+    batch = Batch(inputs=(example,), target=None, mask=None, index=empty, weight=None)
+    outputs = predictor.outputs(batch)
+    size = predictor.task.head_size
+    if outputs.ndim < 2 or outputs.shape[1] != size:
+        raise ShapeError(
+            f"The network gives outputs {tuple(outputs.shape)} where the task needs {size} per "
+            f"sample; create it with num_classes={size}."
+        )
+    norms = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())
+    if norms and config.batch_size == 1:
+        raise OptionError(
+            "batch_size (=1) is too small for batch norm, which needs two samples; use 2 or more, "
+            "or a network with another norm."
+        )
+    if norms and config.batch_size < 2 * config.accumulate:
+        raise OptionError(
+            f"accumulate (={config.accumulate}) leaves parts of one sample of batch_size "
+            f"(={config.batch_size}), too small for batch norm; use at most "
+            f"{config.batch_size // 2}."
+        )

@@ -1,0 +1,70 @@
+"""From the options of a training run to what other rooms take: augmentation, objective, device."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import torch
+
+from convarium.data import Augmentation, Part
+from convarium.errors import ConvariumError, DataError, OptionError
+from convarium.tasks import Objective, Task, balanced_weights
+from convarium.train.config import TrainConfig
+
+
+def augmentation_of(config: TrainConfig) -> Augmentation:
+    """What happens to training images."""
+    return Augmentation(**_shared(Augmentation, config))
+
+
+def objective_of(config: TrainConfig, task: Task, part: Part) -> Objective:
+    """What is minimised; with `balance="weights"`, each class has the same part in it.
+
+    Raises:
+        OptionError: an option that does not belong to the task.
+        DataError: classes are to be balanced, and one has no training sample.
+    """
+    objective = Objective(**_shared(Objective, config))
+    if config.balance != "none":
+        counts = _class_counts(config, task, part)
+        if config.balance == "weights":
+            objective = dataclasses.replace(objective, class_weights=balanced_weights(counts))
+    objective.check(task)
+    return objective
+
+
+def device_named(name: str) -> torch.device:
+    """The device of an option: the processor, a GPU, or a GPU where there is one."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConvariumError("device (='cuda') is not available; use device='cpu'.")
+    return torch.device(name)
+
+
+def _class_counts(config: TrainConfig, task: Task, part: Part) -> list[int]:
+    """Training samples of each class, none of which may be missing."""
+    if not task.has_classes or part.targets is None or part.targets.ndim != 1:
+        raise OptionError(
+            f"balance (={config.balance!r}) needs samples of exactly one class each, which "
+            f"{task.name} does not have; leave it out."
+        )
+    counts: list[int] = np.bincount(part.targets, minlength=task.head_size).tolist()
+    if min(counts) < 1:
+        raise DataError(
+            f"balance (={config.balance!r}) needs a training sample of each class; add some, or "
+            "leave it out."
+        )
+    return counts
+
+
+def _shared(table: type, config: TrainConfig) -> dict[str, Any]:
+    """The options that a frozen table of another room takes, by name."""
+    taken = {each.name for each in dataclasses.fields(table) if each.init}
+    return {
+        each.name: getattr(config, each.name)
+        for each in dataclasses.fields(config)
+        if each.name in taken
+    }

@@ -1,0 +1,110 @@
+"""The gradient of a batch, in one pass or in several parts that take less memory."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from convarium import seeds
+from convarium.data import Batch, Mix
+from convarium.tasks import Objective, Task
+
+
+class Computed(NamedTuple):
+    """What one batch gave: the loss of the whole batch, and the sum of its samples' scores."""
+
+    loss: float
+    score_sum: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Pass:
+    """How a batch goes through a network.
+
+    Args:
+        task: knows the loss.
+        objective: what is minimised.
+        device: where to compute.
+        memory_format: memory order of the inputs.
+        precision: "fp32" or "bf16".
+        accumulate: into how many parts a batch is divided.
+        seed: of the dropout.
+    """
+
+    task: Task
+    objective: Objective
+    device: torch.device
+    memory_format: torch.memory_format
+    precision: str
+    accumulate: int
+    seed: int
+
+    def backward(self, model: nn.Module, batch: Batch, *, epoch: int, step: int) -> Computed:
+        """Add the gradient of the batch's mean loss to the parameters' `grad`.
+
+        The mean over the batch is the sum over its parts of (n_k / n) times the mean of part k.
+        Part k of step t draws its dropout from (seed, epoch, t times the parts + k).
+
+        Args:
+            epoch: number of the epoch, from 0.
+            step: number of the step in it, from 0.
+        """
+        loss_sum = score_sum = 0.0
+        for number, part in enumerate(parts_of(batch, self.accumulate)):
+            micro_step = step * self.accumulate + number
+            seeds.torch_seed(self.device, self.seed, "dropout", epoch, micro_step)
+            part = part.to(self.device)
+            outputs = self.outputs(model, part)
+            loss = self.task.loss(outputs, part, self.objective)
+            share = len(part) / len(batch)
+            (loss * share if share < 1 else loss).backward()  # type: ignore[no-untyped-call]
+            loss_sum += loss.item() * share
+            score_sum += self.task.score_sum(outputs.detach(), part).item()
+        return Computed(loss_sum, score_sum)
+
+    def outputs(self, model: nn.Module, batch: Batch) -> Tensor:
+        """The network's outputs of a batch that is on the device."""
+        inputs = tuple(x.contiguous(memory_format=self.memory_format) for x in batch.inputs)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            outputs: Tensor = model(*inputs) if batch.mask is None else model(*inputs, batch.mask)
+        return outputs
+
+
+def parts_of(batch: Batch, count: int) -> Iterator[Batch]:
+    """A batch in `count` parts of equal size, as far as its number allows; each has two or more.
+
+    >>> ids = torch.arange(7)
+    >>> whole = Batch(inputs=(ids,), target=ids, mask=None, index=ids, weight=None)
+    >>> [part.index.tolist() for part in parts_of(whole, 3)]
+    [[0, 1, 2], [3, 4], [5, 6]]
+    """
+    count = max(1, min(count, len(batch) // 2))
+    if count == 1:
+        yield batch
+        return
+    size, larger = divmod(len(batch), count)
+    start = 0
+    for number in range(count):
+        stop = start + size + (number < larger)
+        yield _slice(batch, slice(start, stop))
+        start = stop
+
+
+def _slice(batch: Batch, place: slice) -> Batch:
+    def cut(tensor: Tensor | None) -> Tensor | None:
+        return None if tensor is None else tensor[place]
+
+    mix = batch.mix
+    return dataclasses.replace(
+        batch,
+        inputs=tuple(each[place] for each in batch.inputs),
+        target=cut(batch.target),
+        mask=cut(batch.mask),
+        index=batch.index[place],
+        weight=cut(batch.weight),
+        mix=None if mix is None else Mix(mix.target[place], mix.share[place]),
+    )

@@ -1,0 +1,136 @@
+"""A network that learns from batches: its optimiser, its objective and its batches, without epochs.
+
+batch of f(seed, epoch, step) -> forward, loss, backward, clip -> rate of f(step) -> update
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+
+from convarium import tasks
+from convarium.data import (
+    Batch,
+    Part,
+    Parts,
+    Preprocessing,
+    build_card,
+    steps_per_epoch,
+    training_batches,
+)
+from convarium.errors import DataError
+from convarium.train.checks import check_network
+from convarium.train.config import TrainConfig
+from convarium.train.freezing import Freezing
+from convarium.train.from_config import augmentation_of, device_named, objective_of
+from convarium.train.gradients import Computed, Pass
+from convarium.train.optimizers import build_optimizer, set_rate
+from convarium.train.sampling import balanced_order
+from convarium.train.schedule import learning_rate
+
+
+class Learner:
+    """The network, its optimiser, and all that one step needs.
+
+    Args:
+        model: is moved to the device and changed in place.
+        parts: the training part is learnt from.
+        config: how.
+        preprocessing: fitted on the training part.
+
+    Raises:
+        DataError: there are too few samples.
+        ShapeError: the network's outputs do not fit the task.
+        OptionError: options do not fit the task, the network or each other.
+    """
+
+    def __init__(
+        self, model: nn.Module, parts: Parts, config: TrainConfig, preprocessing: Preprocessing
+    ) -> None:
+        self.parts, self.config, self.preprocessing = parts, config, preprocessing
+        self.card = build_card(parts, preprocessing)
+        self.task = tasks.from_card(self.card)
+        self.device = device_named(config.device)
+        planes = len(preprocessing.input_shape) == 3
+        last = planes and config.layout == "channels_last"
+        memory_format = torch.channels_last if last else torch.contiguous_format
+        self.model = model.to(self.device)
+        self.model.to(memory_format=memory_format)  # type: ignore[call-overload]
+        self.optimizer = build_optimizer(model, config)
+        self.freezing = Freezing(model, config)
+        self.steps = steps_per_epoch(parts.train, config.batch_size)
+        if self.steps == 0 or len(parts.validation) == 0:
+            raise DataError(
+                f"There are {len(parts.train)} training and {len(parts.validation)} validation "
+                "samples; training needs at least 2 and 1."
+            )
+        check_network(model, config, self.card, self.device)
+        self.passes = Pass(
+            task=self.task,
+            objective=objective_of(config, self.task, parts.train),
+            device=self.device,
+            memory_format=memory_format,
+            precision=config.precision,
+            accumulate=config.accumulate,
+            seed=config.seed,
+        )
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of all epochs."""
+        return self.steps * self.config.epochs
+
+    def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """The training batches of an epoch from 0, from number `start` on."""
+        config = self.config
+        return training_batches(
+            self._drawn(epoch),
+            self.preprocessing,
+            batch_size=config.batch_size,
+            seed=config.seed,
+            epoch=epoch,
+            augmentation=augmentation_of(config),
+            start=start,
+            workers=config.workers,
+        )
+
+    def gradient(self, batch: Batch, *, epoch: int, step: int) -> Computed:
+        """The gradient of one batch, clipped; nothing is updated.
+
+        Args:
+            epoch: number of the epoch, from 0.
+            step: number of the step in it, from 0.
+        """
+        self.optimizer.zero_grad()
+        computed = self.passes.backward(self.model, batch, epoch=epoch, step=step)
+        if self.config.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
+        return computed
+
+    def update(self, rate: float) -> None:
+        """Take the step that the gradient says."""
+        set_rate(self.optimizer, rate)
+        self.optimizer.step()
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step of the whole run, from 0."""
+        config = self.config
+        return learning_rate(
+            step,
+            self.total_steps,
+            peak=config.learning_rate,
+            warmup=config.warmup,
+            schedule=config.schedule,
+            milestones=config.milestones,
+            gamma=config.gamma,
+        )
+
+    def _drawn(self, epoch: int) -> Part:
+        """The training part, or what is drawn from it so that classes are equally frequent."""
+        part = self.parts.train
+        if self.config.balance != "sampling" or part.targets is None:
+            return part
+        order = balanced_order(part.targets, self.config.seed, epoch)
+        return Part(part.dataset, part.ids[order])

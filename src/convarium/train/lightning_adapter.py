@@ -1,0 +1,144 @@
+"""Our networks, losses and rates in Lightning's Trainer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from convarium.data import Batch
+from convarium.errors import MissingExtraError, OptionError, import_extra
+from convarium.tasks import Objective, Task
+from convarium.train.config import TrainConfig
+from convarium.train.freezing import Freezing
+from convarium.train.optimizers import build_optimizer, set_rate
+from convarium.train.schedule import learning_rate
+
+_COMPROMISED = ("2.6.2", "2.6.3")
+_TRAINERS = {  # options that Lightning's Trainer has, by what it calls them
+    "accumulate": "Trainer(accumulate_grad_batches=)",
+    "clip_norm": "Trainer(gradient_clip_val=)",
+    "patience": "its EarlyStopping",
+    "time_budget": "Trainer(max_time=)",
+    "ema": "its WeightAveraging",
+    "balance": "a sampler of your DataLoader",
+    "mixup": "your DataLoader",
+    "cutmix": "your DataLoader",
+}
+
+
+def lightning_module(model: nn.Module, task: Task, config: TrainConfig | None = None) -> Any:
+    """A `LightningModule` that trains a network as `train.fit` does: its loss, groups and rates.
+
+    Batches are `data.Batch`, or pairs of inputs and targets as a DataLoader gives them. The Trainer
+    decides on epochs, accumulation, clipping, precision and device; of the configuration count the
+    optimiser, the schedule over the Trainer's steps, the loss, and what is frozen. It logs
+    `train_loss`, `val_loss` and `val_<metric>`.
+
+    Args:
+        model: any module whose outputs fit the task.
+        task: such as `tasks.Classification(classes=...)`.
+        config: how; None means `TrainConfig()`.
+
+    Raises:
+        MissingExtraError: Lightning is not installed, or a compromised release of it.
+        OptionError: an option that the Trainer or your data decides on.
+    """
+    lightning = import_extra("lightning", "lightning")
+    if lightning.__version__ in _COMPROMISED:
+        raise MissingExtraError(
+            f"lightning {lightning.__version__} is a compromised release; remove it and run: pip "
+            "install 'convarium[lightning]'"
+        )
+    config = TrainConfig() if config is None else config
+    for name, place in _TRAINERS.items():
+        if getattr(config, name) != getattr(TrainConfig(), name):
+            raise OptionError(
+                f"{name} (={getattr(config, name)!r}) is for {place} in Lightning; leave it out."
+            )
+    taken = ("loss", "label_smoothing", "focal_gamma", "huber_delta")
+    objective = Objective(**{name: getattr(config, name) for name in taken})
+    objective.check(task)
+    module: Any = type("NetworkModule", (_Steps, lightning.LightningModule), {})
+    return module(model, task, config, objective)
+
+
+def as_batch(batch: Batch | tuple[Tensor, Tensor] | list[Tensor]) -> Batch:
+    """A batch as it is, or of a pair of inputs and targets.
+
+    >>> len(as_batch((torch.zeros(2, 1, 8, 8), torch.tensor([0, 1]))))
+    2
+    """
+    if isinstance(batch, Batch):
+        return batch
+    inputs, target = batch
+    index = torch.arange(len(target))
+    return Batch(inputs=(inputs,), target=target, mask=None, index=index, weight=None)
+
+
+class _Steps:
+    """What a `LightningModule` does, for any class that has its methods beside it."""
+
+    log: Any
+    trainer: Any
+    current_epoch: int
+
+    def __init__(
+        self, model: nn.Module, task: Task, config: TrainConfig, objective: Objective
+    ) -> None:
+        super().__init__()
+        self.model, self.task, self.config, self.objective = model, task, config, objective
+        self.freezing = Freezing(model, config)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The network's outputs."""
+        outputs: Tensor = self.model(x)
+        return outputs
+
+    def on_train_epoch_start(self) -> None:
+        """Freeze what does not learn yet."""
+        self.freezing.apply(self.current_epoch)
+
+    def training_step(self, batch: Any, number: int) -> Tensor:
+        """The loss that `train.fit` minimises."""
+        batch = as_batch(batch)
+        loss = self.task.loss(self._outputs(batch), batch, self.objective)
+        self.log("train_loss", loss, batch_size=len(batch))
+        return loss
+
+    def validation_step(self, batch: Any, number: int) -> None:
+        """The plain loss, and the score."""
+        batch = as_batch(batch)
+        outputs = self._outputs(batch)
+        score = self.task.score_sum(outputs, batch) / len(batch)
+        self.log("val_loss", self.task.loss(outputs, batch), batch_size=len(batch))
+        self.log(f"val_{self.task.metric}", score, batch_size=len(batch), prog_bar=True)
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """The optimiser, and the schedule over the Trainer's steps."""
+        config, total = self.config, int(self.trainer.estimated_stepping_batches)
+        optimizer = build_optimizer(self.model, config)
+        set_rate(optimizer, config.learning_rate)
+
+        def factor(step: int) -> float:
+            return learning_rate(
+                min(step, total - 1),
+                total,
+                peak=1.0,
+                warmup=config.warmup,
+                schedule=config.schedule,
+                milestones=config.milestones,
+                gamma=config.gamma,
+            )
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+    def _outputs(self, batch: Batch) -> Tensor:
+        masks = () if batch.mask is None else (batch.mask,)
+        outputs: Tensor = self.model(*batch.inputs, *masks)
+        return outputs

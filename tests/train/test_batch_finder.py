@@ -1,0 +1,74 @@
+"""How many samples fit: the search, the memory of the processor, and a step that does not fit."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from convarium import measure, train
+from convarium.errors import ConvariumError, OptionError
+from convarium.train import TrainConfig
+from convarium.train.batch_finder import free_memory, largest, largest_batch
+
+CONFIG = TrainConfig(epochs=1, batch_size=32, optimizer="sgd")
+
+
+@given(st.integers(0, 3000), st.integers(1, 2500))
+def test_doubling_and_bisection_find_the_limit_in_few_tries(limit, most):
+    tried = []
+
+    def fits(n):
+        tried.append(n)
+        return n <= limit
+
+    assert largest(fits, most) == min(limit, most)
+    assert max(tried) <= most
+    assert len(tried) <= 2 * math.log2(most) + 2
+
+
+def test_on_the_processor_it_is_the_last_batch_whose_memory_fits(parts, preprocessing, network):
+    model = network()
+    shape = (1, *preprocessing.input_shape)
+    cost = measure.cost(model, shape)
+    for optimizer, copies in (("sgd", 2), ("adamw", 3)):  # memory, and the best weights
+        config = dataclasses.replace(CONFIG, optimizer=optimizer)
+        state = copies * cost.trained_bytes
+        memory = cost.at_batch(23)["training_bytes"] + state + 5
+        found = largest_batch(model, parts, config, preprocessing=preprocessing, memory=memory)
+        assert found.size == 23
+        assert "up to 23 samples" in found.sentence()
+    huge = largest_batch(model, parts, CONFIG, preprocessing=preprocessing)
+    assert huge.size == len(parts.train)
+    assert 0 < huge.memory < free_memory() * 1.5
+    with pytest.raises(OptionError, match="Not a single sample"):
+        largest_batch(model, parts, CONFIG, preprocessing=preprocessing, memory=1000)
+
+
+class Greedy(nn.Module):
+    """Runs out of memory above a number of samples with gradients, as a GPU does."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self.limit = limit
+        self.layer = nn.Linear(64, 3)
+
+    def forward(self, x):
+        if self.training and len(x) > self.limit:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return self.layer(x.flatten(1))
+
+
+def test_a_step_that_does_not_fit_says_what_does_and_that_trains(parts, preprocessing, tmp_path):
+    with pytest.raises(ConvariumError, match="9 samples at once") as caught:
+        train.fit(Greedy(9), parts, CONFIG, preprocessing=preprocessing)
+    assert "--accumulate 4" in str(caught.value)
+    config = dataclasses.replace(CONFIG, accumulate=4)
+    assert train.fit(Greedy(9), parts, config, preprocessing=preprocessing).best_epoch == 1
+    with pytest.raises(ConvariumError, match="Not even two"):
+        train.fit(Greedy(1), parts, CONFIG, preprocessing=preprocessing)

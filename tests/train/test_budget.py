@@ -1,0 +1,82 @@
+"""A training that ends in time, by a plan that is made once and changes nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+
+import pytest
+import torch
+
+from convarium import data, models, train
+from convarium.errors import OptionError
+from convarium.train import TrainConfig
+from convarium.train.budget import plan_budget
+
+CONFIG = TrainConfig(batch_size=64, flip=False, mixup=0.2, ema=0.99)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    parts = data.split(data.open_dataset("digits"))
+    return parts, data.fit_preprocessing(parts.train)
+
+
+def network():
+    torch.manual_seed(0)
+    return models.create("resnet8", in_channels=1, num_classes=10, widths=[8, 8, 8])
+
+
+def test_plan_and_training_end_within_a_tenth_of_the_budget(digits, tmp_path):
+    seconds = 5.0
+    parts, preprocessing = digits
+    config = dataclasses.replace(CONFIG, time_budget=seconds)
+    model = network()
+    start = time.monotonic()
+    plan = plan_budget(model, parts, config, preprocessing=preprocessing)
+    train.fit(model, parts, plan.config, preprocessing=preprocessing, out=tmp_path / "run")
+    taken = time.monotonic() - start
+    assert 0.5 * seconds < taken < 1.1 * seconds
+    assert plan.config.epochs >= 2
+    stored = train.read_settings(tmp_path / "run")["train"]
+    assert stored["epochs"] == plan.config.epochs
+    assert stored["time_budget"] == seconds
+    assert f"{plan.config.epochs} epochs" in plan.sentence()
+
+
+def test_the_plan_takes_all_epochs_that_fit_and_changes_nothing_else(digits):
+    parts, preprocessing = digits
+    model = network()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    config = dataclasses.replace(CONFIG, time_budget=30.0)
+    torch.manual_seed(5)
+    plan = plan_budget(model, parts, config, preprocessing=preprocessing, spent=4.0)
+    number = torch.rand(1)
+    torch.manual_seed(5)
+    assert torch.equal(number, torch.rand(1))
+    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
+    around = plan.config.time_around
+    assert 4.0 + plan.test < around < 4.0 + plan.test + 3.0
+    planned = around + plan.first_epoch + (plan.config.epochs - 1) * plan.epoch
+    assert planned <= 0.97 * 30.0 + 1e-3 < planned + plan.epoch + 2e-3
+    same = dataclasses.replace(plan.config, epochs=CONFIG.epochs, time_budget=None, time_around=0.0)
+    assert same == CONFIG
+
+
+def test_what_does_not_fit_at_all_is_said(digits):
+    parts, preprocessing = digits
+    for budget, spent in ((0.05, 0.0), (10.0, 9.99)):
+        config = dataclasses.replace(CONFIG, time_budget=budget)
+        with pytest.raises(OptionError, match="too short for one epoch"):
+            plan_budget(network(), parts, config, preprocessing=preprocessing, spent=spent)
+    with pytest.raises(OptionError, match="time_budget"):
+        plan_budget(network(), parts, CONFIG, preprocessing=preprocessing)
+
+
+def test_no_epoch_begins_that_would_end_too_late(digits):
+    parts, preprocessing = digits
+    config = dataclasses.replace(CONFIG, epochs=1000, time_budget=2.0, time_around=0.5)
+    history = train.fit(network(), parts, config, preprocessing=preprocessing)
+    seconds = [row["seconds"] for row in history.rows]
+    assert 0.5 + sum(seconds[:-1]) + seconds[-2] <= 1.1 * 2.0
+    assert 0.5 + sum(seconds) + seconds[-1] > 2.0

@@ -1,0 +1,110 @@
+"""Lightning's Trainer and our loop take the same steps; needs the package `lightning`."""
+
+from __future__ import annotations
+
+import sys
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+from convarium import data, tasks, train
+from convarium.errors import MissingExtraError, OptionError
+from convarium.train.lightning_adapter import lightning_module
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+TASK = tasks.Classification(classes=("0", "1", "2"))
+
+
+def trainer(**options):
+    lightning = pytest.importorskip("lightning")
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    return lightning.Trainer(accelerator="cpu", enable_model_summary=False, **quiet, **options)
+
+
+class Batches(torch.utils.data.IterableDataset):
+    """The batches of our own loop, epoch by epoch."""
+
+    def __init__(self, parts, preprocessing, config):
+        self.parts, self.preprocessing, self.config = parts, preprocessing, config
+        self.epoch = -1
+
+    def __len__(self):
+        return data.steps_per_epoch(self.parts.train, self.config.batch_size)
+
+    def __iter__(self):
+        self.epoch += 1
+        yield from data.training_batches(
+            self.parts.train, self.preprocessing, batch_size=self.config.batch_size,
+            seed=self.config.seed, epoch=self.epoch,
+            augmentation=data.Augmentation(flip=self.config.flip),
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"optimizer": "sgd", "learning_rate": 0.05, "label_smoothing": 0.1},
+        {"optimizer": "muon", "schedule": "one_cycle", "layer_decay": 0.5},
+        {"optimizer": "adamw", "freeze_epochs": 1, "loss": "focal", "schedule": "linear"},
+    ],
+)
+def test_the_trainer_ends_with_the_weights_of_our_loop(options, parts, preprocessing, network):
+    pytest.importorskip("lightning")
+    config = train.TrainConfig(epochs=2, batch_size=16, layout="contiguous", **options)
+    ours, theirs = network(dropout=0.0), network(dropout=0.0)
+    module = lightning_module(theirs, TASK, config)
+    loader = DataLoader(Batches(parts, preprocessing, config), batch_size=None)
+    trainer(max_epochs=2).fit(module, loader)
+    best = []
+
+    class Last:
+        def on_start(self, **_):
+            pass
+
+        def on_step(self, step, loss):
+            if step == 8:
+                best.append({k: v.clone() for k, v in ours.state_dict().items()})
+
+        def on_epoch(self, row):
+            pass
+
+    train.fit(ours, parts, config, preprocessing=preprocessing, observers=[Last()])
+    for name, value in theirs.state_dict().items():
+        torch.testing.assert_close(value, best[0][name], rtol=1e-4, atol=1e-6)
+
+
+def test_pairs_of_any_loader_are_trained_on_and_scored(network):
+    pytest.importorskip("lightning")
+    torch.manual_seed(0)
+    targets = torch.arange(48) % 3
+    images = 0.1 * torch.randn(48, 1, 8, 8) + targets.view(-1, 1, 1, 1)
+    loader = DataLoader(TensorDataset(images, targets), batch_size=16)
+    config = train.TrainConfig(learning_rate=1e-2)
+    module = lightning_module(network(dropout=0.0), TASK, config)
+    run = trainer(max_epochs=12)
+    run.fit(module, loader, loader)
+    assert run.callback_metrics["val_acc"] > 0.9
+    batch = (images[:5], targets[:5])
+    plain = torch.nn.functional.cross_entropy(module(batch[0]), batch[1])
+    module.log = lambda *_, **__: None
+    torch.testing.assert_close(module.training_step(batch, 0), plain)
+
+
+def test_options_of_the_trainer_are_refused(network):
+    pytest.importorskip("lightning")
+    with pytest.raises(OptionError, match="accumulate_grad_batches"):
+        lightning_module(network(), TASK, train.TrainConfig(accumulate=2))
+    with pytest.raises(OptionError, match="does not belong to classification"):
+        lightning_module(network(), TASK, train.TrainConfig(loss="mse"))
+
+
+def test_a_compromised_or_missing_lightning_is_refused(network, monkeypatch):
+    for version in ("2.6.2", "2.6.3"):
+        monkeypatch.setitem(sys.modules, "lightning", SimpleNamespace(__version__=version))
+        with pytest.raises(MissingExtraError, match="compromised"):
+            lightning_module(network(), TASK)
+    monkeypatch.setitem(sys.modules, "lightning", None)
+    with pytest.raises(MissingExtraError, match=r"convarium\[lightning\]"):
+        lightning_module(network(), TASK)
