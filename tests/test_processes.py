@@ -4,52 +4,17 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import socket
-import traceback
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from several import enter, free_port, in_processes
 
 from convarium import data, models, predict
 from convarium.data.dataset import Part
 from convarium.errors import RunError
 from convarium.processes import ALONE, World, joined
-
-
-def free_port() -> int:
-    with socket.socket() as here:
-        here.bind(("127.0.0.1", 0))
-        return here.getsockname()[1]
-
-
-def _enter(rank: int, size: int, port: int, task: Callable[[World], Any], results: Any) -> None:
-    torch.set_num_threads(1)
-    os.environ.update(RANK=str(rank), WORLD_SIZE=str(size), LOCAL_RANK=str(rank))
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-    try:
-        with joined() as world:
-            results.put((rank, task(world)))
-    except BaseException:
-        results.put((rank, traceback.format_exc()))
-
-
-def in_processes(size: int, task: Callable[[World], Any]) -> list[Any]:
-    """What `task(world)` gave in each of several processes, in the order of the ranks."""
-    context = multiprocessing.get_context("spawn")
-    results, port = context.Queue(), free_port()
-    workers = [
-        context.Process(target=_enter, args=(rank, size, port, task, results))
-        for rank in range(size)
-    ]
-    for worker in workers:
-        worker.start()
-    found = dict(results.get(timeout=120) for _ in workers)
-    for worker in workers:
-        worker.join()
-    return [found[rank] for rank in range(size)]
 
 
 def talks(world: World) -> tuple[Any, ...]:
@@ -108,7 +73,7 @@ def test_the_death_of_one_process_is_one_sentence_in_the_other():
     context = multiprocessing.get_context("spawn")
     results, port = context.Queue(), free_port()
     workers = [
-        context.Process(target=_enter, args=(rank, 2, port, leaves, results)) for rank in range(2)
+        context.Process(target=enter, args=(rank, 2, port, leaves, results)) for rank in range(2)
     ]
     for worker in workers:
         worker.start()

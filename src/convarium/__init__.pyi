@@ -4,8 +4,10 @@ from . import errors as errors
 from . import explain as explain
 from . import graph as graph
 from . import layers as layers
+from . import measure as measure
 from . import models as models
 from . import predict as predict
+from . import processes as processes
 from . import report as report
 from . import tasks as tasks
 from . import train as train
@@ -27,9 +29,11 @@ __all__ = [
     "layers",
     "list_models",
     "load",
+    "measure",
     "models",
     "open_run",
     "predict",
+    "processes",
     "register",
     "report",
     "save",

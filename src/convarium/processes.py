@@ -10,15 +10,19 @@ from __future__ import annotations
 import contextlib
 import datetime
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from convarium.errors import RunError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 T = TypeVar("T")
 
 _PATIENCE = datetime.timedelta(hours=24)  # the first process may read, pack or test for hours
+_MESSAGE = 25 * 2**20  # bytes
 _LOST = (
     "connection closed",
     "connection reset",
@@ -73,6 +77,32 @@ class World:
             distributed.all_reduce(total)
         return list(total.tolist())
 
+    def add_up(self, tensors: Sequence[Tensor]) -> None:
+        """Replace each tensor by its sum over all processes, a few large messages at a time.
+
+        Raises:
+            RunError: another process has ended.
+        """
+        from torch import distributed
+
+        def send(flat: Tensor) -> None:
+            distributed.all_reduce(flat)
+
+        self._in_messages(tensors, send)
+
+    def follow_first(self, tensors: Sequence[Tensor]) -> None:
+        """Replace each tensor by that of the first process.
+
+        Raises:
+            RunError: another process has ended.
+        """
+        from torch import distributed
+
+        def send(flat: Tensor) -> None:
+            distributed.broadcast(flat, src=0)
+
+        self._in_messages(tensors, send)
+
     def gather(self, value: T) -> list[T]:
         """Every process's value, in the order of the ranks.
 
@@ -102,6 +132,20 @@ class World:
         with self.together():
             distributed.broadcast_object_list(box, src=0)
         return box[0]
+
+    def _in_messages(self, tensors: Sequence[Tensor], send: Callable[[Tensor], None]) -> None:
+        """Send tensors of one kind together, and put back what came."""
+        if self.alone:
+            return
+        import torch
+
+        for message in _messages(tensors):
+            flat = torch.cat([tensor.detach().reshape(-1) for tensor in message])
+            with self.together():
+                send(flat)
+            parts = torch.split(flat, [tensor.numel() for tensor in message])
+            for tensor, part in zip(message, parts, strict=True):
+                tensor.detach().copy_(part.view_as(tensor))
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
@@ -159,6 +203,18 @@ def joined() -> Iterator[World]:
     finally:
         if started:
             distributed.destroy_process_group()
+
+
+def _messages(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    """Tensors of one type and device, in order, up to so many bytes together."""
+    kinds: dict[object, list[Tensor]] = {}
+    for tensor in tensors:
+        message = kinds.setdefault((tensor.dtype, tensor.device), [])
+        if message and sum(t.nbytes for t in message) + tensor.nbytes > _MESSAGE:
+            yield list(message)
+            message.clear()
+        message.append(tensor)
+    yield from filter(None, kinds.values())
 
 
 def _described() -> World:

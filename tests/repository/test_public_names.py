@@ -11,8 +11,8 @@ import pytest
 
 PUBLIC = {
     "convarium": """
-        create data deploy errors explain graph layers list_models load models open_run predict
-        register report save tasks train
+        create data deploy errors explain graph layers list_models load measure models open_run
+        predict processes register report save tasks train
     """,
     "convarium.data": """
         Augmentation Batch Dataset Mix Overview Part Parts Preprocessing SeriesAugmentation

@@ -6,15 +6,16 @@ import argparse
 import dataclasses
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from convarium.cli.parsing import given_options, write
 from convarium.errors import OptionError
+from convarium.processes import ALONE, World
 from convarium.train.config import TrainConfig, options
 from convarium.train.named import RECIPES
 
 if TYPE_CHECKING:
-    from convarium.data import Dataset, Parts, Preprocessing
+    from convarium.data import Dataset, Parts, Preprocessing, Skipped, Survey
     from convarium.models import Network
     from convarium.train import Choice
     from convarium.train.budget import Plan
@@ -48,8 +49,8 @@ class Prepared:
         return self.choice.config if self.plan is None else self.plan.config
 
 
-def data_of(arguments: argparse.Namespace) -> Dataset:
-    """The data, every sample read once."""
+def data_of(arguments: argparse.Namespace, world: World = ALONE) -> Dataset:
+    """The data, every sample read once, by the first process."""
     from convarium import data
     from convarium.progress import Progress
 
@@ -60,8 +61,12 @@ def data_of(arguments: argparse.Namespace) -> Dataset:
         group_column=arguments.group_column,
         task=arguments.task,
     )
-    with Progress(len(dataset), "read", enabled=not arguments.json) as progress:
-        dataset.survey(progress)
+    if world.first:
+        with Progress(len(dataset), "read", enabled=not arguments.json) as progress:
+            dataset.survey(progress)
+    if not world.alone:
+        told = (dataset.survey(), list(dataset.skipped)) if world.first else None
+        dataset.take_survey(*cast("tuple[Survey, list[Skipped]]", world.share(told)))
     return dataset
 
 

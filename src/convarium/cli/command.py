@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             warnings.showwarning = _show_warning
             return _dispatch(arguments)
     except ConvariumError as error:
-        sys.stderr.write(f"convarium: {error}\n")
+        sys.stderr.write(f"convarium{_process()}: {error}\n")
         return 2
     except KeyboardInterrupt:
         sys.stderr.write("convarium: stopped; a run in training goes on with train --resume\n")
@@ -81,6 +81,12 @@ def _overview() -> str:
     lines += [f"  {name:<10} {text}" for name, text in VERBS.items()]
     lines += ["", "convarium VERB --help says more; convarium --version prints the version.", ""]
     return "\n".join(lines)
+
+
+def _process() -> str:
+    """Which of several processes speaks, where it is not the first."""
+    rank = os.environ.get("RANK", "0")
+    return "" if rank == "0" else f" (process {rank})"
 
 
 def _capital(text: str) -> str:

@@ -20,6 +20,7 @@ from convarium.cli.parsing import (
     write_json,
 )
 from convarium.errors import OptionError
+from convarium.processes import ALONE, World, joined
 from convarium.train.trackers import TRACKERS, Tracker
 
 if TYPE_CHECKING:
@@ -71,11 +72,18 @@ def add_arguments(parser: Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Train, evaluate on the test samples once, and write the report."""
+    with joined() as world:
+        return _run(arguments, world)
+
+
+def _run(arguments: argparse.Namespace, world: World) -> int:
     from convarium import train
 
     started = time.monotonic()
     looks = [flag for name, flag in _LOOKS.items() if getattr(arguments, name)]
     _refuse_clashes(arguments, looks)
+    if not world.alone:
+        _refuse_several(arguments, looks, world)
     if looks:
         return _look(arguments)
     out = Path(arguments.out)
@@ -83,12 +91,14 @@ def run(arguments: argparse.Namespace) -> int:
         from convarium.cli import folds
 
         return folds.run(arguments, out)
-    if not arguments.resume:
+    if not arguments.resume and world.first:
         train.refuse_existing(out)
-    ready = prepared(arguments, data_of(arguments), out, started=started)
-    if not arguments.json:
+    ready = prepared(arguments, data_of(arguments, world), out, started=started)
+    if world.first and not arguments.json:
         announce(ready)
-    history, evaluation, page = trained(arguments, ready, out, resume=arguments.resume)
+    history, evaluation, page = trained(arguments, ready, out, resume=arguments.resume, world=world)
+    if not world.first:
+        return 0
     if arguments.json:
         result = {"run": str(out), "report": str(page), "test": evaluation.summary()}
         write_json({**result, "best_epoch": history.best_epoch, "epochs": len(history.rows)})
@@ -100,16 +110,21 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def trained(
-    arguments: argparse.Namespace, ready: Prepared, out: Path, *, resume: bool
+    arguments: argparse.Namespace,
+    ready: Prepared,
+    out: Path,
+    *,
+    resume: bool,
+    world: World = ALONE,
 ) -> tuple[History, Evaluation, Path]:
     """Train, touch the test samples once, and write the result and the report."""
     from convarium import predict, report, train
     from convarium.progress import Progress
 
-    quiet = arguments.json
+    quiet = arguments.json or not world.first
     with contextlib.ExitStack() as closing:
         watching: list[train.Observer] = [] if quiet else [train.ProgressLines()]
-        for name in arguments.track or ():
+        for name in (arguments.track or ()) if world.first else ():
             watching.append(closing.enter_context(Tracker(name, out, ready.config)))
         history = train.fit(
             ready.model,
@@ -119,12 +134,16 @@ def trained(
             out=out,
             resume=resume,
             observers=watching,
+            world=world,
         )
     test = ready.parts.test
     with Progress(len(test), "test", enabled=not quiet) as progress:
-        evaluation = predict.open_run(out).predictor.evaluate(test, progress=progress)
-    predict.record_result(out, "test", evaluation, test)
-    page = report.report_run(predict.open_run(out), history, evaluation, test)
+        predictor = predict.open_run(out).predictor
+        evaluation = predictor.evaluate(test, progress=progress, world=world)
+    page = out / "report.html"
+    if world.first:
+        predict.record_result(out, "test", evaluation, test)
+        page = report.report_run(predict.open_run(out), history, evaluation, test)
     return history, evaluation, page
 
 
@@ -138,6 +157,15 @@ def _refuse_clashes(arguments: argparse.Namespace, looks: list[str]) -> None:
             raise OptionError(f"{looks[0]} trains nothing, so {flag} has no effect; leave it out.")
     if not looks and arguments.out is None:
         raise OptionError("The run needs a folder: add --out RUN; see: convarium train --help")
+
+
+def _refuse_several(arguments: argparse.Namespace, looks: list[str], world: World) -> None:
+    """What one process does alone."""
+    flags = [*looks, "--folds"] if arguments.folds is not None else looks
+    if getattr(arguments, "time_budget", None) is not None:
+        flags = [*flags, "--time-budget"]
+    if flags:
+        raise OptionError(f"{flags[0]} takes one process, and the job has {world.size}.")
 
 
 def _look(arguments: argparse.Namespace) -> int:

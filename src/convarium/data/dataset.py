@@ -142,6 +142,12 @@ class Dataset:
             self._survey = survey
         return self._survey
 
+    def take_survey(self, survey: Survey, skipped: Sequence[Skipped]) -> None:
+        """Take what another process found when it read every sample of the same data."""
+        if self._survey is None:
+            self.skipped.extend(skipped[len(self.skipped) :])
+            self._survey = survey
+
     def fingerprint(self) -> str:
         """BLAKE2b, 32 hexadecimal digits, over pixels, labels, groups, given parts and classes.
 

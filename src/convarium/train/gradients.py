@@ -11,14 +11,22 @@ from torch import Tensor, nn
 
 from convarium import seeds
 from convarium.data import Batch, Mix
+from convarium.processes import ALONE, World
 from convarium.tasks import Objective, Task
 
 
 class Computed(NamedTuple):
-    """What one batch gave: the loss of the whole batch, and the sum of its samples' scores."""
+    """What one batch of all processes gave.
+
+    Args:
+        loss: the mean over its samples.
+        score_sum: the sum of their scores.
+        samples: their number.
+    """
 
     loss: float
     score_sum: float
+    samples: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +41,7 @@ class Pass:
         precision: "fp32" or "bf16".
         accumulate: into how many parts a batch is divided.
         seed: of the dropout.
+        world: the processes that share each batch.
     """
 
     task: Task
@@ -42,29 +51,43 @@ class Pass:
     precision: str
     accumulate: int
     seed: int
+    world: World = ALONE
 
     def backward(self, model: nn.Module, batch: Batch, *, epoch: int, step: int) -> Computed:
         """Add the gradient of the batch's mean loss to the parameters' `grad`.
 
-        The mean over the batch is the sum over its parts of (n_k / n) times the mean of part k.
-        Part k of step t draws its dropout from (seed, epoch, t times the parts + k).
+        The mean over the batch is the sum over its parts of (n_k / n) times the mean of part k, and
+        n counts the samples of all processes, whose gradients are added up. Part k of step t draws
+        its dropout from (seed, epoch, t times the parts + k), and from the rank above 0.
 
         Args:
             epoch: number of the epoch, from 0.
             step: number of the step in it, from 0.
         """
         loss_sum = score_sum = 0.0
+        (total,) = self.world.sum(len(batch))
+        rank = () if self.world.first else (self.world.rank,)
         for number, part in enumerate(parts_of(batch, self.accumulate)):
             micro_step = step * self.accumulate + number
-            seeds.torch_seed(self.device, self.seed, "dropout", epoch, micro_step)
+            seeds.torch_seed(self.device, self.seed, "dropout", epoch, micro_step, *rank)
             part = part.to(self.device)
             outputs = self.outputs(model, part)
             loss = self.task.loss(outputs, part, self.objective)
-            share = len(part) / len(batch)
+            share = len(part) / total
             (loss * share if share < 1 else loss).backward()  # type: ignore[no-untyped-call]
             loss_sum += loss.item() * share
             score_sum += self.task.score_sum(outputs.detach(), part).item()
-        return Computed(loss_sum, score_sum)
+        self.world.add_up(self._gradients(model))
+        loss_sum, score_sum = self.world.sum(loss_sum, score_sum)
+        return Computed(loss_sum, score_sum, int(total))
+
+    def _gradients(self, model: nn.Module) -> list[Tensor]:
+        """The gradients, the same ones in every process: zeros where one had no samples."""
+        learning = [p for p in model.parameters() if p.requires_grad]
+        for parameter in learning if not self.world.alone else ():
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        return [p.grad for p in learning if p.grad is not None]
 
     def outputs(self, model: nn.Module, batch: Batch) -> Tensor:
         """The network's outputs of a batch that is on the device."""
@@ -82,6 +105,8 @@ def parts_of(batch: Batch, count: int) -> Iterator[Batch]:
     >>> [part.index.tolist() for part in parts_of(whole, 3)]
     [[0, 1, 2], [3, 4], [5, 6]]
     """
+    if not len(batch):  # of a few samples, some of many processes have none
+        return
     count = max(1, min(count, len(batch) // 2))
     if count == 1:
         yield batch

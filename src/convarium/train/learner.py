@@ -21,6 +21,7 @@ from convarium.data import (
     training_batches,
 )
 from convarium.errors import DataError
+from convarium.processes import ALONE, World
 from convarium.train.checks import check_network
 from convarium.train.config import TrainConfig
 from convarium.train.freezing import Freezing
@@ -39,6 +40,7 @@ class Learner:
         parts: the training part is learnt from.
         config: how.
         preprocessing: fitted on the training part.
+        world: the processes that share each batch.
 
     Raises:
         DataError: there are too few samples.
@@ -47,9 +49,15 @@ class Learner:
     """
 
     def __init__(
-        self, model: nn.Module, parts: Parts, config: TrainConfig, preprocessing: Preprocessing
+        self,
+        model: nn.Module,
+        parts: Parts,
+        config: TrainConfig,
+        preprocessing: Preprocessing,
+        world: World = ALONE,
     ) -> None:
         self.parts, self.config, self.preprocessing = parts, config, preprocessing
+        self.world = world
         self.card = build_card(parts, preprocessing)
         self.task = tasks.from_card(self.card)
         self.device = device_named(config.device)
@@ -75,6 +83,7 @@ class Learner:
             precision=config.precision,
             accumulate=config.accumulate,
             seed=config.seed,
+            world=world,
         )
 
     @property
@@ -94,6 +103,8 @@ class Learner:
             augmentation=augmentation_of(config),
             start=start,
             workers=config.workers,
+            rank=self.world.rank,
+            world=self.world.size,
         )
 
     def gradient(self, batch: Batch, *, epoch: int, step: int) -> Computed:
@@ -108,6 +119,10 @@ class Learner:
         if self.config.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
         return computed
+
+    def agree(self) -> None:
+        """Give every process the first one's statistics of norms, which each gathers by itself."""
+        self.world.follow_first([*self.model.buffers()])
 
     def update(self, rate: float) -> None:
         """Take the step that the gradient says."""

@@ -19,6 +19,7 @@ from convarium import files, models
 from convarium.data import Parts, Preprocessing
 from convarium.errors import RunError
 from convarium.predict import Predictor, fit_temperature
+from convarium.processes import ALONE, World
 from convarium.train import storage
 from convarium.train.config import TrainConfig
 from convarium.train.history import History
@@ -36,6 +37,7 @@ def fit(
     out: str | Path | None = None,
     resume: bool = False,
     observers: Sequence[Observer] = (),
+    world: World = ALONE,
 ) -> History:
     """Train `model` in place on `parts.train`; `parts.validation` chooses the weights it ends with.
 
@@ -46,7 +48,11 @@ def fit(
         preprocessing: fitted on `parts.train`.
         out: the run folder to make; None keeps nothing.
         resume: go on from the newest checkpoint in `out`; a finished run is only loaded.
-        observers: told of every step and epoch.
+        observers: told of every step and epoch, in the first process.
+        world: the processes that share each batch, as `processes.joined` gives them; each has its
+            own model with equal weights, and the first one writes. Their gradients are added up, so
+            that the result is that of one process but for rounding, dropout, and batch norms, each
+            of which sees its process's samples only.
 
     Returns:
         The history. `model` is left in evaluation mode, with the weights of the best epoch.
@@ -60,20 +66,21 @@ def fit(
     if out is None:
         if resume:
             raise RunError("resume needs the run folder; give it as out.")
-        with _generators_kept():
-            return Training(model, parts, config, preprocessing, None, observers).run()
+        with _generators_kept(), world.together():
+            return Training(model, parts, config, preprocessing, None, observers, world).run()
     folder = Path(out)
     if not isinstance(model, models.Network) or model.name is None:
         raise RunError("Only networks from convarium.create can be kept in a run; leave out away.")
-    if not resume:
+    if not resume and world.first:
         storage.refuse_existing(folder)
-    elif not (folder / "config.toml").exists():
+    elif resume and not (folder / "config.toml").exists():
         raise RunError(f"There is no run in {folder} to resume; train without --resume.")
-    with _generators_kept():
-        training = Training(model, parts, config, preprocessing, folder, observers)
+    with _generators_kept(), world.together():
+        training = Training(model, parts, config, preprocessing, folder, observers, world)
         description = {"name": model.name, "options": model.config}
-        settings = settings_of(description, parts, preprocessing, config, training.device)
-        with storage.claim(folder, resume=resume):
+        settings = settings_of(description, parts, preprocessing, config, training.device, world)
+        claimed = storage.claim(folder, resume=resume) if world.first else contextlib.nullcontext()
+        with claimed:
             return _run(model, training, folder, settings, resume=resume)
 
 
@@ -86,17 +93,21 @@ def _run(
     resume: bool,
 ) -> History:
     """Start or go on, to the end; a finished run is only loaded."""
+    first, world = training.world.first, training.world
     if resume:
-        check_same(read_settings(folder), settings)
-        if storage.is_finished(folder):
+        if first:
+            check_same(read_settings(folder), settings)
+        if world.share(first and storage.is_finished(folder)):
             return _load_finished(training, folder)
         training.restore(folder)
-    else:
+    elif first:
         storage.write_start(folder, training.parts, training.preprocessing)
         training.checkpoint()
         write_settings(folder, settings)
     history = training.run()
-    models.save(model, folder, _card(training, settings, history))
+    if first:
+        models.save(model, folder, _card(training, settings, history))
+    world.share(None)  # nobody goes on before the run is whole
     return history
 
 

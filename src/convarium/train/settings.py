@@ -17,6 +17,7 @@ import convarium
 from convarium import files
 from convarium.data import Parts, Preprocessing
 from convarium.errors import RunError
+from convarium.processes import ALONE, World
 from convarium.train.config import TrainConfig, free_options
 
 _UNSET = "options_left_unset"
@@ -29,6 +30,7 @@ def settings_of(
     preprocessing: Preprocessing,
     config: TrainConfig,
     device: torch.device,
+    world: World = ALONE,
 ) -> dict[str, Any]:
     """Everything that the result depends on, as `config.toml` holds it."""
     dataset = parts.train.dataset
@@ -38,12 +40,12 @@ def settings_of(
         "split": dict(parts.settings),
         "preprocessing": {"sha256": _hash(preprocessing.to_card())},
         "train": config.to_mapping(),
-        "environment": environment(device),
+        "environment": environment(device, world),
     }
 
 
-def environment(device: torch.device) -> dict[str, Any]:
-    """Versions, kind of processor, device and threads: what bit-identity holds within."""
+def environment(device: torch.device, world: World = ALONE) -> dict[str, Any]:
+    """Versions, processor, device, threads and processes: what bit-identity holds within."""
     return {
         "convarium": convarium.__version__,
         "torch": torch.__version__,
@@ -51,6 +53,7 @@ def environment(device: torch.device) -> dict[str, Any]:
         "processor": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "threads": torch.get_num_threads(),
+        "processes": world.size,
     }
 
 
@@ -118,7 +121,7 @@ def check_same(stored: Mapping[str, Any], now: Mapping[str, Any]) -> None:
                 f"Cannot resume with another {table} setting: {name} was {then.get(name)!r} and "
                 f"is {today.get(name)!r}; leave it out, or start a new run."
             )
-    then, today = stored["environment"], now["environment"]
+    then, today = {"processes": 1, **stored["environment"]}, now["environment"]
     changed = sorted(k for k in today if then.get(k) != today[k])
     if changed:
         words = ", ".join(f"{name} {then.get(name)} -> {today[name]}" for name in changed)

@@ -12,7 +12,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, cast
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from convarium import files, seeds, tasks
 from convarium.data import Batch, Part, Parts, Preprocessing
 from convarium.errors import ConvariumError
 from convarium.predict import Predictor
+from convarium.processes import ALONE, World
 from convarium.train import storage
 from convarium.train.averaging import AveragedWeights
 from convarium.train.batch_finder import out_of_memory
@@ -46,10 +47,13 @@ class Training:
         preprocessing: Preprocessing,
         folder: Path | None,
         observers: Sequence[Observer],
+        world: World = ALONE,
     ) -> None:
         self.parts, self.config, self.preprocessing = parts, config, preprocessing
-        self.folder, self.observers = folder, observers
-        self.learner = Learner(model, parts, config, preprocessing)
+        self.world = world
+        self.folder = folder if world.first else None  # where this process writes
+        self.observers = observers if world.first else ()
+        self.learner = Learner(model, parts, config, preprocessing, world)
         self.model, self.optimizer = self.learner.model, self.learner.optimizer
         self.card, self.task = self.learner.card, self.learner.task
         self.device, self.steps = self.learner.device, self.learner.steps
@@ -127,9 +131,9 @@ class Training:
         position.batch += 1
         if self.averaged is not None:
             self.averaged.update(position.step)
-        position.loss_sum += computed.loss * len(batch.index)
+        position.loss_sum += computed.loss * computed.samples
         position.score_sum += computed.score_sum
-        position.samples += len(batch.index)
+        position.samples += computed.samples
         for observer in self.observers:
             observer.on_step(position.step, computed.loss)
         return rate
@@ -153,6 +157,7 @@ class Training:
                 "lr": rate,
                 "seconds": round(before + time.monotonic() - self._clock, 3),
             }
+            row = self.world.share(row)  # since decisions follow from its seconds
             self._clock = time.monotonic()
             position.stale += 1
             if is_better(row, position.best_row, metric):
@@ -176,9 +181,10 @@ class Training:
         return self.evaluation(clean_samples(self.parts.train, self.config.seed)).score
 
     def evaluation(self, part: Part) -> tasks.Evaluation:
-        """What the network is worth on a part, as it stands."""
+        """What the network is worth on a part, as it stands in the first process."""
+        self.learner.agree()
         predictor = Predictor(self.model, self.card, device=self.device)
-        return predictor.evaluate(part, workers=self.config.workers)
+        return predictor.evaluate(part, workers=self.config.workers, world=self.world)
 
     @contextlib.contextmanager
     def _final_weights(self) -> Iterator[None]:
@@ -209,9 +215,14 @@ class Training:
         storage.save_checkpoint(self.folder, tensors, self.position)
 
     def restore(self, folder: Path) -> None:
-        """Go back to the newest checkpoint."""
-        tensors, self.position = storage.load_checkpoint(folder)
-        files.write_jsonl(folder / "history.jsonl", self.position.rows)
+        """Go back to the newest checkpoint; the first process reads it, and all have it."""
+        found = None
+        if self.world.first:
+            found = storage.load_checkpoint(folder)
+            files.write_jsonl(folder / "history.jsonl", found[1].rows)
+        tensors, self.position = cast(
+            "tuple[dict[str, Tensor], storage.Position]", self.world.share(found)
+        )
         parts: dict[str, dict[str, Tensor]] = {"average": {}, "best": {}}
         for key, value in tensors.items():
             kind, _, name = key.partition(".")

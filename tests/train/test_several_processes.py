@@ -1,0 +1,204 @@
+"""Several processes train what one trains: the same curve, exact resumes, a clear end."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from several import free_port, in_processes
+
+from convarium import data, files, models, train
+from convarium.processes import ALONE, World
+
+CONFIG = train.TrainConfig(
+    epochs=2, batch_size=16, ema=0.9, clip_norm=1.0, mixup=0.2, checkpoint_seconds=0.0, seed=3
+)
+WORDS = ["digits", "--epochs", "2", "--batch-size", "64", "--model", "convnet", "--ema", "0.9"]
+
+
+def bars(count: int) -> data.Parts:
+    """Three textures: rows, columns, and neither."""
+    generator = np.random.Generator(np.random.PCG64(0))
+    targets = np.arange(count) % 3
+    images = generator.integers(0, 60, (count, 1, 8, 8), dtype=np.uint8)
+    images[targets == 0, :, ::2] += 190
+    images[targets == 1, :, :, ::2] += 190
+    dataset = data.Dataset(
+        data.samples.ArraySamples(images, [("image", count)]),
+        source="bars",
+        classes=("rows", "columns", "neither"),
+        targets=targets,
+    )
+    return data.split(dataset, seed=0)
+
+
+def trained(
+    world: World, config: train.TrainConfig = CONFIG, *, count: int = 93, norm: str = "group"
+) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
+    """History rows and final weights of a small network."""
+    parts = bars(count)
+    torch.manual_seed(0)
+    model = models.create(
+        "convnet", in_channels=1, num_classes=3, channels=[8, 8], norm=norm, dropout=0.0
+    )
+    history = train.fit(
+        model, parts, config, preprocessing=data.fit_preprocessing(parts.train), world=world
+    )
+    rows = [{k: v for k, v in row.items() if k != "seconds"} for row in history.rows]
+    return rows, {name: value.numpy() for name, value in model.state_dict().items()}
+
+
+def close(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    return one.keys() == other.keys() and all(
+        other[key] == pytest.approx(value, rel=2e-3, abs=2e-4) for key, value in one.items()
+    )
+
+
+@pytest.mark.parametrize("changes", [{}, {"accumulate": 2}, {"optimizer": "sgd"}])
+def test_two_processes_have_the_curve_of_one(changes):
+    config = dataclasses.replace(CONFIG, **changes)
+    rows, weights = trained(ALONE, config)
+    first, second = in_processes(2, functools.partial(trained, config=config))
+    assert all(close(one, other) for one, other in zip(rows, first[0], strict=True))
+    assert first[0] == second[0]
+    for name, value in weights.items():
+        np.testing.assert_allclose(first[1][name], value, rtol=2e-3, atol=2e-4)
+        assert np.array_equal(first[1][name], second[1][name])
+
+
+def test_a_batch_of_fewer_samples_than_processes_is_learnt_from_all_the_same():
+    count = len(bars(96).train)
+    size = next(size for size in range(8, 40) if count % size == 2)
+    config = dataclasses.replace(CONFIG, batch_size=size, mixup=None)
+    rows, weights = trained(ALONE, config, count=96)
+    found = in_processes(3, functools.partial(trained, config=config, count=96))
+    assert all(close(one, other) for one, other in zip(rows, found[0][0], strict=True))
+    for name, value in weights.items():
+        np.testing.assert_allclose(found[2][1][name], value, rtol=2e-3, atol=2e-4)
+
+
+def test_with_batch_norm_every_process_ends_with_the_same_network():
+    found = in_processes(2, functools.partial(trained, norm="batch"))
+    assert found[0][0] == found[1][0]
+    assert all(np.array_equal(found[0][1][name], found[1][1][name]) for name in found[0][1])
+
+
+def launched(root: Path, out: Path, *extra: str) -> subprocess.Popen[str]:
+    """The command in two processes, as torchrun starts it."""
+    environment = dict(os.environ, PYTHONPATH=str(root / "src"), OMP_NUM_THREADS="1")
+    return subprocess.Popen(
+        [
+            sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2",
+            "--master-port", str(free_port()), "-m", "convarium", "train", *WORDS,
+            "--out", str(out), *extra,
+        ],
+        env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def worker_of(launcher: int, rank: str) -> int | None:
+    """The process of a rank below the launcher, once it is there."""
+    for entry in Path("/proc").iterdir():
+        try:
+            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            environment = (entry / "environ").read_bytes().split(b"\0")
+        except (OSError, ValueError, IndexError):
+            continue
+        if parent == launcher and f"RANK={rank}".encode() in environment:
+            return int(entry.name)
+    return None
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs Linux's /proc")
+def test_a_killed_worker_ends_the_job_and_the_resumed_job_has_the_same_bits(root, tmp_path):
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    out, errors = launched(root, whole).communicate(timeout=170)
+    assert "test: accuracy" in out, errors
+    assert out.count("test: accuracy") == 1
+    job = launched(root, cut, "--checkpoint-seconds", "0.01")
+    deadline = time.monotonic() + 100
+    while not [*cut.glob("checkpoint-[1-9]*")] and time.monotonic() < deadline:
+        time.sleep(0.01)
+    victim = worker_of(job.pid, "1")
+    assert victim is not None
+    os.kill(victim, signal.SIGKILL)
+    _, errors = job.communicate(timeout=120)
+    assert job.returncode != 0
+    ours = [line for line in errors.splitlines() if line.startswith(("convarium:", "convarium ("))]
+    assert not any("Traceback" in line for line in ours)
+    assert len(ours) <= 1
+    assert all("Another process of the job ended" in line for line in ours)
+    out, errors = launched(root, cut, "--resume").communicate(timeout=170)
+    assert "test: accuracy" in out, errors
+    for name in ("model.safetensors", "predictions.parquet"):
+        assert files.sha256(whole / name) == files.sha256(cut / name), name
+
+
+def test_what_one_process_does_alone_is_refused_in_a_job_of_several(root, tmp_path):
+    job = launched(root, tmp_path / "run", "--time-budget", "30s")
+    _, errors = job.communicate(timeout=120)
+    assert job.returncode != 0
+    assert "--time-budget takes one process, and the job has 2." in errors
+    assert not (tmp_path / "run").exists()
+
+
+def ip(*words: str) -> None:
+    subprocess.run(["ip", *words], check=True, capture_output=True)
+
+
+@pytest.fixture
+def hosts():
+    """Two hosts: network namespaces of this machine, joined by a wire."""
+    if shutil.which("ip") is None or os.geteuid() != 0:
+        pytest.skip("network namespaces need root and iproute2")
+    names = [f"convarium{os.getpid()}{letter}" for letter in "ab"]
+    try:
+        for name in names:
+            ip("netns", "add", name)
+        ip("link", "add", "wire0", "netns", names[0], "type", "veth", "peer", "name", "wire0",
+           "netns", names[1])  # fmt: skip
+    except subprocess.CalledProcessError as error:
+        for name in names:
+            subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
+        pytest.skip(f"this system makes no network namespaces: {error.stderr.decode().strip()}")
+    for number, name in enumerate(names, start=1):
+        ip("-n", name, "addr", "add", f"10.77.0.{number}/24", "dev", "wire0")
+        ip("-n", name, "link", "set", "wire0", "up")
+        ip("-n", name, "link", "set", "lo", "up")
+    yield names
+    for name in names:
+        ip("netns", "del", name)
+
+
+@pytest.mark.long
+def test_two_hosts_train_one_network(hosts, root, tmp_path):
+    environment = dict(os.environ, PYTHONPATH=str(root / "src"), OMP_NUM_THREADS="1")
+    environment["GLOO_SOCKET_IFNAME"] = "wire0"
+    jobs = [
+        subprocess.Popen(
+            [
+                "ip", "netns", "exec", name, sys.executable, "-m", "torch.distributed.run",
+                "--nnodes", "2", "--node-rank", str(rank), "--nproc-per-node", "1",
+                "--master-addr", "10.77.0.1", "--master-port", "29400", "-m", "convarium",
+                "train", *WORDS, "--out", str(tmp_path / "run"),
+            ],
+            env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for rank, name in enumerate(hosts)
+    ]  # fmt: skip
+    told = [job.communicate(timeout=300) for job in jobs]
+    assert [job.returncode for job in jobs] == [0, 0], told
+    assert "test: accuracy" in told[0][0]
+    assert "test: accuracy" not in told[1][0]
+    assert (tmp_path / "run" / "card.json").exists()
