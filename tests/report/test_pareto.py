@@ -86,6 +86,21 @@ def test_places_are_logarithmic_in_time_and_straight_in_accuracy():
     assert y2 < y0
 
 
+@settings(max_examples=60)
+@given(st.floats(0.003, 5000), st.floats(1, 1e4))
+def test_any_range_of_times_has_three_numbers_or_more_at_their_places(fastest, factor):
+    svg = draw(marked([(fastest, 60.0), (fastest * factor, 70.0)]))
+    foot = 520 - 78 + 17
+    told = [(text, e) for text, e in texts(svg).items() if e.attrib["y"] == str(foot)]
+    assert 3 <= len(told) <= 10
+    assert not [pair for pair in combinations([box(e) for _, e in told], 2) if meet(*pair)]
+    (left, *_), (right, *_) = ([(a + c) / 2] for a, _, c, _ in circles(svg))
+    for text, element in told:
+        if factor > 1.05:  # so that rounding to hundredths of a pixel does not matter
+            share = (float(element.attrib["x"]) - left) / (right - left)
+            assert fastest * factor**share == pytest.approx(float(text), rel=2e-3)
+
+
 def test_the_line_is_the_stairs_of_the_front():
     svg = draw(marked([(1.0, 60.0), (4.0, 70.0), (5.0, 65.0)]))
     lines = [

@@ -76,8 +76,8 @@ def largest(cost: Cost, memory: int) -> dict[str, int]:
 def _costs(cost: Cost, batch: int) -> Iterator[tuple[str, str]]:
     one, samples = cost.at_batch(1), "1 sample" if batch == 1 else f"a batch of {batch}"
     yield "parameters", f"{cost.parameters:,} ({_bytes(cost.parameter_bytes)} with buffers)"
-    yield "MACs", f"{one['macs']:,} ({wording.short(one['macs'])}) for 1 sample"
-    yield "FLOPs", f"{one['flops']:,} ({wording.short(one['flops'])}), two for each MAC"
+    yield "MACs", f"{_count(one['macs'])} for 1 sample"
+    yield "FLOPs", f"{_count(one['flops'])}, two for each MAC"
     words = f"{_bytes(cost.forward_bytes)} forward, {_bytes(cost.training_bytes)} in training"
     state = _bytes(cost.trained_bytes)
     yield "memory", f"{words}, for {samples}; momentum adds {state}, Adam twice that"
@@ -135,6 +135,10 @@ def _cells(row: LayerFacts) -> tuple[str, ...]:
         wording.axes(row.stride) if row.stride else "",
         row.status,
     )
+
+
+def _count(n: int) -> str:
+    return f"{n:,} ({wording.short(n)})" if n >= 1000 else f"{n}"
 
 
 def _bytes(n: int) -> str:

@@ -41,22 +41,22 @@ def replaced(argument: Any, by: Callable[[Any], Any], kinds: Any = Tensor) -> An
     return argument
 
 
-def held(things: Iterable[Any]) -> tuple[list[tuple[Any, Any]], list[Tensor]]:
-    """Containers that can change, each with a copy of what it holds, and tensors, however deep."""
+def held(things: Iterable[Any]) -> tuple[list[tuple[Any, Any]], list[Any]]:
+    """Containers that can change, each with a copy of what it holds, and all else, however deep."""
     containers: dict[int, tuple[Any, Any]] = {}
-    tensors: list[Tensor] = []
+    others: list[Any] = []
     left = [*things]
     while left:
         thing = left.pop()
-        if isinstance(thing, Tensor):
-            tensors.append(thing)
-        elif isinstance(thing, tuple):
+        if isinstance(thing, tuple):
             left.extend(thing)
-        elif isinstance(thing, _CONTAINERS) and id(thing) not in containers:
+        elif not isinstance(thing, _CONTAINERS):
+            others.append(thing)
+        elif id(thing) not in containers:
             content = dict(thing) if isinstance(thing, dict) else [*thing]
             containers[id(thing)] = thing, content
             left.extend(content.values() if isinstance(content, dict) else content)
-    return [*containers.values()], tensors
+    return [*containers.values()], others
 
 
 def refill(container: Any, content: Any) -> None:

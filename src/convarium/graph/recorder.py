@@ -13,8 +13,10 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from convarium.graph.indexing import fixed_lists, numbers
 from convarium.graph.nested import flat, replaced, tensors_in
 from convarium.graph.records import Call, Operation, Value
+from convarium.graph.schema import composite, parts, told
 from convarium.graph.shapes import SHORT_CUTS
 
 _WHOLE: Final = frozenset(
@@ -30,6 +32,9 @@ _PRODUCTS: Final = frozenset(
 # Autocast makes these narrow, and those wide.
 _NARROWED: Final = _PRODUCTS | {"addr", "conv_tbc"}
 _WIDENED: Final = frozenset({"avg_pool3d", "grid_sampler_2d", "grid_sampler_3d", "prod"})
+# What is in their arguments as a list is made a tensor, by torch on the device of the input.
+_BRACKETS: Final = frozenset({Tensor.__getitem__, Tensor.__setitem__})
+_MAKERS: Final = frozenset({torch.tensor, torch.as_tensor})
 
 
 class ValueNeededError(Exception):
@@ -69,6 +74,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         """Run one operation: for real if it is of constants, else for its shape."""
         kwargs = kwargs or {}
+        if composite(func):
+            with self:
+                return parts(func, args, kwargs)
         if self.narrow is not None:
             args = self.autocast(func._opname, args)
         given = [*flat(args), *flat(kwargs.values())]
@@ -78,7 +86,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             results = func(*args, **_with_numbers(given, kwargs))
             return self.record(func, (args, kwargs), results, traced)
         if name == "index":
-            args = (args[0], [_numbers(x) for x in args[1]], *args[2:])
+            args = (args[0], [y for x in args[1] for y in numbers(x)], *args[2:])
         if name in ("_local_scalar_dense", "equal", "is_nonzero") and traced:
             raise ValueNeededError
         if "device" in kwargs:
@@ -122,7 +130,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if not traced and func._opname not in _PRODUCTS:
             return results
         args, kwargs = given
-        names, written, pointwise = _told(func)
+        names, written, pointwise = told(func)
         arguments = dict(zip(names, args, strict=False)) | kwargs
         seen = {key: replaced(x, self.value) for key, x in arguments.items()}
         listed = results if isinstance(results, list | tuple) else (results,)
@@ -243,6 +251,10 @@ class Functions(TorchFunctionMode):
                 cast = functools.partial(_cast, kind=self.recorder.narrow)
                 twins = [replaced(x, cast) for x in twins]
             return func(*twins[0], **dict(zip(kwargs, twins[1], strict=True)))
+        if func in _BRACKETS:
+            args = (args[0], fixed_lists(args[1]), *args[2:])
+        elif func in _MAKERS:
+            kwargs = _with_numbers([*flat(args)], kwargs)
         if func is not nn.functional.pad:
             return func(*args, **kwargs)
         given = dict(zip(("input", "pad", "mode", "value"), args, strict=False)) | kwargs
@@ -272,21 +284,6 @@ def _cast(tensor: Tensor, kind: torch.dtype | None) -> Tensor:
     """As another type of floating-point numbers; float64 stays, as autocast has it."""
     casts = tensor.is_floating_point() and tensor.dtype not in (kind, torch.float64)
     return tensor.to(kind) if casts else tensor
-
-
-@functools.cache
-def _told(func: Any) -> tuple[list[str], list[str], bool]:
-    """Names of an operation's arguments and of those it writes into; whether it is pointwise."""
-    arguments = func._schema.arguments
-    written = [argument.name for argument in arguments if argument.is_write]
-    return [argument.name for argument in arguments], written, torch.Tag.pointwise in func.tags
-
-
-def _numbers(index: Any) -> Any:
-    """Fixed masks as the numbers that they pick, since the shape of the result depends on them."""
-    if not isinstance(index, Tensor) or index.is_meta or index.dtype != torch.bool:
-        return index
-    return index.nonzero()[:, 0] if index.ndim == 1 else index
 
 
 def _with_numbers(given: list[Tensor], kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from convarium.graph.collecting import uncollected
 from convarium.graph.listening import Listening
 from convarium.graph.recorder import Functions, Recorder, ValueNeededError
 from convarium.graph.records import Graph
-from convarium.graph.state import untouched
+from convarium.graph.state import set_mode, untouched
 from convarium.graph.wrappers import eager, unwrapped
 
 # What torch says where an operation needs numbers, and where it needs whole ones.
@@ -48,8 +48,8 @@ def trace(
 
     Raises:
         ShapeError: the model does not take this shape.
-        OptionError: what it does depends on the values of its input, or it is scripted, or it has
-            lazy layers that have not seen an input.
+        OptionError: what it does depends on the values of its input, it is scripted, it has lazy
+            layers that have not seen an input, or it has no training mode and `training` is asked.
 
     >>> graph = trace(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()), (1, 3, 8, 8))
     >>> [(operation.name, operation.layer) for operation in graph.operations]
@@ -74,7 +74,7 @@ def _followed(
 ) -> Graph:
     """The graph for inputs of one type of numbers."""
     with untouched(network), torch.inference_mode(False), torch.no_grad(), eager(network):
-        network.train(training)
+        set_mode(network, training=training)
         recorder = Recorder(network)
         inputs = [torch.empty(shape, dtype=dtype, device="meta") for shape in shapes]
         values = tuple(recorder.new(x) for x in inputs)

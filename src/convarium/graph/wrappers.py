@@ -24,15 +24,20 @@ def unwrapped(model: nn.Module) -> nn.Module:
     True
     """
     if not isinstance(model, nn.Module):
-        shown = " ".join(reprlib.repr(model).split())
         raise OptionError(
-            f"model (={shown}) must be a torch.nn.Module; convarium.create makes one of a name."
+            f"model (={_shown(model)}) must be a torch.nn.Module; convarium.create makes one of a "
+            "name."
         )
     while True:
         attribute = _inner_attribute(model)
         if attribute is None:
             return model
         model = getattr(model, attribute)
+
+
+def _shown(value: object) -> str:
+    """A value in one short line."""
+    return " ".join(reprlib.repr(value).split())
 
 
 def _inner_attribute(model: nn.Module) -> str | None:

@@ -78,13 +78,15 @@ def sizes(given: Any) -> Sizes:
 
 
 def shape(input_shape: Any, least: int = 2, most: int | None = None) -> Sizes:
-    """The shape of an input, batch included, with `least` to `most` sizes.
+    """The shape of an input, batch included, with `least` to `most` sizes; also as a list of one.
 
     Raises:
         ShapeError: it is none.
         OptionError: no memory holds such an input.
     """
     found = sizes(input_shape)
+    if not found and isinstance(input_shape, list | tuple) and len(input_shape) == 1:
+        found = sizes(input_shape[0])
     if not least <= len(found) <= (most or len(found)) or min(found) < 1:
         many = f"{least} to {most}" if most else f"{least} or more"
         raise ShapeError(

@@ -18,8 +18,10 @@ from torch import Tensor, nn
 
 from convarium.errors import OptionError
 from convarium.graph import Call, Graph, trace
+from convarium.graph.state import set_mode
 from convarium.measure.arguments import batch
 from convarium.measure.field import last_map, name_of
+from convarium.measure.gradients import CUT_OFF
 from convarium.measure.leaves import Call as Seen
 from convarium.measure.leaves import looking, select, watch
 from convarium.measure.rules.following import follow_sample
@@ -139,9 +141,13 @@ def _map(network: nn.Module, shape: tuple[int, ...], layer: str | None, training
             name = name_of(graph, states, value)[0] if layer is None else layer
             position = tuple(n // 2 for n in value.shape[2:])
             return _Map(call, name, position, _theoretical(state, position, value.shape))
-    told = "The model" if layer is None else f"layer (={layer!r})"
+    if layer is None:
+        raise OptionError(
+            "The model's layers return no map of the input's axes that the input reaches; give a "
+            "part that has one, and for an exported program the module that it was made from."
+        )
     raise OptionError(
-        f"{told} has no map of the input's axes that the input reaches; name another."
+        f"layer (={layer!r}) has no map of the input's axes that the input reaches; name another."
     )
 
 
@@ -166,7 +172,7 @@ def _theoretical(state: State | None, position: tuple[int, ...], shape: tuple[in
 
 
 def _described(found: _Map, values: Tensor, n: int) -> EffectiveField:
-    places = [torch.arange(k, dtype=torch.float64) for k in values.shape]
+    places = [torch.arange(k, dtype=torch.float64, device="cpu") for k in values.shape]
     sides = [_along(values, k) for k in range(values.ndim)]
     centre = [float((p * s).sum()) for p, s in zip(places, sides, strict=True)]
     spread = [
@@ -205,16 +211,18 @@ def _gradient(network: nn.Module, x: Tensor, found: _Map, training: bool) -> Ten
             kept.append(map_.clone())  # before it is overwritten
 
     with looking(network, x, gradients=True) as x:
-        network.train(training)
+        set_mode(network, training=training)
         network.requires_grad_(False)
         watch({layer: network.get_submodule(layer)}, keep)
         inputs = x.clone().requires_grad_()
         network(inputs)
-        if not kept or kept[0].ndim != x.ndim or not kept[0].requires_grad:
+        if not kept or kept[0].ndim != x.ndim:
             raise OptionError(
                 f"layer (={layer!r}) has no map of the input's axes that the input reaches; name "
                 "another one."
             )
+        if not kept[0].requires_grad:
+            raise OptionError(f"No gradient of {found.name or 'the output'} reaches x: {CUT_OFF}.")
         chosen = kept[0].sum((0, 1))[found.position]
         (gradient,) = torch.autograd.grad(chosen, inputs)
     return gradient

@@ -129,7 +129,10 @@ class ReceptiveField(Field):
 
 
 def receptive_field(
-    model: nn.Module, input_shape: Sequence[int], *, training: bool = False
+    model: nn.Module,
+    input_shape: Sequence[int] | Sequence[Sequence[int]],
+    *,
+    training: bool = False,
 ) -> ReceptiveField:
     """Which inputs a position of the last map can depend on, exactly, for any module.
 
@@ -139,12 +142,13 @@ def receptive_field(
 
     Args:
         model: any module with one input whose dimensions after the second are places.
-        input_shape: the whole shape, `(B, C, *S)`.
+        input_shape: the whole shape, `(B, C, *S)`, also as a list of one.
         training: whether batch norms use the batch's statistics, which makes them gates.
 
     Raises:
         ShapeError: the model does not take this shape, or it has no places.
-        OptionError: what the model does depends on the values of its input.
+        OptionError: what the model does depends on the values of its input, or `training` is asked
+            of an exported program, which has no such mode.
 
     Example:
         >>> from convarium.models import create
@@ -160,7 +164,10 @@ def receptive_field(
 
 
 def field_and_graph(
-    model: nn.Module, input_shape: Sequence[int], *, training: bool = False
+    model: nn.Module,
+    input_shape: Sequence[int] | Sequence[Sequence[int]],
+    *,
+    training: bool = False,
 ) -> tuple[ReceptiveField, Graph]:
     """The field, and the graph of the whole batch in which it was found."""
     network, shape = unwrapped(model), arguments.shape(input_shape, 3)

@@ -14,7 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from convarium.errors import OptionError
+from convarium.graph.state import set_mode
 from convarium.measure.arguments import batch, shown
+from convarium.measure.gradients import CUT_OFF, norm, weight_norms, without_formula
 from convarium.measure.leaves import Call, leaves, looking, own_weights, watch
 from convarium.measure.running import open_to_hooks, reason
 
@@ -117,7 +119,7 @@ def gradient_flow(
     Raises:
         ShapeError: the model does not take x.
         OptionError: the loss fails or is not one number that depends on the weights, or is missing;
-            no layer has weights or an activation.
+            no layer has weights or an activation, or none is called.
 
     Example:
         >>> layer = nn.Linear(2, 1, bias=False)
@@ -149,7 +151,7 @@ def gradient_flow(
             if parameter.is_leaf and parameter.is_floating_point():
                 parameter.requires_grad_(True)
         if training:
-            network.train()
+            set_mode(network, training=True)
         tape = _Tape(layers)
         watch(layers, tape.see)
         leaf = x.clone()
@@ -157,7 +159,16 @@ def gradient_flow(
         output = network(leaf.clone())
         tape.closed = True
         value = _loss(output, target, loss)
-        rows = tape.rows(_weight_norms(value, own_weights(network), leaf))
+        rows = tape.rows(weight_norms(value, own_weights(network), leaf))
+        if tape.lost and without_formula(value):
+            raise OptionError(
+                f"No gradient comes back to {tape.lost[0] or 'the model'}: {CUT_OFF}."
+            )
+    if not tape.called:
+        raise OptionError(
+            f"model (={type(network).__name__}) calls none of its layers, as an exported program, "
+            "which is a list of operations; give the module that it was made from."
+        )
     return GradientFlow(float(value.detach()), training, len(x), rows)
 
 
@@ -166,12 +177,14 @@ class _Tape:
 
     def __init__(self, layers: dict[str, nn.Module]) -> None:
         self.layers = layers
-        self.closed = False
+        self.called = self.closed = False
+        self.lost: list[str] = []  # layers to which no gradient came back where one should
         self.notes: list[LayerFlow] = []
         self.gradients: dict[int, float] = {}
 
     def see(self, call: Call, output: Any) -> Tensor | None:
         """Hand on a copy; what is computed again in the backward pass is not noted again."""
+        self.called = True
         if not isinstance(output, Tensor) or not output.is_floating_point():
             return None
         if not self.closed:
@@ -188,8 +201,11 @@ class _Tape:
         if not output.requires_grad:
             return
 
-        def back(gradient: Tensor) -> None:
-            self.gradients[place] = _norm(gradient) / math.sqrt(gradient.numel())
+        def back(gradient: Tensor | None) -> None:
+            if gradient is None:
+                self.lost.append(call.layer)
+            else:
+                self.gradients[place] = norm(gradient) / math.sqrt(gradient.numel())
 
         self.gradients[place] = 0.0
         output.register_hook(back)  # type: ignore[no-untyped-call]
@@ -274,22 +290,3 @@ def _cross_entropy(output: Tensor, target: Any) -> Tensor:
             )
         given = given.long()
     return nn.functional.cross_entropy(output, given)
-
-
-def _weight_norms(
-    value: Tensor, own: dict[str, list[nn.Parameter]], leaf: Tensor
-) -> dict[str, float]:
-    """For each layer with weights, the norm of the loss's gradient with respect to them."""
-    used = list({id(p): p for parameters in own.values() for p in parameters}.values())
-    ends: list[Tensor] = [p for p in used if p.requires_grad]
-    found = torch.autograd.grad(value, ends or [leaf], allow_unused=True, materialize_grads=True)
-    norms = {id(p): _norm(gradient) for p, gradient in zip(ends, found, strict=False)}
-    return {
-        layer: math.hypot(*(norms.get(id(p), 0.0) for p in parameters))
-        for layer, parameters in own.items()
-        if parameters
-    }
-
-
-def _norm(gradient: Tensor) -> float:
-    return float(torch.linalg.vector_norm(gradient, dtype=torch.float64))

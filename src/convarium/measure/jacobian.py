@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from convarium import seeds
 from convarium.errors import OptionError, ShapeError
 from convarium.measure.arguments import batch, whole
+from convarium.measure.gradients import CUT_OFF
 from convarium.measure.leaves import looking, select
 from convarium.measure.running import open_to_hooks, ready
 
@@ -78,7 +79,7 @@ def jacobian_singular_values(
 
     Raises:
         OptionError: k is out of range; the layer does not exist, or does not run exactly once with
-            one input of numbers.
+            one input of numbers; no gradient reaches x, though it moves the output.
         ShapeError: x holds no sample of numbers, or the output is not one tensor of numbers.
 
     Example:
@@ -132,7 +133,10 @@ class _Jacobian:
             self.output: Tensor = output
             self.shape = (output.numel(), x.numel())
             self.u = torch.zeros_like(output, requires_grad=True)
-            self.pulled = self._derivative(self.output, self.x, self.u, create_graph=True)
+            pulled = self._gradient(self.output, self.x, self.u, create_graph=True)
+        if pulled is None and _moves(block, x, output):
+            raise OptionError(f"No gradient of the output reaches x: {CUT_OFF}.")
+        self.pulled = torch.zeros_like(self.x) if pulled is None else pulled
 
     def forward(self, vectors: Tensor) -> Tensor:
         """(b, inputs) -> (b, outputs): J v."""
@@ -148,22 +152,21 @@ class _Jacobian:
             [self._derivative(self.output, self.x, u).flatten().double() for u in rows]
         )
 
-    def _derivative(
-        self, y: Tensor, x: Tensor, vector: Tensor, *, create_graph: bool = False
-    ) -> Tensor:
+    def _derivative(self, y: Tensor, x: Tensor, vector: Tensor) -> Tensor:
         """Of vector . y with respect to x; zero where y does not depend on x."""
+        found = self._gradient(y, x, vector)
+        return torch.zeros_like(x) if found is None else found
+
+    def _gradient(
+        self, y: Tensor, x: Tensor, vector: Tensor, *, create_graph: bool = False
+    ) -> Tensor | None:
+        """The same; None where none reaches x."""
         if not y.requires_grad:
-            return torch.zeros_like(x)
-        (found,) = torch.autograd.grad(
-            y,
-            x,
-            vector,
-            retain_graph=True,
-            create_graph=create_graph,
-            allow_unused=True,
-            materialize_grads=True,
+            return None
+        found = torch.autograd.grad(
+            y, x, vector, retain_graph=True, create_graph=create_graph, allow_unused=True
         )
-        return found
+        return found[0]
 
     def dense(self) -> Tensor:
         """All of it, (outputs, inputs), from its rows or from its columns, whichever are fewer."""
@@ -171,6 +174,13 @@ class _Jacobian:
         if outputs <= inputs:
             return self.backward(torch.eye(outputs, device=self.x.device))
         return self.forward(torch.eye(inputs, device=self.x.device)).T
+
+
+def _moves(block: nn.Module, x: Tensor, output: Tensor) -> bool:
+    """Whether another input gives another output."""
+    generator = torch.Generator().manual_seed(0)
+    other = torch.randn(x.shape, generator=generator, device="cpu").to(x)
+    return not torch.equal(block(other), output)
 
 
 def _spectrum(jacobian: _Jacobian, k: int, seed: int) -> tuple[list[float], float | None, bool]:

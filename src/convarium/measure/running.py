@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from convarium.errors import ConvariumError, OptionError, ShapeError
 from convarium.graph import trace, untouched, unwrapped
+from convarium.graph.state import set_mode
 from convarium.measure.arguments import Sizes, real, shown, whole
 from convarium.models import Network
 
@@ -61,15 +62,11 @@ def fitted(network: nn.Module, x: Tensor) -> Tensor:
 
 @contextlib.contextmanager
 def predicting(model: nn.Module) -> Iterator[None]:
-    """Inside, every part is in eval mode; afterwards the model is as before, a scripted one too.
-
-    Modes are set one by one, because a `train` method of the model's own may do more.
-    """
+    """Inside, every part is in eval mode; afterwards the model is as before, a scripted one too."""
     modes = [(module, module.training) for module in model.modules()]
     with untouched(model):
         try:
-            for module, _ in modes:
-                module.training = False
+            set_mode(model, training=False)
             yield
         finally:
             for module, mode in modes:  # a scripted module keeps its mode where no one else looks
@@ -165,7 +162,9 @@ def _normal(model: nn.Module, shapes: Sequence[Sizes]) -> list[Tensor]:
             )
         return [x]
     generator = torch.Generator().manual_seed(0)
-    return [torch.randn(shape, generator=generator).to(device, dtype) for shape in shapes]
+    return [
+        torch.randn(shape, generator=generator, device="cpu").to(device, dtype) for shape in shapes
+    ]
 
 
 def _whole(model: nn.Module, shapes: Sequence[Sizes]) -> list[Tensor]:
@@ -173,7 +172,9 @@ def _whole(model: nn.Module, shapes: Sequence[Sizes]) -> list[Tensor]:
     tables = [m for m in model.modules() if isinstance(m, nn.Embedding | nn.EmbeddingBag)]
     rows = min((table.num_embeddings for table in tables), default=1)
     generator, (device, _) = torch.Generator().manual_seed(0), place(model)
-    return [torch.randint(rows, shape, generator=generator).to(device) for shape in shapes]
+    return [
+        torch.randint(rows, shape, generator=generator, device="cpu").to(device) for shape in shapes
+    ]
 
 
 def _looks_up(model: nn.Module, shapes: Sequence[Sizes]) -> bool:

@@ -130,7 +130,7 @@ def _grid(drawing: Drawing, x: Axis, y: Axis) -> None:
         drawing.words(_LEFT - 8, y(value) + 4, f"{value:.4g}", "soft", size=_SMALL, anchor="end")
     for value in x.ticks(6):
         drawing.line([(x(value), low), (x(value), high)], "line")
-        drawing.words(x(value), low + 17, f"{value:.4g}", "soft", size=_SMALL, anchor="middle")
+        drawing.words(x(value), low + 17, f"{value:g}", "soft", size=_SMALL, anchor="middle")
 
 
 def _stairs(front: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from convarium.graph import Operation, Value
 from convarium.measure.rules.reach import Positions, Reach, fixed, gathered, listed, window
@@ -154,36 +152,17 @@ _PADDED: Final[Mapping[str, Callable[[Positions, int], Positions]]] = {
 
 
 def rearrange(operation: Operation, states: States) -> list[State] | None:
-    """Flips, rolls, and positions picked by fixed numbers."""
+    """Flips and rolls."""
     value, given = traced(operation, states), operation.arguments
-    if value is not given["self"]:
-        return None
     state, rank = states[value.number], len(value.shape)
-    if operation.name == "roll" and not given.get("dims"):
-        return None
-    if operation.name == "index":
-        picked = [(d, x) for d, x in enumerate(given["indices"]) if x is not None]
-        if len(picked) != 1 or not _fixed_list(picked[0][1]):
-            return None
-        dim, sources = picked[0][0], picked[0][1].numpy()
-    elif operation.name == "index_select":
-        dim, index = given["dim"] % rank, given["index"]
-        if not _fixed_list(index):
-            return None
-        sources = index.numpy()
-    elif operation.name == "flip":
+    if operation.name == "flip":
         dims = [d % rank for d in given["dims"]]
         return [state.each(lambda r: _flipped(r, value.shape) if r.dim in dims else r)]
-    else:
-        for d, shift in zip(given["dims"], given["shifts"], strict=True):
-            state = _rolled(state, d % rank, shift, value.shape[d])
-        return [state]
-    sources = np.where(sources < 0, sources + value.shape[dim], sources).astype(np.int64)
-
-    def pick(reach: Reach) -> Reach:
-        return reach if reach.dim != dim else listed(dim, *reach.at(sources), reach.whole)
-
-    return [state.selected(dim).each(pick)]
+    if not given.get("dims"):
+        return None
+    for d, shift in zip(given["dims"], given["shifts"], strict=True):
+        state = _rolled(state, d % rank, shift, value.shape[d])
+    return [state]
 
 
 def _shifted(state: State, dim: int, step: int, padding: int, n: int) -> State:
@@ -217,15 +196,6 @@ def _flipped(reach: Reach, shape: Sequence[int]) -> Reach:
         return (n - 1 - i)[:, None], None
 
     return gathered(reach, n, taps, len(reach.lo), Fraction(-1))
-
-
-def _fixed_list(index: Any) -> bool:
-    return (
-        isinstance(index, Tensor)
-        and not index.is_meta
-        and index.ndim == 1
-        and (index.dtype == torch.int64)
-    )
 
 
 def traced(operation: Operation, states: States) -> Value:

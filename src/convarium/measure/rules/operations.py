@@ -33,6 +33,7 @@ from convarium.measure.rules.moves import (
 )
 from convarium.measure.rules.parts import copied, filled, numbered, scattered, taken, written
 from convarium.measure.rules.patches import from_channels, shuffle, to_channels, unfold
+from convarium.measure.rules.picks import pick
 from convarium.measure.rules.pools import each, fractional, pool
 from convarium.measure.rules.reach import Reach, fixed, transposed, window
 from convarium.measure.rules.states import State, joined
@@ -243,7 +244,8 @@ _TABLE: Final[Mapping[Rule, str]] = {
     pad: """
         constant_pad_nd reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d
         replication_pad2d replication_pad3d pad_circular""",
-    rearrange: "flip roll index index_select",
+    rearrange: "flip roll",
+    pick: "index _unsafe_index index_select",
     restride: "as_strided_",
     rotate: "rot90",
     shuffle: "pixel_shuffle pixel_unshuffle",
@@ -265,7 +267,7 @@ _TABLE: Final[Mapping[Rule, str]] = {
         new_full new_empty_strided arange""",
 }
 _ALONE: Final = frozenset(
-    name for rule in (convolution, statistics, rearrange) for name in _TABLE[rule].split()
+    name for rule in (convolution, statistics, pick) for name in _TABLE[rule].split()
 )
 RULES: Final[Mapping[str, Rule]] = {
     name: rule for rule, names in _TABLE.items() for name in names.split()
