@@ -21,6 +21,7 @@ from convarium.cli.parsing import (
 )
 from convarium.errors import OptionError
 from convarium.processes import ALONE, World, joined
+from convarium.train.allocator import keep_freed_memory
 from convarium.train.trackers import TRACKERS, Tracker
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ def add_arguments(parser: Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Train, evaluate on the test samples once, and write the report."""
+    keep_freed_memory()
     with joined() as world:
         return _run(arguments, world)
 

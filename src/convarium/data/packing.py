@@ -29,7 +29,7 @@ from PIL import Image
 from convarium import files
 from convarium.data.dataset import Dataset, Part
 from convarium.data.parallel import ordered, processors
-from convarium.data.samples import Facts, Samples
+from convarium.data.samples import ArraySamples, Facts, Samples
 from convarium.errors import ConvariumError, DataError, OptionError, RunError
 from convarium.progress import Progress
 
@@ -116,7 +116,8 @@ def packed(
 ) -> Part:
     """The part with its pictures from a pack, which is made where it is not there yet.
 
-    Pictures whose short side is longer are resized to it, antialiased; others stay as they are.
+    Pictures whose short side is longer are resized to it, antialiased; others stay as they are. A
+    part whose pictures are in memory already needs no pack and is given back.
 
     Args:
         part: what is packed; its data set's other samples are read as before.
@@ -134,6 +135,8 @@ def packed(
 
     if short_side < 1:
         raise OptionError(f"short_side (={short_side}) must be 1 pixel or more.")
+    if isinstance(part.dataset.samples, ArraySamples):
+        return part
     root = Path(folder)
     place = root / _key(part, short_side)
     try:

@@ -128,6 +128,9 @@ class TrainConfig:
     recipe: str | None = option(
         None, "named recipe that the options start from", choices=tuple(RECIPES)
     )
+    cache: str | None = option(
+        None, "folder that keeps decoded, smaller pictures, which crops are cut from"
+    )
     checkpoint_seconds: float = option(60.0, "seconds between checkpoints", low=0, free=True)
     workers: int = option(1, "threads that decode images ahead", low=0, free=True)
     device: str = option("auto", "where to compute", choices=("auto", "cpu", "cuda"))

@@ -8,6 +8,7 @@ same bits as an uninterrupted one.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,11 @@ import torch
 from torch import nn
 
 from convarium import files, models
-from convarium.data import Parts, Preprocessing
-from convarium.errors import RunError
+from convarium.data import Parts, Preprocessing, packed
+from convarium.errors import OptionError, RunError
 from convarium.predict import Predictor, fit_temperature
 from convarium.processes import ALONE, World
+from convarium.progress import Progress
 from convarium.train import storage
 from convarium.train.config import TrainConfig
 from convarium.train.history import History
@@ -63,6 +65,7 @@ def fit(
         ConvariumError: the loss is not finite.
     """
     config = TrainConfig() if config is None else config
+    parts = _cached(parts, config, preprocessing, quiet=not (observers and world.first))
     if out is None:
         if resume:
             raise RunError("resume needs the run folder; give it as out.")
@@ -82,6 +85,28 @@ def fit(
         claimed = storage.claim(folder, resume=resume) if world.first else contextlib.nullcontext()
         with claimed:
             return _run(model, training, folder, settings, resume=resume)
+
+
+def _cached(
+    parts: Parts, config: TrainConfig, preprocessing: Preprocessing, *, quiet: bool
+) -> Parts:
+    """The parts, with training pictures from the cache: their short side is 8/7 of the crop's.
+
+    Raises:
+        OptionError: nothing is cropped, so that there is nothing to keep.
+        RunError: the cache cannot be written.
+    """
+    if config.cache is None:
+        return parts
+    if config.resized_crop is None:
+        raise OptionError(
+            f"cache (={config.cache!r}) keeps what crops are cut from: set resized_crop too, or "
+            "leave it out."
+        )
+    short_side = round(max(preprocessing.input_shape[1:]) * 8 / 7)
+    with Progress(len(parts.train), "cache", enabled=not quiet) as progress:
+        train = packed(parts.train, short_side, config.cache, progress=progress)
+    return dataclasses.replace(parts, train=train)
 
 
 def _run(
