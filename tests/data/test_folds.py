@@ -114,3 +114,16 @@ def test_labels_and_numbers_are_divided_too(task):
         if task == "multilabel":
             share = targets[parts.test.ids].sum(0) / targets.sum(0)
             assert np.abs(share - 1 / 3).max() < 0.15
+
+
+def test_many_folds_have_numbers_too():
+    images = np.arange(300 * 64, dtype=np.uint32).view(np.uint8).reshape(300, 1, 16, 16)
+    dataset = Dataset(
+        ArraySamples(np.ascontiguousarray(images), [("image", 300)]),
+        source="many",
+        classes=("a", "b"),
+        targets=np.arange(300) % 2,
+    )
+    folds = split_folds(dataset, 150, validation=0.1, seed=0)
+    tested = np.concatenate([parts.test.ids for parts in folds])
+    assert np.array_equal(np.sort(tested), np.arange(300))

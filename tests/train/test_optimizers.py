@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from convarium import models
+from convarium.errors import OptionError
 from convarium.train import TrainConfig
 from convarium.train.averaging import AveragedWeights
 from convarium.train.optimizers import (
@@ -136,3 +137,11 @@ def test_layer_decay_leaves_out_what_is_frozen_and_forgets_nothing():
         "head norms and biases",
     ]
     assert [group["rate_scale"] for group in groups][-3:] == [0.5, 1.0, 1.0]
+
+
+def test_a_decay_by_layers_needs_stages_and_an_optimiser_something_to_learn():
+    plain = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    with pytest.raises(OptionError, match=r"layer_decay \(=0\.5\) needs a network"):
+        parameter_groups(plain, 0.1, layer_decay=0.5)
+    with pytest.raises(OptionError, match="nothing to learn"):
+        parameter_groups(plain.requires_grad_(False), 0.1)

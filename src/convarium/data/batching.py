@@ -20,7 +20,7 @@ from convarium import seeds
 from convarium.data.augment.mixing import mix as mixed
 from convarium.data.augment.stream import Stream
 from convarium.data.augmentation import Augmentation
-from convarium.data.batch import Batch, Mix
+from convarium.data.batch import Batch
 from convarium.data.dataset import Dataset, Part
 from convarium.data.parallel import ordered
 from convarium.data.pictures import Pictures, pictures_of
@@ -94,8 +94,9 @@ def training_batches(
     The order is a permutation by (seed, epoch); batch k is the same whether or not the batches
     before it were made. A remainder of exactly one sample is left out, since batch norm cannot
     use it; any other remainder is a batch. Several processes share each batch: process r of w has
-    its places n r / w to n (r + 1) / w, rounded down, and together they have exactly the batch of
-    one process. Of a batch with fewer samples than processes, some have none.
+    whole pairs of it, p r / w to p (r + 1) / w of the p pairs, the last one also what is odd, and
+    together they have exactly the batch of one process. So none has a single sample, and partners
+    of a mix are in one process; of a batch with fewer pairs than processes, some have none.
 
     Args:
         part: the training part.
@@ -127,19 +128,17 @@ def training_batches(
 
     def build(step: int) -> Batch:
         whole = ids[step * batch_size : (step + 1) * batch_size]
-        first, last = (len(whole) * place // world for place in (rank, rank + 1))
-        # Partners stand at an even and the next odd place.
-        start = first - first % 2 if change.mixes else first
-        stop = min(len(whole), last + last % 2) if change.mixes else last
-        stream = Stream(whole[start:stop], seed, epoch)
+        pairs = len(whole) // 2
+        first, last = (2 * (pairs * place // world) for place in (rank, rank + 1))
+        stop = len(whole) if rank == world - 1 else last
+        stream = Stream(whole[first:stop], seed, epoch)
         inputs = change.erase(_changed(pictures, preprocessing, change, stream), stream)
         target, mix = _targets(dataset.targets, stream.ids), None
         draw = change.draw_mix(tuple(inputs.shape[2:]), seed=seed, epoch=epoch, step=step)
         if draw is not None and target is not None:
             inputs, mix = mixed(inputs, target, draw)
-        kept = slice(first - start, last - start)
-        batch = _batch(dataset, stream.ids[kept], inputs[kept])
-        return batch if mix is None else replace(batch, mix=Mix(mix.target[kept], mix.share[kept]))
+        batch = _batch(dataset, stream.ids, inputs)
+        return batch if mix is None else replace(batch, mix=mix)
 
     needed = workers if not change.light else _useful(workers, pictures, ids)
     return ordered(build, range(start, steps), needed)

@@ -20,7 +20,7 @@ def assign_labels(
     unit: NDArray[np.int64],
     shares: NDArray[np.float64],
     seed: int,
-) -> NDArray[np.int8]:
+) -> NDArray[np.int32]:
     """Part number of each sample, by shares of each label; units are never torn apart.
 
     The rarest label that is left goes first: each unit that has it goes to the part that still
@@ -72,7 +72,7 @@ class _State:
         self._labels = has.sum(0)[:, None] * shares
         self._samples = size.sum() * shares
         self._open = shares > 0
-        self.part = np.full(len(size), -1, np.int8)
+        self.part = np.full(len(size), -1, np.int32)
 
     def place(self, k: int, label: int | None) -> None:
         """Unit `k` goes where its label, then samples, are wanted most."""

@@ -166,7 +166,7 @@ def _divide(
     """
     place = assign if targets.ndim == 1 else assign_labels
     if given is None:
-        return place(targets, unit, shares, seed)
+        return place(targets, unit, shares, seed).astype(np.int8)
     highest = np.full(unit.max(initial=0) + 1, -1, np.int8)
     np.maximum.at(highest, unit, given)
     part = np.where(given < 0, highest[unit], given)

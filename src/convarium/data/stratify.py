@@ -36,7 +36,7 @@ def units(digests: NDArray[np.uint64], groups: NDArray[np.int64] | None) -> NDAr
 
 def assign(
     targets: NDArray[np.int64], unit: NDArray[np.int64], shares: NDArray[np.float64], seed: int
-) -> NDArray[np.int8]:
+) -> NDArray[np.int32]:
     """Part number of each sample, by shares of each class.
 
     Units of several samples are placed first, largest first, each into a part that still wants half
@@ -53,7 +53,7 @@ def assign(
         shares: share of each part, `(P,)`, summing to 1; the first is training.
         seed: draws which samples go where.
     """
-    part = np.full(len(targets), -1, np.int8)
+    part = np.full(len(targets), -1, np.int32)
     order = seeds.permutation(len(targets), seed, "split")
     n_classes = int(targets.max(initial=0)) + 1
     wanted = np.bincount(targets, minlength=n_classes)[:, None] * shares
@@ -100,7 +100,7 @@ def _best_part(
 
 
 def _place_singles(
-    part: NDArray[np.int8],
+    part: NDArray[np.int32],
     targets: NDArray[np.int64],
     samples: NDArray[np.int64],
     wanted: NDArray[np.float64],
@@ -117,7 +117,7 @@ def _place_singles(
         numbers = _rounded(wants, owed, len(chosen), needs_training=counts[label, 0] == 0)
         owed += wants - numbers
         counts[label] += numbers
-        part[chosen] = np.repeat(np.arange(len(numbers), dtype=np.int8), numbers)
+        part[chosen] = np.repeat(np.arange(len(numbers), dtype=np.int32), numbers)
 
 
 def _rounded(
@@ -140,7 +140,7 @@ def _rounded(
 
 
 def _give_training(
-    part: NDArray[np.int8], targets: NDArray[np.int64], unit: NDArray[np.int64]
+    part: NDArray[np.int32], targets: NDArray[np.int64], unit: NDArray[np.int64]
 ) -> None:
     """Move the smallest unit of each class that training lacks into training."""
     size = np.bincount(unit)
@@ -153,7 +153,7 @@ def _give_training(
 
 
 def _fill_empty(
-    part: NDArray[np.int8],
+    part: NDArray[np.int32],
     targets: NDArray[np.int64],
     unit: NDArray[np.int64],
     shares: NDArray[np.float64],

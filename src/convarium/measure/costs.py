@@ -9,6 +9,7 @@ on torch's meta device. Memory is what the tensors take; a runtime's own buffers
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -22,8 +23,8 @@ from convarium.graph import Graph, Operation, trace, unwrapped
 from convarium.graph.collecting import uncollected
 from convarium.measure.arguments import Sizes, shapes, whole
 from convarium.measure.cost_rows import made, rows
-from convarium.measure.memory.ledger import Line
-from convarium.measure.memory.peaks import forward_peak, training_peak
+from convarium.measure.memory.ledger import SAMPLES, Line, Lines
+from convarium.measure.memory.peaks import peaks
 from convarium.measure.memory.training_mode import training_graph
 from convarium.measure.rules.moves import result_of
 
@@ -67,7 +68,8 @@ class Cost:
             backward pass keeps and makes, and a loss as large as a cross-entropy. An optimiser's
             state comes on top.
         forward_lines: candidates for `forward_bytes` beside the parameters and buffers: bytes that
-            stay, and bytes of the batch.
+            stay, and bytes of the batch; for 1, for 2 to 15, and for 16 or more samples, which go
+            to other kernels.
         training_lines: the same for `training_bytes`.
         rows: a row a call of a layer, in the order of execution, then layers never called.
     """
@@ -81,8 +83,8 @@ class Cost:
     activation_bytes: int
     forward_bytes: int
     training_bytes: int
-    forward_lines: tuple[Line, ...]
-    training_lines: tuple[Line, ...]
+    forward_lines: Lines
+    training_lines: Lines
     rows: tuple[LayerCost, ...]
 
     @property
@@ -110,8 +112,8 @@ class Cost:
             "macs": macs,
             "flops": 2 * macs,
             "activation_bytes": math.ceil(self.activation_bytes * share),
-            "forward_bytes": self.parameter_bytes + _most(self.forward_lines, share),
-            "training_bytes": self.parameter_bytes + _most(self.training_lines, share),
+            "forward_bytes": self.parameter_bytes + _most(self.forward_lines, batch, share),
+            "training_bytes": self.parameter_bytes + _most(self.training_lines, batch, share),
         }
 
     def largest_batch(self, memory: int, *, training: bool = True, optimizer: int = 1) -> int:
@@ -128,11 +130,13 @@ class Cost:
         """
         state = whole(0, optimizer=optimizer) * self.trained_bytes
         free = whole(0, memory=memory) - self.parameter_bytes - (state if training else 0)
-        lines = self.training_lines if training else self.forward_lines
-        fits = [Fraction(free - stays, grows) for stays, grows in lines if grows]
-        if any(stays > free for stays, _ in lines) or not fits:
-            return 0
-        return max(math.floor(min(fits) * self._batch), 0)
+        found = self.training_lines if training else self.forward_lines
+        ends = (*(start - 1 for start in SAMPLES[1:]), math.inf)
+        for lines, start, end in reversed([*zip(found, SAMPLES, ends, strict=True)]):
+            most = _fits(lines, free, self._batch)
+            if most >= start:
+                return int(min(most, end))
+        return 0
 
     def to_json(self) -> dict[str, Any]:
         """Values for JSON."""
@@ -180,8 +184,8 @@ def _counted(network: nn.Module, given: Sequence[Sizes]) -> Cost:
     graph = trace(network, given)
     trainable = [p for p in network.parameters() if p.requires_grad]
     weights = sum(t.nbytes for t in [*network.parameters(), *network.buffers()])
-    forward = tuple(forward_peak(graph, network))
-    training = tuple(training_peak(training_graph(network, graph), network))
+    forward, training = peaks(graph, training_graph(network, graph), network)
+    batch = graph.inputs[0].shape[0]
     counts = [macs(operation) for operation in graph.operations]
     return Cost(
         input_shape=tuple(given) if len(given) > 1 else given[0],
@@ -191,8 +195,8 @@ def _counted(network: nn.Module, given: Sequence[Sizes]) -> Cost:
         macs=sum(counts),
         constant_macs=_constant_macs(network, graph, sum(counts)),
         activation_bytes=sum(value.bytes for value in made(graph)),
-        forward_bytes=weights + _most(forward),
-        training_bytes=weights + _most(training),
+        forward_bytes=weights + _most(forward, batch),
+        training_bytes=weights + _most(training, batch),
         forward_lines=forward,
         training_lines=training,
         rows=tuple(LayerCost(*row) for row in rows(network, graph, counts)),
@@ -231,9 +235,18 @@ def macs(operation: Operation) -> int:
     return 0 if count is None else int(count(operation))
 
 
-def _most(lines: Sequence[Line], share: Fraction = Fraction(1)) -> int:
-    """The largest sum for a share of the batch."""
+def _most(found: Lines, batch: int, share: Fraction = Fraction(1)) -> int:
+    """The largest sum for a number of samples, which is a share of those of the trace."""
+    lines = found[max(bisect.bisect(SAMPLES, batch) - 1, 0)]
     return math.ceil(max(stays + grows * share for stays, grows in lines))
+
+
+def _fits(lines: Sequence[Line], free: int, batch: int) -> int:
+    """How many samples fit into some bytes; 0 if nothing grows with them."""
+    fits = [Fraction(free - stays, grows) for stays, grows in lines if grows]
+    if any(stays > free for stays, _ in lines) or not fits:
+        return 0
+    return math.floor(min(fits) * batch)
 
 
 def _constant_macs(network: nn.Module, graph: Graph, total: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from torch import nn
 from convarium import measure
 from convarium.data import Batch, Parts, Preprocessing
 from convarium.errors import ConvariumError, OptionError
+from convarium.processes import ALONE
 from convarium.train.config import TrainConfig
 from convarium.train.learner import Learner
 
@@ -102,7 +104,8 @@ def out_of_memory(learner: Learner, folder: Path | None) -> ConvariumError:
     """The error of a step that did not fit, with what would fit."""
     config, most = learner.config, len(learner.parts.train)
     learner.optimizer.zero_grad()
-    most = min(most, -(-config.batch_size // config.accumulate))
+    own = -(-config.batch_size // learner.world.size)
+    most = min(most, -(-own // config.accumulate))
     size = largest(lambda n: _step_fits(learner, n, update=False), most)
     kept = "" if folder is None else f" The last good checkpoint stays in {folder}."
     if size < 2:
@@ -110,7 +113,7 @@ def out_of_memory(learner: Learner, folder: Path | None) -> ConvariumError:
             f"Not even two samples fit into the memory; choose smaller images or a smaller "
             f"network.{kept}"
         )
-    parts = -(-config.batch_size // size)
+    parts = -(-own // size)
     return ConvariumError(
         f"batch_size (={config.batch_size}) in {config.accumulate} "
         f"part{'s' * (config.accumulate > 1)} does not fit into the memory, {size} samples at once "
@@ -148,7 +151,8 @@ def _step_fits(learner: Learner, size: int, *, update: bool = True) -> bool:
     )
     learner.model.train()
     try:
-        learner.passes.backward(learner.model, batch, epoch=0, step=0)
+        alone = dataclasses.replace(learner.passes, world=ALONE)  # others may be elsewhere
+        alone.backward(learner.model, batch, epoch=0, step=0)
         if update:
             learner.optimizer.step()
     except torch.OutOfMemoryError:

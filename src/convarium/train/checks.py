@@ -27,7 +27,7 @@ def check_network(
 
     Raises:
         ShapeError: its outputs do not fit the task.
-        OptionError: parts of a batch would be too small for its batch norms.
+        OptionError: parts of a batch would be too small for its batch norms, or images for crops.
     """
     predictor = Predictor(model, card, device=device)
     example = torch.zeros(1, *predictor.preprocessing.input_shape)
@@ -39,6 +39,11 @@ def check_network(
         raise ShapeError(
             f"The network gives outputs {tuple(outputs.shape)} where the task needs {size} per "
             f"sample; create it with num_classes={size}."
+        )
+    side = min(predictor.preprocessing.input_shape[1:])
+    if config.pad_crop >= side:
+        raise OptionError(
+            f"pad_crop (={config.pad_crop}) must be smaller than the images, {side} pixels."
         )
     norms = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())
     if norms and config.batch_size == 1:

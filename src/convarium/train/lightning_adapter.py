@@ -100,6 +100,14 @@ class _Steps:
         """Freeze what does not learn yet."""
         self.freezing.apply(self.current_epoch)
 
+    def on_train_end(self) -> None:
+        """Let everything learn again."""
+        self.freezing.lift()
+
+    def on_exception(self, error: BaseException) -> None:
+        """Let everything learn again."""
+        self.freezing.lift()
+
     def training_step(self, batch: Any, number: int) -> Tensor:
         """The loss that `train.fit` minimises."""
         batch = as_batch(batch)

@@ -65,10 +65,11 @@ def fit(
         ConvariumError: the loss is not finite.
     """
     config = TrainConfig() if config is None else config
-    parts = _cached(parts, config, preprocessing, quiet=not (observers and world.first))
+    quiet = not (observers and world.first)
     if out is None:
         if resume:
             raise RunError("resume needs the run folder; give it as out.")
+        parts = _cached(parts, config, preprocessing, quiet=quiet)
         with _generators_kept(), world.together():
             return Training(model, parts, config, preprocessing, None, observers, world).run()
     folder = Path(out)
@@ -78,6 +79,7 @@ def fit(
         storage.refuse_existing(folder)
     elif resume and not (folder / "config.toml").exists():
         raise RunError(f"There is no run in {folder} to resume; train without --resume.")
+    parts = _cached(parts, config, preprocessing, quiet=quiet)
     with _generators_kept(), world.together():
         training = Training(model, parts, config, preprocessing, folder, observers, world)
         description = {"name": model.name, "options": model.config}

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from convarium.errors import OptionError
 from convarium.models import Network
 from convarium.train.config import TrainConfig
 from convarium.train.muon import Muon, filter_banks
@@ -63,12 +64,20 @@ def parameter_groups(
         layer_decay: f, the factor on the learning rate from one child to the one before it.
         filters: ids of parameters that get groups of their own, whose `filters` is true.
 
+    Raises:
+        OptionError: the module does not tell its stages, or nothing of it is to learn.
+
     References:
         Howard and Ruder 2018, "Universal language model fine-tuning", arXiv:1801.06146, section
         3.2 (discriminative rates); Clark et al. 2020, arXiv:2003.10555 (a constant factor).
     """
     children = {"": model}
-    if layer_decay < 1 and isinstance(model, Network):
+    if layer_decay < 1:
+        if not isinstance(model, Network):
+            raise OptionError(
+                f"layer_decay (={layer_decay}) needs a network from convarium.create, which knows "
+                "its stages; set it to 1."
+            )
         children = {n: m for n, m in model.in_order().items() if [*m.parameters()]}
     groups = []
     for distance, (child, module) in zip(
@@ -84,6 +93,8 @@ def parameter_groups(
                     "filters": kind == _FILTERS,
                 }
             )
+    if not groups:
+        raise OptionError("The network has nothing to learn: unfreeze some of its parameters.")
     return groups
 
 

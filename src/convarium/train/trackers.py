@@ -159,6 +159,7 @@ class Tracker:
 
     Raises:
         OptionError: there is no such tracker.
+        MissingExtraError: its package is not installed.
     """
 
     def __init__(self, name: str, folder: str | Path, config: TrainConfig) -> None:
@@ -167,6 +168,7 @@ class Tracker:
                 f"name (={name!r}) must be one of {', '.join(TRACKERS)}."
                 f"{did_you_mean(name, TRACKERS)}"
             )
+        import_extra(name, name)  # before anything is written
         self.name, self.folder, self.config = name, Path(folder), config
         self._client: Client | None = None
         self._step = 0

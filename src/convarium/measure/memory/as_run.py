@@ -13,10 +13,15 @@ import torch
 from torch import nn
 
 from convarium.graph import Call, Graph, Operation, Value
+from convarium.graph.nested import replaced
+from convarium.measure.memory.convolution_sizes import Sizes
+from convarium.measure.memory.layouts import channels_last, follows, plain
+from convarium.measure.memory.ledger import SAMPLES
 
 _ATTENTION: Final = "_scaled_dot_product_flash_attention_for_cpu"
 _COPIES: Final = ("expand", "clone", "view", "_unsafe_view")
 _GATES: Final = {"GRU": 3, "RNN": 1}
+_VOLUME: Final = 5  # dimensions
 _LSTM_TYPES: Final = (torch.float32, torch.bfloat16, torch.float16)
 
 
@@ -34,6 +39,10 @@ def as_run(graph: Graph, network: nn.Module, learns: bool) -> tuple[Graph, dict[
             rewriter.in_place(place)
         elif operation.name == "_safe_softmax":
             rewriter.attention(place)
+        elif operation.name == "native_group_norm":
+            rewriter.norm(place)
+        elif operation.name == "convolution":
+            rewriter.volume(operation)
     return rewriter.graph(), rewriter.shared
 
 
@@ -46,12 +55,14 @@ class _Rewriter:
         self.operations: list[Operation | None] = [*graph.operations]
         self.values = [*graph.values]
         self.shared: dict[int, int] = {}
+        self.orders: dict[int, bool] = {}  # by number, whether channels come last
         pairs = ((v, k) for k, op in enumerate(graph.operations) for v in op.results)
         self.maker = {value.number: k for value, k in pairs if value is not None}
 
     def graph(self) -> Graph:
         operations = tuple(operation for operation in self.operations if operation is not None)
-        return replace(self.given, operations=operations, values=tuple(self.values))
+        graph = replace(self.given, operations=operations, values=tuple(self.values))
+        return _ordered(graph, self.orders) if self.orders else graph
 
     def recurrent(self, call: Call) -> None:
         """An LSTM as one operation; other recurrent layers with the gates of all steps."""
@@ -98,6 +109,25 @@ class _Rewriter:
         arguments = dict(zip(("query", "key", "value"), parts, strict=True))
         results = (*found.results, kept)
         self._put(start, end, Operation(_ATTENTION, found.layer, found.call, arguments, results))
+
+    def norm(self, place: int) -> None:
+        """A norm of groups takes channels last, which the meta device puts in order before."""
+        operation = self.given.operations[place]
+        copy = self._made(operation.values[0])
+        if copy is None or copy.name != "clone":
+            return
+        before, after = copy.values[0], operation.values[0]
+        if channels_last(before.shape, before.steps):
+            self.shared[after.memory] = before.memory
+            self.orders[after.number] = True
+
+    def volume(self, operation: Operation) -> None:
+        """Torch's own kernel for volumes does not keep channels last."""
+        result = operation.results[0]
+        if result is not None and len(result.shape) == _VOLUME:
+            last = channels_last(result.shape, result.steps)
+            if last and not Sizes(operation).library(SAMPLES[1]):
+                self.orders[result.number] = False
 
     def fast_layers(self) -> set[str]:
         """Attention and its transformer layers that torch runs as one native operation."""
@@ -160,3 +190,28 @@ class _Rewriter:
         value = Value(len(self.values), shape, dtype, memory)
         self.values.append(value)
         return value
+
+
+def _ordered(graph: Graph, orders: dict[int, bool]) -> Graph:
+    """The graph with other orders of some values, and of those that follow them."""
+
+    def order(value: Value) -> Value:
+        last = orders.get(value.number)
+        return value if last is None else replace(value, steps=plain(value.shape, last))
+
+    operations = []
+    for operation in graph.operations:
+        result = operation.results[0]
+        copied = operation.name == "clone" and result is not None and result.number in orders
+        if result is not None and (copied or operation.name == "cat" or follows(operation)):
+            whole = [x for x in operation.values if x.shape == result.shape]
+            decide = (
+                operation.values if operation.name == "cat" else (whole or operation.values)[:1]
+            )
+            if any(x.number in orders for x in decide):
+                orders[result.number] = all(channels_last(x.shape, order(x).steps) for x in decide)
+        given = {key: replaced(x, order, Value) for key, x in operation.arguments.items()}
+        results = tuple(None if value is None else order(value) for value in operation.results)
+        operations.append(replace(operation, arguments=given, results=results))
+    outputs = tuple(map(order, graph.outputs))
+    return replace(graph, operations=tuple(operations), outputs=outputs)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from torch import Tensor
@@ -11,10 +11,10 @@ from torch import Tensor
 from convarium.graph import Operation, Value
 from convarium.measure.memory.keeps import Need, results_of, total_of
 from convarium.measure.memory.kernels import room_backward
-from convarium.measure.memory.layouts import turns
+from convarium.measure.memory.layouts import Steps, in_order, steps_back, steps_made, steps_of
 from convarium.measure.memory.ledger import Ledger, Line, size_of, storage_of
 
-_IN_ORDER: Final = ("_softmax", "_log_softmax", "native_layer_norm", "native_group_norm")
+_IN_ORDER: Final = ("_softmax", "_log_softmax", "native_layer_norm")
 
 
 @dataclass
@@ -27,10 +27,10 @@ class _Memory:
 
 @dataclass(frozen=True)
 class Gradient:
-    """One gradient, or a view of it; one that is turned has its dimensions exchanged."""
+    """One gradient, or a view of it with other steps."""
 
     memory: _Memory
-    turned: bool = False
+    steps: Steps
 
 
 class Backward:
@@ -38,19 +38,19 @@ class Backward:
 
     Args:
         ledger: of what is alive.
-        turned: numbers of the values whose dimensions were exchanged.
+        batch: samples that the network is given.
     """
 
-    def __init__(self, ledger: Ledger, turned: Collection[int]) -> None:
-        self.ledger, self.turned = ledger, turned
+    def __init__(self, ledger: Ledger, batch: int) -> None:
+        self.ledger, self.batch = ledger, batch
         self.flowing: dict[int, Gradient] = {}
         self.weights: set[int] = set()
 
-    def new(self, size: Line) -> Gradient:
+    def new(self, size: Line, steps: Steps) -> Gradient:
         """A gradient in memory of its own."""
         self.ledger.add(size)
         self.ledger.mark()
-        return Gradient(_Memory(size))
+        return Gradient(_Memory(size), steps)
 
     def through(
         self, operation: Operation, given: Sequence[Value | Tensor], needed: Need | None
@@ -63,32 +63,28 @@ class Backward:
         incoming = {k: self.flowing.pop(n) for k, n in numbers.items() if n in self.flowing}
         if not incoming:
             return []
-        found, turning = [], turns(operation)
+        found, steps = [], next(iter(incoming.values())).steps
         for place, source in needed.gradients:
+            x = given[place]
             if source in incoming:
-                gradient = incoming[source]
-                gradient.memory.holders += 1
-                if turning:
-                    gradient = replace(gradient, turned=not gradient.turned)
+                shared = incoming[source]
+                shared.memory.holders += 1
+                gradient = Gradient(shared.memory, steps_back(operation, x, shared.steps))
             else:
-                gradient = self.new(size_of(given[place]))
-                gradient = replace(gradient, turned=self._follows(operation, given[place]))
-            found.append((given[place], gradient))
-        last = any(gradient.turned for gradient in incoming.values())
+                gradient = self.new(size_of(x), steps_made(operation, x, steps))
+            found.append((x, gradient))
         beside = round(needed.extra * total_of(operation))
         if operation.name in _IN_ORDER:  # they copy gradients that are not
-            beside += sum(g.memory.size[1] for g in incoming.values() if g.turned)
+            beside += sum(
+                gradient.memory.size[1]
+                for k, gradient in incoming.items()
+                if not in_order(results[k].shape, gradient.steps)
+            )
         wanted = [place for place, _ in needed.gradients]
-        for stays, grows in room_backward(operation, wanted, last, self.turned):
-            self.ledger.mark((stays, grows + beside))
+        self.ledger.mark(room_backward(operation, wanted, steps, self.batch), beside)
         for gradient in incoming.values():
             self._drop(gradient)
         return found
-
-    def _follows(self, operation: Operation, x: Value | Tensor) -> bool:
-        """Whether a new gradient has its dimensions exchanged, as what it is of."""
-        same = operation.pointwise or operation.name == "convolution"
-        return same and isinstance(x, Value) and x.number in self.turned
 
     def accept(self, given: Iterable[tuple[Value | Tensor, Gradient]]) -> None:
         """Hand gradients on to the tensors that they belong to."""
@@ -108,7 +104,7 @@ class Backward:
             return
         both, size = (before, gradient), size_of(value)
         alone = (g for g in both if g.memory.holders == 1 and g.memory.size == size)
-        total = next(alone, None) or self.new(size)
+        total = next(alone, None) or self.new(size, steps_of(value))
         for one in both:
             if one is not total:
                 self._drop(one)

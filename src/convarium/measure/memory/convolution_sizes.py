@@ -1,6 +1,6 @@
 """The sizes of a convolution, and what it takes where torch has it itself.
 
-Torch's own kernels, that small volumes, single positions on one thread, and types other than 32
+Torch's own kernels, that one small sample, single positions on one thread, and types other than 32
 bits come to, have the columns of the window's positions in memory: those of all samples, or of one
 if it is dilated. All else goes to oneDNN.
 """
@@ -8,7 +8,7 @@ if it is dilated. All else goes to oneDNN.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Final
 
@@ -17,11 +17,14 @@ from torch import Tensor
 
 from convarium.graph import Operation, Value
 from convarium.measure.memory.keeps import bytes_of, results_of
+from convarium.measure.memory.layouts import channels_last, steps_of
+from convarium.measure.memory.ledger import Line
 
 PLANE: Final = 2  # dimensions
 VOLUME: Final = 3
 WIDE: Final = 3  # a window beyond which some kernels are others
-_LARGE: Final = 20480  # channels, depth and height of one volume, beyond which it goes to oneDNN
+_LARGE: Final = 20480  # numbers of one sample, beyond which it goes to oneDNN; not along the width
+_MANY: Final = 16  # samples
 _SHORT: Final = (torch.bfloat16, torch.float16)
 _ONEDNN: Final[bool] = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
 
@@ -56,40 +59,36 @@ class Sizes:
         self.strided, self.gaps, self.wide = (max(n) > 1 for n in (stride, dilation, self.window))
         self.moved = self.wide or self.strided or self.gaps or max(padding) > 0
         self.dilated = self.gaps and self.wide
-        spans = zip(self.window, dilation, sizes, strict=False)
-        self.beyond = any((k - 1) * d >= size > k for k, d, size in spans)
+        reach = (self.window[0] - 1) * dilation[0]
+        volume = self.rank == VOLUME and 0 < padding[0] <= reach + 1 - sizes[0]
+        plane = self.rank == PLANE and self.dilated and sizes[0] <= reach
+        self.shallow = volume or plane  # the window reaches beyond the first axis
         whole = all(size % step == 0 for size, step in zip(sizes, stride, strict=False))
         steps = whole and self.rank < VOLUME
         self.pointwise = self.groups == 1 and not self.wide and (steps or not self.strided)
         self.volume = self.rank == VOLUME and not self.gaps and not self.transposed
 
-    @cached_property
-    def library(self) -> bool:
+    def library(self, samples: int) -> bool:
         """Whether torch leaves it to oneDNN."""
-        return self._left(self.input.shape[0])
-
-    @cached_property
-    def later(self) -> bool:
-        """Whether it does with more samples."""
-        return self._left(2)
-
-    def _left(self, samples: int) -> bool:
-        """The same of some samples.
-
-        So that the peak grows with the batch, planes and series are taken as of 2 to 15.
-        """
         if self.input.dtype not in (torch.float32, *_SHORT) or not _ONEDNN:
             return False
-        helps = self.strided or self.gaps or max(self.window[-2:]) > 1
-        kept = self.groups > 1 or self.rank < VOLUME or samples > 1
-        large = math.prod(self.input.shape[:4]) > _LARGE or min(self.window[-2:]) > WIDE
-        some = (helps or torch.get_num_threads() > 1) and (kept or large)
+        window = (1, *self.window)[-2:]
+        helps = self.strided or self.gaps or max(window) > 1 or samples >= _MANY
+        large = math.prod(self.input.shape[1:4]) > _LARGE or min(window) > WIDE
+        kept = self.groups > 1 or samples > 1 or large
+        some = (helps or torch.get_num_threads() > 1) and kept
         return some or self.input.dtype in _SHORT
 
+    def last(self, library: bool) -> bool:
+        """Whether it works with channels last."""
+        takes = self.rank == PLANE or (self.rank == VOLUME and library)
+        return takes and self.channels_last
+
     @cached_property
-    def threads(self) -> int:
-        """Which have columns of their own, a sample or group each."""
-        return min(torch.get_num_threads(), max(self.input.shape[0] * self.groups, 1))
+    def channels_last(self) -> bool:
+        """Whether its input or weight has them."""
+        ends = self.input, self.weight
+        return any(channels_last(tuple(x.shape), steps_of(x)) for x in ends)
 
     @cached_property
     def columns(self) -> int:
@@ -106,30 +105,30 @@ class Sizes:
         """Whether groups have multiples of some channels."""
         return self.before % channels == 0 and self.after % channels == 0
 
-    def turned(self, turned: Collection[int]) -> bool:
-        """Whether the input's dimensions were exchanged."""
-        x = self.input
-        return isinstance(x, Value) and x.number in turned and x.shape[1] > 1
-
-    def alone_forward(self) -> int:
+    def alone_forward(self) -> list[Line]:
         """In torch's own kernels: columns, and what groups give before they are put together."""
         apart = 0
         if self.groups > 1 and not self.volume:
             apart = max(bytes_of(self.result), self.shares)
         copied = self.moved or self.transposed or (self.volume and self.groups > 1)
-        columns = copied * self.windows
+        stays, grows = self.windows if copied else (0, 0)
         if self.transposed and self.rank == VOLUME:  # a copy of the input is gone before
             given, made = bytes_of(self.input), bytes_of(self.result)
-            columns = max(given, columns) if given < made else given - made + columns
-        return apart + columns
+            if given >= made:
+                return [(stays, apart + grows + given - made)]
+            return [(0, apart + given), (stays, apart + grows)]
+        return [(stays, apart + grows)]
 
-    def alone_backward(self, place: int) -> int:
+    def alone_backward(self, place: int) -> list[Line]:
         """The same for the gradient in a place."""
+        stays, grows = self.windows
         if self.volume:
-            return (place == 0 or self.moved or self.groups > 1) * self.windows
+            copied = place == 0 or self.moved or self.groups > 1
+            return [(copied * stays, copied * grows)]
         apart = max(bytes_of(self.input) * (place == 0), self.shares) if self.groups > 1 else 0
         over = place == 0 and not self.gaps and not self.transposed  # columns are its gradient's
-        return apart + (self.moved and not over) * self.windows
+        copied = self.moved and not over
+        return [(copied * stays, apart + copied * grows)]
 
     @cached_property
     def shares(self) -> int:
@@ -137,9 +136,10 @@ class Sizes:
         return (bytes_of(self.input) + bytes_of(self.result)) // self.groups
 
     @cached_property
-    def windows(self) -> int:
+    def windows(self) -> Line:
         """Bytes of the columns that torch's own kernels have at once."""
         if self.volume:
-            return self.columns * self.groups * self.input.shape[0]
-        one = self.gaps or (self.transposed and self.rank == VOLUME)
-        return self.columns * (1 if one else self.input.shape[0])
+            return 0, self.columns * self.groups * self.input.shape[0]
+        if self.gaps or (self.transposed and self.rank == VOLUME):  # of one sample
+            return self.columns, 0
+        return 0, self.columns * self.input.shape[0]

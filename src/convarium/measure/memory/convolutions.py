@@ -8,17 +8,19 @@ convolution is the gradient of another one: what it makes is that one's source.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Final
+from typing import Final, NamedTuple
 
+import torch
 from torch import Tensor
 
 from convarium.graph import Operation, Value
-from convarium.measure.memory.convolution_sizes import PLANE, VOLUME, WIDE, Sizes
+from convarium.measure.memory.convolution_sizes import VOLUME, WIDE, Sizes
 from convarium.measure.memory.keeps import bytes_of
-from convarium.measure.memory.ledger import Line
+from convarium.measure.memory.layouts import Steps, in_order, steps_of
+from convarium.measure.memory.ledger import SAMPLES, Line, Rooms
 
 _BLOCK: Final = 16  # channels of a block
 _HALF: Final = 8
@@ -28,7 +30,6 @@ _CACHE: Final = 960_000  # bytes of columns at a time, in equal parts
 _TAPS: Final = 120  # positions of a window for each channel, beyond which steps have no kernel
 _LONG: Final = 2000  # positions of a series, whose last one is left over by steps of 2
 _NARROW: Final = 64  # channels, up to which such a series is added up apart
-_COPIES: Final = 256  # of a depthwise weight
 _REDUCED: Final = 4  # of a weight, before they are added up
 
 
@@ -45,14 +46,6 @@ class Copies:
 
 class Convolution(Sizes):
     """A convolution with what oneDNN takes for each of its three passes."""
-
-    @cached_property
-    def filled(self) -> int:
-        """Bytes of the weight for channels last: groups are filled up, if no kernel takes them."""
-        weight = bytes_of(self.weight)
-        if self.groups == 1 or (self.depthwise and not self.gaps):
-            return weight
-        return weight * _up(self.before) * _up(self.after) // (self.before * self.after)
 
     @cached_property
     def picked(self) -> int:
@@ -126,77 +119,143 @@ class Convolution(Sizes):
             return uneven or (self.dilated and self.rank == VOLUME)
         if self.dilated and (some or self.rank == VOLUME or (self.strided and self.rank > 1)):
             return True
-        return (self.wide and some and self.rank == VOLUME) or self.beyond
+        return (self.wide and some and self.rank == VOLUME) or self.shallow
+
+    def last_passed(self, back: bool) -> int:
+        """Bytes beside what is made of maps with channels last: the weight, and a sample for steps.
+
+        Args:
+            back: from the target to the source, else straight.
+        """
+        weight, sample = bytes_of(self.weight), 0
+        if self.depthwise:
+            filled = self.rank == VOLUME if back else self.rank == VOLUME and self.dilated
+            return self._full if filled or (back and self.dilated) else weight
+        if self.groups > 1:
+            return weight if self.even(_QUARTER) else self._full
+        if back and self.strided:
+            sample = _blocked(self.target) // max(self.target.shape[0], 1)
+        channels = self.before if back else self.after
+        return weight * _up(channels) // channels + sample
+
+    def last_weights(self) -> int:
+        """The same beside the weight's gradient, which is made in blocks, and by channels."""
+        weight, volume = bytes_of(self.weight), self.rank == VOLUME
+        if (volume and self.dilated) or self.shallow:
+            return self.slices + (_REDUCED + 1) * weight
+        if self.depthwise:
+            filled = volume or self.dilated or max(self.window) > WIDE
+        else:
+            filled = self.groups == 1 or not self.even(_BLOCK)
+        if self.groups == 1 and self.before < _BLOCK:
+            return weight + weight * _up(self.after) // self.after
+        return weight + (self._full if filled else weight)
+
+    @cached_property
+    def _full(self) -> int:
+        """Bytes of the weight with both channels filled up."""
+        blocks = _up(self.before) * _up(self.after)
+        return bytes_of(self.weight) * blocks // (self.before * self.after)
 
 
-def room_forward(operation: Operation, turned: Collection[int]) -> list[Line]:
+def room_forward(operation: Operation, batch: int) -> Rooms:
     """Bytes beside the result while a convolution runs; not all of them at once.
 
     Args:
         operation: a convolution.
-        turned: numbers of the values whose dimensions were exchanged.
+        batch: samples that the network is given.
     """
     own = Convolution(operation)
-    last = own.turned(turned)
-    if last and own.rank > 1 and own.library:
-        return [(own.filled, 0)]
-    ordered = bytes_of(own.input) if last and (own.library or own.rank != PLANE) else 0
     copies = own.back() if own.transposed else own.straight()
-    if own.transposed and operation.arguments["bias"] is not None:
+    biased = own.transposed and operation.arguments["bias"] is not None
+    if biased and (own.groups > 1 or own.rank == 1 or not own.strided):
         copies = replace(copies, target=copies.target + copies.source)  # before it is added
-    found = _either(own, own.alone_forward(), _made(own, copies, own.transposed))
-    return [(stays, grows + ordered) for stays, grows in found]
+
+    def lines(case: _Case) -> list[Line]:
+        if not case.library:
+            return own.alone_forward()
+        if case.last:
+            again = bytes_of(own.result) * (biased and own.groups > 1)
+            return [(own.last_passed(own.transposed), again)]
+        return _made(own, copies, own.transposed, case.threads)
+
+    return _each(own, batch, None, lines)
 
 
-def room_backward(
-    operation: Operation, wanted: Collection[int], last: bool, turned: Collection[int]
-) -> list[Line]:
+def room_backward(operation: Operation, wanted: Collection[int], steps: Steps, batch: int) -> Rooms:
     """Bytes beside the gradients: while the input's is worked out, and while the weight's is.
-
-    Maps with their channels last, as a permutation before a norm leaves them, are not copied, but a
-    depthwise convolution with a wide window adds up many copies of its weight.
 
     Args:
         operation: a convolution.
         wanted: 0 if its input has a gradient, 1 if its weight has, by their places.
-        last: whether the gradient that comes in has its dimensions exchanged.
-        turned: numbers of the values that have.
+        steps: of the gradient that comes in.
+        batch: samples that the network is given.
     """
     own = Convolution(operation)
-    inside = own.turned(turned)
     weight, learns = bytes_of(own.weight), 1 in wanted
-    if inside and own.rank > 1 and (own.library or own.rank == PLANE):
-        many = own.depthwise and min(own.window) > WIDE and learns
-        return [(weight * _COPIES if many else own.filled, (not last) * bytes_of(own.result))]
-    found: list[Line] = []
-    if 0 in wanted:
-        back = own.straight() if own.transposed else own.back()
-        made = _made(own, back, not own.transposed)
-        passes = [(stays - learns * weight, grows) for stays, grows in made]
-        found += _either(own, own.alone_backward(0), passes)
-    if learns:
-        copies = own.weights()
-        both = copies.weight + own.threads * copies.columns, copies.source + copies.target
-        found += _either(own, own.alone_backward(1), [both, (weight + copies.weight, 0)])
-    ordered = inside * bytes_of(own.input) + last * bytes_of(own.result)
-    return [(stays, grows + ordered) for stays, grows in found]
+
+    def lines(case: _Case) -> list[Line]:
+        found: list[Line]
+        if case.last and case.library:
+            passed = own.last_passed(not own.transposed) - learns * weight
+            found = [(passed, 0)] if 0 in wanted else []
+            return [*found, (own.last_weights(), 0)] if learns else found
+        found = []
+        if 0 in wanted:
+            back = own.straight() if own.transposed else own.back()
+            made = _made(own, back, not own.transposed, case.threads)
+            passes = [(stays - learns * weight, grows) for stays, grows in made]
+            found += passes if case.library else own.alone_backward(0)
+        if learns and case.library:
+            copies = own.weights()
+            both = copies.weight + case.threads * copies.columns, copies.source + copies.target
+            found += [both, (weight + copies.weight, 0)]
+        elif learns:
+            found += own.alone_backward(1)
+        return found
+
+    return _each(own, batch, steps, lines)
 
 
-def _either(own: Convolution, alone: int, copied: list[Line]) -> list[Line]:
-    """Of torch's own kernel or of oneDNN; where one sample decides, of this for all but one."""
-    if own.library:
-        return copied
-    if not own.later:
-        return [(0, alone)]
-    return [(alone, 0), *((stays - grows, grows) for stays, grows in copied)]
+class _Case(NamedTuple):
+    """What decides on the kernel that a convolution gets; `ordered` bytes are copied before."""
+
+    library: bool
+    last: bool
+    threads: int
+    ordered: int
 
 
-def _made(own: Convolution, copies: Copies, back: bool) -> list[Line]:
+def _each(
+    own: Convolution, batch: int, steps: Steps | None, lines: Callable[[_Case], list[Line]]
+) -> Rooms:
+    """The lines for each number of samples."""
+    found: dict[_Case, list[Line]] = {}
+    cases = [_case(own, own.input.shape[0] * samples // batch, steps) for samples in SAMPLES]
+    for case in cases:
+        if case not in found:
+            found[case] = [(stays, grows + case.ordered) for stays, grows in lines(case)]
+    return tuple(found[case] for case in cases)
+
+
+def _case(own: Convolution, samples: int, steps: Steps | None) -> _Case:
+    """The case for some samples; `steps` are those of the gradient that comes in, if one does."""
+    library = own.library(samples)
+    last, one = own.last(library), samples == 1
+    ends = [(own.input, steps_of(own.input))]
+    if steps is not None:
+        ends.append((own.result, steps))
+    copied = (bytes_of(x) for x, order in ends if not in_order(tuple(x.shape), order, last, one))
+    threads = min(torch.get_num_threads(), max(samples * own.groups, 1))
+    return _Case(library, last, threads, sum(copied))
+
+
+def _made(own: Convolution, copies: Copies, back: bool, threads: int) -> list[Line]:
     """Beside what is made: first the copies, then the result in order."""
     made = bytes_of(own.source if back else own.target)
     of_made = copies.source if back else copies.target
     both = copies.source + copies.target - made
-    return [(copies.weight + own.threads * copies.columns, both), (0, of_made + copies.again)]
+    return [(copies.weight + threads * copies.columns, both), (0, of_made + copies.again)]
 
 
 def _up(channels: int, block: int = _BLOCK) -> int:

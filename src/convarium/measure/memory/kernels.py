@@ -11,45 +11,71 @@ from typing import Final
 from convarium.graph import Operation
 from convarium.measure.memory import convolutions
 from convarium.measure.memory.keeps import Need, bytes_of, results_of, total_of
-from convarium.measure.memory.ledger import Line
+from convarium.measure.memory.layouts import COPIES, Steps, channels_last, in_order
+from convarium.measure.memory.ledger import NO_ROOM, SAMPLES, Line, Rooms, always
 
 _BLOCK: Final = 16  # channels
 _SCRATCH: Final = 4.3  # of an LSTM, numbers for each state
+_TAPS: Final = {  # of an interpolation along each axis
+    **dict.fromkeys(("upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d"), 1),
+    **dict.fromkeys(("upsample_linear1d", "upsample_bilinear2d", "upsample_trilinear3d"), 2),
+    "_upsample_nearest_exact2d": 1,
+    "upsample_bicubic2d": 4,
+}
+_TAP: Final = 12  # bytes of a place and a share
+_PLANE: Final = 4  # dimensions
+_SMALL: Final = 128  # height and width together
+_COLOURS: Final = 3
 _GATES, _STATES = 9.3, 6.1  # the same for what is kept, beside the states and of the widest input
 
 
-def room_forward(operation: Operation, turned: Collection[int]) -> list[Line]:
+def room_forward(operation: Operation, batch: int) -> Rooms:
     """Bytes beside the results while the operation runs; not all of them at once.
 
     Args:
         operation: of the forward pass.
-        turned: the values whose dimensions were exchanged.
+        batch: samples that the network is given.
     """
     if operation.name == "lstm":
-        return [(0, _lstm_room(operation)[1])]
+        return always((0, _lstm_room(operation)[1]))
     if operation.name == "convolution":
-        return convolutions.room_forward(operation, turned)
-    return [(0, 0)]
+        return convolutions.room_forward(operation, batch)
+    taps = _TAPS.get(operation.name)
+    return NO_ROOM if taps is None else always(_interpolated(operation, taps))
 
 
-def room_backward(
-    operation: Operation, wanted: Collection[int], last: bool, turned: Collection[int]
-) -> list[Line]:
+def room_backward(operation: Operation, wanted: Collection[int], steps: Steps, batch: int) -> Rooms:
     """Bytes beside the gradients while these are worked out; not all of them at once.
 
     Args:
         operation: of the forward pass.
         wanted: places of the arguments that have gradients.
-        last: whether a gradient that comes in has its dimensions exchanged.
-        turned: the values whose dimensions were exchanged.
+        steps: of a gradient that comes in.
+        batch: samples that the network is given.
     """
     if operation.name == "lstm":
-        return [_lstm_room(operation)]
-    if operation.name == "native_batch_norm":
-        return [(0, bytes_of(operation.arguments["input"]))]
+        return always(_lstm_room(operation))
     if operation.name == "convolution":
-        return convolutions.room_backward(operation, wanted, last, turned)
-    return [(0, 0)]
+        return convolutions.room_backward(operation, wanted, steps, batch)
+    norm = operation.name == "native_batch_norm"
+    if not norm and operation.name not in COPIES:
+        return NO_ROOM
+    x, shape = operation.values[0], results_of(operation)[0].shape
+    last = channels_last(x.shape, x.steps)
+    alike = (in_order(shape, steps, last, samples == 1) for samples in SAMPLES)
+    copied = x.bytes + sum(value.bytes for value in results_of(operation)[1:]) * (not norm)
+    return tuple([(0, copied * (same == norm))] for same in alike)
+
+
+def _interpolated(operation: Operation, taps: int) -> Line:
+    """Small maps are copied to channels last and back; else places and shares take room."""
+    x, result = operation.values[0], results_of(operation)[0]
+    plane, linear = len(x.shape) == _PLANE, operation.name == "upsample_bilinear2d"
+    small = sum(result.shape[2:]) <= _SMALL or (linear and x.shape[1] == _COLOURS)
+    if plane and small and operation.name != "upsample_bicubic2d":
+        ordered = in_order(x.shape, x.steps, last=True)
+        return 0, 0 if ordered else x.bytes + result.bytes
+    return _TAP * taps * sum(result.shape[2:]), 0
 
 
 def lstm_need(operation: Operation, wanted: Sequence[bool]) -> Need:

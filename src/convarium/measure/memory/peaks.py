@@ -10,7 +10,7 @@ from what does, so that one graph says how much any number of samples takes.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from typing import Final
 
 from torch import Tensor, nn
@@ -21,49 +21,61 @@ from convarium.measure.memory.autograd import need
 from convarium.measure.memory.backward import Backward
 from convarium.measure.memory.keeps import Need, results_of, tensors, total_of
 from convarium.measure.memory.kernels import lstm_need, room_forward
-from convarium.measure.memory.layouts import turned
-from convarium.measure.memory.ledger import Ledger, Line, size_of, storage_of
+from convarium.measure.memory.layouts import plain
+from convarium.measure.memory.ledger import Ledger, Line, Lines, Rooms, size_of, storage_of
 
 _LOSS: Final = (
     2.5  # of the output beside its gradient: 2 in a cross-entropy, 3 in a mean of squares
 )
+_POOL: Final = "max_pool2d_with_indices"
 _PRODUCTS: Final = ("convolution", "mm", "addmm", "bmm", "baddbmm", "mv", "addmv")
 
 
-def forward_peak(graph: Graph, network: nn.Module) -> list[Line]:
-    """Bytes of the tensors that are alive at once, when no gradient is wanted."""
-    flow, ledger = _Flow(*as_run(graph, network, False), _Constants(network)), Ledger()
+def peaks(graph: Graph, learning: Graph, network: nn.Module) -> tuple[Lines, Lines]:
+    """Bytes of the tensors that are alive at once without gradients, and in a training step.
+
+    Args:
+        graph: of a prediction.
+        learning: of a training step; it may be the same one.
+        network: that they were traced from; frozen parameters have no gradients.
+
+    Returns:
+        For each of `SAMPLES` pairs of what does not grow with the batch, and what the batch takes;
+        the peak is the largest sum. Those that can never be it are left out.
+    """
+    constants = _Constants(network)
+    flow = _Flow(*as_run(graph, network, False), constants)
+    forward = _forward_peak(flow)
+    if learning is not graph or flow.shared:
+        flow = _Flow(*as_run(learning, network, True), constants)
+    return forward, _training_peak(flow)
+
+
+def _forward_peak(flow: _Flow) -> Lines:
+    ledger = Ledger()
+    flow.set_indices([None] * len(flow.given))
     flow.forward(ledger, flow.lasts)
     return ledger.largest()
 
 
-def training_peak(graph: Graph, network: nn.Module) -> list[Line]:
-    """Bytes at once in a forward and backward pass, as candidates for the most.
+def _training_peak(flow: _Flow) -> Lines:
+    """In a forward and backward pass.
 
     The backward pass takes the operations back to front. Each holds the gradients of its results,
     makes those of its arguments, then lets go of what it kept; a gradient that several operations
     give is added up as they come, and waits for the operation that made its tensor.
-
-    Args:
-        graph: of the forward pass.
-        network: that it was traced from; frozen parameters have no gradients.
-
-    Returns:
-        Pairs of what does not grow with the batch, and what the batch takes; the peak is the
-        largest sum. Those that can never be it are left out.
     """
-    constants = _Constants(network)
-    graph, shared = as_run(graph, network, True)
-    flow, ledger = _Flow(graph, shared, constants), Ledger()
-    needs = flow.needs()
+    ledger, needs = Ledger(), flow.needs()
+    flow.set_indices(needs)
     kept = [flow.kept(n, needed) for n, needed in enumerate(needs)]
     holders = Counter(key for keys in kept for key in keys)
     flow.forward(ledger, flow.lasts | dict.fromkeys(holders, len(kept)))
-    backward = Backward(ledger, flow.turned)
-    outputs = [*{value.number: value for value in graph.outputs}.values()] * bool(constants.trained)
+    backward, graph = Backward(ledger, flow.batch), flow.graph
+    learns = bool(flow.constants.trained)
+    outputs = [*{value.number: value for value in graph.outputs}.values()] * learns
     for output in outputs:
-        backward.give(output, backward.new(size_of(output)))
-    ledger.mark((0, round(_LOSS * sum(value.bytes for value in outputs))))
+        backward.give(output, backward.new(size_of(output), plain(output.shape)))
+    ledger.mark(more=round(_LOSS * sum(value.bytes for value in outputs)))
     stay = {value.memory for value in (*graph.inputs, *graph.outputs)}
     for n in range(len(kept) - 1, -1, -1):
         given = backward.through(graph.operations[n], flow.given[n], needs[n])
@@ -107,12 +119,13 @@ class _Flow:
         for value in graph.values:
             if value.memory not in self.sizes:
                 self.sizes[value.memory] = (0, value.bytes)
-        self.turned = turned(graph)
+        self.batch = graph.inputs[0].shape[0]
         self.given = [tensors(operation) for operation in graph.operations]
         self.uses = [
             [*self._keys(*pair)] for pair in zip(graph.operations, self.given, strict=True)
         ]
         self.lasts = self._last_uses()
+        self.rooms: dict[int, Rooms] = {}
 
     def forward(self, ledger: Ledger, lasts: dict[Hashable, int]) -> None:
         """From the input to the outputs; what lasts longer is alive afterwards."""
@@ -129,10 +142,22 @@ class _Flow:
                     alive.add(key)
                     ledger.add(self.sizes[key])
             operation = self.graph.operations[n]
-            for beside in room_forward(operation, self.turned):
-                ledger.mark(beside)
+            if n not in self.rooms:
+                self.rooms[n] = room_forward(operation, self.batch)
+            ledger.mark(self.rooms[n])
             for key in alive.intersection(ends.get(n, [])):
                 ledger.add(self.sizes[key], -1)
+
+    def set_indices(self, needs: Sequence[Need | None]) -> None:
+        """Pools of series have no indices where no gradient is wanted."""
+        unsqueezed: set[int] = set()
+        for operation, needed in zip(self.graph.operations, needs, strict=True):
+            if operation.name == "unsqueeze":
+                unsqueezed.update(value.number for value in results_of(operation))
+                continue
+            if operation.name == _POOL and operation.values[0].number in unsqueezed:
+                indices = results_of(operation)[1]
+                self.sizes[indices.memory] = (0, 0 if needed is None else indices.bytes)
 
     def needs(self) -> list[Need | None]:
         """What each operation needs for its backward pass; None where it has none."""
@@ -177,8 +202,8 @@ class _Flow:
             return None
         key = "constant", storage_of(x)
         size = x.untyped_storage().nbytes()
-        batch = self.graph.inputs[0].shape[:1]  # a first state has a row a sample
-        self.sizes[key] = (0, size) if x.shape[:1] == batch else (size, 0)
+        first = x.shape[:1] == (self.batch,)  # a first state has a row a sample
+        self.sizes[key] = (0, size) if first else (size, 0)
         return key
 
     def _last_uses(self) -> dict[Hashable, int]:
