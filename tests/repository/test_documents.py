@@ -29,6 +29,7 @@ DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(#[^)\s]*)?\)")
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
+OTHERS = {"--help", "--version", "--nproc-per-node", "--nnodes"}  # the last two are torchrun's
 PAGES = (
     {verb: f"docs/{verb}.md" for verb in VERBS}
     | dict.fromkeys(("list", "show"), "docs/networks.md")
@@ -159,7 +160,7 @@ def test_every_flag_is_documented_and_exists(verb: str) -> None:
 
 
 def test_flags_that_documents_name_exist() -> None:
-    known = {flag for verb in VERBS for flag in flags_of(verb)} | {"--help", "--version"}
+    known = {flag for verb in VERBS for flag in flags_of(verb)} | OTHERS
     for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
         assert set(FLAG.findall(path.read_text(encoding="utf-8"))) <= known, path.name
 
