@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from made import arrays, plain, whole
 from PIL import Image
 
 from convarium import data
@@ -30,30 +31,6 @@ EVERYTHING = data.Augmentation(
     mixup=0.4,
     cutmix=1.0,
 )
-
-
-def arrays(n: int, shape: tuple[int, int, int] = (1, 4, 4)) -> data.Dataset:
-    pixels = np.random.default_rng(n).integers(0, 256, (n, *shape), dtype=np.uint8)
-    targets = np.arange(n, dtype=np.int64) % 2
-    samples = ArraySamples(pixels, [("image", n)])
-    return data.Dataset(samples, source="made", classes=("a", "b"), targets=targets)
-
-
-def whole(dataset: data.Dataset) -> data.Part:
-    return data.Part(dataset, np.arange(len(dataset)))
-
-
-def plain(shape: tuple[int, int, int] = (1, 4, 4)) -> data.Preprocessing:
-    return data.Preprocessing(shape, (0.5,) * shape[0], (0.5,) * shape[0], ("a", "b"))
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    for i in range(21):
-        noise = np.random.default_rng(i).integers(0, 256, (9 + i % 3, 10, 3), dtype=np.uint8)
-        (tmp_path / "ab"[i % 2]).mkdir(exist_ok=True)
-        Image.fromarray(noise).save(tmp_path / "ab"[i % 2] / f"{i:02}.png")
-    return tmp_path
 
 
 def augmented(

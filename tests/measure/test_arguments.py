@@ -101,7 +101,7 @@ def state(model: nn.Module) -> dict[str, Any]:
     }
 
 
-def refused(names: Any, call: Callable[..., Any], /, *given: Any, **more: Any) -> None:
+def refused(names: Any, call: Callable[..., Any], /, *given: Any, **more: Any) -> str:
     """One sentence of convarium's that names what is wrong, and says what to do."""
     with pytest.raises(ConvariumError) as error:
         call(*given, **more)
@@ -110,6 +110,7 @@ def refused(names: Any, call: Callable[..., Any], /, *given: Any, **more: Any) -
     assert len(words) < 500, words
     assert words[-1] in ".?", words
     assert any(name in words for name in ((names,) if isinstance(names, str) else names)), words
+    return words
 
 
 def kind(x: Any) -> str:
@@ -131,7 +132,7 @@ def kind(x: Any) -> str:
 def test_inputs_that_do_not_fit(name: str, x: Any) -> None:
     model = prepared(Classifier())
     before = state(model)
-    refused(("x (=", "x of shape", "an input of shape"), ON_TENSORS[name], model, x)
+    assert refused(("x (=", "x of shape", "an input of shape"), ON_TENSORS[name], model, x)
     assert state(model) == before
 
 
@@ -139,7 +140,7 @@ def test_inputs_that_do_not_fit(name: str, x: Any) -> None:
 def test_a_model_that_fails_in_its_forward(name: str) -> None:
     model = prepared(Classifier("error"))
     before = state(model)
-    refused("Classifier", ENTRIES[name], model, given(name))
+    assert refused("Classifier", ENTRIES[name], model, given(name))
     assert state(model) == before
 
 
@@ -152,7 +153,7 @@ def test_outputs_of_other_kinds(name: str, result: str) -> None:
     if name == "equivariance" or (name == "effective_receptive_field" and result != "none"):
         assert ON_TENSORS[name](model, X).to_json()
     else:
-        refused("model returns", ON_TENSORS[name], model, X)
+        assert refused("model returns", ON_TENSORS[name], model, X)
     assert state(model) == before
 
 
@@ -168,11 +169,11 @@ def test_a_model_without_values_does_not_run(name: str) -> None:
     with torch.device("meta"):
         model = prepared(Classifier())
     before = state(model)
-    refused("meta device", ENTRIES[name], model, given(name))
+    assert refused("meta device", ENTRIES[name], model, given(name))
     assert state(model) == before
     half = Classifier()
     half.head.to("meta")
-    refused("meta device", ENTRIES[name], half, given(name))
+    assert refused("meta device", ENTRIES[name], half, given(name))
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -187,18 +188,18 @@ def test_a_scripted_model_is_measured_or_refused(name: str) -> None:
         found = call(model, given(name)).to_json()
         assert name == "latency" or found == call(plain, X).to_json()
         wrong = (2, 4, 8, 8) if name in ON_SHAPES else torch.zeros(2, 4, 8, 8)
-        refused("(2, 4, 8, 8)", call, model, wrong)
+        assert refused("(2, 4, 8, 8)", call, model, wrong)
     else:
-        refused("scripted", call, model, given(name))
+        assert refused("scripted", call, model, given(name))
     assert state(model) == before
 
 
 @pytest.mark.parametrize("model", [None, 5, "resnet8", nn.Linear])
 def test_what_is_no_model(model: Any) -> None:
     for name, call in ENTRIES.items():
-        refused("model (=", call, model, given(name))
+        assert refused("model (=", call, model, given(name))
     for call in ON_LAYERS.values():
-        refused("layer (=", call, model, (1, 3, 8, 8))
+        assert refused("layer (=", call, model, (1, 3, 8, 8))
 
 
 NO_SHAPES = [
@@ -214,25 +215,25 @@ def test_shapes_that_do_not_fit(shape: Any) -> None:
     model, names = prepared(Classifier()), ("input_shape (=", "an input of shape")
     before = state(model)
     for call in ON_SHAPES.values():
-        refused(names, call, model, shape)
+        assert refused(names, call, model, shape)
     assert state(model) == before
     for call in ON_LAYERS.values() if shape not in HUGE_SHAPES else ():
-        refused(names, call, nn.Conv2d(3, 4, 3), shape)
+        assert refused(names, call, nn.Conv2d(3, 4, 3), shape)
     if shape not in WRONG_SHAPES:
-        refused("shape", measure.choose, input_shape=shape, pattern="resnet8", cache=False)
-        refused("shape", measure.compare_families, shape, names=["resnet8"], cache=False)
+        assert refused("shape", measure.choose, input_shape=shape, pattern="resnet8", cache=False)
+        assert refused("shape", measure.compare_families, shape, names=["resnet8"], cache=False)
 
 
 def test_more_than_memory_holds_is_said() -> None:
     """A few terabytes; a batch does not matter for the map of one layer."""
     huge, layer = (1, 3, 2**19, 2**19), nn.Conv2d(3, 4, 3)
     for call in TIMED.values():
-        refused("memory", call, layer, huge)
-    refused("memory", measure.latency, layer, (1, 3, 8, 8), batch_sizes=[1, 2**33])
+        assert refused("memory", call, layer, huge)
+    assert refused("memory", measure.latency, layer, (1, 3, 8, 8), batch_sizes=[1, 2**33])
     for call in ON_LAYERS.values():
-        refused(("memory", "input_shape"), call, layer, huge)
+        assert refused(("memory", "input_shape"), call, layer, huge)
     around = nn.Conv2d(3, 4, 3, padding=1, padding_mode="circular")
-    refused("memory", measure.singular_values, around, huge)
+    assert refused("memory", measure.singular_values, around, huge)
     assert measure.operator_norm(layer, (2**62, 3, 8, 8)) == measure.operator_norm(layer, SHAPE)
 
 
@@ -344,19 +345,19 @@ OPTIONS: dict[str, tuple[Callable[..., Any], dict[str, tuple[Any, ...]]]] = {
 def test_options_that_are_not_allowed(name: str, option: str) -> None:
     call, options = OPTIONS[name]
     for value in options[option]:
-        refused(option, call, **{option: value})
+        assert refused(option, call, **{option: value})
 
 
 @pytest.mark.parametrize("call", [measure.convolve, measure.cross_correlate])
 def test_sums_over_what_is_no_tensor(call: Any) -> None:
     ones = torch.ones(3)
     for wrong in (None, [1.0, 2.0], np.ones(2), ones.to("meta"), ones.to_sparse()):
-        refused("x (=", call, wrong, ones)
-        refused("kernel (=", call, ones, wrong)
-    refused("float8", call, ones.to(torch.float8_e4m3fn), ones)
-    refused("x ()", call, torch.tensor(1.0), torch.tensor(1.0))
+        assert refused("x (=", call, wrong, ones)
+        assert refused("kernel (=", call, ones, wrong)
+    assert refused("float8", call, ones.to(torch.float8_e4m3fn), ones)
+    assert refused("x ()", call, torch.tensor(1.0), torch.tensor(1.0))
     for mode in (["full"], None, "ful"):
-        refused("mode (=", call, ones, ones, mode=mode)
+        assert refused("mode (=", call, ones, ones, mode=mode)
 
 
 def test_numbers_and_sizes() -> None:

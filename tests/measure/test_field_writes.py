@@ -251,7 +251,7 @@ def test_any_writes_are_in_the_field(begin, writes):
 
     model = model_of(forward).requires_grad_(False)
     assume(model(torch.ones(SHAPE, requires_grad=True)).requires_grad)
-    checked(model)
+    assert checked(model) >= 0  # no position reads more than its field
 
 
 @st.composite

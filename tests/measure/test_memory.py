@@ -4,34 +4,16 @@ import warnings
 
 import pytest
 import torch
+from allocated import allocated
 from hand_made import Forward, state_of
 from torch import nn
 from torch.nn import functional as F
-from torch.profiler import ProfilerActivity, profile
 
 import convarium.models as models
 from convarium.graph import Value, trace
 from convarium.measure import cost
 from convarium.measure.memory.autograd import _run as asked_of_torch
 from convarium.measure.memory.keeps import FREQUENT, results_of, tensors
-
-
-def allocated(model, x, training):
-    """The most bytes that torch's allocator had handed out at once."""
-    model.train(training)
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
-        copy = x.clone()
-        if training:
-            model(copy).square().mean().backward()
-        else:
-            with torch.inference_mode():
-                model(copy)
-    events = [e for e in recorded.profiler.kineto_results.events() if e.name() == "[memory]"]
-    now = most = 0
-    for event in sorted(events, key=lambda event: event.start_ns()):
-        now += event.nbytes()
-        most = max(most, now)
-    return most + sum(t.nbytes for t in [*model.parameters(), *model.buffers()])
 
 
 def agree(model, x):

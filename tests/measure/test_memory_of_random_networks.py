@@ -5,10 +5,10 @@ import random
 
 import pytest
 import torch
+from allocated import allocated
 from hand_made import Forward
 from torch import nn
 from torch.nn import functional as F
-from torch.profiler import ProfilerActivity, profile
 
 from convarium.measure import cost
 
@@ -24,22 +24,6 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-def allocated(model, x, training):
-    """The most bytes that torch's allocator had handed out at once, and the weights."""
-    model.train(training)
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
-        copy = x.clone()
-        if training:
-            model(copy).square().mean().backward()
-        else:
-            with torch.inference_mode():
-                model(copy)
-    events = [e for e in recorded.profiler.kineto_results.events() if e.name() == "[memory]"]
-    sizes = [event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())]
-    own = [*model.parameters(), *model.buffers()]
-    return max(itertools.accumulate(sizes)) + sum(t.nbytes for t in own)
 
 
 def dense(body):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tomli_w
 import torch
+from dying import KillAt, Killed
 from safetensors.torch import load_file
 
 from convarium import data, files, models, train
@@ -19,27 +20,6 @@ from convarium.train import TrainConfig
 CONFIG = TrainConfig(
     epochs=2, batch_size=16, learning_rate=2e-3, pad_crop=1, ema=0.9, checkpoint_seconds=0.0
 )
-
-
-class Killed(BaseException):
-    """Stands for a death at a chosen step."""
-
-
-class KillAt:
-    """An observer that ends the training after a step."""
-
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def on_start(self, **_: int) -> None:
-        pass
-
-    def on_step(self, step: int, loss: float) -> None:
-        if step == self.step:
-            raise Killed
-
-    def on_epoch(self, row: object) -> None:
-        pass
 
 
 @pytest.fixture

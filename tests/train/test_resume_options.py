@@ -6,6 +6,7 @@ import dataclasses
 
 import pytest
 import torch
+from dying import KillAt, Killed
 
 from convarium import files, train
 from convarium.train import TrainConfig
@@ -28,27 +29,6 @@ OPTIONS = {
         "policy": "trivialaugment", "jitter": 0.4, "clip_norm": 1.0,
     },
 }  # fmt: skip
-
-
-class Killed(BaseException):
-    """Stands for a death at a chosen step."""
-
-
-class KillAt:
-    """An observer that ends the training after a step."""
-
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def on_start(self, **_: int) -> None:
-        pass
-
-    def on_step(self, step: int, loss: float) -> None:
-        if step == self.step:
-            raise Killed
-
-    def on_epoch(self, row: object) -> None:
-        pass
 
 
 @pytest.mark.parametrize("name", OPTIONS)

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 import torch
+from dying import KillAt, Killed
 
 from convarium import files, train
 from convarium.errors import MissingExtraError, OptionError, RunError
@@ -33,26 +34,9 @@ def fit(network, parts, preprocessing, tmp_path):
     return call
 
 
-class KillAt:
-    """Ends the training after a step."""
-
-    def __init__(self, step):
-        self.step = step
-
-    def on_start(self, **_):
-        pass
-
-    def on_step(self, step, loss):
-        if step == self.step:
-            raise KeyboardInterrupt
-
-    def on_epoch(self, row):
-        pass
-
-
 def twice(fit, name):
     """Train in two lives; the loss of each step as the tracker should hold it."""
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Killed):
         fit(name, also=[KillAt(3)])
     return fit(name, resume=True)
 

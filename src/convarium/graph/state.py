@@ -89,10 +89,10 @@ def set_mode(model: nn.Module, *, training: bool) -> None:
         return
     try:
         model.train()
-    except NotImplementedError as error:
+    except RuntimeError as error:
         raise OptionError(
-            f"{type(model).__name__} has no training mode, as exported programs have none; give "
-            "the module that it was made from."
+            f"{type(model).__name__} has no training mode ({error}), as exported programs have "
+            "none; give the module that it was made from."
         ) from error
 
 

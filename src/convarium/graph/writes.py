@@ -88,5 +88,5 @@ def _place(tensor: Tensor) -> Any:
     """The same for all tensors in one memory; a tensor without memory has only itself."""
     try:
         return tensor.untyped_storage()._cdata
-    except (NotImplementedError, RuntimeError):
+    except RuntimeError:
         return "", id(tensor)

@@ -194,9 +194,9 @@ def check_page_name(path: str | Path) -> None:
 
 
 def _page(svg: str, title: str) -> str:
-    from convarium.report.page import _environment
+    from convarium.report.page import environment
 
-    return _environment().get_template("augmented.html.jinja").render(title=title, drawing=svg)
+    return environment().get_template("augmented.html.jinja").render(title=title, drawing=svg)
 
 
 def _shown(batch: Batch, preprocessing: Preprocessing) -> NDArray[np.uint8]:

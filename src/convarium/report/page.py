@@ -60,7 +60,7 @@ def write_page(
     Raises:
         RunError: the file cannot be written.
     """
-    template = _environment().get_template("page.html.jinja")
+    template = environment().get_template("page.html.jinja")
     text = template.render(
         **shared(card, history, "accuracy", errors, heatmaps, skipped),
         balance=balance_of(card, evaluation.classes, evaluation.confusion.sum(axis=1)),
@@ -113,13 +113,13 @@ def heatmap_page(path: str | Path, pictures: Sequence[Picture], title: str) -> P
     """
     if not pictures:
         raise OptionError("pictures (=[]) must hold at least one picture.")
-    template = _environment().get_template("heatmaps.html.jinja")
+    template = environment().get_template("heatmaps.html.jinja")
     text = template.render(title=title, heatmaps=[_figure(picture) for picture in pictures])
     files.write_text(path, text)
     return Path(path)
 
 
-def _environment() -> Environment:
+def environment() -> Environment:
     """Templates of this room; every value is cleaned and escaped unless it is our own markup."""
     import jinja2
 
@@ -129,7 +129,7 @@ def _environment() -> Environment:
     def finished(value: Any) -> Any:
         return wording.clean(value) if type(value) is str else value
 
-    environment = jinja2.Environment(
+    made = jinja2.Environment(
         loader=jinja2.FunctionLoader(source),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -137,19 +137,19 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
+    made.filters |= {
         "percent": wording.percent,
         "number": wording.number,
         "count": wording.count,
         "shorten": wording.shorten,
     }
-    environment.globals |= {
+    made.globals |= {
         "palette": palette.variables(":root"),
         "font": palette.FONT,
         "heat_scale": _heat_scale(),
         "scale_text": SCALE_TEXT,
     }
-    return environment
+    return made
 
 
 def _heat_scale() -> str:

@@ -10,7 +10,7 @@ from convarium import files
 from convarium.report import wording
 from convarium.report.agreement import agreement, residual_histogram
 from convarium.report.matrix import FULL_UP_TO
-from convarium.report.page import _environment, balance_of, shared
+from convarium.report.page import balance_of, environment, shared
 from convarium.report.pictures import Picture
 from convarium.report.reliability import calibration_of
 
@@ -40,7 +40,7 @@ def write_labels_page(
     rows = evaluation.rows
     lows = [row.interval.low for row in rows if row.n]
     text = (
-        _environment()
+        environment()
         .get_template("labels.html.jinja")
         .render(
             **shared(card, history, "F1", errors, heatmaps, skipped),
@@ -82,7 +82,7 @@ def write_values_page(
         RunError: the file cannot be written.
     """
     text = (
-        _environment()
+        environment()
         .get_template("values.html.jinja")
         .render(
             **shared(card, history, "R2", errors, heatmaps, skipped),
