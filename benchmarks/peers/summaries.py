@@ -5,7 +5,7 @@ Runs in .venv-peers and imports nothing of convarium:
     python benchmarks/peers/summaries.py
 
 A line `{"name": ..., "shape": [...]}` on standard input builds a network with weights; each line
-`summary` describes it once for that shape and is answered by the seconds that this took.
+`summary` describes it once for that shape. Both are answered by the seconds that they took.
 """
 
 from __future__ import annotations
@@ -39,10 +39,11 @@ def main() -> None:
     for line in sys.stdin:
         if line.strip() != "summary":
             request = json.loads(line)
+            start = time.perf_counter()
             network, shape = build(request["name"]).eval(), request["shape"]
-            print(
-                json.dumps({"parameters": sum(p.numel() for p in network.parameters())}), flush=True
-            )
+            taken = time.perf_counter() - start
+            count = sum(p.numel() for p in network.parameters())
+            print(json.dumps({"parameters": count, "building": taken}), flush=True)
             continue
         start = time.perf_counter()
         found = summary(network, input_size=shape, verbose=0)

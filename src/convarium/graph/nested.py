@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from torch import Tensor
 from torch.utils._pytree import tree_flatten
 
-_LISTS: Final[Any] = (list, tuple, type({}.values()))
+_SEQUENCES: Final[Any] = (list, tuple)
+_LISTS: Final[Any] = (*_SEQUENCES, type({}.values()))
 _CONTAINERS: Final[tuple[Any, ...]] = (OrderedDict, dict, list, set, deque)
 
 
@@ -23,13 +24,15 @@ def tensors_in(given: Any) -> list[Tensor]:
     return [tensor for leaf in tree_flatten(given)[0] for tensor in _inside(leaf)]
 
 
-def flat(arguments: Iterable[Any], kinds: Any = Tensor) -> Iterator[Any]:
+def flat(arguments: Iterable[Any], kinds: Any = Tensor) -> list[Any]:
     """The tensors among an operation's arguments, which nests no more than lists."""
+    found: list[Any] = []
     for argument in arguments:
         if isinstance(argument, kinds):
-            yield argument
-        elif isinstance(argument, list | tuple):
-            yield from flat(argument, kinds)
+            found.append(argument)
+        elif isinstance(argument, _SEQUENCES):
+            found += flat(argument, kinds)
+    return found
 
 
 def replaced(argument: Any, by: Callable[[Any], Any], kinds: Any = Tensor) -> Any:

@@ -79,10 +79,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 return parts(func, args, kwargs)
         if self.narrow is not None:
             args = self.autocast(func._opname, args)
-        given = [*flat(args), *flat(kwargs.values())]
+        given = flat(args) + flat(kwargs.values())
         reached = [self.reached(x) for x in given]  # each is asked, since asking names it
+        metas = [x.is_meta for x in given]
         traced, name = any(reached), func._opname
-        if not traced and not any(x.is_meta for x in given):
+        if not traced and not any(metas):
             results = func(*args, **_with_numbers(given, kwargs))
             return self.record(func, (args, kwargs), results, traced)
         if name == "index":
@@ -93,7 +94,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             kept = {key: value for key, value in kwargs.items() if key != "pin_memory"}
             kwargs = {**kept, "device": torch.device("meta")}
         original = args, kwargs
-        if not all(x.is_meta for x in given):
+        if not all(metas):
             args = tuple(replaced(x, self.twin) for x in args)
             kwargs = {key: replaced(x, self.twin) for key, x in kwargs.items()}
         short_cut = None if "out" in kwargs else SHORT_CUTS.get(name)
@@ -254,7 +255,7 @@ class Functions(TorchFunctionMode):
         if func in _BRACKETS:
             args = (args[0], fixed_lists(args[1]), *args[2:])
         elif func in _MAKERS:
-            kwargs = _with_numbers([*flat(args)], kwargs)
+            kwargs = _with_numbers(flat(args), kwargs)
         if func is not nn.functional.pad:
             return func(*args, **kwargs)
         given = dict(zip(("input", "pad", "mode", "value"), args, strict=False)) | kwargs

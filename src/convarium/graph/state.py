@@ -23,6 +23,7 @@ from convarium.graph.tensors import Kept
 from convarium.graph.writes import Writes
 
 _TORCHS: Final = frozenset(vars(nn.Module()))
+_DICTIONARIES: Final = tuple(k for k, value in vars(nn.Module()).items() if isinstance(value, dict))
 
 
 @contextlib.contextmanager
@@ -55,8 +56,9 @@ def untouched(model: nn.Module) -> Iterator[None]:
     gradients = torch.is_grad_enabled()
     for tensor in tensors:
         tensor.set_aside_gradient()
+    overwritten = [kept for kept in tensors if not kept.tensor.is_meta]
     try:
-        with Writes(tensors):
+        with Writes(overwritten) if overwritten else contextlib.nullcontext():
             yield
     finally:
         torch.set_grad_enabled(gradients)
@@ -109,10 +111,10 @@ class _Module:
         self.module = module
         self.kind = type(module)
         self.attributes = dict(vars(module))
-        own = [self.attributes[name] for name in self.attributes if name not in _TORCHS]
+        own = [value for name, value in self.attributes.items() if name not in _TORCHS]
         self.contents, self.others = held(own)
-        for name in _TORCHS & self.attributes.keys():
-            if isinstance(value := self.attributes[name], dict):
+        for name in _DICTIONARIES:
+            if isinstance(value := self.attributes.get(name), dict):
                 self.contents.append((value, value.copy() if value else ()))
 
     def restore(self) -> None:

@@ -41,13 +41,14 @@ def _put_back(thing: Any) -> PutBack | None:
     if isinstance(thing, random.Random) and not isinstance(thing, random.SystemRandom):
         return _stream(thing.getstate, thing.setstate)
     numpy: Any = sys.modules.get("numpy")
-    if numpy is None:
-        return None
-    if isinstance(thing, numpy.ndarray):
+    if numpy is not None and isinstance(thing, numpy.ndarray):
         return _array(thing)
-    if isinstance(thing, numpy.random.RandomState):
+    drawn: Any = sys.modules.get("numpy.random")
+    if drawn is None:
+        return None
+    if isinstance(thing, drawn.RandomState):
         return _stream(thing.get_state, thing.set_state)
-    if isinstance(thing, numpy.random.Generator):
+    if isinstance(thing, drawn.Generator):
         bits = thing.bit_generator
         return _stream(lambda: bits.state, lambda state: setattr(bits, "state", state))
     return None

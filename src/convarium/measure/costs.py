@@ -182,8 +182,9 @@ def cost(model: nn.Module, input_shape: Sequence[int] | Sequence[Sequence[int]])
 def _counted(network: nn.Module, given: Sequence[Sizes]) -> Cost:
     """What `cost` gives."""
     graph = trace(network, given)
-    trainable = [p for p in network.parameters() if p.requires_grad]
-    weights = sum(t.nbytes for t in [*network.parameters(), *network.buffers()])
+    parameters = [*network.parameters()]
+    trainable = [p for p in parameters if p.requires_grad]
+    weights = sum(t.nbytes for t in [*parameters, *network.buffers()])
     forward, training = peaks(graph, training_graph(network, graph), network)
     batch = graph.inputs[0].shape[0]
     counts = [macs(operation) for operation in graph.operations]

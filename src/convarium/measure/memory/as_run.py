@@ -6,6 +6,7 @@ at once, and torch's own transformer layers write over what they need no more.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -25,12 +26,14 @@ _VOLUME: Final = 5  # dimensions
 _LSTM_TYPES: Final = (torch.float32, torch.bfloat16, torch.float16)
 
 
-def as_run(graph: Graph, network: nn.Module, learns: bool) -> tuple[Graph, dict[int, int]]:
+def as_run(
+    graph: Graph, modules: Mapping[str, nn.Module], learns: bool
+) -> tuple[Graph, dict[int, int]]:
     """The graph for memory, with or without gradients, and memory that lies in other memory.
 
     Places in its calls are no longer right.
     """
-    rewriter = _Rewriter(graph, network)
+    rewriter = _Rewriter(graph, modules)
     for call in graph.calls:
         rewriter.recurrent(call)
     fast = set() if learns else rewriter.fast_layers()
@@ -49,9 +52,8 @@ def as_run(graph: Graph, network: nn.Module, learns: bool) -> tuple[Graph, dict[
 class _Rewriter:
     """Operations by place, of which one may stand for several."""
 
-    def __init__(self, graph: Graph, network: nn.Module) -> None:
-        self.given = graph
-        self.modules = dict(network.named_modules())
+    def __init__(self, graph: Graph, modules: Mapping[str, nn.Module]) -> None:
+        self.given, self.modules = graph, modules
         self.operations: list[Operation | None] = [*graph.operations]
         self.values = [*graph.values]
         self.shared: dict[int, int] = {}

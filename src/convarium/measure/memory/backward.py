@@ -73,7 +73,7 @@ class Backward:
             else:
                 gradient = self.new(size_of(x), steps_made(operation, x, steps))
             found.append((x, gradient))
-        beside = round(needed.extra * total_of(operation))
+        beside = round(needed.extra * total_of(operation)) if needed.extra else 0
         if operation.name in _IN_ORDER:  # they copy gradients that are not
             beside += sum(
                 gradient.memory.size[1]

@@ -44,7 +44,7 @@ Rule = Callable[[Operation, Sequence[bool]], "Need | None"]
 
 def tensors(operation: Operation) -> list[Value | Tensor]:
     """The arguments that are tensors, lists flattened."""
-    return [*flat(operation.arguments.values(), (Value, Tensor))]
+    return flat(operation.arguments.values(), (Value, Tensor))
 
 
 def results_of(operation: Operation) -> list[Value]:

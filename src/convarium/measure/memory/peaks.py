@@ -43,11 +43,11 @@ def peaks(graph: Graph, learning: Graph, network: nn.Module) -> tuple[Lines, Lin
         For each of `SAMPLES` pairs of what does not grow with the batch, and what the batch takes;
         the peak is the largest sum. Those that can never be it are left out.
     """
-    constants = _Constants(network)
-    flow = _Flow(*as_run(graph, network, False), constants)
+    constants, modules = _Constants(network), dict(network.named_modules())
+    flow = _Flow(*as_run(graph, modules, False), constants)
     forward = _forward_peak(flow)
     if learning is not graph or flow.shared:
-        flow = _Flow(*as_run(learning, network, True), constants)
+        flow = _Flow(*as_run(learning, modules, True), constants)
     return forward, _training_peak(flow)
 
 
