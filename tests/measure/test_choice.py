@@ -119,15 +119,15 @@ def test_a_latency_that_was_kept_is_not_measured_again(tmp_path):
     first = choose(input_shape=SMALL, pattern="resnet20_cifar", cache=tmp_path)
     (path,) = tmp_path.glob("latency-*.json")
     kept = json.loads(path.read_text())
-    kept["value"]["median_ms"] = 123.5
+    kept["value"]["median_ms"] = 123456.5
     path.write_text(json.dumps(kept))
     again = choose(input_shape=SMALL, pattern="resnet20_cifar", cache=tmp_path)
-    assert again.rows[0].latency_ms == 123.5
+    assert again.rows[0].latency_ms == 123456.5
     with_more = choose(input_shape=SMALL, pattern="resnet20_cifar", cache=tmp_path, threads=2)
-    assert with_more.rows[0].latency_ms < 100
+    assert with_more.rows[0].latency_ms < 10_000
     assert with_more.threads == 2
     fresh = choose(input_shape=SMALL, pattern="resnet20_cifar", cache=tmp_path, fresh=True)
-    assert fresh.rows[0].latency_ms < 100
+    assert fresh.rows[0].latency_ms < 10_000
     assert json.loads(path.read_text())["value"]["median_ms"] == fresh.rows[0].latency_ms
     assert first.rows[0].parameters == fresh.rows[0].parameters
 
@@ -140,7 +140,7 @@ def test_a_kept_value_that_is_no_time_does_not_count(tmp_path, value):
         path.write_text(json.dumps(kept | {"value": value}))
     row = choose(input_shape=SMALL, pattern="resnet20_cifar", cache=tmp_path).rows[0]
     assert row.parameters == 269_722
-    assert 0 < row.latency_ms < 100
+    assert 0 < row.latency_ms < 10_000
 
 
 class Sleeper(Classifier):
