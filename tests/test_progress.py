@@ -23,7 +23,7 @@ def test_a_log_gets_plain_lines_with_count_rate_and_time_left() -> None:
         progress.advance(5, note="loss 0.5")
     line = stream.getvalue()
     assert line.startswith("Reading: 5/10, ")
-    assert "images/s, 0 s left, loss 0.5" in line
+    assert "samples/s, 0 s left, loss 0.5" in line
     assert line.endswith("\n")
     assert "\r" not in line
 

@@ -35,7 +35,7 @@ class Progress:
         total: int,
         label: str,
         *,
-        unit: str = "images",
+        unit: str = "samples",
         stream: TextIO | None = None,
         enabled: bool = True,
         done: int = 0,

@@ -6,6 +6,7 @@ SPECIMENS = {
     "convnet-layer": ("convnet", {"channels": [4, 6], "norm": "layer", "activation": "gelu"}, 16),
     "convnet-group": ("convnet", {"channels": [4, 6], "norm": "group", "pool": "none"}, 16),
     "convnet-instance": ("convnet", {"channels": [4, 6], "norm": "instance"}, 16),
+    "speednet": ("speednet", {"widths": [8, 8], "patch": 1}, 16),
     "basic": ("resnet8", {"widths": [4, 6, 8], "stem": "imagenet"}, 32),
     "pad": ("resnet8", {"widths": [4, 6, 8], "shortcut": "pad", "stem": "pool"}, 16),
     "plain": ("resnet8", {"widths": [4, 6, 8], "shortcut": "none"}, 16),

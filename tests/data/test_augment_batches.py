@@ -33,6 +33,18 @@ EVERYTHING = data.Augmentation(
 )
 
 
+def test_flips_that_alternate_show_every_image_both_ways_in_two_epochs() -> None:
+    pixels = torch.arange(40 * 3 * 2 * 5).view(40, 3, 2, 5).to(torch.uint8)
+    change = data.Augmentation(flip=True, alternate_flip=True)
+    seen = [change.change(pixels, Stream(np.arange(40), 7, epoch)) for epoch in (4, 5, 6)]
+    mirrored = [(each == pixels.flip(3)).flatten(1).all(1) for each in seen]
+    kept = [(each == pixels).flatten(1).all(1) for each in seen]
+    assert torch.equal(mirrored[0], kept[1])
+    assert torch.equal(kept[0], mirrored[1])
+    assert torch.equal(mirrored[0], mirrored[2])
+    assert 0 < int(mirrored[0].sum()) < 40
+
+
 def augmented(
     part: data.Part, steps: data.Preprocessing, augmentation: data.Augmentation, **changed: int
 ) -> list[data.Batch]:

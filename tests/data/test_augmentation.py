@@ -48,7 +48,7 @@ def changed(
 ) -> torch.Tensor:
     stream = Stream(np.asarray(ids), keys.get("seed", 0), keys.get("epoch", 0))
     found = augmentation.change(pixels, stream)
-    return augmentation.erase(found.float() - 100, stream)
+    return augmentation.after(found.float() - 100, stream)
 
 
 @given(
@@ -185,6 +185,8 @@ def test_each_option_is_active_and_said(
         {"resized_crop": 1.1},
         {"jitter": -0.1},
         {"jitter": float("nan")},
+        {"jitter": "much"},
+        {"flip": 1},
         {"grey": 2.0},
         {"rotation": 181.0},
         {"policy": "randaugmnt"},

@@ -60,8 +60,8 @@ def test_hidden_files_checkpoints_empty_folders_and_other_files_are_skipped(tmp_
         "__MACOSX": "hidden",
         "a/.hidden.png": "hidden",
         "b/.ipynb_checkpoints": "hidden",
-        "empty": "a class folder without images",
-        "a/notes.txt": "not an image file by its name",
+        "empty": "a class folder without images or volumes",
+        "a/notes.txt": "neither an image nor a volume by its name",
         "README.md": "not in a class folder",
     }
 
@@ -194,14 +194,14 @@ def test_an_empty_folder_is_one_sentence(tmp_path: Path) -> None:
 
 def test_a_folder_of_loose_images_says_what_to_do(tmp_path: Path) -> None:
     picture(tmp_path / "1.png")
-    with pytest.raises(DataError, match="1 images but no class folders; put"):
+    with pytest.raises(DataError, match="1 images or volumes but no class folders; put"):
         data.open_dataset(tmp_path)
 
 
 def test_class_folders_without_images_say_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
-    with pytest.raises(DataError, match="no image files; put"):
+    with pytest.raises(DataError, match="no images or volumes; put"):
         data.open_dataset(tmp_path)
 
 

@@ -101,7 +101,8 @@ def test_inputs_are_files_folders_and_patterns(
     assert names(dataset) == ["one.dat", "new/a.png", "new/b.png", deep, "pat/1.png", "pat/2.png"]
     assert dataset.targets is None
     assert dataset.classes == ()
-    assert [item.reason for item in dataset.skipped] == ["not an image file by its name"]
+    (reason,) = [item.reason for item in dataset.skipped]
+    assert reason == "neither an image nor a volume by its name"
     monkeypatch.chdir("/")
     assert dataset.read(0).shape == (2, 3, 1)
 
@@ -123,7 +124,7 @@ def test_inputs_that_are_not_there_are_one_sentence(tmp_path: Path, item: str) -
 
 
 def test_a_folder_without_images_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"No image in .*; name image files"):
+    with pytest.raises(DataError, match=r"No images or volumes in .*; name files"):
         data.open_inputs([tmp_path])
     with pytest.raises(DataError, match="no inputs"):
         data.open_inputs([])

@@ -14,7 +14,8 @@ from PIL import Image
 from convarium import data
 from convarium.data import packing
 from convarium.data.dataset import Part
-from convarium.data.packing import PackedSamples, packed, packed_size
+from convarium.data.packing import PackedSamples, packed
+from convarium.data.shrinking import packed_size
 from convarium.errors import OptionError, RunError
 
 SIDES = [(40, 30), (30, 40), (200, 90), (12, 50), (64, 64), (33, 97)]

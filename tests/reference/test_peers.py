@@ -15,7 +15,8 @@ SCRIPT = Path(__file__).parent / "peer_truth.py"
 
 # Of our names, those that torchvision does not have; it has all others, and they mean the same.
 NOT_IN_TORCHVISION = (
-    *("convnet", "lenet5", "resnet8", "resnet10", "*_cifar", "resnetv2_*", "alexnet_2012"),
+    *("convnet", "speednet", "lenet5", "resnet8", "resnet10", "*_cifar", "resnetv2_*"),
+    "alexnet_2012",
     *("densenet264", "densenet_*", "mobilenet_v1", "mobilenet_v2_*d", "efficientnet_lite*"),
     *("convnext_xlarge", "convnext_atto", "convnext_femto", "convnext_pico", "convnext_nano"),
     *("wrn_*", "resnetblur*", "resnext101_32x4d"),

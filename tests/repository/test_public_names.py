@@ -15,10 +15,11 @@ PUBLIC = {
         predict processes register report save tasks train
     """,
     "convarium.data": """
-        Augmentation Batch Dataset Mix Overview Part Parts Preprocessing SeriesAugmentation
-        Skipped Survey VolumeAugmentation batches build_card fit_preprocessing given_parts
-        match_classes open_dataset open_inputs overview packed read_image split split_folds
-        steps_per_epoch target_in_words training_batches
+        Augmentation Batch Dataset Lookalikes Mix Overview Part Parts Preprocessing
+        SeriesAugmentation ShardStream Skipped Survey Volume VolumeAugmentation
+        VolumePreprocessing batches build_card fit_preprocessing given_parts lookalikes
+        match_classes open_dataset open_inputs open_stream overview packed read_image read_volume
+        split split_folds split_stream steps_per_epoch target_in_words training_batches volume_sizes
     """,
     "convarium.deploy": """
         Export Verification export verify
@@ -33,8 +34,8 @@ PUBLIC = {
         Activation BasicBlock Blocks BlurPool BottleneckBlock CONVOLUTIONS ChannelNorm ConvBlock
         ConvNormAct DropPath InitialTable InvertedResidual LayerScale NORMS Norm PadShortcut Padding
         Pool PreActBasicBlock PreActBottleneckBlock Shortcut SqueezeExcitation TorchLayers
-        drop_path_rates global_average he_normal initialise make_activation make_conv make_norm
-        make_pool recomputed same_padding small_normal torch_layers uniform_fan_in unit
+        drop_path_rates global_average handing_on he_normal initialise make_activation make_conv
+        make_norm make_pool recomputed same_padding small_normal torch_layers uniform_fan_in unit
     """,
     "convarium.measure": """
         BatchLatency Candidate Choices CompoundScaling Cost Design EffectiveField Equivariance
@@ -60,7 +61,8 @@ PUBLIC = {
         AugmentedSample Explained Pair Picture augmented_samples check_page_name class_balance
         confused_pairs confusion_matrix curves draw_augmented draw_effective_field
         draw_field_growth draw_network explain_samples heatmap_page heatmap_sheet network_lines
-        overlay report_run show_samples some_of_each_class svg_as_png write_augmented write_page
+        overlay report_run show_samples slices_heat slices_picture some_of_each_class svg_as_png
+        write_augmented write_heat write_page
     """,
     "convarium.tasks": """
         Bin Calibration ClassEvaluation ClassRecord ClassRow ClassScores Classification
@@ -68,9 +70,9 @@ PUBLIC = {
         Regression Task ValueEvaluation ValueRecord ValueRow balanced_weights from_card
     """,
     "convarium.train": """
-        Choice CrossValidation FoldResult History LargestBatch Observer Plan ProgressLines
+        Choice CrossValidation FoldResult History LargestBatch Observer Plan Probe ProgressLines
         RECIPES RateSweep Recipe Tracker TrainConfig cross_validation find_learning_rate fit
-        largest_batch lightning_module plan_budget read_preprocessing read_settings recommend
+        largest_batch lightning_module plan_budget probe read_preprocessing read_settings recommend
         refuse_existing
     """,
 }

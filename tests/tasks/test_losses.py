@@ -159,6 +159,38 @@ def test_class_weights_multiply_the_samples_losses():
     torch.testing.assert_close(MANY.loss(outputs, batch_of(labels), weighed), rows.mean())
 
 
+@given(
+    st.lists(st.floats(0, 5, width=32), min_size=3, max_size=3),
+    st.floats(0, 0.9),
+    st.integers(0, 99),
+)
+def test_weights_and_smoothing_together_are_torchs_sum_over_the_samples(weights, smoothing, seed):
+    outputs = random(7, 3, seed=seed)
+    target = torch.tensor([0, 1, 2, 0, 1, 1, seed % 3])
+    torchs = torch.nn.CrossEntropyLoss(
+        torch.tensor(weights), label_smoothing=smoothing, reduction="sum"
+    )
+    expected = torchs(outputs, target) / 7
+    options = {"class_weights": tuple(weights), "label_smoothing": smoothing}
+    flat = {"loss": "focal", "focal_gamma": 0.0}
+    for objective in (tasks.Objective(**options), tasks.Objective(**options, **flat)):
+        found = ONE.loss(outputs, batch_of(target), objective)
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_focal_loss_with_weights_and_smoothing_is_its_formula():
+    outputs, target, weights = random(4, 3), [0, 1, 2, 2], (0.5, 2.0, 1.0)
+    objective = tasks.Objective(
+        loss="focal", focal_gamma=2.0, label_smoothing=0.3, class_weights=weights
+    )
+    total = 0.0
+    for row, own in zip(outputs.double().softmax(1).tolist(), target, strict=True):
+        parts = [weight * focal(p, 2.0) for weight, p in zip(weights, row, strict=True)]
+        total += 0.7 * parts[own] + 0.3 / 3 * sum(parts)
+    found = ONE.loss(outputs, batch_of(torch.tensor(target)), objective)
+    assert found.item() == pytest.approx(total / 4, 1e-5)
+
+
 @given(st.lists(st.integers(1, 99), min_size=1, max_size=6))
 def test_balanced_weights_give_each_class_its_part_and_a_mean_of_one(counts):
     weights = tasks.balanced_weights(counts)
@@ -214,6 +246,8 @@ def test_every_loss_of_a_task_is_accepted_and_its_first_is_the_default(task):
         {"focal_gamma": -1.0},
         {"huber_delta": 0.0},
         {"class_weights": (1.0, -1.0)},
+        {"class_weights": (1.0, "2")},
+        {"class_weights": 2.0},
     ],
 )
 def test_numbers_outside_their_range_are_refused(options):

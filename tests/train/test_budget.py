@@ -14,8 +14,9 @@ from convarium import data, models, train
 from convarium.errors import OptionError
 from convarium.train import TrainConfig
 from convarium.train.budget import plan_budget
+from convarium.train.choices import settled
 
-CONFIG = TrainConfig(batch_size=64, flip=False, mixup=0.2, ema=0.99)
+CONFIG = settled(TrainConfig(batch_size=64, flip=False, mixup=0.2, ema=0.99))
 
 
 @pytest.fixture(scope="module")

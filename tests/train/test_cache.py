@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from convarium import data, models, train
+from convarium import data, files, models, train
+from convarium.data.parallel import processors
+from convarium.data.samples import FileSamples
+from convarium.data.staging import Staging
 from convarium.errors import OptionError
 
 CONFIG = train.TrainConfig(epochs=2, batch_size=8, resized_crop=0.3, seed=1)
@@ -54,3 +59,83 @@ def test_a_cache_without_crops_is_refused(photos, tmp_path):
     with pytest.raises(OptionError, match="set resized_crop too, or leave it out"):
         weights(photos, config)
     assert not (tmp_path / "cache").exists()
+
+
+def test_a_cache_of_what_is_in_memory_is_a_line_and_changes_nothing(parts, preprocessing, network):
+    config = dataclasses.replace(CONFIG, epochs=1, batch_size=16)
+    plain, told = network(), network()
+    train.fit(plain, parts, config, preprocessing=preprocessing)
+    cached = dataclasses.replace(config, cache="nowhere")
+    with pytest.warns(UserWarning, match=r"^cache \(='nowhere'\) has no effect: .* in memory"):
+        train.fit(told, parts, cached, preprocessing=preprocessing)
+    assert not Path("nowhere").exists()
+    assert all(torch.equal(v, told.state_dict()[k]) for k, v in plain.state_dict().items())
+
+
+@pytest.fixture
+def slow(photos, monkeypatch):
+    """The photos, each of which takes 20 ms to read, and too little memory to keep them."""
+    parts = data.split(data.open_dataset(photos), seed=0)
+    steps = data.fit_preprocessing(parts.train, size=16)
+    read = FileSamples.read
+
+    def slowly(self, i, at_least=None):
+        time.sleep(0.02)
+        return read(self, i, at_least)
+
+    monkeypatch.setattr(FileSamples, "read", slowly)
+    monkeypatch.setattr("convarium.data.pictures.MEMORY_BUDGET", 0)
+    return parts, steps
+
+
+def test_a_plan_takes_the_cache_into_account(slow, tmp_path):
+    parts, steps = slow
+    config = dataclasses.replace(CONFIG, time_budget=4.0)
+    cached = dataclasses.replace(config, cache=str(tmp_path / "cache"))
+    torch.manual_seed(0)
+    model = models.create("convnet", num_classes=2, channels=[8, 8])
+    start = time.monotonic()
+    plan = train.plan_budget(model, parts, cached, preprocessing=steps)
+    looked = time.monotonic() - start
+    assert not (tmp_path / "cache").exists()
+    n, reading = len(parts.train), 0.02 * len(parts.train)
+    making = plan.config.time_around - plan.test - looked
+    assert reading / processors() - 0.1 < making < 2 * reading
+    validation = 0.02 * len(parts.validation)
+    assert plan.epoch < validation + 0.7 * reading  # of pictures that need not be read
+    train.fit(model, parts, plan.config, preprocessing=steps)
+    assert time.monotonic() - start < 1.1 * 4.0
+    (pack,) = (tmp_path / "cache").glob("pack-*")
+    assert files.read_json(pack / "pack.json")["samples"] == n
+    again = train.plan_budget(model, parts, cached, preprocessing=steps)
+    assert again.config.time_around < plan.config.time_around - 0.5 * making
+    plain = train.plan_budget(model, parts, config, preprocessing=steps)
+    assert plain.epoch > validation + reading
+    assert plain.config.epochs < plan.config.epochs
+
+
+def test_a_plan_with_a_cache_without_crops_is_refused_at_once(photos, tmp_path):
+    parts = data.split(data.open_dataset(photos), seed=0)
+    steps = data.fit_preprocessing(parts.train, size=16)
+    model = models.create("convnet", num_classes=2, channels=[8, 8])
+    options = {"cache": str(tmp_path / "cache"), "resized_crop": None, "time_budget": 30.0}
+    config = dataclasses.replace(CONFIG, **options)
+    with pytest.raises(OptionError, match="set resized_crop too"):
+        train.plan_budget(model, parts, config, preprocessing=steps)
+
+
+def test_a_plan_leaves_what_a_survey_put_aside_to_the_cache(photos, tmp_path):
+    staging = Staging(tmp_path / "cache", 18)  # 8/7 of 16 pixels
+    dataset = data.open_dataset(photos)
+    dataset.survey(staging=staging)
+    parts = data.split(dataset, seed=0)
+    steps = data.fit_preprocessing(parts.train, size=16)
+    options = {"time_budget": 30.0, "cache": str(tmp_path / "cache")}
+    model = models.create("convnet", num_classes=2, channels=[8, 8])
+    config = dataclasses.replace(CONFIG, **options)
+    train.plan_budget(model, parts, config, preprocessing=steps)
+    kept = [staging.read(i) is not None for i in parts.train.ids.tolist()]
+    assert kept == [True] * len(parts.train)
+    train.fit(model, parts, dataclasses.replace(config, epochs=1), preprocessing=steps)
+    assert len(list((tmp_path / "cache").glob("pack-*"))) == 1
+    assert not any(staging.read(i) is not None for i in parts.train.ids.tolist())

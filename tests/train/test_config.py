@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import subprocess
@@ -11,8 +12,12 @@ import tomllib
 import pytest
 import tomli_w
 
+from convarium import data
 from convarium.cli.parsing import Parser, add_config_arguments, given_options
 from convarium.errors import OptionError
+from convarium.options import kinds_of
+from convarium.tasks import Objective
+from convarium.train import RECIPES
 from convarium.train.config import TrainConfig, options
 
 
@@ -78,6 +83,47 @@ def test_the_command_takes_milestones_with_commas():
     assert given_options(parser.parse_args(["--milestones", "none"])) == {"milestones": None}
     with pytest.raises(OptionError, match="whole numbers with commas"):
         parser.parse_args(["--milestones", "800 1200"])
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_s_name_alone_is_refused_and_its_options_are_kept(name):
+    with pytest.raises(OptionError, match=rf"TrainConfig.from_recipe\('{name}', side\)"):
+        TrainConfig(recipe=name)
+    with pytest.raises(OptionError, match="not all of them are given"):
+        TrainConfig.from_mapping({"recipe": name, "optimizer": "sgd"})
+    said = RECIPES[name].config_options(32)
+    config = TrainConfig.from_recipe(name, 32)
+    assert config == TrainConfig(**said, recipe=name)
+    changed = TrainConfig(**{**said, "seed": 3, "epochs": 2}, recipe=name)
+    assert TrainConfig.from_recipe(name, 32, seed=3, epochs=2) == changed
+    assert dataclasses.replace(config, epochs=20).epochs == 20  # knowingly, as the default has it
+    stored = tomllib.loads(tomli_w.dumps(config.to_mapping()))
+    assert TrainConfig.from_mapping(stored) == config
+    assert copy.deepcopy(config) == config
+
+
+def test_what_is_taken_from_a_recipe_knowingly_stays_away():
+    config = TrainConfig.from_recipe("strong", 32, mixup=None, cutmix=None)
+    assert (config.recipe, config.mixing, config.policy) == ("strong", False, "randaugment")
+    assert TrainConfig.from_mapping(config.to_mapping()) == config
+    with pytest.raises(OptionError, match="'strong'"):
+        TrainConfig.from_recipe("stronk", 32)
+    with pytest.raises(OptionError, match="'epochs'"):
+        TrainConfig.from_recipe("strong", 32, epoch=3)
+
+
+@pytest.mark.parametrize("table", [data.Augmentation, Objective])
+def test_options_that_other_rooms_have_too_have_the_same_limits_there(table):
+    def limits(field):
+        return {k: v for k, v in field.metadata.items() if k not in ("help", "of")}
+
+    ours = {each.name: each for each in dataclasses.fields(TrainConfig)}
+    theirs = [each for each in dataclasses.fields(table) if each.name in ours]
+    assert len(theirs) >= 4
+    for each in theirs:
+        if each.name != "loss":  # whose names are the task's
+            assert limits(each) == limits(ours[each.name]), each.name
+        assert kinds_of(table)[each.name] == kinds_of(TrainConfig)[each.name]
 
 
 def test_every_option_has_a_help_text_and_a_plain_type():

@@ -227,3 +227,15 @@ def test_the_card_says_what_a_stranger_needs(parts, preprocessing, tmp_path, net
     assert counts["train"] + counts["validation"] + counts["test"] == 90
     assert set(card["library"]) >= {"convarium", "torch", "python"}
     assert "test" not in card["result"]
+
+
+@pytest.mark.parametrize("layout", ["channels_last", "contiguous"])
+def test_evaluating_the_run_again_gives_the_stored_bits(parts, preprocessing, tmp_path, layout):
+    model = models.create("resnet8", in_channels=1, num_classes=3)
+    config = TrainConfig(epochs=1, batch_size=16, layout=layout, precision="bf16")
+    history = train.fit(model, parts, config, preprocessing=preprocessing, out=tmp_path / "run")
+    run = predict.open_run(tmp_path / "run")
+    weight = next(each for each in run.model.parameters() if each.ndim == 4 and each.shape[1] > 1)
+    last = weight.is_contiguous(memory_format=torch.channels_last)
+    assert last == (layout == "channels_last")
+    assert run.predictor.evaluate(parts.validation).loss == history.rows[0]["val_loss"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -11,6 +12,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from convarium import data, tasks, train
 from convarium.errors import MissingExtraError, OptionError
+from convarium.train.config import options
 from convarium.train.lightning_adapter import lightning_module
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -54,7 +56,7 @@ def test_the_trainer_ends_with_the_weights_of_our_loop(options, parts, preproces
     pytest.importorskip("lightning")
     config = train.TrainConfig(epochs=2, batch_size=16, layout="contiguous", **options)
     ours, theirs = network(dropout=0.0), network(dropout=0.0)
-    module = lightning_module(theirs, TASK, config)
+    module = lightning_module(theirs, TASK, train.TrainConfig(**options))
     loader = DataLoader(Batches(parts, preprocessing, config), batch_size=None)
     trainer(max_epochs=2).fit(module, loader)
     best = []
@@ -94,10 +96,45 @@ def test_pairs_of_any_loader_are_trained_on_and_scored(network):
 
 def test_options_of_the_trainer_are_refused(network):
     pytest.importorskip("lightning")
-    with pytest.raises(OptionError, match="accumulate_grad_batches"):
-        lightning_module(network(), TASK, train.TrainConfig(accumulate=2))
+    for given, place in (
+        ({"accumulate": 2}, "accumulate_grad_batches"),
+        ({"precision": "bf16"}, r"Trainer\(precision=\)"),
+        ({"layout": "contiguous"}, "memory_format"),
+        ({"epochs": 3}, "max_epochs.* default, 20"),
+        ({"flip": False}, "your DataLoader"),
+        ({"pad_crop": 4}, "your DataLoader"),
+        ({"policy": "randaugment"}, "your DataLoader"),
+        ({"mixup": 0.2}, "your DataLoader"),
+        ({"seed": 3}, "seed_everything"),
+    ):
+        with pytest.raises(OptionError, match=rf"^{next(iter(given))} .*{place}"):
+            lightning_module(network(), TASK, train.TrainConfig(**given))
     with pytest.raises(OptionError, match="does not belong to classification"):
         lightning_module(network(), TASK, train.TrainConfig(loss="mse"))
+
+
+def test_every_option_reaches_lightning_or_is_refused(network):
+    pytest.importorskip("lightning")
+    reach = {
+        "optimizer": "sgd", "learning_rate": 0.1, "momentum": 0.5, "nesterov": False,
+        "weight_decay": 0.1, "layer_decay": 0.5, "schedule": "linear", "warmup": 0.5,
+        "milestones": (3,), "gamma": 0.5, "freeze_epochs": 1, "unfreeze_epochs": 1, "loss": "focal",
+        "label_smoothing": 0.5, "focal_gamma": 1.0, "huber_delta": 2.0,
+    }  # fmt: skip
+    other = {int: 3, float: 0.5, str: "x"}
+    for name, kind, _, option in options():
+        if name == "recipe":
+            continue
+        choices = option.metadata.get("choices")
+        value = choices[-1] if choices else reach.get(name, other.get(kind))
+        value = not option.default if kind is bool else value
+        config = train.TrainConfig(**{name: value})
+        assert getattr(config, name) != option.default
+        if name in reach:
+            assert lightning_module(network(), TASK, replace(config, loss="auto")) is not None
+            continue
+        with pytest.raises(OptionError, match=rf"^{name} \(="):
+            lightning_module(network(), TASK, config)
 
 
 def test_a_compromised_or_missing_lightning_is_refused(network, monkeypatch):

@@ -88,7 +88,7 @@ def test_a_run_from_before_an_option_existed_goes_on_with_its_default(fit, die, 
     fit("cut", resume=True)
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
     milestones = {"milestones": [2, 5]}  # without a schedule, as it once was
-    assert TrainConfig.from_mapping(milestones).schedule == "step"
+    assert TrainConfig.from_mapping(milestones).chosen_schedule == "step"
 
 
 def test_the_rate_falls_at_milestones_in_a_resumed_run_too(fit, die, tmp_path):

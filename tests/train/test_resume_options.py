@@ -23,6 +23,7 @@ OPTIONS = {
     "augmentation": {
         "resized_crop": 0.5, "rotation": 15.0, "policy": "randaugment", "erasing": 0.5,
     },
+    "growing": {"start_size": 0.5, "alternate_flip": True},
     "all at once": {
         "accumulate": 2, "optimizer": "muon", "freeze_epochs": 1, "layer_decay": 0.7,
         "balance": "sampling", "schedule": "one_cycle", "mixup": 0.2, "cutmix": 1.0,

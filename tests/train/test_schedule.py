@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch.optim import lr_scheduler
 
+from convarium.errors import OptionError
 from convarium.train.config import TrainConfig, options
 from convarium.train.schedule import learning_rate
 
-(SCHEDULES,) = (f.metadata["choices"] for name, _, _, f in options() if name == "schedule")
+((AUTO, *SCHEDULES),) = (f.metadata["choices"] for name, _, _, f in options() if name == "schedule")
 
 
 def torchs(build, total):
@@ -39,6 +42,15 @@ def test_equals_torchs_schedule_without_warmup(name, build):
     for step, theirs in enumerate(torchs(build, 17)):
         ours = learning_rate(step, 17, peak=0.4, warmup=0.0, schedule=name)
         assert ours == pytest.approx(theirs, abs=1e-12)
+
+
+def test_torchs_one_cycle_ends_lower_unless_it_is_told_where():
+    def build(optimizer):
+        return lr_scheduler.OneCycleLR(optimizer, max_lr=0.4, total_steps=17, cycle_momentum=False)
+
+    *_, last = torchs(build, 17)
+    ours = learning_rate(16, 17, peak=0.4, warmup=0.3, schedule="one_cycle")
+    assert (ours, last) == (pytest.approx(0.4 / 10_000), pytest.approx(0.4 / 250_000))
 
 
 @given(st.integers(2, 60), st.floats(0.0, 0.95))
@@ -87,5 +99,16 @@ def test_rises_then_falls_and_never_leaves_its_limits(schedule, total, warmup, p
 
 
 def test_milestones_alone_mean_the_step_schedule():
-    assert TrainConfig(milestones=(3, 5)).schedule == "step"
-    assert TrainConfig(schedule="step").milestones is None
+    config = TrainConfig()
+    assert config.schedule == AUTO == "auto"
+    assert config.chosen_schedule == "cosine"
+    assert dataclasses.replace(config, milestones=(3, 5)).chosen_schedule == "step"
+    for name in SCHEDULES:
+        assert TrainConfig(schedule=name).chosen_schedule == name
+
+
+@pytest.mark.parametrize("name", [name for name in SCHEDULES if name != "step"])
+def test_milestones_beside_another_schedule_are_refused(name):
+    assert TrainConfig(schedule="step", milestones=(3, 5)).chosen_schedule == "step"
+    with pytest.raises(OptionError, match=f"milestones .* belong to .*'step', not to '{name}'"):
+        TrainConfig(schedule=name, milestones=(3, 5))

@@ -6,6 +6,8 @@ import json
 import sqlite3
 import struct
 import sys
+import types
+import warnings
 
 import pytest
 import torch
@@ -172,3 +174,68 @@ def test_what_a_tracker_does_changes_no_bit(fit, network, parts, preprocessing, 
     train.fit(plain, parts, CONFIG, preprocessing=preprocessing)
     tracked = files.read_tensors(tmp_path / "run" / "model.safetensors")
     assert all(torch.equal(tracked[k], v) for k, v in plain.state_dict().items())
+
+
+class Failing(types.ModuleType):
+    """A package `trackio` whose server goes away after so many calls, or when it is closed."""
+
+    def __init__(self, calls: int, *, closes: bool = True) -> None:
+        super().__init__("trackio")
+        self.calls, self.closes, self.told = calls, closes, []
+
+    def init(self, **_):
+        pass
+
+    def log(self, values, step):
+        if len(self.told) == self.calls:
+            raise ConnectionError("the server is gone\nand more\n")
+        self.told.append(step)
+
+    def finish(self):
+        if not self.closes:
+            raise TimeoutError
+
+
+@pytest.mark.parametrize(
+    ("package", "step", "reason"),
+    [
+        (Failing(0), 1, "the server is gone"),
+        (Failing(4), 4, "the server is gone"),  # at the end of the first epoch
+        (Failing(7), 7, "the server is gone"),
+        (Failing(99, closes=False), 8, "TimeoutError"),
+    ],
+)
+def test_a_tracker_that_fails_in_mid_run_is_left_out(
+    package, step, reason, fit, network, parts, preprocessing, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "trackio", package)
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        history = fit("trackio")
+    (told,) = [str(each.message) for each in found if "trackio" in str(each.message)]
+    assert told.startswith(f"trackio failed after step {step} ({reason})")
+    assert "\n" not in told
+    assert len(package.told) == min(package.calls, 10)  # eight steps and two epochs
+    assert files.read_jsonl(tmp_path / "run" / "history.jsonl") == list(history.rows)
+    plain = network()
+    train.fit(plain, parts, CONFIG, preprocessing=preprocessing)
+    tracked = files.read_tensors(tmp_path / "run" / "model.safetensors")
+    assert all(torch.equal(tracked[k], v) for k, v in plain.state_dict().items())
+
+
+def test_another_tracker_beside_one_that_fails_goes_on(fit, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "trackio", Failing(2))
+    steps = []
+
+    class Counting:
+        def on_start(self, **_):
+            pass
+
+        def on_step(self, step, loss):
+            steps.append(step)
+
+        def on_epoch(self, row):
+            pass
+
+    fit("trackio", also=[Counting()])
+    assert steps == list(range(1, 9))

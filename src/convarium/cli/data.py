@@ -4,30 +4,36 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from convarium.cli.parsing import (
     Parser,
+    add_config_arguments,
     add_data_arguments,
+    add_grid_arguments,
     given_options,
     natural,
     positive,
+    refuse_idle,
     write,
     write_json,
 )
 from convarium.errors import OptionError
-from convarium.train.config import options
 from convarium.train.named import RECIPES
 
 if TYPE_CHECKING:
     from convarium.data import Dataset, Overview
 
 CHANGES = (
-    "flip", "pad_crop", "resized_crop", "jitter", "grey", "rotation", "policy", "policy_ops",
-    "policy_magnitude", "erasing", "mixup", "cutmix",
+    "flip", "flip_axes", "pad_crop", "resized_crop", "jitter", "grey", "rotation", "policy",
+    "policy_ops", "policy_magnitude", "erasing", "mixup", "cutmix",
 )  # fmt: skip
-_PAGE = {"output": "-o", "size": "--size", "recipe": "--recipe"}
+_SAMPLES, _VERSIONS = 8, 5  # rows of the page, and epochs beside each original
+_PAGE = {
+    "output": "-o", "samples": "--samples", "versions": "--versions", "seed": "--seed",
+    "epoch": "--epoch", "size": "--size", "spacing": "--spacing", "recipe": "--recipe",
+}  # fmt: skip
 _MOST_ROWS = 20
 _FITTED = 512  # samples that mean and deviation of the page come from
 
@@ -40,32 +46,18 @@ def add_arguments(parser: Parser) -> None:
     page.add_argument(
         "-o", "--output", metavar="FILE", help="ends in .html, .svg or .png (samples.html)"
     )
-    page.add_argument("--samples", type=positive, default=8, help="rows of the page (8)")
-    page.add_argument("--versions", type=positive, default=5, help="epochs of each row (5)")
-    page.add_argument("--seed", type=natural, default=0, help="seed of the run (0)")
-    page.add_argument("--epoch", type=natural, default=0, help="the first epoch shown (0)")
-    page.add_argument("--size", type=positive, help="side in pixels to resize images to")
+    page.add_argument("--samples", type=positive, help=f"rows of the page ({_SAMPLES})")
+    page.add_argument("--versions", type=positive, help=f"epochs of each row ({_VERSIONS})")
+    page.add_argument("--seed", type=natural, help="seed of the run (0)")
+    page.add_argument("--epoch", type=natural, help="the first epoch shown (0)")
+    add_grid_arguments(page)
     page.add_argument("--recipe", choices=tuple(RECIPES), help="augmentation of this recipe")
-    group = parser.add_argument_group(
-        "augmentation", "what is not given is as train would choose it, or as the recipe has it"
+    add_config_arguments(
+        parser,
+        "augmentation",
+        "what is not given is as train would choose it, or as the recipe has it",
+        CHANGES,
     )
-    for name, kind, optional, option in options():
-        if name not in CHANGES:
-            continue
-        flag, words = "--" + name.replace("_", "-"), option.metadata["help"]
-        if kind is bool:
-            group.add_argument(
-                flag, action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=words
-            )
-            continue
-        group.add_argument(
-            flag,
-            type=_value_of(kind, optional),
-            choices=option.metadata.get("choices"),
-            default=argparse.SUPPRESS,
-            metavar=None if "choices" in option.metadata else kind.__name__.upper(),
-            help=words + (" (or none)" if optional else ""),
-        )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -93,19 +85,6 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _value_of(kind: type, optional: bool) -> Callable[[str], Any]:
-    def convert(text: str) -> Any:
-        if optional and text == "none":
-            return None
-        try:
-            return kind(text)
-        except ValueError as error:
-            words = "a whole number" if kind is int else "a number"
-            raise argparse.ArgumentTypeError(f"{text!r} must be {words}") from error
-
-    return convert
-
-
 def _refuse_idle(arguments: argparse.Namespace, changes: dict[str, Any]) -> None:
     """Options of the page are refused where no page is asked for."""
     idle = [flag for name, flag in _PAGE.items() if getattr(arguments, name) is not None]
@@ -123,30 +102,32 @@ def _show(arguments: argparse.Namespace, dataset: Dataset, changes: dict[str, An
 
     path = "samples.html" if arguments.output is None else arguments.output
     report.check_page_name(path)
-    choice = train.recommend(dataset, size=arguments.size, recipe=arguments.recipe)
+    grid = {"size": arguments.size, "spacing": arguments.spacing}
+    choice = train.recommend(dataset, **grid, recipe=arguments.recipe)
     config = dataclasses.replace(choice.config, **changes)
-    for name in ("policy_ops", "policy_magnitude"):
-        if name in changes and config.policy != "randaugment":
-            flag = "--" + name.replace("_", "-")
-            raise OptionError(f"{flag} belongs to --policy randaugment; add that, or leave it out.")
-    augmentation = augmentation_of(config)
+    refuse_idle(changes, config)
+    seed, epoch = arguments.seed or 0, arguments.epoch or 0
+    sides = choice.size if isinstance(choice.size, tuple) else (1, 1, 1)
+    augmentation = augmentation_of(config, dataset.kind, sides)
     usable = np.flatnonzero(dataset.survey().digests != 0)
     if dataset.given is not None and (dataset.given[usable] == 0).any():
         usable = usable[dataset.given[usable] == 0]
-    fitted = report.some_of_each_class(dataset, usable, _FITTED, arguments.seed)
-    preprocessing = data.fit_preprocessing(data.Part(dataset, fitted), size=choice.size)
+    fitted = report.some_of_each_class(dataset, usable, _FITTED, seed)
+    preprocessing = data.fit_preprocessing(
+        data.Part(dataset, fitted), size=choice.size, spacing=arguments.spacing
+    )
     samples = report.augmented_samples(
         dataset,
-        fitted[: arguments.samples],
+        fitted[: arguments.samples or _SAMPLES],
         preprocessing,
         augmentation,
-        seed=arguments.seed,
-        epoch=arguments.epoch,
-        versions=arguments.versions,
+        seed=seed,
+        epoch=epoch,
+        versions=arguments.versions or _VERSIONS,
     )
     settings = augmentation.lines()
     title = f"{dataset.source}: what training sees"
-    report.write_augmented(path, samples, settings, title=title, epoch=arguments.epoch)
+    report.write_augmented(path, samples, settings, title=title, epoch=epoch)
     if arguments.json:
         shown = [{"name": sample.name, "label": sample.label} for sample in samples]
         write_json({"page": str(path), "augmentation": settings, "samples": shown})
@@ -164,15 +145,42 @@ def _facts(found: Overview) -> list[str]:
     about = f" of {names} {kinds[found.task]}" if names else ", no labels"
     parts = ", ".join(f"{n:,} {word}" for word, n in found.parts.items())
     lines = [
-        f"{found.source}: {readable:,} images{about}",
+        f"{found.source}: {readable:,} {'images' if found.volumes is None else 'volumes'}{about}",
         f"  parts        {parts or 'none given; train splits the data'}",
-        f"  size         {_size(found)}, {'colour' if found.channels == 3 else 'grey'}",
+        *_sizes(found),
         f"  copies       {_copies(found)}",
+        *([f"  alike        {_alike(found)}"] if found.volumes is None else []),
         f"  unreadable   {found.unreadable:,}",
         f"  left out     {_left_out(found)}",
         f"  fingerprint  {found.fingerprint}",
     ]
     return lines + _rows(found)
+
+
+def _sizes(found: Overview) -> list[str]:
+    """Lines on the size, and what else is measured of volumes."""
+    if found.volumes is None:
+        return [f"  size         {_size(found)}, {'colour' if found.channels == 3 else 'grey'}"]
+    told = found.volumes
+    sides = [told.depths, found.heights, found.widths]
+    size = " x ".join(_range(*side) for side in sides)
+    steps = " x ".join(_range(*along) for along in zip(*told.spacings, strict=True))
+    types = ", ".join(told.types)
+    channels = f"{found.channels} channel{'s' if found.channels > 1 else ''}"
+    lines = [
+        f"  size         {size} voxels (depth, height, width), {channels}",
+        f"  spacing      {steps}",
+        f"  values       {types}, from {told.lowest:g} to {told.highest:g}",
+    ]
+    if told.not_finite:
+        words = "with NaN or infinite values, which become the mean of their channel"
+        lines.append(f"  not finite   {told.not_finite:,} volumes {words}")
+    return lines
+
+
+def _range(low: float, middle: float, high: float) -> str:
+    """One number, or smallest, largest and median."""
+    return f"{low:g}" if low == high else f"{low:g} to {high:g} (median {middle:g})"
 
 
 def _size(found: Overview) -> str:
@@ -185,13 +193,23 @@ def _size(found: Overview) -> str:
 
 
 def _copies(found: Overview) -> str:
-    if not found.copies:
+    return _sets(found.copies, "equal samples", found.contradicting, found.crossing)
+
+
+def _alike(found: Overview) -> str:
+    what = "images that look alike"
+    return _sets(found.alike, what, found.alike_contradicting, found.alike_crossing)
+
+
+def _sets(sets: Sequence[Sequence[str]], what: str, contradicting: int, crossing: int) -> str:
+    """How many sets there are, an example, and what is wrong with some."""
+    if not sets:
         return "none"
-    words = f"{len(found.copies):,} sets of equal images, such as {', '.join(found.copies[0][:2])}"
-    if found.contradicting:
-        words += f"; {found.contradicting:,} of them with different labels"
-    if found.crossing:
-        words += f"; {found.crossing:,} of them in several parts"
+    words = f"{len(sets):,} sets of {what}, such as {', '.join(sets[0][:2])}"
+    if contradicting:
+        words += f"; {contradicting:,} of them with different labels"
+    if crossing:
+        words += f"; {crossing:,} of them in several parts"
     return words
 
 

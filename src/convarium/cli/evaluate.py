@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from convarium.cli.parsing import (
     Parser,
@@ -12,12 +13,23 @@ from convarium.cli.parsing import (
     write_json,
 )
 
+if TYPE_CHECKING:
+    from convarium.data import Skipped
+    from convarium.processes import World
+    from convarium.tasks import Evaluation
+
 
 def add_arguments(parser: Parser) -> None:
     """The verb's own arguments."""
     parser.add_argument("run", metavar="RUN", help="a run folder of 'convarium train'")
     add_data_arguments(parser)
     add_prediction_arguments(parser)
+    parser.add_argument(
+        "--part",
+        choices=("all", "train", "validation", "test"),
+        default="all",
+        help="of the data that the run was trained on, as it was split (all)",
+    )
     parser.add_argument("-o", "--output", metavar="FILE", help="predictions as .csv or .parquet")
     add_tta(parser)
 
@@ -33,7 +45,17 @@ def add_tta(parser: Parser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Match the classes by name, evaluate, and print the result with its interval."""
+    """Match the classes by name, evaluate, and print the result with its interval.
+
+    Of several processes, the first one talks and writes.
+    """
+    from convarium.processes import joined
+
+    with joined() as world:
+        return _evaluate(arguments, world)
+
+
+def _evaluate(arguments: argparse.Namespace, world: World) -> int:
     from convarium import data, predict
     from convarium.progress import Progress
 
@@ -45,30 +67,52 @@ def run(arguments: argparse.Namespace) -> int:
         path_column=arguments.path_column,
         label_column=arguments.label_column,
         task=opened.card["task"],
+        kind=opened.preprocessing.kind,
     )
     predictor = predict.Predictor(opened.model, opened.card, tta=arguments.tta)
     skipped: list[data.Skipped] = []
-    with Progress(len(dataset), "evaluate", enabled=not arguments.json) as progress:
+    known = opened.trained_on(dataset)
+    measured = dataset if arguments.part == "all" else opened.part(dataset, arguments.part)
+    with Progress(
+        len(measured), "evaluate", enabled=world.first and not arguments.json
+    ) as progress:
         evaluation = predictor.evaluate(
-            dataset,
+            measured,
             batch_size=arguments.batch_size,
             workers=arguments.workers,
             skipped=skipped,
             progress=progress,
+            world=world,
         )
-    skipped = [*dataset.skipped, *skipped]
+    if not world.first:
+        return 0
     if arguments.output:
         predict.write_predictions(arguments.output, evaluation, dataset)
+    known *= arguments.part == "all"
+    _tell(arguments, evaluation, known, [*dict.fromkeys([*dataset.skipped, *skipped])])
+    return 0
+
+
+def _tell(
+    arguments: argparse.Namespace, evaluation: Evaluation, known: int, skipped: list[Skipped]
+) -> None:
+    """The result as JSON or in words; `known` samples are those that the network learnt from."""
     if arguments.json:
         left_out = [{"name": item.name, "reason": item.reason} for item in skipped]
         views = {} if arguments.tta == "none" else {"tta": arguments.tta}
-        write_json({**evaluation.to_json(), **views, "skipped": left_out})
-        return 0
+        views |= {} if arguments.part == "all" else {"part": arguments.part}
+        counts = {"trained_on": known} if known else {}
+        write_json({**evaluation.to_json(), **views, **counts, "skipped": left_out})
+        return
     write(evaluation.sentence())
+    if known:
+        write(
+            f"  note: the network has learnt from {known} of these samples; --part test measures "
+            "those that it has not seen"
+        )
     if arguments.tta != "none":
         write(f"  test-time augmentation: {arguments.tta}")
     for line in evaluation.lines():
         write(line)
     if skipped:
         write(f"skipped {len(skipped)}, the first: {skipped[0].name} ({skipped[0].reason})")
-    return 0

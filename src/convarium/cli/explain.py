@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     opened = predict.open_run(arguments.run)
     target = _class_number(arguments.target, opened.card["classes"])
-    dataset = data.open_inputs(arguments.inputs)
+    dataset = data.open_inputs(arguments.inputs, kind=opened.preprocessing.kind)
     explained = report.explain_samples(
         opened, dataset, most=arguments.most, target=target, layer=arguments.layer
     )
@@ -41,9 +41,10 @@ def run(arguments: argparse.Namespace) -> int:
     title = f"{opened.folder.name}: where the network looks"
     page = report.heatmap_page(folder / "heatmaps.html", explained.pictures, title)
     sheet = report.heatmap_sheet(folder / "heatmaps.png", explained.pictures)
+    heat = [str(path) for path in report.write_heat(folder, opened, dataset, explained)]
     if arguments.json:
         left_out = [{"name": item.name, "reason": item.reason} for item in skipped]
-        places = {"page": str(page), "sheet": str(sheet)}
+        places = {"page": str(page), "sheet": str(sheet), **({"heat": heat} if heat else {})}
         write_json({**places, "explanations": list(explained.rows), "skipped": left_out})
         return 0
     for row in explained.rows:
@@ -51,6 +52,8 @@ def run(arguments: argparse.Namespace) -> int:
     for item in skipped:
         sys.stderr.write(f"skipped {item.name}: {item.reason}\n")
     write(f"Grad-CAM at {explained.layer}: {page} and {sheet}")
+    if heat:
+        write(f"heat at the volumes' own voxels: {len(heat)} files beside them")
     return 0
 
 

@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convarium import files
+from convarium.cli.announcing import announce
 from convarium.cli.choosing import (
     Prepared,
-    announce,
     chosen,
     data_of,
     network,
     parts_of,
-    stored_choice,
 )
 from convarium.cli.parsing import write, write_json
+from convarium.cli.resuming import spacing_of, stored_choice
 from convarium.errors import OptionError, RunError
 
 if TYPE_CHECKING:
@@ -36,10 +36,14 @@ def run(arguments: argparse.Namespace, out: Path) -> int:
         raise RunError(f"There is no run in {out} to resume; train without --resume.")
     dataset = data_of(arguments)
     results = []
+    found = None
     for number in range(1, arguments.folds + 1):
         folder = out / f"fold-{number}"
         begun = arguments.resume and (folder / "config.toml").exists()
         ready = _prepared(arguments, dataset, out, number, begun=begun)
+        if not begun:
+            ready = ready.probed(found)
+            found = ready.probe
         if not arguments.json:
             write(f"fold {number} of {arguments.folds}: {folder}")
             announce(ready)
@@ -80,12 +84,12 @@ def _prepared(
         if split.get("folds") != arguments.folds:
             raise RunError(f"{out} does not hold {arguments.folds} folds; give --folds as it was.")
         preprocessing = train.read_preprocessing(folder)
-        size = preprocessing.input_shape[1:]
+        size, spacing = preprocessing.input_shape[1:], spacing_of(preprocessing)
     else:
         choice, shares = chosen(arguments, dataset, arguments.size)
         split = {name: value for name, value in shares.items() if name != "test"}
-        size = choice.size
+        size, spacing = choice.size, arguments.spacing
     parts = parts_of(dataset, {**split, "folds": arguments.folds, "fold": number})
     if not begun:
-        preprocessing = data.fit_preprocessing(parts.train, size=size)
+        preprocessing = data.fit_preprocessing(parts.train, size=size, spacing=spacing)
     return Prepared(choice, parts, preprocessing, network(choice, preprocessing))

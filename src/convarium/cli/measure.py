@@ -171,7 +171,7 @@ def _read(subject: Subject, images: Sequence[str], most: int) -> Tensor:
 
     if subject.run is None or subject.shape != subject.run.preprocessing.input_shape:
         raise OptionError("--effective with images takes the run's own input; leave --input out.")
-    dataset = data.open_inputs(list(images))
+    dataset = data.open_inputs(list(images), kind=subject.run.preprocessing.kind)
     skipped = list(dataset.skipped)
     read = data.batches(dataset, subject.run.preprocessing, batch_size=most, skipped=skipped)
     first = next(read, None)

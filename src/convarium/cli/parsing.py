@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import math
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NoReturn
 
 from convarium.errors import OptionError, RunError, did_you_mean
@@ -52,14 +53,26 @@ def add_data_arguments(parser: Parser) -> None:
     parser.add_argument(
         "data",
         metavar="DATA",
-        help="a folder of class folders, a CSV or Parquet table, IDX, .npz or CIFAR files, "
-        "or the built-in name digits",
+        help="a folder of class folders with images or volumes, a CSV or Parquet table, IDX, .npz "
+        "or CIFAR files, tar or Parquet shards, hf:OWNER/NAME, or the built-in name digits",
     )
-    parser.add_argument("--path-column", help="column of a table with the images' paths")
+    parser.add_argument("--path-column", help="column of a table with the files' paths")
     parser.add_argument(
         "--label-column",
         action="append",
         help="column of a table with the labels; may be given several times",
+    )
+
+
+def add_grid_arguments(parser: Any) -> None:
+    """Size, and spacing of volumes, that a network gets; to a parser or a group of one."""
+    parser.add_argument(
+        "--size", type=sides, help="side in pixels to resize to; of volumes also such as 16x32x32"
+    )
+    parser.add_argument(
+        "--spacing",
+        type=spacing,
+        help="spacing to resample volumes to: median, a number, or such as 3x1x1",
     )
 
 
@@ -69,10 +82,24 @@ def add_prediction_arguments(parser: Parser) -> None:
     parser.add_argument("--workers", type=natural, default=1, help="threads that decode ahead (1)")
 
 
-def add_config_arguments(parser: Parser) -> None:
-    """One flag for each option of `TrainConfig`; what is not given is absent from the result."""
-    group = parser.add_argument_group("training", "what is not given follows from the data")
+def add_config_arguments(
+    parser: Parser,
+    title: str = "training",
+    note: str = "what is not given follows from the data",
+    names: Collection[str] | None = None,
+) -> None:
+    """One flag for each option of `TrainConfig`; what is not given is absent from the result.
+
+    Args:
+        parser: is added to.
+        title: of the group in the help.
+        note: below the title.
+        names: of the options that get a flag; None means all.
+    """
+    group = parser.add_argument_group(title, note)
     for name, kind, optional, option in options():
+        if names is not None and name not in names:
+            continue
         flag = "--" + name.replace("_", "-")
         words = option.metadata["help"]
         if kind is bool:
@@ -101,6 +128,24 @@ def given_options(values: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in vars(values).items() if name in names}
 
 
+def refuse_idle(given: Mapping[str, Any], config: TrainConfig) -> None:
+    """Refuse flags that have no effect with the others.
+
+    Raises:
+        OptionError: an option was given that belongs to another value of another one.
+    """
+    for name, _, _, field in options():
+        owner, *values = field.metadata.get("of", (None,))
+        if owner is None or given.get(name) is None:
+            continue
+        if (config.chosen_schedule if owner == "schedule" else getattr(config, owner)) in values:
+            continue
+        flag, other = (f"--{word.replace('_', '-')}" for word in (name, owner))
+        raise OptionError(
+            f"{flag} belongs to {other} {' or '.join(values)}; add that, or leave it out."
+        )
+
+
 def key_value(text: str) -> tuple[str, Any]:
     """`key=value` with the value as JSON, or as plain text where it is not JSON.
 
@@ -122,6 +167,35 @@ def positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text!r} must be 1 or more")
     return value
+
+
+def sides(text: str) -> int | tuple[int, ...]:
+    """One whole number for all axes, or one for each of depth, height and width.
+
+    >>> sides("32"), sides("16x32x32")
+    (32, (16, 32, 32))
+    """
+    found = tuple(map(positive, text.replace(",", "x").split("x")))
+    if len(found) not in (1, 3):
+        raise argparse.ArgumentTypeError(f"{text!r} must be a number such as 32, or 16x32x32")
+    return found[0] if len(found) == 1 else found
+
+
+def spacing(text: str) -> str | float | tuple[float, ...]:
+    """The word median, one positive number for all axes, or one for each.
+
+    >>> spacing("median"), spacing("2"), spacing("3x1x1")
+    ('median', 2.0, (3.0, 1.0, 1.0))
+    """
+    if text == "median":
+        return text
+    try:
+        found = tuple(map(float, text.replace(",", "x").split("x")))
+    except ValueError:
+        found = ()
+    if len(found) not in (1, 3) or not all(0 < step < math.inf for step in found):
+        raise argparse.ArgumentTypeError(f"{text!r} must be median, a number, or such as 3x1x1")
+    return found[0] if len(found) == 1 else found
 
 
 def natural(text: str) -> int:

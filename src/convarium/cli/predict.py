@@ -18,6 +18,7 @@ from convarium.errors import DataError
 
 if TYPE_CHECKING:
     from convarium.data import Dataset, Skipped
+    from convarium.processes import World
     from convarium.tasks import Record
 
 
@@ -31,7 +32,14 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Predict, print or write, and list what could not be read."""
+    """Predict, print or write, and list what could not be read; the first process talks."""
+    from convarium.processes import joined
+
+    with joined() as world:
+        return _predict(arguments, world)
+
+
+def _predict(arguments: argparse.Namespace, world: World) -> int:
     from convarium import data, predict
     from convarium.progress import Progress
 
@@ -39,9 +47,9 @@ def run(arguments: argparse.Namespace) -> int:
         predict.check_table_name(arguments.output)
     opened = predict.open_run(arguments.run)
     predictor = predict.Predictor(opened.model, opened.card, tta=arguments.tta)
-    dataset = data.open_inputs(arguments.inputs)
+    dataset = data.open_inputs(arguments.inputs, kind=opened.preprocessing.kind)
     skipped: list[data.Skipped] = list(dataset.skipped)
-    quiet = arguments.json or not arguments.output
+    quiet = arguments.json or not arguments.output or not world.first
     with Progress(len(dataset), "predict", enabled=not quiet) as progress:
         records = predictor.records(
             dataset,
@@ -49,8 +57,12 @@ def run(arguments: argparse.Namespace) -> int:
             workers=arguments.workers,
             skipped=skipped,
             progress=progress,
+            world=world,
         )
-        _deliver(arguments, _rows(dataset, records, skipped), skipped)
+        if world.first:
+            _deliver(arguments, _rows(dataset, records, skipped), skipped)
+        for _ in records:  # the other processes only compute
+            pass
     return 0
 
 

@@ -8,17 +8,20 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from convarium.cli.choosing import Prepared, announce, data_of, prepared
+from convarium.cli.announcing import announce
+from convarium.cli.choosing import Prepared
 from convarium.cli.parsing import (
     Parser,
     add_config_arguments,
     add_data_arguments,
+    add_grid_arguments,
     key_value,
     positive,
     share,
     write,
     write_json,
 )
+from convarium.cli.streaming import add_stream_arguments, ready_of
 from convarium.errors import OptionError
 from convarium.processes import ALONE, World, joined
 from convarium.train.allocator import keep_freed_memory
@@ -49,9 +52,12 @@ def add_arguments(parser: Parser) -> None:
         metavar="KEY=VALUE",
         help="an option of the network, such as stem=cifar; may be given several times",
     )
-    parser.add_argument("--size", type=positive, help="side in pixels to resize images to")
+    add_grid_arguments(parser)
     parser.add_argument("--validation", type=share, help="share of the samples that chooses")
     parser.add_argument("--test", type=share, help="share of the samples kept for the end")
+    parser.add_argument(
+        "--group-alike", action="store_true", help="keep images that look alike in one part"
+    )
     parser.add_argument("--resume", action="store_true", help="go on with the run in RUN")
     parser.add_argument(
         "--folds", type=positive, metavar="K", help="cross-validate: K runs, each in a folder"
@@ -68,6 +74,7 @@ def add_arguments(parser: Parser) -> None:
         choices=TRACKERS,
         help="also tell this tracker of steps and epochs; may be given several times",
     )
+    add_stream_arguments(parser)
     add_config_arguments(parser)
 
 
@@ -92,10 +99,14 @@ def _run(arguments: argparse.Namespace, world: World) -> int:
     if arguments.folds is not None:
         from convarium.cli import folds
 
+        if arguments.stream:
+            raise OptionError("--folds has no effect on a stream; leave it or --stream out.")
         return folds.run(arguments, out)
     if not arguments.resume and world.first:
         train.refuse_existing(out)
-    ready = prepared(arguments, data_of(arguments, world), out, started=started)
+    ready = ready_of(arguments, out, started=started, world=world)
+    if not arguments.resume:
+        ready = ready.probed(world=world)
     if world.first and not arguments.json:
         announce(ready)
     history, evaluation, page = trained(arguments, ready, out, resume=arguments.resume, world=world)
@@ -137,6 +148,7 @@ def trained(
             resume=resume,
             observers=watching,
             world=world,
+            probe=ready.probe,
         )
     test = ready.parts.test
     with Progress(len(test), "test", enabled=not quiet) as progress:
@@ -172,7 +184,7 @@ def _refuse_several(arguments: argparse.Namespace, looks: list[str], world: Worl
 
 def _look(arguments: argparse.Namespace) -> int:
     """Say what a look at the network and the data shows; no run is made."""
-    ready = prepared(arguments, data_of(arguments), None)
+    ready = ready_of(arguments, None)
     model, parts, config = ready.model, ready.parts, ready.config
     if arguments.find_rate:
         from convarium.train.rate_finder import find_learning_rate

@@ -10,13 +10,15 @@ from .card import build_card as build_card
 from .contents import Overview as Overview
 from .contents import overview as overview
 from .contents import target_in_words as target_in_words
+from .crossing import Lookalikes as Lookalikes
+from .crossing import lookalikes as lookalikes
 from .dataset import Dataset as Dataset
 from .dataset import Part as Part
 from .dataset import Survey as Survey
-from .dataset import match_classes as match_classes
 from .decode import read_image as read_image
 from .fitting import fit_preprocessing as fit_preprocessing
 from .folds import split_folds as split_folds
+from .matching import match_classes as match_classes
 from .opening import open_dataset as open_dataset
 from .opening import open_inputs as open_inputs
 from .packing import packed as packed
@@ -24,34 +26,50 @@ from .parts import Parts as Parts
 from .parts import given_parts as given_parts
 from .parts import split as split
 from .preprocessing import Preprocessing as Preprocessing
+from .shards.stream import ShardStream as ShardStream
+from .shards.stream import open_stream as open_stream
+from .shards.streamed_parts import split_stream as split_stream
 from .skipping import Skipped as Skipped
+from .volumes.fitting import volume_sizes as volume_sizes
+from .volumes.reading import read_volume as read_volume
+from .volumes.steps import VolumePreprocessing as VolumePreprocessing
+from .volumes.volume import Volume as Volume
 
 __all__ = [
     "Augmentation",
     "Batch",
     "Dataset",
+    "Lookalikes",
     "Mix",
     "Overview",
     "Part",
     "Parts",
     "Preprocessing",
     "SeriesAugmentation",
+    "ShardStream",
     "Skipped",
     "Survey",
+    "Volume",
     "VolumeAugmentation",
+    "VolumePreprocessing",
     "batches",
     "build_card",
     "fit_preprocessing",
     "given_parts",
+    "lookalikes",
     "match_classes",
     "open_dataset",
     "open_inputs",
+    "open_stream",
     "overview",
     "packed",
     "read_image",
+    "read_volume",
     "split",
     "split_folds",
+    "split_stream",
     "steps_per_epoch",
     "target_in_words",
     "training_batches",
+    "volume_sizes",
 ]

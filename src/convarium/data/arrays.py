@@ -17,6 +17,7 @@ from convarium.data.dataset import Dataset
 from convarium.data.given import PARTS, TEST, TRAIN
 from convarium.data.names import shown
 from convarium.data.samples import ArraySamples
+from convarium.data.volumes.samples import VolumeArrays
 from convarium.errors import DataError, import_extra
 
 _IDX_PARTS = (("train", TRAIN), ("t10k", TEST), ("test", TEST))
@@ -126,7 +127,7 @@ def joined(source: str, blocks: Sequence[Block], classes: NDArray[Any] | None = 
 
     Args:
         source: what the user named.
-        blocks: images, labels and part number, of each part.
+        blocks: images or volumes, labels and part number, of each part.
         classes: names of the classes, where there are any.
 
     Raises:
@@ -155,7 +156,7 @@ def joined(source: str, blocks: Sequence[Block], classes: NDArray[Any] | None = 
         merged[word] = merged.get(word, 0) + length
     given = [np.full(length, -1 if part is None else part, np.int8) for part, length in parts]
     return Dataset(
-        ArraySamples(images, list(merged.items())),
+        (VolumeArrays if images.ndim == 5 else ArraySamples)(images, list(merged.items())),
         source=source,
         classes=names,
         targets=targets,

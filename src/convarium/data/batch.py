@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+
+_LAST = {3: torch.channels_last, 4: torch.channels_last_3d}  # by axes of an input
+
+
+def memory_order(layout: str, input_shape: Sequence[int]) -> torch.memory_format:
+    """The order in which batches of inputs `(C, *S)` and weights lie in memory, by its name.
+
+    >>> memory_order("channels_last", (3, 32, 32)), memory_order("channels_last", (6, 365))
+    (torch.channels_last, torch.contiguous_format)
+    """
+    if layout != "channels_last":
+        return torch.contiguous_format
+    return _LAST.get(len(input_shape), torch.contiguous_format)
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,6 +19,7 @@ from torch import Tensor
 from convarium import seeds
 from convarium.data.augment.mixing import mix as mixed
 from convarium.data.augment.stream import Stream
+from convarium.data.augment.volumes import VolumeAugmentation
 from convarium.data.augmentation import Augmentation
 from convarium.data.batch import Batch
 from convarium.data.dataset import Dataset, Part
@@ -42,7 +43,8 @@ def batches(
     Args:
         data: a part or a whole data set; a part's pictures are kept for the next time.
         preprocessing: the steps of the card.
-        batch_size: samples a batch; the last one may have fewer.
+        batch_size: samples a batch; the last one may have fewer, and volumes have no more than
+            `preprocessing.most_at_once`.
         workers: threads that prepare batches ahead; 0 prepares each when it is asked for.
         skipped: a list that takes the samples that cannot be read; None makes them an error.
 
@@ -51,6 +53,7 @@ def batches(
         DataError: a sample cannot be read, and `skipped` is None.
     """
     _check_batch_size(batch_size)
+    batch_size = min(batch_size, preprocessing.most_at_once)
     if isinstance(data, Part):
         dataset, ids = data.dataset, data.ids
         pictures = pictures_of(dataset, preprocessing)
@@ -83,7 +86,7 @@ def training_batches(
     batch_size: int,
     seed: int,
     epoch: int,
-    augmentation: Augmentation | None = None,
+    augmentation: Augmentation | VolumeAugmentation | None = None,
     start: int = 0,
     workers: int = 0,
     rank: int = 0,
@@ -92,8 +95,9 @@ def training_batches(
     """Shuffled batches of one epoch, from batch number `start` on.
 
     The order is a permutation by (seed, epoch); batch k is the same whether or not the batches
-    before it were made. A remainder of exactly one sample is left out, since batch norm cannot
-    use it; any other remainder is a batch. Several processes share each batch: process r of w has
+    before it were made. A sample that the part has twice is changed in another way each time. A
+    remainder of exactly one sample is left out, since batch norm cannot use it; any other remainder
+    is a batch. Several processes share each batch: process r of w has
     whole pairs of it, p r / w to p (r + 1) / w of the p pairs, the last one also what is odd, and
     together they have exactly the batch of one process. So none has a single sample, and partners
     of a mix are in one process; of a batch with fewer pairs than processes, some have none.
@@ -104,7 +108,8 @@ def training_batches(
         batch_size: samples a batch, of all processes together.
         seed: of the run.
         epoch: number of the epoch.
-        augmentation: what is changed at random; None means nothing.
+        augmentation: what is changed at random; None means nothing. Volumes take a
+            `VolumeAugmentation`.
         start: number of the first batch, for a run that is continued.
         workers: threads that prepare batches ahead.
         rank: number of this process.
@@ -112,7 +117,7 @@ def training_batches(
 
     Raises:
         OptionError: batch_size or world below 1, workers or start below 0, rank not below world,
-            or samples to be mixed that have no labels.
+            samples to be mixed that have no labels, or an augmentation for the other kind of data.
         DataError: a sample cannot be read any more.
     """
     if start < 0:
@@ -121,18 +126,27 @@ def training_batches(
         raise OptionError(f"rank (={rank}) must be from 0 to world - 1, and world is {world}.")
     steps = steps_per_epoch(part, batch_size)
     change = Augmentation() if augmentation is None else augmentation
+    if change.active and change.kind != part.dataset.kind:
+        raise OptionError(
+            f"augmentation (={type(change).__name__}) is for {change.kind}, and the data holds "
+            f"{part.dataset.kind}."
+        )
+    if not part.listed:
+        from convarium.data.shards.streaming import stream_batches
+
+        place = {"start": start, "workers": workers, "rank": rank, "world": world}
+        order = {"batch_size": batch_size, "seed": seed, "epoch": epoch}
+        return stream_batches(part, preprocessing, change, **order, **place)
     if change.mixes and part.targets is None:
         raise OptionError("mixup and cutmix need labels, and the data has none; set them to None.")
     dataset, pictures = part.dataset, pictures_of(part.dataset, preprocessing)
-    ids = part.ids[seeds.permutation(len(part), seed, "order", epoch)]
+    ids = epoch_order(part, seed, epoch)
+    turns = turns_of(ids)
 
     def build(step: int) -> Batch:
-        whole = ids[step * batch_size : (step + 1) * batch_size]
-        pairs = len(whole) // 2
-        first, last = (2 * (pairs * place // world) for place in (rank, rank + 1))
-        stop = len(whole) if rank == world - 1 else last
-        stream = Stream(whole[first:stop], seed, epoch)
-        inputs = change.erase(_changed(pictures, preprocessing, change, stream), stream)
+        own = _own_places(step * batch_size, min((step + 1) * batch_size, len(ids)), rank, world)
+        stream = Stream(ids[own], seed, epoch, None if turns is None else turns[own])
+        inputs = change.after(_changed(pictures, preprocessing, change, stream), stream)
         target, mix = _targets(dataset.targets, stream.ids), None
         draw = change.draw_mix(tuple(inputs.shape[2:]), seed=seed, epoch=epoch, step=step)
         if draw is not None and target is not None:
@@ -142,6 +156,27 @@ def training_batches(
 
     needed = workers if not change.light else _useful(workers, pictures, ids)
     return ordered(build, range(start, steps), needed)
+
+
+def epoch_order(part: Part, seed: int, epoch: int) -> NDArray[np.int64]:
+    """Ids of the part's samples in the order of a training epoch: a permutation by its number."""
+    return part.ids[seeds.permutation(len(part), seed, "order", epoch)]
+
+
+def turns_of(ids: NDArray[np.int64]) -> NDArray[np.int64] | None:
+    """How often each place's sample stands before that place; None where none comes twice.
+
+    >>> turns_of(np.array([4, 7, 4, 4, 7])).tolist()
+    [0, 0, 1, 2, 1]
+    """
+    if np.bincount(ids).max(initial=0) < 2:
+        return None
+    order = np.argsort(ids, kind="stable")
+    runs = np.diff(ids[order], prepend=-1) != 0
+    starts = np.maximum.accumulate(np.where(runs, np.arange(len(ids)), 0))
+    turns = np.empty(len(ids), np.int64)
+    turns[order] = np.arange(len(ids)) - starts
+    return turns
 
 
 def steps_per_epoch(part: Part, batch_size: int) -> int:
@@ -155,8 +190,18 @@ def steps_per_epoch(part: Part, batch_size: int) -> int:
     return whole + (rest > 1)
 
 
+def _own_places(begin: int, end: int, rank: int, world: int) -> slice:
+    """What a process has of the places of a batch: whole pairs, and the last one what is odd."""
+    pairs = (end - begin) // 2
+    first, last = (begin + 2 * (pairs * place // world) for place in (rank, rank + 1))
+    return slice(first, end if rank == world - 1 else last)
+
+
 def _changed(
-    pictures: Pictures, preprocessing: Preprocessing, change: Augmentation, stream: Stream
+    pictures: Pictures,
+    preprocessing: Preprocessing,
+    change: Augmentation | VolumeAugmentation,
+    stream: Stream,
 ) -> Tensor:
     """Normalised inputs of the stream's samples after all changes of their pixels."""
     draws = change.crop_draws(stream)

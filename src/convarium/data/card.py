@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from convarium.data.crossing import lookalikes
 from convarium.data.parts import Parts
 from convarium.data.preprocessing import Preprocessing
 
@@ -17,7 +18,8 @@ def build_card(parts: Parts, preprocessing: Preprocessing) -> dict[str, Any]:
     bring `targets`: their units, and mean and standard deviation over the training samples.
 
     `data` holds the source, the fingerprint of the whole data set, the counts of the parts and of
-    their classes (in class order), and how many samples were skipped.
+    their classes (in class order), how many samples were skipped, and how many of the validation
+    and the test part look like a training picture.
     """
     dataset = parts.train.dataset
     return {
@@ -30,8 +32,21 @@ def build_card(parts: Parts, preprocessing: Preprocessing) -> dict[str, Any]:
             "counts": parts.counts,
             "class_counts": parts.class_counts,
             "skipped": len(dataset.skipped),
+            "alike": lookalikes(parts).counts,
+            **_of_volumes(parts),
         },
     }
+
+
+def _of_volumes(parts: Parts) -> dict[str, Any]:
+    """Spacing along depth, height and width, and types of the values, of the training part."""
+    volumes = parts.train.dataset.survey().volumes
+    if volumes is None:
+        return {}
+    steps = volumes.spacings[parts.train.ids]
+    spread = {"smallest": steps.min(0), "median": np.median(steps, axis=0), "largest": steps.max(0)}
+    types = np.unique(volumes.types[parts.train.ids]).tolist()
+    return {"spacing": {word: step.tolist() for word, step in spread.items()}, "types": types}
 
 
 def _of_task(parts: Parts) -> dict[str, Any]:

@@ -10,10 +10,36 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convarium.data.dataset import Dataset
+from convarium.data.dataset import Dataset, Survey
 from convarium.data.given import PARTS
+from convarium.data.looks import linked
 from convarium.data.skipping import Skipped
 from convarium.progress import Progress
+
+
+@dataclass(frozen=True)
+class VolumeOverview:
+    """Facts of volumes.
+
+    Args:
+        depths: smallest, median and largest depth in voxels.
+        spacings: smallest, median and largest spacing along depth, height and width.
+        types: volumes of each type of values.
+        lowest: smallest value of all.
+        highest: largest value of all.
+        not_finite: volumes with values that are NaN or infinite, which become a mean.
+    """
+
+    depths: tuple[int, int, int]
+    spacings: tuple[tuple[float, float, float], ...]
+    types: dict[str, int]
+    lowest: float
+    highest: float
+    not_finite: int
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as a mapping that JSON can hold."""
+        return {**self.__dict__, "spacings": list(map(list, self.spacings))}
 
 
 @dataclass(frozen=True)
@@ -29,13 +55,17 @@ class Overview:
         parts: samples of each part that the data gives; empty where it gives none.
         heights: smallest, median and largest height in pixels.
         widths: likewise.
-        channels: 3 where any sample has colour, else 1.
+        channels: 3 where any sample has colour, else 1; those of volumes.
         copies: names of samples with equal pixels, a tuple for each set of them.
         contradicting: how many of these sets have different targets.
         crossing: how many of these sets lie in several given parts.
+        alike: names of pictures that look alike and are not all equal, a tuple for each set.
+        alike_contradicting: how many of these sets have different targets.
+        alike_crossing: how many of these sets lie in several given parts.
         unreadable: samples that cannot be read.
         skipped: everything left out, with its reason; the unreadable samples are among them.
         fingerprint: of the pixels, targets, groups, parts and classes.
+        volumes: what only volumes have; None for images.
     """
 
     source: str
@@ -50,14 +80,20 @@ class Overview:
     copies: tuple[tuple[str, ...], ...]
     contradicting: int
     crossing: int
+    alike: tuple[tuple[str, ...], ...]
+    alike_contradicting: int
+    alike_crossing: int
     unreadable: int
     skipped: tuple[Skipped, ...]
     fingerprint: str
+    volumes: VolumeOverview | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The same as a mapping that JSON can hold."""
         left_out = [{"name": item.name, "reason": item.reason} for item in self.skipped]
-        return {**self.__dict__, "copies": list(map(list, self.copies)), "skipped": left_out}
+        sets = {"copies": list(map(list, self.copies)), "alike": list(map(list, self.alike))}
+        whole = {**self.__dict__, **sets, "skipped": left_out}
+        return whole | {"volumes": None if self.volumes is None else self.volumes.to_json()}
 
 
 def overview(dataset: Dataset, progress: Progress | None = None) -> Overview:
@@ -78,6 +114,7 @@ def overview(dataset: Dataset, progress: Progress | None = None) -> Overview:
     survey = dataset.survey(progress, max_broken=1.0)
     usable = np.flatnonzero(survey.digests != 0)
     sets = list(_equal(survey.digests, usable))
+    alike = _alike(dataset)
     return Overview(
         source=dataset.source,
         task=dataset.task,
@@ -91,18 +128,29 @@ def overview(dataset: Dataset, progress: Progress | None = None) -> Overview:
         copies=tuple(tuple(map(dataset.name, ids.tolist())) for ids in sets),
         contradicting=_differing(dataset.targets, sets),
         crossing=_differing(dataset.given, sets),
+        alike=tuple(tuple(map(dataset.name, ids.tolist())) for ids in alike),
+        alike_contradicting=_differing(dataset.targets, alike),
+        alike_crossing=_differing(dataset.given, alike),
         unreadable=len(survey.broken),
         skipped=tuple(dataset.skipped),
         fingerprint=dataset.fingerprint(),
+        volumes=_volumes(survey, usable),
     )
 
 
-def target_in_words(dataset: Dataset, target: Any) -> str:
-    """One sample's target: the class, the labels, or the numbers with their units."""
+def label_text(dataset: Dataset, target: Any) -> str:
+    """One sample's target as tables have it: the class, the labels, or the numbers."""
     if dataset.task == "classification":
         return dataset.classes[int(target)]
     if dataset.task == "multilabel":
-        return "; ".join(dataset.classes[k] for k in np.flatnonzero(target)) or "no label"
+        return "; ".join(dataset.classes[k] for k in np.flatnonzero(target))
+    return "; ".join(f"{value:.9g}" for value in target.tolist())
+
+
+def target_in_words(dataset: Dataset, target: Any) -> str:
+    """One sample's target for readers: numbers have their names and units."""
+    if dataset.task != "regression":
+        return label_text(dataset, target) or "no label"
     numbers = zip(dataset.classes, target.tolist(), dataset.units, strict=True)
     return "; ".join(f"{name} {value:.4g} {unit}".rstrip() for name, value, unit in numbers)
 
@@ -113,6 +161,15 @@ def _equal(digests: NDArray[np.uint64], usable: NDArray[np.int64]) -> Iterator[N
     starts = np.flatnonzero(np.diff(digests[order])) + 1
     sets = (ids for ids in np.split(order, starts) if len(ids) > 1)
     yield from sorted(sets, key=_first)
+
+
+def _alike(dataset: Dataset) -> list[NDArray[np.int64]]:
+    """Ids of the pictures that look alike, each set of two or more that are not all equal."""
+    pairs = dataset.alike()
+    digests = dataset.survey().digests
+    number = linked(len(dataset), pairs).astype(np.uint64)
+    sets = _equal(number, np.unique(pairs))
+    return [ids for ids in sets if (digests[ids] != digests[ids[0]]).any()]
 
 
 def _first(ids: NDArray[np.int64]) -> int:
@@ -150,6 +207,21 @@ def _parts(dataset: Dataset) -> dict[str, int]:
     counts = Counter(dataset.given.tolist())
     named = {word: counts[number] for number, word in enumerate(PARTS) if counts[number]}
     return named | ({"not given": counts[-1]} if counts[-1] else {})
+
+
+def _volumes(survey: Survey, usable: NDArray[np.int64]) -> VolumeOverview | None:
+    if survey.volumes is None:
+        return None
+    found, counts = np.unique(survey.volumes.types[usable], return_counts=True)
+    low, middle, high = np.quantile(survey.volumes.spacings[usable], (0, 0.5, 1), axis=0).tolist()
+    return VolumeOverview(
+        depths=_spread(survey.volumes.depths[usable]),
+        spacings=(tuple(low), tuple(middle), tuple(high)),
+        types=dict(zip(found.tolist(), counts.tolist(), strict=True)),
+        lowest=float(survey.volumes.lows[usable].min()),
+        highest=float(survey.volumes.highs[usable].max()),
+        not_finite=int(np.count_nonzero(survey.volumes.not_finite[usable])),
+    )
 
 
 def _spread(sides: NDArray[np.int32]) -> tuple[int, int, int]:

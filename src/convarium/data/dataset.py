@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from convarium.data.looks import alike_pairs
 from convarium.data.names import shown
 from convarium.data.samples import ArraySamples, Samples
 from convarium.data.skipping import SkipList, Skipped
 from convarium.data.surveying import Survey as Survey
 from convarium.data.surveying import check_broken, survey_samples
-from convarium.errors import DataError, did_you_mean
+from convarium.data.volumes.samples import VolumeArrays, VolumeFiles
+from convarium.errors import DataError
 from convarium.progress import Progress
 
 if TYPE_CHECKING:
     from convarium.data.pictures import Pictures
+    from convarium.data.staging import Staging
 
 
 class Dataset:
@@ -27,7 +30,7 @@ class Dataset:
     A data set can be pickled and works in spawned processes. A million files cost under 200 MB.
 
     Args:
-        samples: where the pictures come from.
+        samples: where the pictures or volumes come from.
         source: what the user named, for the card.
         classes: class names, in the order of the class numbers; for other tasks the names of the
             labels or of the numbers, in the order of the targets' columns.
@@ -41,6 +44,7 @@ class Dataset:
             digits and letters.
         task: what the targets are: "classification", "multilabel" or "regression".
         units: of the numbers of a regression, one each; empty texts where there is none.
+        columns: of a table, by the keywords of `open_dataset`; what was not used is left out.
 
     Raises:
         DataError: targets, groups or given are not as many as the samples, or the targets' columns
@@ -60,16 +64,17 @@ class Dataset:
         mirrored: bool = True,
         task: str = "classification",
         units: Sequence[str] = (),
+        columns: Mapping[str, str | list[str]] | None = None,
     ) -> None:
         for word, values in (("targets", targets), ("groups", groups), ("given", given)):
             if values is not None and len(values) != len(samples):
                 raise DataError(
                     f"{len(values)} {word} do not fit {len(samples)} samples; give one for each."
                 )
-        columns = () if task == "classification" or targets is None else targets.shape[1:]
-        if columns and columns != (len(classes),):
+        shape = () if task == "classification" or targets is None else targets.shape[1:]
+        if shape and shape != (len(classes),):
             raise DataError(
-                f"Targets of {columns[0]} columns do not fit {len(classes)} names; give one each."
+                f"Targets of {shape[0]} columns do not fit {len(classes)} names; give one each."
             )
         self.samples = samples
         self.source = shown(source)
@@ -79,8 +84,11 @@ class Dataset:
         self.mirrored = mirrored
         self.task = task
         self.units = tuple(map(shown, units)) or ("",) * (task == "regression") * len(classes)
+        self.columns = dict(columns or {})
         self.pictures: Pictures | None = None
         self._survey: Survey | None = None
+        self._alike: NDArray[np.int64] | None = None
+        self.staged: Staging | None = None
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -91,14 +99,24 @@ class Dataset:
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything but the pictures kept in memory, which another process makes for itself."""
-        return self.__dict__ | {"pictures": None}
+        return self.__dict__ | {"pictures": None, "staged": None}
 
     def name(self, i: int) -> str:
         """Name of sample `i`."""
         return self.samples.name(i)
 
-    def read(self, i: int) -> NDArray[np.uint8]:
-        """Pixels of sample `i`, uint8 `(H, W, C)`.
+    @property
+    def in_memory(self) -> bool:
+        """Whether the samples are arrays, which nothing has to be read for."""
+        return isinstance(self.samples, ArraySamples | VolumeArrays)
+
+    @property
+    def kind(self) -> str:
+        """What the samples are: "images" or "volumes"."""
+        return "volumes" if isinstance(self.samples, VolumeFiles | VolumeArrays) else "images"
+
+    def read(self, i: int) -> Any:
+        """Pixels of sample `i`, uint8 `(H, W, C)`; or a `Volume`.
 
         Raises:
             DataError: it cannot be read; the text names it and gives the reason.
@@ -118,12 +136,18 @@ class Dataset:
 
     @property
     def channels(self) -> int:
-        """3 where any sample has colour, else 1; files are surveyed."""
+        """3 where any sample has colour, else 1; those of volumes. Files are surveyed."""
         if isinstance(self.samples, ArraySamples):
             return int(self.samples.images.shape[1])
         return self.survey().channels
 
-    def survey(self, progress: Progress | None = None, *, max_broken: float = 0.1) -> Survey:
+    def survey(
+        self,
+        progress: Progress | None = None,
+        *,
+        max_broken: float = 0.1,
+        staging: Staging | None = None,
+    ) -> Survey:
         """Read every sample once: duplicates, sizes, colour, and what cannot be read.
 
         The result is kept. What cannot be read is added to `skipped`.
@@ -131,16 +155,32 @@ class Dataset:
         Args:
             progress: is advanced by one for each sample.
             max_broken: the largest allowed share of samples that cannot be read.
+            staging: keeps the pictures for a cache that is made later.
 
         Raises:
             DataError: more than that share cannot be read, or nothing can.
         """
         if self._survey is None:
-            survey, skipped = survey_samples(self.samples, progress)
-            check_broken(skipped, len(self), max_broken)
+            samples, self.staged = self.samples, staging
+            if staging is not None and self.kind == "images":
+                samples = staging.watch(samples)
+            survey, skipped = survey_samples(samples, progress)
+            check_broken(skipped, len(self), max_broken, self.kind)
             self.skipped.extend(skipped)
             self._survey = survey
         return self._survey
+
+    def alike(self) -> NDArray[np.int64]:
+        """Pairs of pictures that look alike, equal ones too, int64 `(P, 2)`: `data.looks` says how.
+
+        Of large sets only some pairs, which link the whole set. Empty for small pictures, volumes
+        and arrays of numbers.
+        """
+        if self._alike is None:
+            hashes = self.survey().looks
+            none = np.empty((0, 2), np.int64)
+            self._alike = none if hashes is None else alike_pairs(hashes)
+        return self._alike
 
     def take_survey(self, survey: Survey, skipped: Sequence[Skipped]) -> None:
         """Take what another process found when it read every sample of the same data."""
@@ -155,7 +195,10 @@ class Dataset:
         """
         state = hashlib.blake2b(digest_size=16)
         state.update("\x1f".join(self.classes).encode("utf-8", "surrogatepass"))
-        for values in (self.survey().digests, self.targets, self.groups, self.given):
+        survey = self.survey()
+        if survey.volumes is not None:
+            state.update(survey.volumes.spacings.data)
+        for values in (survey.digests, self.targets, self.groups, self.given):
             state.update(b"-" if values is None else np.ascontiguousarray(values).data)
         return state.hexdigest()
 
@@ -167,6 +210,8 @@ class Part:
         dataset: the root data set.
         ids: sample ids in it, int64 `(n,)`.
     """
+
+    listed = True  # whether `ids` are all its samples; not so of a stream's
 
     def __init__(self, dataset: Dataset, ids: NDArray[np.int64]) -> None:
         self.dataset = dataset
@@ -188,82 +233,11 @@ class Part:
         """Targets of the part's samples, in its order."""
         return None if self.dataset.targets is None else self.dataset.targets[self.ids]
 
+    @property
+    def probe(self) -> Part:
+        """Samples that stand for the part, each of which can be read at will: all of them."""
+        return self
+
     def name(self, k: int) -> str:
         """Name of the part's sample `k`."""
         return self.dataset.name(int(self.ids[k]))
-
-
-def match_classes(
-    dataset: Dataset, classes: Sequence[str], *, task: str | None = None, units: Sequence[str] = ()
-) -> Dataset:
-    """The same samples with targets in the order of `classes`, matched by name.
-
-    Args:
-        dataset: labelled data, whatever its own order of classes.
-        classes: the names of a card. Classes and labels that the data lacks are fine.
-        task: the card's task; None means that of the data.
-        units: the card's units of numbers.
-
-    Raises:
-        DataError: the data is for another task, has classes that `classes` lacks (all are named),
-            lacks a number, or has one in another unit.
-    """
-    if task is not None and dataset.task != task:
-        raise DataError(
-            f"The labels of {dataset.source} are read for {dataset.task} and the model is for "
-            f"{task}; give a table and open it for that task."
-        )
-    known = set(classes)
-    unknown = [name for name in dataset.classes if name not in known]
-    if unknown:
-        shown = ", ".join(map(repr, unknown[:10])) + (", ..." if len(unknown) > 10 else "")
-        hint = did_you_mean(unknown[0], classes)
-        word = {"multilabel": "labels", "regression": "numbers"}.get(dataset.task, "classes")
-        raise DataError(
-            f"The data in {dataset.source} has {len(unknown)} {word} that the model was not "
-            f"trained on: {shown}; rename or remove them.{hint}"
-        )
-    if dataset.task == "regression":
-        _check_numbers(dataset, classes, units)
-    matched = Dataset(
-        dataset.samples,
-        source=dataset.source,
-        classes=classes,
-        targets=None if dataset.targets is None else _placed(dataset, classes, dataset.targets),
-        groups=dataset.groups,
-        given=dataset.given,
-        skipped=dataset.skipped.copy(),
-        mirrored=dataset.mirrored,
-        task=dataset.task,
-        units=units or dataset.units,
-    )
-    matched._survey = dataset._survey
-    return matched
-
-
-def _placed(dataset: Dataset, classes: Sequence[str], targets: NDArray[Any]) -> NDArray[Any]:
-    """Class numbers translated, or columns moved to their places; what is lacking is 0."""
-    place = {name: number for number, name in enumerate(classes)}
-    table = np.array([place[name] for name in dataset.classes], dtype=np.int64)
-    if dataset.task == "classification":
-        numbers: NDArray[Any] = table[targets]
-        return numbers
-    columns = np.zeros((len(targets), len(classes)), targets.dtype)
-    columns[:, table] = targets
-    return columns
-
-
-def _check_numbers(dataset: Dataset, classes: Sequence[str], units: Sequence[str]) -> None:
-    missing = [name for name in classes if name not in dataset.classes]
-    if missing:
-        raise DataError(
-            f"{dataset.source} lacks numbers that the model gives: {', '.join(map(repr, missing))};"
-            " name their columns, or add them."
-        )
-    own = dict(zip(dataset.classes, dataset.units, strict=True))
-    for name, unit in zip(classes, units, strict=False):
-        if own[name] != unit:
-            raise DataError(
-                f"{name!r} is in {own[name] or 'no unit'} in {dataset.source} and in "
-                f"{unit or 'no unit'} in the card; convert it, or correct the column's name."
-            )

@@ -106,6 +106,31 @@ def read_image(
         raise DataError(_reason(error)) from error
 
 
+def image_size(source: str | Path | bytes) -> tuple[int, int]:
+    """Height and width of the upright picture that `read_image` gives, from the header alone.
+
+    Raises:
+        DataError: the header cannot be read; the text is the reason alone.
+
+    >>> image_size(b"P5 2 1 255 AB")
+    (1, 2)
+    """
+    _silence_pillow()
+    file = io.BytesIO(source) if isinstance(source, bytes) else source
+    try:
+        _check_regular(source)
+        with Image.open(file, formats=_known_formats()) as image:
+            _check_size(image)
+            if image.format == "TIFF":  # its orientation is known once it is decoded
+                return read_image(source).shape[:2]
+            wide, tall = image.size
+            return (wide, tall) if _orientation(image) >= 5 else (tall, wide)
+    except DataError:
+        raise
+    except Exception as error:  # a damaged file can raise anything inside a decoder
+        raise DataError(_reason(error)) from error
+
+
 def is_image_name(name: str) -> bool:
     """Whether a file's name ends like that of an image.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -12,6 +14,7 @@ from convarium.data.parallel import ordered, processors
 from convarium.data.pictures import Pictures, pictures_of
 from convarium.data.preprocessing import Preprocessing
 from convarium.data.samples import ArraySamples
+from convarium.data.volumes.fitting import fit_volumes
 from convarium.errors import DataError, OptionError
 
 STATISTICS_SAMPLES = 20_000
@@ -20,7 +23,11 @@ _BLOCK = 256
 
 
 def fit_preprocessing(
-    part: Part, *, size: int | tuple[int, int] | None = None, channels: int | None = None
+    part: Part,
+    *,
+    size: int | tuple[int, ...] | None = None,
+    channels: int | None = None,
+    spacing: float | Sequence[float] | str | None = None,
 ) -> Preprocessing:
     """Preprocessing fitted to a training part; no other sample is looked at for mean and std.
 
@@ -28,18 +35,28 @@ def fit_preprocessing(
     resize and crop, from exact counts of the 256 values. Above 20,000 samples, 20,000 drawn ones
     are counted. A channel that never changes gets std 1.
 
+    Volumes get a `VolumePreprocessing`, with the moments of their values, in float64.
+
     Args:
         part: the training part.
         size: side of the input in pixels, or (height, width). None keeps the size that all images
-            share; where they differ it is the median short side, at most 224.
+            share; where they differ it is the median short side, at most 224. Of volumes (depth,
+            height, width); where these differ it is the median of each, at most 128.
         channels: 1 or 3; None means 3 where any image has colour, else 1.
+        spacing: of volumes, to which they are resampled: "median", one number for all axes, or
+            (depth, height, width); None resizes each axis to the input's.
 
     Raises:
-        OptionError: a size below 1, or channels other than 1 and 3.
+        OptionError: a size below 1, channels other than 1 and 3, or a spacing for images.
         DataError: the part is empty, or one of its images cannot be read any more.
     """
+    part = part.probe
     if not len(part):
         raise DataError("The training part is empty; give more samples or smaller other parts.")
+    if part.dataset.kind == "volumes":
+        return fit_volumes(part, _drawn(part), size=size, channels=channels, spacing=spacing)
+    if spacing is not None:
+        raise OptionError(f"spacing (={spacing}) belongs to volumes, and these are images.")
     if channels not in (None, 1, 3):
         raise OptionError(f"channels (={channels}) must be 1 (grey) or 3 (colour).")
     height, width = _input_size(part) if size is None else _pair(size)
@@ -49,8 +66,11 @@ def fit_preprocessing(
     return Preprocessing((depth, height, width), mean, std, part.classes)
 
 
-def _pair(size: int | tuple[int, int]) -> tuple[int, int]:
-    height, width = (size, size) if isinstance(size, int) else size
+def _pair(size: int | tuple[int, ...]) -> tuple[int, int]:
+    sides = (size, size) if isinstance(size, int) else tuple(size)
+    if len(sides) != 2:
+        raise OptionError(f"size (={size}) must be one number for images, or height and width.")
+    height, width = sides
     if min(height, width) < 1:
         raise OptionError(f"size (={size}) must be 1 pixel or more.")
     return height, width

@@ -1,11 +1,12 @@
-"""Listing folders of pictures: classes from folder names, parts from given folders.
+"""Listing folders of pictures or volumes: classes from folder names, parts from given folders.
 
     root/cat/a.jpg, root/dog/b.jpg                    classes cat and dog
     root/train/cat/a.jpg, root/test/cat/c.jpg         the same, with parts that are respected
 
 Folders inside a class folder belong to its class. Hidden files, `.ipynb_checkpoints`, empty class
-folders, files that are no images, and what is no regular file (a pipe, a socket) are skipped and
-listed. Links are followed; a folder that links lead to twice is listed once in each class.
+folders, files that are neither images nor volumes, and what is no regular file (a pipe, a socket)
+are skipped and listed. So are images by their names where most files are volumes, and the other way
+round. Links are followed; a folder that links lead to twice is listed once in each class.
 """
 
 from __future__ import annotations
@@ -19,21 +20,29 @@ import numpy as np
 
 from convarium.data.classes import may_be_mirrored, numbered
 from convarium.data.dataset import Dataset
-from convarium.data.decode import is_image_name
 from convarium.data.given import PARTS, TRAIN, part_number
+from convarium.data.kinds import all_may_be, file_samples, is_sample_name, kind_of
 from convarium.data.names import Names, shown
-from convarium.data.samples import FileSamples
 from convarium.data.skipping import SkipList, Skipped
 from convarium.errors import DataError
 
+NOT_BY_NAME = {
+    None: "neither an image nor a volume by its name",
+    "images": "not an image by its name",
+    "volumes": "not a volume by its name",
+}
 _JUNK = ("__pycache__", "__MACOSX")
 
 
-def open_folder(root: Path) -> Dataset:
+def open_folder(root: Path, kind: str | None = None) -> Dataset:
     """A data set from a folder of class folders, optionally below train, validation and test.
 
     The folder counts as given in parts when every folder in it is named as a part (train, val,
     valid, validation, test), train is among them, and train holds folders.
+
+    Args:
+        root: the folder.
+        kind: "images" or "volumes"; None finds out.
 
     Raises:
         DataError: the folder is empty, has no class folders, or no image in them; or it has other
@@ -46,11 +55,11 @@ def open_folder(root: Path) -> Dataset:
     skipped.extend(Skipped(name, "not in a class folder") for name in files)
     given = _is_given(root, folders)
     classes = _class_folders(root, folders, given, skipped)
-    return _list_classes(root, classes, given, skipped)
+    return _list_classes(root, classes, given, skipped, kind)
 
 
-def walk(root: str, start: str, skipped: SkipList) -> Iterator[str]:
-    """Names below `root` of the image files in its folder `start` and in all folders below that.
+def walk(root: str, start: str, skipped: SkipList, kind: str | None = None) -> Iterator[str]:
+    """Names below `root` of the samples' files in its folder `start` and in all folders below that.
 
     Folders in the order of their names, each real folder once, files sorted within a folder.
     """
@@ -70,10 +79,10 @@ def walk(root: str, start: str, skipped: SkipList) -> Iterator[str]:
         seen.add((facts.st_dev, facts.st_ino))
         waiting.extend(reversed(folders))
         for name in files:
-            if is_image_name(name):
+            if is_sample_name(name, kind):
                 yield name
             else:
-                skipped.append(Skipped(name, "not an image file by its name"))
+                skipped.append(Skipped(name, NOT_BY_NAME[kind]))
 
 
 def _sorted_entries(root: str, folder: str, skipped: SkipList) -> tuple[list[str], list[str]]:
@@ -152,29 +161,40 @@ def _class_folders(
 
 
 def _list_classes(
-    root: Path, folders: list[tuple[str, str, int]], given: bool, skipped: SkipList
+    root: Path,
+    folders: list[tuple[str, str, int]],
+    given: bool,
+    skipped: SkipList,
+    kind: str | None,
 ) -> Dataset:
     words: dict[str, int] = {}
     labels, parts = array("q"), array("b")
+    skipped_before = skipped.copy()
 
     def names() -> Iterator[str]:
         for folder, label, part in folders:
             before = len(labels)
-            for name in walk(str(root), folder, skipped):
+            for name in walk(str(root), folder, skipped, kind):
                 labels.append(words.setdefault(label, len(words)))
                 parts.append(part)
                 yield name
             if before == len(labels):
-                skipped.append(Skipped(folder, "a class folder without images"))
+                skipped.append(
+                    Skipped(folder, f"a class folder without {kind or 'images or volumes'}")
+                )
 
     listed = Names.of(names())
     if not listed:
         raise DataError(
-            f"The folders in {root} hold no image files; put images such as .jpg or .png in them."
+            f"The folders in {root} hold no {kind or 'images or volumes'}; put images such as .jpg "
+            "or .png in them, or volumes such as .nii.gz or .npy."
         )
+    found = kind_of(str(root.resolve()), listed) if kind is None else kind
+    if kind is None and not all_may_be(listed, found):
+        return _list_classes(root, folders, given, skipped_before, found)
     classes, targets = numbered(np.frombuffer(labels, np.int64), words)
     return Dataset(
-        FileSamples(str(root.resolve()), listed),
+        file_samples(str(root.resolve()), listed, found),
         source=str(root),
         classes=classes,
         targets=targets,
@@ -185,11 +205,11 @@ def _list_classes(
 
 
 def _without_classes(root: Path, files: list[str]) -> str:
-    images = sum(map(is_image_name, files))
-    if images:
+    found = sum(map(is_sample_name, files))
+    if found:
         return (
-            f"{root} holds {images} images but no class folders; put the images of each class in "
-            "a folder with the name of the class, or give a table of path and label."
+            f"{root} holds {found} images or volumes but no class folders; put those of each class "
+            "in a folder with the name of the class, or give a table of path and label."
         )
     return f"{root} is empty: it has no class folders; put a folder of images for each class in it."
 

@@ -11,13 +11,18 @@ from convarium import seeds
 from convarium.data.dataset import Dataset, Part
 from convarium.data.given import TEST, TRAIN
 from convarium.data.iterative import assign_labels
-from convarium.data.parts import Parts
+from convarium.data.parts import Parts, alike_groups
 from convarium.data.stratify import assign, units
 from convarium.errors import DataError, OptionError
 
 
 def split_folds(
-    dataset: Dataset, count: int = 5, *, validation: float = 0.15, seed: int = 0
+    dataset: Dataset,
+    count: int = 5,
+    *,
+    validation: float = 0.15,
+    seed: int = 0,
+    group_alike: bool = False,
 ) -> tuple[Parts, ...]:
     """Divide into folds by class or label, each of which is the test part once; numbers at random.
 
@@ -31,6 +36,7 @@ def split_folds(
         count: number of folds, 2 or more.
         validation: share of all samples that chooses between epochs, in each fold.
         seed: draws which samples go where.
+        group_alike: keep pictures that look alike in one fold, as copies are.
 
     Returns:
         The parts of each fold.
@@ -54,7 +60,7 @@ def split_folds(
     single = dataset.task == "classification" and len(dataset.classes) < 2
     if dataset.targets is None or single:
         raise DataError(f"{dataset.source} has no labels of two classes or more; give such data.")
-    usable, unit = _free(dataset)
+    usable, unit = _free(dataset, group_alike=group_alike)
     targets = dataset.targets[usable]
     if dataset.task == "regression":
         targets = np.zeros(len(usable), np.int64)
@@ -71,16 +77,17 @@ def split_folds(
         ids = (usable[outside[part == 0]], usable[outside[part == 1]], usable[inside])
         train, valid, test = (Part(dataset, each) for each in ids)
         settings = {"folds": count, "fold": number + 1, "validation": validation, "seed": seed}
+        settings |= {"group_alike": True} if group_alike else {}
         found.append(Parts(train, valid, test, settings=settings))
     return tuple(found)
 
 
-def _free(dataset: Dataset) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _free(dataset: Dataset, *, group_alike: bool) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Ids of the samples that can be in a fold, and their units."""
     digests = dataset.survey().digests
     usable = np.flatnonzero(digests != 0)
     groups = None if dataset.groups is None else dataset.groups[usable]
-    unit = units(digests[usable], groups)
+    unit = units(digests[usable], groups, alike_groups(dataset, usable) if group_alike else None)
     if dataset.given is not None:
         highest = np.full(unit.max(initial=0) + 1, TRAIN)
         np.maximum.at(highest, unit, dataset.given[usable])

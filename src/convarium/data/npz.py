@@ -1,4 +1,4 @@
-"""Pictures and labels in a NumPy archive. Nothing here is ever unpickled."""
+"""Pictures or volumes, and labels, in a NumPy archive. Nothing here is ever unpickled."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from convarium.data.arrays import joined
 from convarium.data.dataset import Dataset
 from convarium.data.given import TEST, TRAIN, VALIDATION
+from convarium.data.volumes.volume import guessed_axes
 from convarium.errors import DataError
 
 _KEYS = (
@@ -31,15 +32,17 @@ def open_npz(path: Path) -> Dataset:
 
     `train_images` and `train_labels`, or `images` and `labels`, do as well. Images are `(N, H, W)`,
     `(N, H, W, C)` or `(N, C, H, W)` with C 1 or 3, in whole numbers 0 to 255 (16 bit: the high
-    byte). Labels are whole numbers or texts. An array `classes` of texts names the classes: labels
-    are found by name where each is one of them, else they are places among them, from 0.
+    byte). Other arrays of four axes are volumes `(N, D, H, W)`, and so are those of five, with the
+    first or last axis of a volume as its channels; their numbers stay as they are. Labels are
+    whole numbers or texts. An array `classes` of texts names the classes: labels are found by name
+    where each is one of them, else they are places among them, from 0.
 
     Raises:
         DataError: the archive cannot be read, holds pickled objects, or lacks images and labels.
     """
     arrays = _arrays(path)
     blocks = [
-        (_as_pictures(path, images, arrays[images]), arrays[labels], part)
+        (_as_samples(path, images, arrays[images]), arrays[labels], part)
         for images, labels, part in _KEYS
         if images in arrays and labels in arrays
     ]
@@ -67,6 +70,22 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]]:
     return {name: array for name, array in members.items() if isinstance(array, np.ndarray)}
 
 
+def _as_samples(path: Path, name: str, array: NDArray[Any]) -> NDArray[Any]:
+    """uint8 `(N, C, H, W)` of pictures, or numbers `(N, C, D, H, W)` of volumes."""
+    try:
+        axes = guessed_axes(array.shape[1:])
+    except DataError as error:
+        if array.ndim < 5:
+            return _as_pictures(path, name, array)
+        raise DataError(
+            f"{name} in {path} has the shape {array.shape}, in which the axis of the channels "
+            "cannot be told; save each volume in a file of its own."
+        ) from error
+    if axes == "DHW":
+        return array[:, None]
+    return array if axes == "CDHW" else array.transpose(0, 4, 1, 2, 3)
+
+
 def _as_pictures(path: Path, name: str, array: NDArray[Any]) -> NDArray[np.uint8]:
     """uint8 `(N, C, H, W)` from an array of images in any allowed layout."""
     if array.ndim == 3:
@@ -76,7 +95,7 @@ def _as_pictures(path: Path, name: str, array: NDArray[Any]) -> NDArray[np.uint8
     if array.ndim != 4 or array.shape[1] not in (1, 3) or 0 in array.shape[2:]:
         raise DataError(
             f"{name} in {path} has the shape {array.shape}; images must be (N, H, W), (N, H, W, C) "
-            "or (N, C, H, W) with C 1 or 3."
+            "or (N, C, H, W) with C 1 or 3, and volumes (N, D, H, W) or (N, C, D, H, W)."
         )
     if array.dtype == np.uint16 and array.max(initial=0) > 255:
         return (array >> 8).astype(np.uint8)

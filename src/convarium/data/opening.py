@@ -9,54 +9,68 @@ from pathlib import Path
 
 from convarium.data import arrays, folder, npz, table
 from convarium.data.dataset import Dataset
+from convarium.data.kinds import check_kind, file_samples
 from convarium.data.labels import check_task
 from convarium.data.names import Names, shown
-from convarium.data.samples import FileSamples
+from convarium.data.shards.opening import open_shards
 from convarium.data.skipping import SkipList
 from convarium.errors import DataError, OptionError, did_you_mean
 
 BUILT_IN = ("digits",)
 _KINDS = (
-    "a folder of class folders, a CSV or Parquet table of path and label, IDX files, an .npz file "
-    "or a folder of CIFAR's .bin files"
+    "a folder of class folders, a CSV or Parquet table of path and label, IDX files, an .npz file, "
+    "a folder of CIFAR's .bin files, tar or Parquet shards, or hf:OWNER/NAME"
 )
 
 
 def open_dataset(
-    source: str | Path,
+    source: object,
     *,
     path_column: str | None = None,
     label_column: str | Sequence[str] | None = None,
     group_column: str | None = None,
     task: str | None = None,
+    kind: str | None = None,
 ) -> Dataset:
     """Labelled data from a path or a built-in name; a path that exists goes first.
 
     Args:
-        source: "digits"; a folder of class folders, also below train, validation and test; a CSV,
-            TSV or Parquet table; a folder with IDX files or the file of their images; an .npz
-            file; a folder with CIFAR-10 or CIFAR-100 in the binary layout.
-        path_column: the table's column of image paths, where its name is not a usual one.
+        source: "digits"; a folder of class folders with images or volumes, also below train,
+            validation and test; a CSV, TSV or Parquet table; a folder with IDX files or the file
+            of their images; an .npz file; a folder with CIFAR-10 or CIFAR-100 in the binary layout.
+            Or data in shards: `hf:OWNER/NAME[:CONFIG]`, a folder of `save_to_disk`, Parquet files
+            with images or tar archives (one, a folder, a pattern), an object of `datasets`.
+        path_column: the table's column of the files' paths, where its name is not a usual one; the
+            images' column or ending in shards.
         label_column: the table's column of labels, likewise; several for several numbers, or for
             several labels as columns of 0 and 1.
         group_column: the table's column of groups (patients, sites) that a split keeps together.
         task: what the labels of a table are: "classification" (one class a sample), "multilabel"
             (several names, separated by `;` or `|`) or "regression" (numbers); None is
             classification, unless most rows have decimal numbers of their own, which is an error.
+        kind: what the files are: "images" or "volumes"; None means what most of them are by their
+            names (TIFFs: by whether they are stacks of pages).
 
     Raises:
         DataError: nothing is there, or it cannot be used.
         OptionError: a column is named or another task asked for, and the source is not a table; or
-            the task is unknown.
+            the task or kind is unknown.
 
     >>> dataset = open_dataset("digits")
     >>> len(dataset), dataset.image_size, dataset.classes[:3]
     (1797, (8, 8), ('0', '1', '2'))
     """
     check_task(task)
+    check_kind(kind)
     labels = (label_column,) if isinstance(label_column, str) else tuple(label_column or ())
-    path = Path(source)
     try:
+        found = open_shards(source, image=path_column, labels=labels, group=group_column, task=task)
+        if found is not None:
+            found.columns |= {"path_column": path_column} if path_column else {}
+            found.columns |= {"label_column": list(labels)} if labels else {}
+            found.columns |= {"group_column": group_column} if group_column else {}
+            return found
+        path = Path(str(source))
         if path.is_file() and path.suffix.lower() in table.SUFFIXES:
             return table.open_table(
                 path,
@@ -64,6 +78,7 @@ def open_dataset(
                 label_columns=labels,
                 group_column=group_column,
                 task=task,
+                kind=kind,
             )
         named = next(filter(None, (path_column, *labels, group_column)), None)
         if named is not None:
@@ -75,7 +90,7 @@ def open_dataset(
                 f"task (={task!r}) takes its labels from a table, and {path} is not one; give a "
                 "CSV or Parquet table of path and label."
             )
-        return _open_path(path)
+        return _open_path(path, kind)
     except OSError as error:
         raise DataError(
             f"Cannot read {shown(str(source))}: {error.strerror or error}; check its name and who "
@@ -83,35 +98,42 @@ def open_dataset(
         ) from error
 
 
-def open_inputs(inputs: Sequence[str | Path]) -> Dataset:
-    """Unlabelled images from files, folders (with all folders in them) and patterns.
+def open_inputs(inputs: Sequence[str | Path], *, kind: str | None = None) -> Dataset:
+    """Unlabelled samples from files, folders (with all folders in them) and patterns.
 
     A file that is named is taken whatever its suffix; in folders, files are taken by their suffix.
     Names are kept as they were given, so results can be matched to them. What is named and is no
     regular file (a pipe) is unreadable when it is read; in folders and patterns it is left out.
 
+    Args:
+        inputs: what is to be read.
+        kind: "images" or "volumes", as a run's `preprocessing.kind` says it; None finds out.
+
     Raises:
-        DataError: an input does not exist, or no image is found.
+        DataError: an input does not exist, or no sample is found.
+        OptionError: another kind.
     """
+    check_kind(kind)
     skipped = SkipList()
-    names = Names.of(_input_names(inputs, skipped))
+    names = Names.of(_input_names(inputs, skipped, kind))
     if not names:
         raise DataError(
-            f"No image in {', '.join(map(str, inputs)) or 'no inputs'}; name image files, folders "
-            "of them, or a pattern such as 'new/*.jpg'."
+            f"No {kind or 'images or volumes'} in {', '.join(map(str, inputs)) or 'no inputs'}; "
+            "name files of them, folders, or a pattern such as 'new/*.jpg'."
         )
     source = ", ".join(map(str, inputs[:3])) + (", ..." if len(inputs) > 3 else "")
-    return Dataset(FileSamples(os.getcwd(), names), source=source, skipped=skipped)
+    samples = file_samples(os.getcwd(), names, kind)
+    return Dataset(samples, source=source, skipped=skipped)
 
 
-def _open_path(path: Path) -> Dataset:
+def _open_path(path: Path, kind: str | None) -> Dataset:
     """What lies at a path that is no table."""
     if path.is_dir():
         if arrays.idx_folder(path):
             return arrays.open_idx(path)
         if arrays.cifar_folder(path):
             return arrays.open_cifar(path)
-        return folder.open_folder(path)
+        return folder.open_folder(path, kind)
     if path.is_file():
         if path.suffix.lower() == ".npz":
             return npz.open_npz(path)
@@ -134,10 +156,12 @@ def _missing(path: Path) -> str:
     )
 
 
-def _input_names(inputs: Sequence[str | Path], skipped: SkipList) -> Iterator[str]:
+def _input_names(
+    inputs: Sequence[str | Path], skipped: SkipList, kind: str | None
+) -> Iterator[str]:
     for item in map(str, inputs):
         if os.path.isdir(item):
-            yield from (os.path.join(item, name) for name in folder.walk(item, "", skipped))
+            yield from (os.path.join(item, name) for name in folder.walk(item, "", skipped, kind))
         elif os.path.exists(item):
             yield item
         elif found := sorted(glob.glob(item, recursive=True)):

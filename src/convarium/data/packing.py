@@ -24,12 +24,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from convarium import files
 from convarium.data.dataset import Dataset, Part
 from convarium.data.parallel import ordered, processors
 from convarium.data.samples import ArraySamples, Facts, Samples
+from convarium.data.shrinking import packed_size, shrunk
 from convarium.errors import ConvariumError, DataError, OptionError, RunError
 from convarium.progress import Progress
 
@@ -85,7 +85,8 @@ class PackedSamples:
         """Pixels `(H, W, C)`, read only; a DataError gives the reason alone."""
         place = int(self._place[i])
         if place < 0:
-            return self.samples.read(i, at_least)
+            original: NDArray[np.uint8] = self.samples.read(i, at_least)
+            return original
         start, height, width, channels, crc = self._index[place].tolist()
         pixels = self._pixels[start : start + height * width * channels]
         if not self._checked[place]:
@@ -113,6 +114,7 @@ def packed(
     *,
     workers: int | None = None,
     progress: Progress | None = None,
+    trial: bool = False,
 ) -> Part:
     """The part with its pictures from a pack, which is made where it is not there yet.
 
@@ -125,9 +127,10 @@ def packed(
         folder: where packs are kept.
         workers: threads that decode; None means one a processor.
         progress: is advanced by one for each picture that is packed.
+        trial: leave what a survey put aside to the pack that is made afterwards.
 
     Raises:
-        OptionError: short_side below 1.
+        OptionError: short_side below 1, or samples that are no pictures.
         RunError: the folder cannot be written, or the disk is too small for the pack.
         DataError: a sample cannot be read any more.
     """
@@ -135,6 +138,10 @@ def packed(
 
     if short_side < 1:
         raise OptionError(f"short_side (={short_side}) must be 1 pixel or more.")
+    if not part.listed:
+        raise OptionError("A cache keeps every picture, and a stream keeps none; leave one out.")
+    if part.dataset.kind != "images":
+        raise OptionError(f"A cache keeps pictures, and these are {part.dataset.kind}.")
     if isinstance(part.dataset.samples, ArraySamples):
         return part
     root = Path(folder)
@@ -148,30 +155,19 @@ def packed(
                 samples = PackedSamples(part.dataset.samples, part.ids, place, short_side)
     except OSError as error:
         raise RunError(f"Cannot write {root}: {error.strerror or error}.") from error
+    if part.dataset.staged is not None and not trial:
+        part.dataset.staged.drop()
     return Part(_with_samples(part.dataset, samples), part.ids)
 
 
-def packed_size(height: int, width: int, short_side: int) -> tuple[int, int]:
-    """Height and width of a picture in the pack.
-
-    >>> packed_size(375, 500, 256), packed_size(100, 50, 256)
-    ((256, 341), (100, 50))
-    """
-    if min(height, width) <= short_side:
-        return height, width
-    ratio = short_side / min(height, width)
-    return max(short_side, round(height * ratio)), max(short_side, round(width * ratio))
+def is_packed(part: Part, short_side: int, folder: str | Path) -> bool:
+    """Whether `packed` would find a pack in the folder."""
+    return (Path(folder) / _key(part, short_side)).exists()
 
 
 def _read(samples: Samples, i: int, size: tuple[int, int]) -> NDArray[np.uint8]:
     """Sample `i` as it is packed: decoded at a scale that is enough, resized to `size`."""
-    pixels = samples.read(i, size)
-    channels = pixels.shape[2]
-    if pixels.shape[:2] == size:
-        return pixels
-    image = Image.fromarray(pixels if channels == 3 else pixels[:, :, 0])
-    resized = np.asarray(image.resize(size[::-1], Image.Resampling.BILINEAR))
-    return resized.reshape(*size, channels)
+    return shrunk(samples.read(i, size), size)
 
 
 def _key(part: Part, short_side: int) -> str:
@@ -204,7 +200,8 @@ def _write(
         pictures = _pictures(part, short_side, workers)
         index = _write_pixels(temporary / "pixels.bin", pictures, len(part), progress)
         np.save(temporary / "index.npy", index, allow_pickle=False)
-        facts = {"format": FORMAT, "short_side": short_side, "samples": len(part)}
+        facts: dict[str, Any] = {"format": FORMAT, "short_side": short_side, "samples": len(part)}
+        facts["source"] = part.dataset.source
         digest = files.sha256(temporary / "index.npy")
         files.write_json(temporary / "pack.json", {**facts, "index_sha256": digest})
 
@@ -225,10 +222,14 @@ def _write_pixels(
 
 
 def _pictures(part: Part, short_side: int, workers: int | None) -> Iterator[NDArray[np.uint8]]:
-    sizes = _sizes(part, short_side)
+    sizes, staged = _sizes(part, short_side), part.dataset.staged
+    staged = staged if staged is not None and staged.short_side == short_side else None
 
     def read(k: int) -> NDArray[np.uint8]:
         i = int(part.ids[k])
+        kept = None if staged is None else staged.read(i)
+        if kept is not None:
+            return kept
         try:
             return _read(part.dataset.samples, i, sizes[k])
         except DataError as error:
@@ -246,6 +247,10 @@ def _sizes(part: Part, short_side: int) -> list[tuple[int, int]]:
 def _check_room(part: Part, root: Path, short_side: int) -> None:
     pixels = sum(height * width for height, width in _sizes(part, short_side))
     need, free = pixels * part.dataset.survey().channels, _free(root)
+    staged = part.dataset.staged
+    if need > free and staged is not None:
+        staged.drop()
+        free = _free(root)
     if need > free:
         raise RunError(
             f"The cache in {root} needs {need / 1e9:.1f} GB and {free / 1e9:.1f} GB are free; give "

@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convarium import files
+from convarium.data.contents import label_text
 from convarium.data.dataset import Dataset, Part
 from convarium.data.given import PARTS, TEST, TRAIN, VALIDATION
 from convarium.data.iterative import assign_labels
+from convarium.data.looks import linked
 from convarium.data.stratify import assign, units
 from convarium.errors import DataError, OptionError
 
@@ -56,12 +58,15 @@ class Parts:
         }
 
     def rows(self) -> Iterator[tuple[int, str, str | None, str]]:
-        """(id, name, label, part) of every sample, by parts; several labels with semicolons."""
+        """(id, name, label, part) of every sample, by parts; several labels with semicolons.
+
+        The training part of a stream is left out.
+        """
         dataset = self.train.dataset
         for word, part in self._named():
             targets = part.targets
-            for k, i in enumerate(map(int, part.ids)):
-                label = None if targets is None else _in_words(dataset, targets[k])
+            for k, i in enumerate(map(int, part.ids if part.listed else ())):
+                label = None if targets is None else label_text(dataset, targets[k])
                 yield i, part.name(k), label, word
 
     def write(self, path: str | Path) -> None:
@@ -89,7 +94,12 @@ class Parts:
 
 
 def split(
-    dataset: Dataset, *, validation: float = 0.15, test: float = 0.15, seed: int = 0
+    dataset: Dataset,
+    *,
+    validation: float = 0.15,
+    test: float = 0.15,
+    seed: int = 0,
+    group_alike: bool = False,
 ) -> Parts:
     """Split into training, validation and test parts, by class and without copies on two sides.
 
@@ -106,6 +116,7 @@ def split(
         validation: share of the samples for validation; 0 makes an empty part.
         test: likewise for the test.
         seed: draws which samples go where; the split is a function of the data and the seed.
+        group_alike: keep pictures that look alike in one part, as copies are; chains of them too.
 
     Raises:
         OptionError: shares below 0, or that leave nothing for training.
@@ -126,14 +137,20 @@ def split(
     usable = np.flatnonzero(digests != 0)
     _check_enough(dataset, targets[usable])
     groups = None if dataset.groups is None else dataset.groups[usable]
-    unit = units(digests[usable], groups)
+    unit = units(digests[usable], groups, alike_groups(dataset, usable) if group_alike else None)
     given = None if dataset.given is None else dataset.given[usable]
     shares = np.array([1 - validation - test, validation, test], np.float64)
     part = _divide(_strata(dataset, targets[usable]), unit, given, shares, seed)
     _check_parts(dataset, targets[usable], part, shares)
     train, valid, held = (Part(dataset, usable[part == k]) for k in (TRAIN, VALIDATION, TEST))
     settings = {"validation": validation, "test": test, "seed": seed}
+    settings |= {"group_alike": True} if group_alike else {}
     return Parts(train, valid, held, crossing=_crossing(unit, part), settings=settings)
+
+
+def alike_groups(dataset: Dataset, usable: NDArray[np.int64]) -> NDArray[np.int64]:
+    """A number for each usable sample, equal where pictures look alike, or are linked by others."""
+    return linked(len(dataset), dataset.alike())[usable]
 
 
 def given_parts(dataset: Dataset) -> tuple[str, ...]:
@@ -249,15 +266,6 @@ def _counts(targets: NDArray[Any], classes: int) -> NDArray[np.int64]:
     """Samples of each class, from class numbers or from rows of 0 and 1."""
     counts: NDArray[np.int64] = np.count_nonzero(targets, axis=0)
     return np.bincount(targets, minlength=classes) if targets.ndim == 1 else counts
-
-
-def _in_words(dataset: Dataset, target: Any) -> str:
-    """One sample's target: the class, the labels, or the numbers."""
-    if dataset.task == "classification":
-        return dataset.classes[int(target)]
-    if dataset.task == "multilabel":
-        return "; ".join(dataset.classes[k] for k in np.flatnonzero(target))
-    return "; ".join(f"{value:.9g}" for value in target.tolist())
 
 
 def _crossing(unit: NDArray[np.int64], part: NDArray[np.int8]) -> int:

@@ -1,10 +1,10 @@
-"""Pictures ready for batches: 8-bit tensors of the input's shape, kept in memory where all fit."""
+"""Samples ready for batches: tensors of the input's shape, kept in memory where all fit."""
 
 from __future__ import annotations
 
 import functools
 import math
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
@@ -15,17 +15,18 @@ from torch.nn import functional
 from convarium.data.augment.crops import CropDraws
 from convarium.data.dataset import Dataset
 from convarium.data.preprocessing import Preprocessing, with_channels
-from convarium.data.samples import ArraySamples, FileSamples
+from convarium.data.samples import ArraySamples, EncodedSamples
 from convarium.errors import DataError
 
 MEMORY_BUDGET = 2 * 2**30
+_PLANE: Final = 3  # dimensions of a picture, whose channels lie side by side as decoders have them
 
 
 class Gathered(NamedTuple):
     """Some pictures, and those that cannot be read.
 
     Args:
-        pixels: uint8 `(B, C, H, W)`, those of `ids`.
+        pixels: `(B, C, *S)`, those of `ids`: uint8, and float32 of volumes.
         ids: int64 `(B,)`, the readable ones of the ids that were asked for.
         broken: (id, reason) of the others.
     """
@@ -36,7 +37,7 @@ class Gathered(NamedTuple):
 
 
 class Pictures:
-    """The pictures of a data set after the steps of `Preprocessing.apply`.
+    """The samples of a data set after the steps of `Preprocessing.apply`.
 
     Arrays that the steps leave as they are are used without a copy. Others are kept once read where
     the whole data set fits into `MEMORY_BUDGET` bytes; memory is taken as pictures are read. So it
@@ -59,15 +60,15 @@ class Pictures:
         samples, shape = dataset.samples, preprocessing.input_shape
         if isinstance(samples, ArraySamples) and preprocessing.keeps(samples.images.shape[1:]):
             self._kept = torch.from_numpy(samples.images)
-        elif keep and len(dataset) * int(np.prod(shape)) <= MEMORY_BUDGET:
-            self._kept = torch.empty(len(dataset), *shape, dtype=torch.uint8)
+        elif keep and len(dataset) * _bytes(preprocessing) <= MEMORY_BUDGET:
+            self._kept = torch.empty(len(dataset), *shape, dtype=preprocessing.pixel_type)
             self._present = np.zeros(len(dataset), np.bool_)
 
     def gather(self, ids: NDArray[np.int64]) -> Gathered:
         """Pixels of the samples `ids`, read where they are not kept; safe in threads."""
         if self._kept is not None and self.holds(ids):
             pixels = self._kept.index_select(0, torch.from_numpy(ids))
-            return Gathered(pixels, ids, [])
+            return Gathered(pixels.contiguous(memory_format=self._order), ids, [])
         return self._collect(ids, None)
 
     def gather_crops(self, ids: NDArray[np.int64], draws: CropDraws) -> Gathered:
@@ -86,7 +87,8 @@ class Pictures:
         return self._kept is not None and (self._present is None or bool(self._present[ids].all()))
 
     def _collect(self, ids: NDArray[np.int64], draws: CropDraws | None) -> Gathered:
-        pixels = torch.empty(len(ids), *self.preprocessing.input_shape, dtype=torch.uint8)
+        shape, kind = self.preprocessing.input_shape, self.preprocessing.pixel_type
+        pixels = torch.empty(len(ids), *shape, dtype=kind, memory_format=self._order)
         broken: list[tuple[int, str]] = []
         readable = np.ones(len(ids), np.bool_)
         for place, i in enumerate(ids.tolist()):
@@ -103,8 +105,7 @@ class Pictures:
         if self._keeps_originals:
             image = self._original(i)
             return resized_box(image, draws.box(place, *image.shape[:2]), self.preprocessing)
-        survey = self.dataset.survey()
-        whole = int(survey.heights[i]), int(survey.widths[i])
+        whole = self._size(i)
         top, left, tall, wide = draws.box(place, *whole)
         _, height, width = self.preprocessing.input_shape
         image = self.dataset.samples.read(
@@ -114,13 +115,25 @@ class Pictures:
         box = (int(top * down), int(left * right), math.ceil(tall * down), math.ceil(wide * right))
         return resized_box(image, box, self.preprocessing)
 
+    def _size(self, i: int) -> tuple[int, int]:
+        """Height and width of the whole picture, without decoding it."""
+        survey = self.dataset.survey()
+        return int(survey.heights[i]), int(survey.widths[i])
+
+    @property
+    def _order(self) -> torch.memory_format:
+        """Of every batch, kept or read: sums in a network depend on it, in their last bits."""
+        shape = self.preprocessing.input_shape
+        colour = len(shape) == _PLANE and shape[0] > 1
+        return torch.channels_last if colour else torch.contiguous_format
+
     @functools.cached_property
     def _keeps_originals(self) -> bool:
         """Whether all whole pictures fit into the memory; arrays and packs need none of their own.
 
         It follows from the data alone, since pictures of a reduced scale have other pixels.
         """
-        if not isinstance(self.dataset.samples, FileSamples):
+        if not isinstance(self.dataset.samples, EncodedSamples):
             return True
         survey = self.dataset.survey()
         pixels = int((survey.heights.astype(np.int64) * survey.widths).sum())
@@ -128,8 +141,9 @@ class Pictures:
 
     def _original(self, i: int) -> NDArray[np.uint8]:
         """The whole picture `(H, W, C)`."""
-        if not isinstance(self.dataset.samples, FileSamples):
-            return self.dataset.samples.read(i)
+        if not isinstance(self.dataset.samples, EncodedSamples):
+            pixels: NDArray[np.uint8] = self.dataset.samples.read(i)
+            return pixels
         if i not in self._originals:
             self._originals[i] = self.dataset.samples.read(i)
         return self._originals[i]
@@ -141,6 +155,11 @@ class Pictures:
             self._kept[i] = self.preprocessing.apply(self.dataset.samples.read(i))
             self._present[i] = True
         return self._kept[i]
+
+
+def _bytes(preprocessing: Preprocessing) -> int:
+    """Memory of one sample after `apply`."""
+    return math.prod(preprocessing.input_shape) * preprocessing.pixel_type.itemsize
 
 
 def pictures_of(dataset: Dataset, preprocessing: Preprocessing) -> Pictures:
@@ -166,6 +185,6 @@ def resized_box(
     top, left, tall, wide = box
     channels, height, width = preprocessing.input_shape
     cut = np.array(with_channels(image[top : top + tall, left : left + wide], channels))
-    pixels = torch.from_numpy(cut).permute(2, 0, 1)[None]
+    pixels = torch.from_numpy(cut)[None].permute(0, 3, 1, 2)
     size, kind = (height, width), preprocessing.interpolation
     return functional.interpolate(pixels, size, mode=kind, antialias=True, align_corners=False)[0]

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, get_args
+from typing import Any, ClassVar, Final, Literal
 
 import numpy as np
 import torch
@@ -23,12 +23,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from convarium.data.normalising import normalised
 from convarium.errors import DataError
 
-Interpolation = Literal["bilinear", "bicubic"]
+Interpolation = Literal["bilinear", "bicubic", "trilinear"]  # the last one is for volumes
 
 _LONGEST = 16
 _LARGEST = 2**14
+_MOST = 2**31
 _ORDER = ("decode", "resize", "center_crop", "scale", "normalize")
 _FILTERS: Final = {
     "bilinear": Image.Resampling.BILINEAR,
@@ -58,16 +60,20 @@ class Preprocessing:
     [[[[1.0, 1.0], [1.0, 1.0]]]]
     """
 
-    input_shape: tuple[int, int, int]
+    input_shape: tuple[int, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
     classes: tuple[str, ...] = ()
     resize: int | None = None
     interpolation: Interpolation = "bilinear"
 
+    kind: ClassVar[str] = "images"  # of samples that `apply` takes
+    pixel_type: ClassVar[torch.dtype] = torch.uint8  # of what `apply` gives
+    white: ClassVar[float] = 255.0  # the value there that mean and std call 1
+
     def __post_init__(self) -> None:
         channels = self.input_shape[0]
-        if channels not in (1, 3) or min(self.input_shape) < 1:
+        if len(self.input_shape) != 3 or channels not in (1, 3) or min(self.input_shape) < 1:
             raise DataError(
                 f"input_shape (={self.input_shape}) must be (C, H, W) with C 1 or 3 and sides of 1 "
                 "or more."
@@ -76,13 +82,7 @@ class Preprocessing:
             raise DataError(
                 f"input_shape (={self.input_shape}) must have sides of {_LARGEST} or less."
             )
-        numbers = (*self.mean, *self.std)
-        fits = len(self.mean) == len(self.std) == channels and all(map(math.isfinite, numbers))
-        if not fits or min(self.std) <= 0:
-            raise DataError(
-                f"mean (={self.mean}) and std (={self.std}) must have {channels} finite numbers, "
-                "and those of std must be positive."
-            )
+        check_moments(channels, self.mean, self.std)
         longer = max(self.input_shape[1:])
         most = _LONGEST * longer
         if self.resize is not None and not (
@@ -92,10 +92,9 @@ class Preprocessing:
                 f"resize (={self.resize!r}) must be None or a whole number of pixels, at least the "
                 f"longer side of the input, {longer}, and at most {most}."
             )
-        if self.interpolation not in get_args(Interpolation):
+        if self.interpolation not in _FILTERS:
             raise DataError(
-                f"interpolation (={self.interpolation!r}) must be one of "
-                f"{', '.join(get_args(Interpolation))}."
+                f"interpolation (={self.interpolation!r}) must be one of {', '.join(_FILTERS)}."
             )
 
     @property
@@ -130,6 +129,11 @@ class Preprocessing:
         return torch.from_numpy(np.array(image.transpose(2, 0, 1), order="C"))
 
     @property
+    def most_at_once(self) -> int:
+        """Samples of a batch in evaluation, at most; of volumes no more than 4 million values."""
+        return _MOST if self.kind == "images" else max(1, 2**22 // math.prod(self.input_shape))
+
+    @property
     def margin(self) -> int:
         """Pixels by which the resized picture is larger than the input, on each axis at least."""
         return 0 if self.resize is None else self.resize - max(self.input_shape[1:])
@@ -160,13 +164,12 @@ class Preprocessing:
         return torch.from_numpy(np.array(pixels.transpose(0, 3, 1, 2), order="C"))
 
     def finish(self, pixels: Tensor) -> Tensor:
-        """(pixels / 255 - mean) / std, on the device of `pixels`.
+        """(pixels / 255 - mean) / std, on the device of `pixels`; volumes are not divided by 255.
 
         Shape:
-            pixels: uint8 `(B, C, H, W)`. Returns: float32 `(B, C, H, W)`.
+            pixels: `(B, C, *S)` as `apply` gives it. Returns: float32 of the same shape.
         """
-        shift, scale = self._constants(pixels.device)
-        return pixels.to(torch.float32).sub_(shift).div_(scale)
+        return normalised(pixels, *self._constants(pixels.device))
 
     def keeps(self, image_shape: Sequence[int]) -> bool:
         """Whether `apply` leaves pixels of the shape `(C, H, W)` as they are."""
@@ -192,12 +195,18 @@ class Preprocessing:
     def from_card(cls, card: Mapping[str, Any]) -> Preprocessing:
         """The steps that a card carries; its other entries are not looked at.
 
+        Steps that begin with `read_volume` are a `VolumePreprocessing`.
+
         Raises:
             DataError: the card has no such entries, or steps that this version does not know.
         """
         try:
             part = card["preprocessing"]
             by_name = {step["op"]: step for step in part["steps"]}
+            if "read_volume" in by_name:
+                from convarium.data.volumes.steps import VolumePreprocessing
+
+                return VolumePreprocessing.from_card(card)
             resize = by_name["resize"]
             channels, height, width = map(int, part["input_shape"])
             found = cls(
@@ -221,14 +230,29 @@ class Preprocessing:
         return found
 
     def _constants(self, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Shift and scale for pixels 0 to 255, `(C, 1, 1)`; made once for each device."""
+        """Shift and scale for what `apply` gives, `(C, 1, ...)`; made once for each device."""
         kept: dict[torch.device, tuple[Tensor, Tensor]] = self.__dict__.setdefault("_kept", {})
         if device not in kept:
             mean, std = (torch.tensor(each, dtype=torch.float64) for each in (self.mean, self.std))
-            pair = (255 * mean, 255 * std)
-            shift, scale = (each.float().view(-1, 1, 1).to(device) for each in pair)
+            pair = (self.white * mean, self.white * std)
+            ones = [1] * (len(self.input_shape) - 1)
+            shift, scale = (each.float().view(-1, *ones).to(device) for each in pair)
             kept[device] = (shift, scale)
         return kept[device]
+
+
+def check_moments(channels: int, mean: Sequence[float], std: Sequence[float]) -> None:
+    """Refuse moments that do not fit the channels.
+
+    Raises:
+        DataError: so.
+    """
+    fits = len(mean) == len(std) == channels and all(map(math.isfinite, (*mean, *std)))
+    if not fits or min(std) <= 0:
+        raise DataError(
+            f"mean (={mean}) and std (={std}) must have {channels} finite numbers, and those of "
+            "std must be positive."
+        )
 
 
 def with_channels(image: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:

@@ -1,31 +1,49 @@
-"""Where pictures come from: arrays in memory, or files that are decoded when they are read."""
+"""Where samples come from: arrays in memory, or files that are decoded when they are read."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from convarium.data.decode import read_image
+from convarium.data.looks import SMALLEST, thumbnail
 from convarium.data.names import Names
 from convarium.errors import DataError
 
 
+class VolumeFacts(NamedTuple):
+    """What reading a volume showed besides: how deep it is, how far apart, and of what values."""
+
+    depth: int
+    spacing: tuple[float, float, float]
+    type: str
+    low: float
+    high: float
+    not_finite: int
+
+
 class Facts(NamedTuple):
-    """What reading one sample showed: a digest of its pixels, never 0, and its size."""
+    """What reading one sample showed: a digest of its pixels, never 0, and its size.
+
+    Of pictures that are large enough also a tiny one, `(16, 16, 3)`.
+    """
 
     digest: int
     height: int
     width: int
     channels: int
+    volume: VolumeFacts | None = None
+    tiny: NDArray[np.uint8] | None = None
 
 
 class Samples(Protocol):
-    """A numbered collection of pictures."""
+    """A numbered collection of pictures or volumes."""
 
     def __len__(self) -> int: ...
 
@@ -33,8 +51,10 @@ class Samples(Protocol):
         """Name of sample `i`, as it is printed and stored."""
         ...
 
-    def read(self, i: int, at_least: tuple[int, int] | None = None) -> NDArray[np.uint8]:
-        """Pixels `(H, W, C)`; a DataError gives the reason alone.
+    def read(self, i: int, at_least: tuple[int, int] | None = None) -> Any:
+        """What `Preprocessing.apply` takes: pixels `(H, W, C)`, or a `Volume`.
+
+        A DataError gives the reason alone.
 
         Where `at_least`, a height and a width, are enough, a reduced scale may come.
         """
@@ -71,12 +91,7 @@ class ArraySamples:
 
     def name(self, i: int) -> str:
         """Block and number within it."""
-        start = 0
-        for block, length in self.blocks:
-            if i < start + length:
-                return f"{block}/{i - start}"
-            start += length
-        raise IndexError(f"sample {i} of {len(self)}")
+        return block_name(self.blocks, i)
 
     def read(self, i: int, at_least: tuple[int, int] | None = None) -> NDArray[np.uint8]:
         """Pixels `(H, W, C)`, all of them."""
@@ -85,11 +100,39 @@ class ArraySamples:
     def facts(self, i: int) -> Facts:
         """Digest and size of sample `i`."""
         channels, height, width = self.images.shape[1:]
-        return Facts(_digest(self.images[i]), height, width, channels)
+        tiny = thumbnail(self.read(i)) if min(height, width) >= SMALLEST else None
+        return Facts(digest(self.images[i]), height, width, channels, tiny=tiny)
 
 
-class FileSamples:
-    """Image files, decoded when they are read.
+class EncodedSamples(ABC):
+    """Image files wherever they lie, decoded when they are read."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def name(self, i: int) -> str:
+        """Name of sample `i`."""
+
+    @abstractmethod
+    def encoded(self, i: int) -> str | bytes:
+        """Path or bytes of the image file of sample `i`; a DataError gives the reason alone."""
+
+    def sequence(self, ids: Sequence[int]) -> Iterator[str | bytes | None]:
+        """What `encoded` gives for rising ids, one after the other; None leaves it to `encoded`."""
+        return iter([None] * len(ids))
+
+    def read(self, i: int, at_least: tuple[int, int] | None = None) -> NDArray[np.uint8]:
+        """Pixels `(H, W, C)` by the rules of `data.decode`."""
+        return read_image(self.encoded(i), at_least=at_least)
+
+    def facts(self, i: int) -> Facts:
+        """Digest and size of sample `i`; the whole file is decoded."""
+        return facts_of(self.read(i))
+
+
+class FileSamples(EncodedSamples):
+    """Image files of their own.
 
     Args:
         root: the folder that relative names start from.
@@ -107,18 +150,29 @@ class FileSamples:
         """The file's name below the root."""
         return self.names[i]
 
-    def read(self, i: int, at_least: tuple[int, int] | None = None) -> NDArray[np.uint8]:
-        """Pixels `(H, W, C)` by the rules of `data.decode`."""
-        return read_image(os.path.join(self.root, self.names.path(i)), at_least=at_least)
-
-    def facts(self, i: int) -> Facts:
-        """Digest and size of sample `i`; the whole file is decoded."""
-        image = self.read(i)
-        return Facts(_digest(image), *image.shape)
+    def encoded(self, i: int) -> str:
+        """The file's path."""
+        return os.path.join(self.root, self.names.path(i))
 
 
-def _digest(pixels: NDArray[np.uint8]) -> int:
-    """64 bits of BLAKE2b of the pixels and their shape; 0 is kept for what cannot be read."""
+def facts_of(image: NDArray[np.uint8]) -> Facts:
+    """Digest, size and a tiny picture of `(H, W, C)`."""
+    height, width, channels = image.shape
+    return Facts(digest(image), height, width, channels, tiny=thumbnail(image))
+
+
+def block_name(blocks: Sequence[tuple[str, int]], i: int) -> str:
+    """Block and number within it of sample `i`."""
+    start = 0
+    for block, length in blocks:
+        if i < start + length:
+            return f"{block}/{i - start}"
+        start += length
+    raise IndexError(f"sample {i} of {start}")
+
+
+def digest(pixels: NDArray[Any]) -> int:
+    """64 bits of BLAKE2b of the values and their shape; 0 is kept for what cannot be read."""
     key = np.array(pixels.shape, np.int64).tobytes()
     state = hashlib.blake2b(pixels.data, digest_size=8, key=key)
     return int.from_bytes(state.digest(), "little") or 1

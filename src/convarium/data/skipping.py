@@ -18,7 +18,7 @@ class _NameAndReason(NamedTuple):
 class Skipped(_NameAndReason):
     r"""Something that was left out, and why; bytes that are not UTF-8 are kept as `\xff`.
 
-    >>> Skipped("a/notes.txt", "not an image file by its name").name
+    >>> Skipped("a/notes.txt", "neither an image nor a volume by its name").name
     'a/notes.txt'
     """
 

@@ -13,20 +13,25 @@ from convarium import seeds
 _EPSILON = 1e-9
 
 
-def units(digests: NDArray[np.uint64], groups: NDArray[np.int64] | None) -> NDArray[np.int64]:
-    """Unit number of each sample: the connected sets of equal digests and equal groups.
+def units(
+    digests: NDArray[np.uint64],
+    groups: NDArray[np.int64] | None,
+    alike: NDArray[np.int64] | None = None,
+) -> NDArray[np.int64]:
+    """Unit number of each sample: the connected sets of equal digests, groups and looks.
 
     >>> units(np.array([7, 8, 7, 9], np.uint64), np.array([0, 0, 1, 2])).tolist()
     [0, 0, 0, 1]
     """
     copies = np.unique(digests, return_inverse=True)[1].astype(np.int64)
-    if groups is None:
+    others = [each for each in (groups, alike) if each is not None]
+    if not others:
         return copies
-    group = np.unique(groups, return_inverse=True)[1].astype(np.int64)
+    kinds = [copies, *(np.unique(each, return_inverse=True)[1] for each in others)]
     unit = np.arange(len(digests))
     while True:
         before = unit
-        for kind in (copies, group):
+        for kind in kinds:
             lowest = np.full(kind.max(initial=0) + 1, len(unit))
             np.minimum.at(lowest, kind, unit)
             unit = lowest[kind]

@@ -13,15 +13,15 @@ import numpy as np
 from convarium.data.classes import may_be_mirrored
 from convarium.data.dataset import Dataset
 from convarium.data.given import part_number
+from convarium.data.kinds import file_samples
 from convarium.data.labels import cells_of
 from convarium.data.names import Names
-from convarium.data.samples import FileSamples
 from convarium.data.skipping import SkipList, Skipped
 from convarium.errors import DataError, did_you_mean
 
 _PARQUET = (".parquet", ".pq")
 SUFFIXES = (".csv", ".tsv", *_PARQUET)
-_PATH = ("path", "file", "image", "filename", "file_name", "image_path", "filepath")
+PATH_NAMES = ("path", "file", "image", "filename", "file_name", "image_path", "filepath", "volume")
 _LABEL = ("label", "class", "target", "category", "class_name")
 _LABELS = ("labels", "classes", "targets", "tags", "value")  # of other tasks, besides
 _MOST_REFUSED = 0.1
@@ -41,6 +41,13 @@ class Columns(NamedTuple):
         """All of them, in order."""
         return tuple(filter(None, (self.path, *self.labels, self.group, self.split)))
 
+    @property
+    def keywords(self) -> dict[str, str | list[str]]:
+        """The keywords of `open_dataset` that name them."""
+        own: dict[str, str | list[str]] = {"path_column": self.path}
+        own["label_column"] = list(self.labels)
+        return own if self.group is None else {**own, "group_column": self.group}
+
 
 def open_table(
     file: Path,
@@ -49,8 +56,9 @@ def open_table(
     label_columns: Sequence[str] = (),
     group_column: str | None = None,
     task: str | None = None,
+    kind: str | None = None,
 ) -> Dataset:
-    """A data set from a table with one row an image.
+    """A data set from a table with one row a sample.
 
     Image paths are relative to the table's folder. Without a name, the columns are found by their
     usual names: path, file or image; label, class or target. A column `split` with train,
@@ -64,7 +72,7 @@ def open_table(
     """
     header = _header(file)
     columns = Columns(
-        _column(file, header, path_column, _PATH, "an image path", "--path-column"),
+        _column(file, header, path_column, PATH_NAMES, "an image path", "--path-column"),
         _label_columns(file, header, label_columns, task),
         _column(file, header, group_column, (), "a group", "") if group_column else None,
         next((name for name in header if name.lower() in _SPLIT), None),
@@ -81,7 +89,7 @@ def open_table(
         raise DataError(f"{file} has no row with a path and a label; give one row for each image.")
     found = rows.cells.labels()
     return Dataset(
-        FileSamples(str(file.parent.resolve()), names),
+        file_samples(str(file.parent.resolve()), names, kind),
         source=str(file),
         task=task or "classification",
         classes=found.classes,
@@ -91,6 +99,7 @@ def open_table(
         given=np.frombuffer(rows.parts, np.int8) if columns.split else None,
         skipped=rows.skipped,
         mirrored=task != "regression" and may_be_mirrored(found.classes),
+        columns=columns.keywords,
     )
 
 

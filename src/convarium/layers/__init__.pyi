@@ -10,6 +10,7 @@ from .conv import make_conv as make_conv
 from .drop_path import DropPath as DropPath
 from .drop_path import drop_path_rates as drop_path_rates
 from .initial import InitialTable as InitialTable
+from .initial import handing_on as handing_on
 from .initial import he_normal as he_normal
 from .initial import initialise as initialise
 from .initial import small_normal as small_normal
@@ -62,6 +63,7 @@ __all__ = [
     "TorchLayers",
     "drop_path_rates",
     "global_average",
+    "handing_on",
     "he_normal",
     "initialise",
     "make_activation",

@@ -42,6 +42,18 @@ def he_normal(module: nn.Module) -> None:
     _fill(module.bias, 0.0)
 
 
+def handing_on(module: nn.Module) -> None:
+    """As `he_normal`, but the first filters each hand on one input channel as it is.
+
+    References:
+        Jordan (2024), arXiv:2404.00498, section 3.2 (partly identity).
+    """
+    he_normal(module)
+    weight = _weight(module)
+    with torch.no_grad():
+        nn.init.dirac_(weight[: weight.shape[1]])
+
+
 def small_normal(module: nn.Module) -> None:
     """Normal with standard deviation .01; bias 0."""
     nn.init.normal_(_weight(module), std=0.01)

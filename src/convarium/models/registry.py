@@ -24,6 +24,7 @@ from convarium.models import (
     mobilenet_v3,
     options,
     resnet,
+    speednet,
     squeezenet,
     vgg,
 )
@@ -50,6 +51,7 @@ FAMILIES = (
     mnasnet,
     efficientnet,
     convnext,
+    speednet,
 )
 
 VARIANTS = tuple(row for family in FAMILIES for row in family.VARIANTS)

@@ -6,6 +6,7 @@ data --preprocessing of the card--> inputs --forward--> outputs --task--> record
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,7 +24,7 @@ from convarium.data import (
     batches,
     match_classes,
 )
-from convarium.errors import OptionError
+from convarium.errors import DataError, OptionError
 from convarium.predict.views import Views
 from convarium.processes import ALONE, World
 from convarium.progress import Progress
@@ -78,8 +79,11 @@ class Predictor:
         workers: int = 0,
         skipped: list[Skipped] | None = None,
         progress: Progress | None = None,
+        world: World = ALONE,
     ) -> Iterator[tasks.Record]:
         """One record a sample, in the data's order, as soon as its batch is done.
+
+        Several processes take turns at the batches, and each has all records.
 
         Args:
             data: samples; labels are not needed, and are matched by class name where there are any.
@@ -87,6 +91,7 @@ class Predictor:
             workers: threads that decode ahead.
             skipped: gathers what cannot be read; None raises at the first such sample.
             progress: advanced by each batch.
+            world: the processes that share the work.
 
         Raises:
             DataError: a sample cannot be read and `skipped` is None, or the data has a class that
@@ -94,10 +99,9 @@ class Predictor:
             OptionError: the card has another number of classes than the network has outputs.
         """
         data = self.matched(data)
-        for batch in batches(
-            data, self.preprocessing, batch_size=batch_size, workers=workers, skipped=skipped
-        ):
-            yield from self.task.decode(self._answers(batch, data, workers), batch)
+        answers = partial(self._answers, data=data, workers=workers)
+        for outputs, batch in self._shared(answers, data, batch_size, workers, skipped, world):
+            yield from self.task.decode(outputs, batch)
             _advance(progress, batch)
 
     def evaluate(
@@ -119,14 +123,14 @@ class Predictor:
         Args:
             metrics: further figures, such as torchmetrics has them: each is updated with what is
                 stated (probabilities `(B, K)`; of a regression values) and the targets.
-            world: the processes that share the work.
 
         Raises:
             DataError: the data has no labels, a class that the card lacks, or no readable sample.
         """
         data = self.matched(data)
         meter = self.task.meter()
-        for outputs, batch in self._answered(data, batch_size, workers, skipped, world):
+        answers = partial(self._answers, data=data, workers=workers)
+        for outputs, batch in self._shared(answers, data, batch_size, workers, skipped, world):
             meter.add(outputs, batch)
             target = batch_target(batch)
             for metric in metrics:
@@ -135,15 +139,17 @@ class Predictor:
             _advance(progress, batch)
         return meter.evaluation()
 
-    def _answered(
+    def _shared(
         self,
+        compute: Callable[[Batch], Tensor],
         data: Part | Dataset,
         batch_size: int,
         workers: int,
         skipped: list[Skipped] | None,
         world: World,
     ) -> Iterator[tuple[Tensor, Batch]]:
-        """Outputs and batches in the data's order, whichever process computed them."""
+        """What is computed of each batch, in the data's order, whichever process did it."""
+        batch_size = min(batch_size, self.preprocessing.most_at_once)
         rounds = -(-len(data) // (batch_size * world.size))
         own = batches(
             data if world.alone else _turns(data, batch_size, world),
@@ -154,20 +160,35 @@ class Predictor:
         )
         if world.alone:
             for batch in own:
-                yield self._answers(batch, data, workers), batch
+                yield compute(batch), batch
             return
-        for _ in range(rounds):
-            mine = next(own, None)
-            told = None if mine is None else (self._answers(mine, data, workers), mine.labels())
+        turns, before = _turns(data, batch_size, world), len(skipped or ())
+        missing, mine = set(turns.ids.tolist()), next(own, None)
+        for number in range(rounds):
+            ids = turns.ids[number * batch_size : (number + 1) * batch_size]
+            told = None
+            if mine is not None and int(mine.index[0]) in ids:  # else none of them can be read
+                missing -= set(mine.index.tolist())
+                told = compute(mine), mine.labels()
+                mine = next(own, None)
             yield from filter(None, world.gather(told))
-        for rank, others in enumerate(world.gather(list(skipped or ()))):
-            if skipped is not None and rank != world.rank:
-                skipped.extend(others)
+        if skipped is not None:
+            names = {turns.dataset.name(i): i for i in missing}
+            found = [(names.get(item.name, -1), item) for item in skipped[before:]]
+            found = sorted(pair for pairs in world.gather(found) for pair in pairs)
+            skipped[before:] = [item for _, item in found]
 
     def embed(
-        self, data: Part | Dataset, *, batch_size: int = 256, workers: int = 0
+        self,
+        data: Part | Dataset,
+        *,
+        batch_size: int = 256,
+        workers: int = 0,
+        world: World = ALONE,
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """What the network holds before its last linear layer: ids `(N,)`, vectors `(N, D)`.
+
+        Several processes take turns at the batches, and each has all vectors.
 
         Raises:
             OptionError: `forward` is not a network with `embed`.
@@ -177,8 +198,9 @@ class Predictor:
             raise OptionError("forward has no embed(x); give a convarium classifier.")
         ids: list[NDArray[np.int64]] = []
         vectors: list[NDArray[np.float32]] = []
-        for batch in batches(data, self.preprocessing, batch_size=batch_size, workers=workers):
-            vectors.append(self.outputs(batch, embed).float().cpu().numpy())
+        held = partial(self.outputs, forward=embed)
+        for found, batch in self._shared(held, data, batch_size, workers, None, world):
+            vectors.append(found.float().numpy())
             ids.append(batch.index.numpy())
         return np.concatenate(ids), np.concatenate(vectors)
 
@@ -214,10 +236,16 @@ class Predictor:
         """The same samples, with targets in the card's order.
 
         Raises:
-            DataError: the data is for another task, or has a class that the card lacks.
+            DataError: the data is for another task, has a class that the card lacks, or holds
+                images where the network takes volumes, or the other way round.
         """
         _check_fit(self.forward, self.preprocessing)
         dataset = data.dataset if isinstance(data, Part) else data
+        if dataset.kind != self.preprocessing.kind:
+            raise DataError(
+                f"{dataset.source} holds {dataset.kind}, and the network takes "
+                f"{self.preprocessing.kind}; give those."
+            )
         task, units = self.task.name, tuple(self.card.get("targets", {}).get("units", ()))
         wanted = (self.preprocessing.classes, task, units)
         if dataset.targets is None or (dataset.classes, dataset.task, dataset.units) == wanted:

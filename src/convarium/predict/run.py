@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from convarium import files, models, tasks
 from convarium.data import Dataset, Part, Preprocessing, batches, open_inputs
+from convarium.data.batch import memory_order
 from convarium.errors import DataError, OptionError, RunError
 from convarium.predict.predictor import Predictor
 from convarium.predict.tables import write_table
@@ -45,6 +46,44 @@ class Run:
         """The steps from a file to the network's input."""
         return self.predictor.preprocessing
 
+    def trained_on(self, dataset: Dataset) -> int:
+        """How many samples of a data set the network has learnt from; 0 if it is other data."""
+        told = self.card.get("data", {})
+        counts = told.get("counts", {})
+        known = sum(counts.values())
+        if not known or not known <= len(dataset) <= known + told.get("skipped", 0):
+            return 0
+        try:
+            same = told.get("fingerprint") == dataset.fingerprint()
+        except DataError:  # too much of it cannot be read
+            same = False
+        return int(counts["train"]) if same else 0
+
+    def part(self, dataset: Dataset, name: str) -> Part:
+        """A part of the data that the run was trained on, as it was split.
+
+        Args:
+            dataset: the same data.
+            name: train, validation or test.
+
+        Raises:
+            RunError: it is other data, the part is empty, or the run does not say who is in it.
+        """
+        if not self.trained_on(dataset):
+            raise RunError(
+                f"{self.folder} was trained on other data, of which it knows no part (={name!r}); "
+                "leave the part out to measure all samples."
+            )
+        path = self.folder / "splits.parquet"
+        if not path.exists():
+            raise RunError(f"{self.folder} does not say which samples are in a part: no {path}.")
+        import pyarrow.parquet as pq
+
+        rows = pq.read_table(path, columns=["id"], filters=[("part", "=", name)])
+        if not len(rows):
+            raise RunError(f"The part {name!r} of {self.folder} is empty.")
+        return Part(dataset, rows["id"].to_numpy().copy())
+
     def samples(self, data: str | Path | None = None) -> Tensor:
         """Real inputs `(N, C, *S)` for checks, preprocessed float32, 32 at most.
 
@@ -56,7 +95,7 @@ class Run:
             DataError: `data` cannot be read.
         """
         if data is not None:
-            dataset = open_inputs([str(data)])
+            dataset = open_inputs([str(data)], kind=self.preprocessing.kind)
             first = next(batches(dataset, self.preprocessing, batch_size=_SAMPLES))
             return first.inputs[0]
         path = self.folder / "preprocessing" / "samples.safetensors"
@@ -88,7 +127,15 @@ def open_run(folder: str | Path) -> Run:
     model = models.load(folder)
     model.eval()
     _check_fit(folder / "card.json", card, model)
+    _order(model, card)
     return Run(folder, model, card)
+
+
+def _order(model: models.Network, card: dict[str, Any]) -> None:
+    """Lay the weights out as in training, so that the validation result comes out bit for bit."""
+    layout = card.get("recipe", {}).get("layout", "contiguous")
+    order = memory_order(layout, card["preprocessing"]["input_shape"])
+    model.to(memory_format=order)  # type: ignore[call-overload]
 
 
 def _check_fit(path: Path, card: dict[str, Any], model: models.Network) -> None:
@@ -112,7 +159,7 @@ def _check_fit(path: Path, card: dict[str, Any], model: models.Network) -> None:
         )
     if channels != model.in_channels:
         raise RunError(
-            f"{path} prepares images of {channels} channels for a network that takes "
+            f"{path} prepares {preprocessing.kind} of {channels} channels for a network that takes "
             f"{model.in_channels}; {remedy}"
         )
 

@@ -12,6 +12,7 @@ from .explained import show_samples as show_samples
 from .fields import draw_field_growth as draw_field_growth
 from .heat import heatmap_sheet as heatmap_sheet
 from .heat import overlay as overlay
+from .heat_files import write_heat as write_heat
 from .learning import curves as curves
 from .matrix import Pair as Pair
 from .matrix import confused_pairs as confused_pairs
@@ -23,6 +24,8 @@ from .page import write_page as write_page
 from .pictures import Picture as Picture
 from .raster import svg_as_png as svg_as_png
 from .run import report_run as report_run
+from .slices import slices_heat as slices_heat
+from .slices import slices_picture as slices_picture
 
 __all__ = [
     "AugmentedSample",
@@ -46,8 +49,11 @@ __all__ = [
     "overlay",
     "report_run",
     "show_samples",
+    "slices_heat",
+    "slices_picture",
     "some_of_each_class",
     "svg_as_png",
     "write_augmented",
+    "write_heat",
     "write_page",
 ]

@@ -6,9 +6,11 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from convarium import files, seeds
 from convarium.data import (
@@ -17,12 +19,16 @@ from convarium.data import (
     Dataset,
     Part,
     Preprocessing,
+    Volume,
+    VolumeAugmentation,
+    VolumePreprocessing,
     target_in_words,
     training_batches,
 )
 from convarium.errors import OptionError
 from convarium.report import pictures, wording
 from convarium.report.raster import svg_as_png
+from convarium.report.slices import slices_picture, window_of
 from convarium.report.svg import Drawing
 
 SUFFIXES = (".html", ".svg", ".png")
@@ -38,9 +44,9 @@ class AugmentedSample:
     Args:
         name: of the sample.
         label: its target in words; empty where there is none.
-        original: as it is read, uint8 `(H, W, C)`.
+        original: as it is read, uint8 `(H, W, C)`; of a volume three slices through its middle.
         versions: what the network gets in each epoch, uint8 `(h, w, C)`, with mean and deviation
-            put back.
+            put back; of a volume the same slices, black and white where the original has them.
         notes: what was mixed in, for each version; empty texts where nothing was.
     """
 
@@ -55,7 +61,7 @@ def augmented_samples(
     dataset: Dataset,
     ids: NDArray[np.int64],
     preprocessing: Preprocessing,
-    augmentation: Augmentation,
+    augmentation: Augmentation | VolumeAugmentation,
     *,
     seed: int = 0,
     epoch: int = 0,
@@ -75,7 +81,8 @@ def augmented_samples(
     Raises:
         DataError: a sample cannot be read.
     """
-    seen: dict[int, list[tuple[NDArray[np.uint8], str]]] = {i: [] for i in ids.tolist()}
+    originals = {i: dataset.read(i) for i in ids.tolist()}
+    seen: dict[int, list[tuple[NDArray[np.uint8], str]]] = {i: [] for i in originals}
     for turn in range(epoch, epoch + versions):
         (batch,) = training_batches(
             Part(dataset, ids),
@@ -85,14 +92,14 @@ def augmented_samples(
             epoch=turn,
             augmentation=augmentation,
         )
-        shown = _shown(batch, preprocessing)
         for place, i in enumerate(batch.index.tolist()):
-            seen[i].append((shown[place], _mixed(dataset, batch, place)))
+            shown = _shown(batch.inputs[0][place], preprocessing, originals[i])
+            seen[i].append((shown, _mixed(dataset, batch, place)))
     return [
         AugmentedSample(
             name=dataset.name(i),
             label=_label(dataset, i),
-            original=dataset.read(i),
+            original=_original(originals[i]),
             versions=tuple(version for version, _ in pairs),
             notes=tuple(note for _, note in pairs),
         )
@@ -194,16 +201,26 @@ def check_page_name(path: str | Path) -> None:
 
 
 def _page(svg: str, title: str) -> str:
-    from convarium.report.page import environment
+    from convarium.report.templates import environment
 
     return environment().get_template("augmented.html.jinja").render(title=title, drawing=svg)
 
 
-def _shown(batch: Batch, preprocessing: Preprocessing) -> NDArray[np.uint8]:
-    """The inputs as pictures, `(B, H, W, C)`."""
-    inputs = batch.inputs[0].permute(0, 2, 3, 1).double().numpy()
-    values = 255 * (inputs * np.array(preprocessing.std) + np.array(preprocessing.mean))
-    return np.asarray(values.round().clip(0, 255), np.uint8)
+def _original(sample: Any) -> NDArray[np.uint8]:
+    """The sample as it is read, as a picture."""
+    pixels: NDArray[np.uint8] = sample
+    return slices_picture(sample) if isinstance(sample, Volume) else pixels
+
+
+def _shown(inputs: Tensor, preprocessing: Preprocessing, original: Any) -> NDArray[np.uint8]:
+    """One input `(C, *S)` as a picture, `(h, w, C)`."""
+    channels_last = inputs.movedim(0, -1).double().numpy()
+    values = channels_last * np.array(preprocessing.std) + np.array(preprocessing.mean)
+    if isinstance(preprocessing, VolumePreprocessing):
+        spacing = preprocessing.input_spacing(original)
+        seen = Volume(np.moveaxis(values, -1, 0), spacing, original.affine)
+        return slices_picture(seen, window=window_of(original.values))
+    return np.asarray((255 * values).round().clip(0, 255), np.uint8)
 
 
 def _mixed(dataset: Dataset, batch: Batch, place: int) -> str:

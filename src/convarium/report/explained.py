@@ -10,8 +10,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from convarium.data import Batch, Dataset, Part, Skipped, batches
+from convarium.data import (
+    Batch,
+    Dataset,
+    Part,
+    Preprocessing,
+    Skipped,
+    Volume,
+    VolumePreprocessing,
+    batches,
+)
 from convarium.explain import grad_cam
+from convarium.report import slices
 from convarium.report.pictures import Picture
 
 if TYPE_CHECKING:
@@ -29,12 +39,16 @@ class Explained:
         rows: one mapping a picture: name, prediction, confidence, target, layer, status.
         skipped: what could not be read.
         layer: the layer that the heatmaps are read from.
+        ids: of the samples, in the order of the pictures.
+        maps: of volumes the heat at the input's size, `(D, H, W)` in [0, 1], in that order.
     """
 
     pictures: tuple[Picture, ...]
     rows: tuple[Mapping[str, Any], ...]
     skipped: tuple[Skipped, ...]
     layer: str
+    ids: tuple[int, ...] = ()
+    maps: tuple[NDArray[np.float32], ...] = ()
 
 
 def explain_samples(
@@ -49,7 +63,7 @@ def explain_samples(
 
     Args:
         run: an opened run.
-        data: images; labels are shown where they are known.
+        data: images or volumes; labels are shown where they are known.
         most: how many samples at most.
         target: the class to explain; None means each sample's predicted class.
         layer: where to read the maps; None means the network's own choice.
@@ -60,6 +74,8 @@ def explain_samples(
     skipped: list[Skipped] = []
     pictures: list[Picture] = []
     rows: list[Mapping[str, Any]] = []
+    ids: list[int] = []
+    kept: list[NDArray[np.float32]] = []
     name = layer or run.model.heatmap_layer
     for batch in _first(data, run, most, skipped):
         heat = grad_cam(run.model, batch.inputs[0], target=target, layer=layer)
@@ -70,7 +86,10 @@ def explain_samples(
             status = heat.status[place]
             note = f"{sample.about}, predicted {sample.prediction}"
             note = note if status == "fine" else f"{note}; {status}"
-            pictures.append(Picture(sample.image, explained, note, maps[place]))
+            pictures.append(_picture(sample, explained, note, maps[place]))
+            ids.append(sample.id)
+            if isinstance(sample.seen, Volume):
+                kept.append(maps[place])
             rows.append(
                 {
                     "name": sample.name,
@@ -81,7 +100,8 @@ def explain_samples(
                     "status": status,
                 }
             )
-    return Explained(tuple(pictures), tuple(rows), tuple(skipped), name)
+    left_out = tuple(skipped)
+    return Explained(tuple(pictures), tuple(rows), left_out, name, tuple(ids), tuple(kept))
 
 
 def show_samples(run: Run, data: Part | Dataset, *, most: int = 48) -> tuple[Picture, ...]:
@@ -89,21 +109,22 @@ def show_samples(run: Run, data: Part | Dataset, *, most: int = 48) -> tuple[Pic
 
     Args:
         run: an opened run.
-        data: images; labels are shown where they are known.
+        data: images or volumes; labels are shown where they are known.
         most: how many samples at most.
     """
     return tuple(
-        Picture(sample.image, sample.prediction, sample.about)
+        _picture(sample, sample.prediction, sample.about)
         for batch in _first(data, run, most, [])
         for sample in _samples(run, data, batch)
     )
 
 
 class _Sample(NamedTuple):
-    """One sample: its name, its pixels, and what the network says of it."""
+    """One sample: its name, what the network gets, and what the network says of it."""
 
+    id: int
     name: str
-    image: NDArray[np.uint8]
+    seen: NDArray[np.uint8] | Volume
     prediction: str
     about: str
     classes: Sequence[str]
@@ -114,15 +135,36 @@ def _samples(run: Run, data: Part | Dataset, batch: Batch) -> Iterator[_Sample]:
     predictor = run.predictor
     for record in predictor.task.decode(predictor.outputs(batch), batch):
         name = dataset.name(record.id)
-        pixels = run.preprocessing.apply(dataset.read(record.id))
+        seen = _seen(run.preprocessing, dataset.read(record.id))
         truth = "" if record.target is None else f", truth: {record.target}"
         yield _Sample(
+            id=record.id,
             name=name,
-            image=np.ascontiguousarray(pixels.permute(1, 2, 0).numpy()),
+            seen=seen,
             prediction=record.sentence(),
             about=f"{PurePath(name).name}{truth}",
             classes=run.card["classes"],
         )
+
+
+def _seen(preprocessing: Preprocessing, original: Any) -> NDArray[np.uint8] | Volume:
+    """A sample on the network's grid: pixels `(H, W, C)`, or a volume with the spacing there."""
+    values = preprocessing.apply(original)
+    if isinstance(preprocessing, VolumePreprocessing):
+        return Volume(values.numpy(), preprocessing.input_spacing(original), original.affine)
+    return np.ascontiguousarray(values.permute(1, 2, 0).numpy())
+
+
+def _picture(
+    sample: _Sample, title: str, note: str, heat: NDArray[np.float32] | None = None
+) -> Picture:
+    """The sample as a picture; of a volume slices through the strongest heat, else the middle."""
+    if not isinstance(sample.seen, Volume):
+        return Picture(sample.seen, title, note, heat)
+    at = slices.middle(sample.seen.size) if heat is None else slices.strongest(heat)
+    image = slices.slices_picture(sample.seen, at=at)
+    flat = None if heat is None else slices.slices_heat(heat, sample.seen, at)
+    return Picture(image, title, "{}; depth {}, height {}, width {}".format(note, *at), flat)
 
 
 def _first(data: Part | Dataset, run: Run, most: int, skipped: list[Skipped]) -> Iterator[Batch]:

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from convarium import files
 from convarium.errors import OptionError
-from convarium.report import palette, pictures, wording
+from convarium.report import pictures, wording
 from convarium.report.balance import class_balance
-from convarium.report.heat import SCALE_TEXT
 from convarium.report.learning import curves
 from convarium.report.matrix import FULL_UP_TO, confused_pairs, confusion_matrix
 from convarium.report.pictures import Picture
 from convarium.report.reliability import calibration_of
+from convarium.report.templates import write_filled
 
 if TYPE_CHECKING:
-    from jinja2 import Environment
-
     from convarium.data import Skipped
-    from convarium.tasks import ClassEvaluation, ClassRow
+    from convarium.tasks import ClassEvaluation, ClassRow, Evaluation
 
 _LOWEST = 20
 _STACKED_FROM = 16
@@ -40,6 +36,7 @@ def write_page(
     errors: Sequence[Picture],
     heatmaps: Sequence[Picture],
     skipped: Sequence[Skipped],
+    alike: Sequence[tuple[Picture, Picture]] = (),
 ) -> Path:
     """Write the report of a run as one HTML file, atomically.
 
@@ -56,13 +53,15 @@ def write_page(
         errors: the most confident errors, the most confident first.
         heatmaps: pictures with `heat`.
         skipped: samples left out, with the reason.
+        alike: test pictures, each beside a training picture that it looks like.
 
     Raises:
         RunError: the file cannot be written.
     """
-    template = environment().get_template("page.html.jinja")
-    text = template.render(
-        **shared(card, history, "accuracy", errors, heatmaps, skipped),
+    return write_filled(
+        path,
+        "page.html.jinja",
+        **shared(card, history, "accuracy", errors, heatmaps, skipped, alike),
         balance=balance_of(card, evaluation.classes, evaluation.confusion.sum(axis=1)),
         result=_result(card, evaluation),
         calibration=calibration_of(card, evaluation),
@@ -73,8 +72,6 @@ def write_page(
         table=_class_table(evaluation),
         wrong=evaluation.n - evaluation.correct,
     )
-    files.write_text(path, text)
-    return Path(path)
 
 
 def shared(
@@ -84,6 +81,7 @@ def shared(
     errors: Sequence[Picture],
     heatmaps: Sequence[Picture],
     skipped: Sequence[Skipped],
+    alike: Sequence[tuple[Picture, Picture]] = (),
 ) -> dict[str, Any]:
     """What the page of every task shows, for its template; `score` names a learning curve."""
     return {
@@ -93,6 +91,8 @@ def shared(
         "errors": [_figure(picture) for picture in errors],
         "heatmaps": [_figure(picture) for picture in heatmaps],
         "data": _source(card),
+        "alike": [(_figure(test), _figure(train)) for test, train in alike],
+        "alike_count": card.get("data", {}).get("alike", {}).get("test", 0),
         "skipped": skipped[:_SKIPPED_SHOWN],
         "skipped_count": len(skipped),
         "settings": _settings(card),
@@ -113,50 +113,8 @@ def heatmap_page(path: str | Path, pictures: Sequence[Picture], title: str) -> P
     """
     if not pictures:
         raise OptionError("pictures (=[]) must hold at least one picture.")
-    template = environment().get_template("heatmaps.html.jinja")
-    text = template.render(title=title, heatmaps=[_figure(picture) for picture in pictures])
-    files.write_text(path, text)
-    return Path(path)
-
-
-def environment() -> Environment:
-    """Templates of this room; every value is cleaned and escaped unless it is our own markup."""
-    import jinja2
-
-    def source(name: str) -> str:
-        return resources.files(__package__).joinpath(name).read_text("utf-8")
-
-    def finished(value: Any) -> Any:
-        return wording.clean(value) if type(value) is str else value
-
-    made = jinja2.Environment(
-        loader=jinja2.FunctionLoader(source),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        finalize=finished,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    made.filters |= {
-        "percent": wording.percent,
-        "number": wording.number,
-        "count": wording.count,
-        "shorten": wording.shorten,
-    }
-    made.globals |= {
-        "palette": palette.variables(":root"),
-        "font": palette.FONT,
-        "heat_scale": _heat_scale(),
-        "scale_text": SCALE_TEXT,
-    }
-    return made
-
-
-def _heat_scale() -> str:
-    """The heatmap's colours as a CSS gradient."""
-    stops = pictures.heat_colours(np.linspace(0, 1, 17, dtype=np.float32))
-    colours = ["#" + "".join(f"{round(255 * part):02x}" for part in stop) for stop in stops]
-    return f"linear-gradient(to right,{','.join(colours)})"
+    heatmaps = [_figure(picture) for picture in pictures]
+    return write_filled(path, "heatmaps.html.jinja", title=title, heatmaps=heatmaps)
 
 
 def _figure(picture: Picture) -> dict[str, Any]:
@@ -196,22 +154,30 @@ def _result(card: Mapping[str, Any], evaluation: ClassEvaluation) -> dict[str, A
     """The headline: accuracy, its interval, and what guessing would reach."""
     if not evaluation.n:
         return {"n": 0}
-    low, high = evaluation.interval
-    validation = card.get("result", {}).get("validation", {})
     return {
-        "n": evaluation.n,
+        **headline(card, evaluation, "val_acc"),
         "correct": evaluation.correct,
         "accuracy": evaluation.accuracy,
-        "low": low,
-        "high": high,
-        "loss": evaluation.loss,
         "baseline": evaluation.confusion.sum(axis=1).max() / evaluation.n,
         "macro_f1": evaluation.macro_f1,
         "macro_f1_interval": evaluation.macro_f1_interval,
         **evaluation.figures(),
-        "validation": validation.get("val_acc"),
+    }
+
+
+def headline(card: Mapping[str, Any], evaluation: Evaluation, key: str) -> dict[str, Any]:
+    """The score, its interval, and what the validation samples said under `key`."""
+    low, high = evaluation.interval
+    validation = card.get("result", {}).get("validation", {})
+    return {
+        "n": evaluation.n,
+        "score": evaluation.score,
+        "low": low,
+        "high": high,
+        "start": scale_start([low]),
+        "loss": evaluation.loss,
+        "validation": validation.get(key),
         "validation_n": validation.get("n", 0),
-        "start": _scale_start([low]),
     }
 
 
@@ -227,7 +193,7 @@ def _learning(
     }
 
 
-def _scale_start(lows: Sequence[float]) -> float:
+def scale_start(lows: Sequence[float]) -> float:
     """Where a scale that ends at 1 begins: a round tenth below the lowest value."""
     lowest = min(lows, default=0.0)
     return max(0.0, int(10 * lowest - 1e-9) / 10)
@@ -242,7 +208,7 @@ def _class_table(evaluation: ClassEvaluation) -> dict[str, Any]:
     return {
         "rows": evaluation.rows,
         "lowest": lowest,
-        "start": _scale_start([row.interval[0] for row in measured]),
+        "start": scale_start([row.interval[0] for row in measured]),
     }
 
 
@@ -253,9 +219,16 @@ def _source(card: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "source": data.get("source"),
         "fingerprint": data.get("fingerprint"),
+        "spacing": _spacing(data),
         "counts": {part: n for part, n in data.get("counts", {}).items() if part != "skipped"},
         "steps": [_step(step) for step in steps],
     }
+
+
+def _spacing(data: Mapping[str, Any]) -> str | None:
+    """Of volumes the median from voxel to voxel along depth, height and width."""
+    steps = data.get("spacing", {}).get("median")
+    return steps and " \N{MULTIPLICATION SIGN} ".join(wording.number(step) for step in steps)
 
 
 def balance_of(
@@ -287,6 +260,7 @@ def _settings(card: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]
     tables = {
         "Model": {**name, **model.get("options", {})},
         "Training": card.get("recipe", {}),
+        "Precision and layout": card.get("probe", {}),
         "Split": card.get("split", {}),
         "Versions": card.get("library", {}),
     }

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from convarium import files
 from convarium.data import Part
 from convarium.report.explained import explain_samples, show_samples
 from convarium.report.page import write_page
+from convarium.report.pictures import Picture
 from convarium.report.task_pages import write_labels_page, write_values_page
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ _PAGES: dict[str, Callable[..., Path]] = {
 }
 _ERRORS = 12
 _HEATMAPS = 12
+_ALIKE = 12
 
 
 def report_run(run: Run, history: History, evaluation: Evaluation, part: Part) -> Path:
@@ -50,4 +53,17 @@ def report_run(run: Run, history: History, evaluation: Evaluation, part: Part) -
         errors=show_samples(run, worst, most=_ERRORS),
         heatmaps=explain_samples(run, examples, most=_HEATMAPS).pictures,
         skipped=part.dataset.skipped,
+        alike=_alike(run, part),
     )
+
+
+def _alike(run: Run, part: Part) -> list[tuple[Picture, Picture]]:
+    """The test pictures most like a training picture, each beside that one."""
+    file = run.folder / "lookalikes.jsonl"
+    rows = files.read_jsonl(file) if file.exists() and part.listed else []
+    pairs = []
+    for row in [row for row in rows if row["part"] == "test"][:_ALIKE]:
+        test, train = (part.dataset.read(row[key]) for key in ("id", "train_id"))
+        note = f"{row['bits']} of 256 bits differ"
+        pairs.append((Picture(test, row["name"], note), Picture(train, row["train_name"], "")))
+    return pairs

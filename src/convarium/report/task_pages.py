@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from convarium import files
 from convarium.report import wording
 from convarium.report.agreement import agreement, residual_histogram
 from convarium.report.matrix import FULL_UP_TO
-from convarium.report.page import balance_of, environment, shared
+from convarium.report.page import balance_of, headline, scale_start, shared
 from convarium.report.pictures import Picture
 from convarium.report.reliability import calibration_of
+from convarium.report.templates import write_filled
 
 if TYPE_CHECKING:
     from convarium.data import Skipped
@@ -31,6 +31,7 @@ def write_labels_page(
     errors: Sequence[Picture],
     heatmaps: Sequence[Picture],
     skipped: Sequence[Skipped],
+    alike: Sequence[tuple[Picture, Picture]] = (),
 ) -> Path:
     """Write the report of a run with several labels a sample; the arguments are `write_page`'s.
 
@@ -38,26 +39,21 @@ def write_labels_page(
         RunError: the file cannot be written.
     """
     rows = evaluation.rows
-    lows = [row.interval.low for row in rows if row.n]
-    text = (
-        environment()
-        .get_template("labels.html.jinja")
-        .render(
-            **shared(card, history, "F1", errors, heatmaps, skipped),
-            balance=balance_of(card, evaluation.classes, evaluation.targets.sum(0)),
-            result=_result(card, evaluation, "val_f1"),
-            figures=evaluation.figures(),
-            exact=evaluation.exact,
-            threshold=evaluation.threshold,
-            calibration=calibration_of(card, evaluation),
-            rows=rows,
-            lowest=_lowest(rows),
-            start=max(0.0, int(10 * min(lows, default=0.0) - 1e-9) / 10),
-            wrong=evaluation.n - evaluation.exact,
-        )
+    return write_filled(
+        path,
+        "labels.html.jinja",
+        **shared(card, history, "F1", errors, heatmaps, skipped, alike),
+        balance=balance_of(card, evaluation.classes, evaluation.targets.sum(0)),
+        result=headline(card, evaluation, "val_f1"),
+        figures=evaluation.figures(),
+        exact=evaluation.exact,
+        threshold=evaluation.threshold,
+        calibration=calibration_of(card, evaluation),
+        rows=rows,
+        lowest=_lowest(rows),
+        start=scale_start([row.interval.low for row in rows if row.n]),
+        wrong=evaluation.n - evaluation.exact,
     )
-    files.write_text(path, text)
-    return Path(path)
 
 
 def _lowest(rows: Sequence[LabelRow]) -> list[LabelRow]:
@@ -75,43 +71,22 @@ def write_values_page(
     errors: Sequence[Picture],
     heatmaps: Sequence[Picture],
     skipped: Sequence[Skipped],
+    alike: Sequence[tuple[Picture, Picture]] = (),
 ) -> Path:
     """Write the report of a run that gives numbers; the arguments are `write_page`'s.
 
     Raises:
         RunError: the file cannot be written.
     """
-    text = (
-        environment()
-        .get_template("values.html.jinja")
-        .render(
-            **shared(card, history, "R2", errors, heatmaps, skipped),
-            result=_result(card, evaluation, "val_r2"),
-            rows=evaluation.rows,
-            drawings=_drawings(evaluation),
-            moments=_moments(card),
-        )
+    return write_filled(
+        path,
+        "values.html.jinja",
+        **shared(card, history, "R2", errors, heatmaps, skipped, alike),
+        result=headline(card, evaluation, "val_r2"),
+        rows=evaluation.rows,
+        drawings=_drawings(evaluation),
+        moments=_moments(card),
     )
-    files.write_text(path, text)
-    return Path(path)
-
-
-def _result(
-    card: Mapping[str, Any], evaluation: LabelEvaluation | ValueEvaluation, key: str
-) -> dict[str, Any]:
-    """The headline: the score, its interval, and what the validation samples said."""
-    low, high = evaluation.interval
-    validation = card.get("result", {}).get("validation", {})
-    return {
-        "n": evaluation.n,
-        "score": evaluation.score,
-        "low": low,
-        "high": high,
-        "start": max(0.0, int(10 * low - 1e-9) / 10),
-        "loss": evaluation.loss,
-        "validation": validation.get(key),
-        "validation_n": validation.get("n", 0),
-    }
 
 
 def _drawings(evaluation: ValueEvaluation) -> list[tuple[str, str, str]]:

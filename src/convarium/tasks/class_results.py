@@ -37,8 +37,7 @@ class ClassRecord:
 
     def columns(self) -> Mapping[str, Any]:
         """`label`, `confidence`, then the three most probable classes as `top`."""
-        order = np.argsort(-np.asarray(self.probabilities), kind="stable")[:3]
-        top = "; ".join(f"{self.classes[k]} {self.probabilities[k]:.3f}" for k in order)
+        top = top_words(self.probabilities, self.classes)
         return {"label": self.label, "confidence": self.confidence, "top": top}
 
     def sentence(self) -> str:
@@ -48,7 +47,7 @@ class ClassRecord:
 
 @dataclass(frozen=True)
 class ClassRow:
-    """How one class fares: precision, recall with its 95 % interval (Wilson), F1.
+    """How one class or label fares: precision, recall with its 95 % interval (Wilson), F1.
 
     A precision without a prediction, or a recall without a sample, is NaN.
     """
@@ -59,6 +58,19 @@ class ClassRow:
     recall: float
     interval: Interval
     f1: float
+
+    def line(self, width: int) -> str:
+        """n, recall with its interval and precision, for a terminal."""
+        low, high = self.interval
+        return (
+            f"  {self.name:<{width}}  n {self.n:>6}  recall {self.recall:6.1%} "
+            f"({low:.1%} to {high:.1%})  precision {self.precision:6.1%}"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it; NaN as null."""
+        own = {k: scores.or_none(v) for k, v in vars(self).items() if k not in ("name", "interval")}
+        return {"name": self.name, **own, "interval": list(self.interval)}
 
 
 @dataclass(frozen=True)
@@ -114,10 +126,10 @@ class ClassEvaluation:
     @property
     def rows(self) -> tuple[ClassRow, ...]:
         """One row a class, in the card's order."""
-        truth, predicted = self.confusion.sum(1), self.confusion.sum(0)
+        counts = (np.diagonal(self.confusion), self.confusion.sum(1), self.confusion.sum(0))
+        columns = zip(self.classes, *(each.tolist() for each in counts), strict=True)
         return tuple(
-            _row(name, int(self.confusion[k, k]), int(truth[k]), int(predicted[k]))
-            for k, name in enumerate(self.classes)
+            ClassRow(name, truth, *rates(hits, truth, said)) for name, hits, truth, said in columns
         )
 
     @property
@@ -174,12 +186,7 @@ class ClassEvaluation:
 
     def examples(self, most: int) -> NDArray[np.int64]:
         """Ids of samples that take turns over the classes."""
-        turns = np.zeros(self.n, dtype=np.int64)
-        for k in range(len(self.classes)):
-            members = np.flatnonzero(self.targets == k)
-            turns[members] = np.arange(len(members))
-        order = np.lexsort((self.targets, turns))
-        return self.ids[order[:most]]
+        return self.ids[in_turns(self.targets, most)]
 
     def sentence(self) -> str:
         """Accuracy with its interval and n."""
@@ -192,12 +199,7 @@ class ClassEvaluation:
     def lines(self) -> Sequence[str]:
         """One line a class: n, recall with its interval, precision; then the other figures."""
         width = max(len(name) for name in self.classes)
-        rows = [
-            f"  {row.name:<{width}}  n {row.n:>6}  recall {row.recall:6.1%} "
-            f"({row.interval.low:.1%} to {row.interval.high:.1%})  precision {row.precision:6.1%}"
-            for row in self.rows
-        ]
-        return [*rows, *self._figure_lines()]
+        return [*(row.line(width) for row in self.rows), *self._figure_lines()]
 
     def _figure_lines(self) -> list[str]:
         """Macro F1, ranking and calibration, for a terminal."""
@@ -229,17 +231,7 @@ class ClassEvaluation:
 
     def to_json(self) -> dict[str, Any]:
         """The summary, the classes' rows (NaN as null) and the confusion matrix."""
-        rows = [
-            {
-                "name": row.name,
-                "n": row.n,
-                "precision": scores.or_none(row.precision),
-                "recall": scores.or_none(row.recall),
-                "interval": list(row.interval),
-                "f1": scores.or_none(row.f1),
-            }
-            for row in self.rows
-        ]
+        rows = [row.to_json() for row in self.rows]
         more = {"macro_f1_interval": list(self.macro_f1_interval), "classes": rows}
         if self.stated is not None:
             more["reliability"] = scores.reliability_rows(self.reliability)
@@ -256,12 +248,31 @@ class ClassEvaluation:
             }
 
 
-def _row(name: str, hits: int, truth: int, predicted: int) -> ClassRow:
-    """Precision, recall and F1 = 2 TP / (2 TP + FP + FN) of one class."""
-    precision = hits / predicted if predicted else float("nan")
+def rates(hits: int, truth: int, said: int) -> tuple[float, float, Interval, float]:
+    """Precision, recall, its interval, and F1 = 2 TP / (2 TP + FP + FN), from counts of samples."""
+    precision = hits / said if said else float("nan")
     recall = hits / truth if truth else float("nan")
-    f1 = 2 * hits / (truth + predicted) if truth + predicted else float("nan")
-    return ClassRow(name, truth, precision, recall, wilson(hits, truth), f1)
+    f1 = 2 * hits / (truth + said) if truth + said else float("nan")
+    return precision, recall, wilson(hits, truth), f1
+
+
+def top_words(probabilities: Sequence[float], names: Sequence[str]) -> str:
+    """The three most probable names with their probabilities."""
+    order = np.argsort(-np.asarray(probabilities), kind="stable")[:3]
+    return "; ".join(f"{names[k]} {probabilities[k]:.3f}" for k in order)
+
+
+def in_turns(kinds: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """Places of samples that take turns over their kinds.
+
+    >>> in_turns(np.array([0, 0, 0, 1, 2]), 4).tolist()
+    [0, 3, 4, 1]
+    """
+    turns = np.zeros(len(kinds), np.int64)
+    for kind in np.unique(kinds):
+        members = np.flatnonzero(kinds == kind)
+        turns[members] = np.arange(len(members))
+    return np.lexsort((kinds, turns))[:most]
 
 
 def _macro_f1(confusion: NDArray[np.int64]) -> float:

@@ -121,20 +121,19 @@ class Classification:
         return weighted_mean(found, batch)
 
     def _losses(self, outputs: Tensor, target: Tensor, objective: Objective) -> Tensor:
-        """The loss of each sample, times the weight of its class."""
+        """The loss of each sample: (1 - e) w_y l_y + e / K sum_c w_c l_c with smoothing e."""
         from torch.nn import functional
 
-        smoothing = objective.label_smoothing
+        smoothing, weights = objective.label_smoothing, objective.class_weights
+        weight = None if weights is None else outputs.new_tensor(weights)
         if objective.chosen(self.losses) == "focal":
             gamma = objective.focal_gamma
-            found = softmax_focal(outputs, target, gamma=gamma, label_smoothing=smoothing)
-        else:
-            found = functional.cross_entropy(
-                outputs, target, label_smoothing=smoothing, reduction="none"
+            return softmax_focal(
+                outputs, target, gamma=gamma, label_smoothing=smoothing, weight=weight
             )
-        if objective.class_weights is None:
-            return found
-        return found * outputs.new_tensor(objective.class_weights)[target]
+        return functional.cross_entropy(
+            outputs, target, weight, label_smoothing=smoothing, reduction="none"
+        )
 
     def score_sum(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Number of right predictions."""

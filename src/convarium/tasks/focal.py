@@ -16,18 +16,25 @@ if TYPE_CHECKING:
 
 
 def softmax_focal(
-    outputs: Tensor, target: Tensor, *, gamma: float, label_smoothing: float = 0.0
+    outputs: Tensor,
+    target: Tensor,
+    *,
+    gamma: float,
+    label_smoothing: float = 0.0,
+    weight: Tensor | None = None,
 ) -> Tensor:
     """The focal loss of one class a sample, from outputs before the softmax.
 
-    With smoothing e it is (1 - e) FL_y + e / K sum_c FL_c, which for gamma 0 is the cross-entropy
-    with smoothed labels.
+    With smoothing e and weights w it is (1 - e) w_y FL_y + e / K sum_c w_c FL_c, which for gamma 0
+    is torch's cross-entropy with smoothed labels and weights.
 
     Shape:
-        outputs: float32 `(B, K)`. target: int64 `(B,)`. Returns: `(B,)`.
+        outputs: float32 `(B, K)`. target: int64 `(B,)`. weight: `(K,)`. Returns: `(B,)`.
     """
     log_p = outputs.log_softmax(1)
     losses = _focal(log_p, -log_p.expm1(), gamma)
+    if weight is not None:
+        losses = losses * weight
     found = losses.gather(1, target[:, None])[:, 0]
     return found.lerp(losses.mean(1), label_smoothing) if label_smoothing else found
 

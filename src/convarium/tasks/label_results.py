@@ -10,8 +10,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from convarium.intervals import Interval, bootstrap, wilson
+from convarium.intervals import Interval, bootstrap
 from convarium.tasks import scores
+from convarium.tasks.class_results import ClassRow, in_turns, rates, top_words
 
 NONE = "(none)"
 _RESAMPLES = 200
@@ -50,8 +51,7 @@ class LabelRecord:
 
     def columns(self) -> Mapping[str, Any]:
         """`labels`, then the three most probable labels as `top`."""
-        order = np.argsort(-np.asarray(self.probabilities), kind="stable")[:3]
-        top = "; ".join(f"{self.classes[k]} {self.probabilities[k]:.3f}" for k in order)
+        top = top_words(self.probabilities, self.classes)
         return {"labels": "; ".join(self.labels), "top": top}
 
     def sentence(self) -> str:
@@ -61,28 +61,21 @@ class LabelRecord:
 
 
 @dataclass(frozen=True)
-class LabelRow:
+class LabelRow(ClassRow):
     """How one label fares; what cannot be known is NaN.
 
     Args:
-        name: of the label.
-        n: samples that have it.
-        precision: of the samples that it was given to, the share that has it.
-        recall: of the samples that have it, the share that it was given to.
-        interval: 95 % of the recall (Wilson).
-        f1: their harmonic mean.
         average_precision: over all thresholds.
         auroc: area under the ROC curve.
     """
 
-    name: str
-    n: int
-    precision: float
-    recall: float
-    interval: Interval
-    f1: float
     average_precision: float
     auroc: float
+
+    def line(self, width: int) -> str:
+        """The same with the figures over all thresholds."""
+        more = f"  AP {self.average_precision:.3f}  AUROC {self.auroc:.3f}"
+        return super().line(width) + more
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,12 +146,9 @@ class LabelEvaluation:
         kept = None if self.rows_kept is None else self.rows_kept[:, k]
         nan = float("nan")
         return LabelRow(
-            name=self.classes[k],
-            n=n,
-            precision=hits / said if said else nan,
-            recall=hits / n if n else nan,
-            interval=wilson(hits, n),
-            f1=2 * hits / (n + said) if n + said else nan,
+            self.classes[k],
+            n,
+            *rates(hits, n, said),
             average_precision=nan if kept is None else scores.average_precision(kept, truth),
             auroc=nan if kept is None else scores.auroc(kept, truth),
         )
@@ -207,11 +197,7 @@ class LabelEvaluation:
         counts = self.targets.sum(0)
         rarity = np.where(self.targets, counts, np.iinfo(np.int64).max)
         kind = np.where(self.targets.any(1), rarity.argmin(1), len(self.classes))
-        turns = np.zeros(self.n, np.int64)
-        for k in np.unique(kind):
-            members = np.flatnonzero(kind == k)
-            turns[members] = np.arange(len(members))
-        return self.ids[np.lexsort((kind, turns))[:most]]
+        return self.ids[in_turns(kind, most)]
 
     def sentence(self) -> str:
         """The samples' F1 with its interval and n."""
@@ -224,12 +210,7 @@ class LabelEvaluation:
     def lines(self) -> Sequence[str]:
         """One line a label, then the figures over all labels."""
         width = max(len(name) for name in self.classes)
-        rows = [
-            f"  {row.name:<{width}}  n {row.n:>6}  recall {row.recall:6.1%} "
-            f"({row.interval.low:.1%} to {row.interval.high:.1%})  precision {row.precision:6.1%}"
-            f"  AP {row.average_precision:.3f}  AUROC {row.auroc:.3f}"
-            for row in self.rows
-        ]
+        rows = [row.line(width) for row in self.rows]
         shown = [
             f"{_WORDS.get(key, key)} {value:.4g}"
             for key, value in self.figures().items()
@@ -244,11 +225,7 @@ class LabelEvaluation:
 
     def to_json(self) -> dict[str, Any]:
         """The summary, the labels' rows (NaN as null) and the reliability bins."""
-        rows = []
-        for row in self.rows:
-            values = {key: value for key, value in vars(row).items() if key != "interval"}
-            clean = {k: v if isinstance(v, str) else scores.or_none(v) for k, v in values.items()}
-            rows.append({**clean, "interval": list(row.interval)})
+        rows = [row.to_json() for row in self.rows]
         bins = () if self.reliability is None else self.reliability
         return {**self.summary(), "classes": rows, "reliability": scores.reliability_rows(bins)}
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from convarium.errors import DataError, OptionError, did_you_mean
+from convarium.options import check_options, option
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,35 +24,28 @@ class Objective:
         loss: its name, one of the task's `losses`; "auto" is the first of them.
         label_smoothing: share of the target that is spread evenly over the classes (of a label
             that may be there or not: over yes and no), in [0, 1).
-        class_weights: one weight a class, that multiplies the loss of its samples (of several
-            labels a sample: the loss of that label); None means one. See `balanced_weights`.
+        class_weights: one weight a class, that multiplies its part in the loss: what a sample of
+            the class loses, and what label smoothing spreads over it (of several labels a sample:
+            the loss of that label); None means one. See `balanced_weights`.
         focal_gamma: how little easy samples count in the focal loss; 0 is the cross-entropy.
         huber_delta: where the Huber loss turns from squares to straight lines, in standard
             deviations of the target.
 
     Raises:
-        OptionError: a number outside its range.
+        OptionError: a value of the wrong type or outside its range.
 
     >>> Objective(loss="focal", focal_gamma=1.5).focal_gamma
     1.5
     """
 
     loss: str = "auto"
-    label_smoothing: float = 0.0
-    class_weights: tuple[float, ...] | None = None
-    focal_gamma: float = 2.0
-    huber_delta: float = 1.0
+    label_smoothing: float = option(0.0, low=0, below=1)
+    class_weights: tuple[float, ...] | None = option(None, low=0)
+    focal_gamma: float = option(2.0, low=0)
+    huber_delta: float = option(1.0, above=0)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.label_smoothing < 1:
-            raise OptionError(f"label_smoothing (={self.label_smoothing}) must lie in [0, 1).")
-        if not 0 <= self.focal_gamma < math.inf:
-            raise OptionError(f"focal_gamma (={self.focal_gamma}) must be 0 or more, such as 2.")
-        if not 0 < self.huber_delta < math.inf:
-            raise OptionError(f"huber_delta (={self.huber_delta}) must be above 0, such as 1.")
-        weights = self.class_weights or ()
-        if not all(0 <= weight < math.inf for weight in weights):
-            raise OptionError(f"class_weights (={weights}) must be finite and 0 or more.")
+        check_options(self)
 
     def check(self, task: Task) -> None:
         """Refuse what does not belong to the task, before anything is computed.

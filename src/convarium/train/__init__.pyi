@@ -13,6 +13,8 @@ from .named import RECIPES as RECIPES
 from .named import Recipe as Recipe
 from .observers import Observer as Observer
 from .observers import ProgressLines as ProgressLines
+from .probing import Probe as Probe
+from .probing import probe as probe
 from .rate_finder import RateSweep as RateSweep
 from .rate_finder import find_learning_rate as find_learning_rate
 from .recipes import Choice as Choice
@@ -31,6 +33,7 @@ __all__ = [
     "LargestBatch",
     "Observer",
     "Plan",
+    "Probe",
     "ProgressLines",
     "RateSweep",
     "Recipe",
@@ -42,6 +45,7 @@ __all__ = [
     "largest_batch",
     "lightning_module",
     "plan_budget",
+    "probe",
     "read_preprocessing",
     "read_settings",
     "recommend",

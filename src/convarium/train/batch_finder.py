@@ -142,7 +142,7 @@ def free_memory() -> int:
 
 def _step_fits(learner: Learner, size: int, *, update: bool = True) -> bool:
     """Whether one training step on so many samples has room."""
-    part = learner.parts.train
+    part = learner.parts.train.probe
     ids = part.ids[np.arange(size) % len(part)]
     inputs = torch.zeros(size, *learner.preprocessing.input_shape)
     targets = None if part.dataset.targets is None else torch.from_numpy(part.dataset.targets[ids])

@@ -18,7 +18,9 @@ from torch import nn
 from convarium.data import Part, Parts, Preprocessing
 from convarium.errors import OptionError
 from convarium.progress import duration
+from convarium.train.caching import look_at_cache
 from convarium.train.config import TrainConfig
+from convarium.train.probing import Probe, decided
 from convarium.train.training import Training, clean_samples
 
 _SHARE = 0.97  # of the time that is planned; the rest is for what the timing did not see
@@ -37,6 +39,7 @@ class Plan:
         epoch: seconds of each other.
         test: seconds of an evaluation of the test part.
         seconds: what was to be planned for.
+        probe: which arithmetic was decided on, and why; for `fit`.
     """
 
     config: TrainConfig
@@ -44,6 +47,7 @@ class Plan:
     epoch: float
     test: float
     seconds: float
+    probe: Probe
 
     def sentence(self) -> str:
         """The plan in one sentence."""
@@ -62,12 +66,14 @@ def plan_budget(
     *,
     preprocessing: Preprocessing,
     spent: float = 0.0,
+    probe: Probe | None = None,
 ) -> Plan:
     """Choose the epochs so that training and one evaluation of the test part end in time.
 
-    A few steps, evaluations and a checkpoint are timed on a copy, for up to 3 % of the time; the
-    network and all random numbers stay as they are. The choice depends on the machine, so it is
-    made once: train with `config` of the result, and resume with the same.
+    Where a cache of pictures is still to be made, that is part of the time. A few steps,
+    evaluations and a checkpoint are timed on a copy, for up to 3 % of the time; the network and all
+    random numbers stay as they are. The choice depends on the machine, so it is made once: train
+    with `config` of the result, and resume with the same.
 
     Args:
         model: the network.
@@ -75,36 +81,44 @@ def plan_budget(
         config: with a `time_budget`; its epochs are replaced.
         preprocessing: fitted on `parts.train`.
         spent: seconds of the budget that are gone already.
+        probe: what `train.probe` decided; None asks it for what the configuration leaves to "auto".
 
     Raises:
         OptionError: there is no time budget, or not a single epoch fits into it.
     """
-    if config.time_budget is None:
+    budget = config.time_budget
+    if budget is None:
         raise OptionError("time_budget (=None) must be a number of seconds, such as 600.")
     start = time.monotonic()
+    found = decided(probe, model, parts, config, preprocessing)
+    config = found.config
     devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices=devices), tempfile.TemporaryDirectory() as folder:
         training = Training(copy.deepcopy(model), parts, config, preprocessing, Path(folder), ())
-        first_epoch, epoch = _epochs(training, _LOOKED * config.time_budget)
+        learner, looked = training.learner, _LOOKED * budget
+        count = min(_MOST_STEPS, learner.steps)
+        own, count, packing = look_at_cache(learner, Path(folder, "cache"), count, looked / 2)
+        training.parts = learner.parts = own
+        first_epoch, epoch = _epochs(training, count, looked)
         test = len(parts.test) * _evaluation(training, parts.test)
-    around = spent + time.monotonic() - start + test
-    left = _SHARE * config.time_budget - around
+    around = spent + time.monotonic() - start + packing + test
+    left = _SHARE * budget - around
     if first_epoch > left:
         raise OptionError(
-            f"time_budget (={config.time_budget:g} s) is too short for one epoch of about "
+            f"time_budget (={budget:g} s) is too short for one epoch of about "
             f"{duration(first_epoch)} with the {duration(around)} around it; "
             "give more time, smaller images or a smaller network."
         )
     epochs = 1 + int((left - first_epoch) / epoch)
     chosen = dataclasses.replace(config, epochs=epochs, time_around=round(around, 3))
-    return Plan(chosen, first_epoch, epoch, test, config.time_budget)
+    found = dataclasses.replace(found, config=chosen)
+    return Plan(chosen, first_epoch, epoch, test, budget, found)
 
 
-def _epochs(training: Training, seconds: float) -> tuple[float, float]:
-    """Seconds of the first epoch, and of each other."""
+def _epochs(training: Training, count: int, seconds: float) -> tuple[float, float]:
+    """Seconds of the first epoch, and of each other, from up to `count` steps."""
     learner = training.learner
     learner.model.train()
-    count = min(_MOST_STEPS, learner.steps)
     cold = _step_times(training, count, seconds / 2)
     warm = _step_times(training, len(cold), seconds / 2)
     # the first steps also find memory and choose algorithms

@@ -12,6 +12,7 @@ from convarium.data import Batch
 from convarium.errors import OptionError, ShapeError
 from convarium.predict import Predictor
 from convarium.train.config import TrainConfig
+from convarium.train.growing import sides_at
 
 
 def check_network(
@@ -40,11 +41,13 @@ def check_network(
             f"The network gives outputs {tuple(outputs.shape)} where the task needs {size} per "
             f"sample; create it with num_classes={size}."
         )
-    side = min(predictor.preprocessing.input_shape[1:])
+    _check_growth(predictor, config)
+    sides = predictor.preprocessing.input_shape[1:]
+    volumes = len(sides) == 3
+    side = max(sides) if volumes else min(sides)
     if config.pad_crop >= side:
-        raise OptionError(
-            f"pad_crop (={config.pad_crop}) must be smaller than the images, {side} pixels."
-        )
+        what = f"the volumes, {side} voxels" if volumes else f"the images, {side} pixels"
+        raise OptionError(f"pad_crop (={config.pad_crop}) must be smaller than {what}.")
     norms = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())
     if norms and config.batch_size == 1:
         raise OptionError(
@@ -57,3 +60,22 @@ def check_network(
             f"(={config.batch_size}), too small for batch norm; use at most "
             f"{config.batch_size // 2}."
         )
+
+
+def _check_growth(predictor: Predictor, config: TrainConfig) -> None:
+    """Refuse inputs that grow where the network takes one size only."""
+    if config.start_size is None:
+        return
+    channels, *whole = predictor.preprocessing.input_shape
+    smallest = getattr(predictor.forward, "smallest_input", 1)
+    sides = sides_at(0, 4, whole, start=config.start_size, smallest=smallest)
+    empty = torch.zeros(1, dtype=torch.int64)
+    example = torch.zeros(1, channels, *sides)
+    batch = Batch(inputs=(example,), target=None, mask=None, index=empty, weight=None)
+    try:
+        predictor.outputs(batch)
+    except (ShapeError, RuntimeError) as error:
+        raise OptionError(
+            f"start_size (={config.start_size}) begins with inputs of {sides}, which the network "
+            f"does not take ({str(error).splitlines()[0]}); leave it out."
+        ) from error

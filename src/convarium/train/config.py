@@ -8,22 +8,20 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from convarium.errors import OptionError, did_you_mean
-from convarium.train.named import RECIPES
-from convarium.train.options import check_options, option, types_of
+from convarium.options import check_options, kinds_of, option
+from convarium.train.named import RECIPES, recipe_named
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """Options of a training run; None switches an option off.
 
-    Milestones given without a schedule mean `schedule="step"`.
-
     Raises:
-        OptionError: a value is of the wrong type or outside its limits, or options exclude
-            each other.
+        OptionError: a value is of the wrong type or outside its limits, options exclude each
+            other, or a recipe is named without its options (`from_recipe` has them).
 
     >>> TrainConfig(epochs=5, optimizer="sgd").learning_rate
     0.003
@@ -47,9 +45,9 @@ class TrainConfig:
         1.0, "factor on the learning rate from each stage to the one before it", above=0, high=1
     )
     schedule: str = option(
-        "cosine",
-        "the learning rate after the warm-up",
-        choices=("cosine", "one_cycle", "linear", "step", "constant"),
+        "auto",
+        "the learning rate after the warm-up; auto is step where there are milestones, else cosine",
+        choices=("auto", "cosine", "one_cycle", "linear", "step", "constant"),
     )
     warmup: float = option(0.2, "share of all steps that the rate rises", low=0, below=1)
     milestones: tuple[int, ...] | None = option(
@@ -86,6 +84,14 @@ class TrainConfig:
         choices=("none", "weights", "sampling"),
     )
     flip: bool = option(True, "mirror half of the training images")
+    alternate_flip: bool = option(
+        False, "mirror each image in every second epoch, instead of half of them by chance"
+    )
+    flip_axes: str = option(
+        "width",
+        "axes of volumes that flips mirror, each by itself; plane is height and width",
+        choices=("width", "plane", "all"),
+    )
     pad_crop: int = option(0, "pad by so many pixels and crop at random", low=0)
     resized_crop: float | None = option(
         None, "smallest share of an image that a random crop keeps, such as 0.08", above=0, high=1
@@ -112,9 +118,26 @@ class TrainConfig:
     erasing: float = option(0.0, "share of images with an erased rectangle", low=0, high=1)
     mixup: float | None = option(None, "alpha of mixup, such as 0.2", above=0)
     cutmix: float | None = option(None, "alpha of CutMix, such as 1.0", above=0)
-    precision: str = option("fp32", "arithmetic of the forward pass", choices=("fp32", "bf16"))
+    start_size: float | None = option(
+        None,
+        "share of the images' sides that the first quarter of the steps sees; the last sees all",
+        above=0,
+        high=1,
+    )
+    precision: str = option(
+        "auto",
+        "arithmetic of the forward pass; auto measures long runs",
+        choices=("auto", "fp32", "bf16"),
+    )
     layout: str = option(
-        "channels_last", "memory order of images", choices=("channels_last", "contiguous")
+        "auto",
+        "memory order of images; auto measures long runs",
+        choices=("auto", "channels_last", "contiguous"),
+    )
+    compile: str = option(
+        "auto",
+        "torch.compile; auto measures long runs on GPUs, and is off elsewhere",
+        choices=("auto", "on", "off"),
     )
     patience: int | None = option(
         None, "stop after so many epochs without a better validation score", low=1
@@ -136,19 +159,50 @@ class TrainConfig:
     device: str = option("auto", "where to compute", choices=("auto", "cpu", "cuda"))
     seed: int = option(0, "the one number that all randomness follows from", low=0)
 
+    def __new__(cls, **given: Any) -> Self:
+        """Refuse the name of a recipe that is given without what the recipe says."""
+        name = given.get("recipe")
+        said = recipe_named(name).config_options(1).keys() if isinstance(name, str) else set()
+        if not said <= given.keys():
+            raise OptionError(
+                f"recipe (={name!r}) only says where options come from, and not all of them are "
+                f"given; use TrainConfig.from_recipe({name!r}, side), or train.recommend."
+            )
+        return super().__new__(cls)
+
     def __post_init__(self) -> None:
         given: Any = self.milestones
         if isinstance(given, list):  # as TOML and JSON have it
             object.__setattr__(self, "milestones", tuple(given))
         check_options(self)
-        if self.milestones is not None and self.schedule == "cosine":
-            object.__setattr__(self, "schedule", "step")
         _check_together(self)
+
+    @property
+    def chosen_schedule(self) -> str:
+        """The schedule by name, also where `schedule` is auto."""
+        if self.schedule != "auto":
+            return self.schedule
+        return "cosine" if self.milestones is None else "step"
 
     @property
     def mixing(self) -> bool:
         """Whether images are trained on in mixtures."""
         return self.mixup is not None or self.cutmix is not None
+
+    @classmethod
+    def from_recipe(cls, name: str, side: int, **options: Any) -> TrainConfig:
+        """The options of a named recipe for images of a side in pixels, with others over them.
+
+        What the recipe leaves to the data has its default; `train.recommend` looks at the data.
+
+        Raises:
+            OptionError: there is no such recipe, or an option or value is not allowed.
+
+        >>> TrainConfig.from_recipe("strong", 32, epochs=3).mixup
+        0.2
+        """
+        own = recipe_named(name).config_options(side)
+        return cls.from_mapping({**own, **options, "recipe": name})
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> TrainConfig:
@@ -167,7 +221,8 @@ class TrainConfig:
                 raise OptionError(
                     f"Unknown option {name!r}.{did_you_mean(name, known)} Allowed: {allowed}."
                 )
-        return cls(**values)
+        unset = {each.name: None for each in dataclasses.fields(cls) if each.default is None}
+        return cls(**{**unset, **values})
 
     def to_mapping(self) -> dict[str, Any]:
         """Names and values; what is None is left out."""
@@ -182,10 +237,10 @@ def options() -> Iterator[tuple[str, type, bool, dataclasses.Field[Any]]]:
 
     The type is int, float, str or bool; `tuple` stands for several whole numbers.
     """
-    kinds = types_of(TrainConfig)
+    kinds = kinds_of(TrainConfig)
     for each in dataclasses.fields(TrainConfig):
         if each.metadata.get("flag", True):
-            yield each.name, *kinds[each.name], each
+            yield each.name, kinds[each.name].base, kinds[each.name].optional, each
 
 
 def free_options() -> set[str]:
@@ -195,10 +250,10 @@ def free_options() -> set[str]:
 
 def _check_together(config: TrainConfig) -> None:
     """Refuse options that exclude each other, and options without effect."""
-    if config.milestones is not None and config.schedule != "step":
+    if config.milestones is not None and config.chosen_schedule != "step":
         raise OptionError(
             f"milestones (={config.milestones}) belong to schedule='step', not to "
-            f"{config.schedule!r}; leave one of them out."
+            f"{config.schedule!r}; set that, or leave them out."
         )
     if config.accumulate > config.batch_size:
         raise OptionError(

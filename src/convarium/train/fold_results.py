@@ -73,28 +73,49 @@ class CrossValidation:
 
 
 def cross_validation(folds: Sequence[FoldResult], metric: str) -> CrossValidation:
-    """The mean over K folds, and its interval m -+ t s / sqrt(K) with K - 1 degrees of freedom.
+    """The mean m over K folds, and its 95 % interval, which stays where scores can be.
 
-    s is the folds' standard deviation. The folds train on shared samples, so that the interval is
-    somewhat too narrow; no unbiased one exists.
+    g(m) -+ g'(m) t s / sqrt(K), taken back by g, with t of K - 1 degrees of freedom and the folds'
+    standard deviation s. For shares g is the logit, so that the interval lies between 0 and 1;
+    where a score is below 0, as R2 can be, g is -log(1 - m), and it lies below 1. The folds train
+    on shared samples, so that the interval is somewhat too narrow; no unbiased one exists.
 
     Args:
-        folds: the results of two folds or more.
+        folds: the results of two folds or more, with scores up to 1.
         metric: name of the score.
 
     Raises:
         OptionError: fewer than two folds.
 
     References:
-        Student (1908), "The probable error of a mean", Biometrika 6; Bengio, Grandvalet (2004),
-        "No unbiased estimator of the variance of K-fold cross-validation", JMLR 5, theorem 1.
+        Student (1908), "The probable error of a mean", Biometrika 6; Newcombe (2001), "Logit
+        confidence intervals and the inverse sinh transformation", The American Statistician 55;
+        Bengio, Grandvalet (2004), "No unbiased estimator of the variance of K-fold
+        cross-validation", JMLR 5, theorem 1.
     """
     if len(folds) < 2:
         raise OptionError(f"folds (={len(folds)}) must be two or more for an interval.")
     scores = [fold.score for fold in folds]
+    return CrossValidation(tuple(folds), metric, statistics.fmean(scores), _interval(scores))
+
+
+def _interval(scores: Sequence[float]) -> Interval:
+    """The 95 % interval of the scores' mean."""
     mean = statistics.fmean(scores)
-    half = _student(len(folds) - 1) * statistics.stdev(scores) / math.sqrt(len(folds))
-    return CrossValidation(tuple(folds), metric, mean, Interval(mean - half, mean + half))
+    half = _student(len(scores) - 1) * statistics.stdev(scores) / math.sqrt(len(scores))
+    if half == 0 or mean in (0.0, 1.0):  # as far as numbers tell
+        return Interval(mean, mean)
+    if min(scores) < 0:
+        below = half / (1 - mean)
+        return Interval(1 - (1 - mean) * math.exp(below), 1 - (1 - mean) * math.exp(-below))
+    spread = half / (mean * (1 - mean))
+    odds = mean / (1 - mean)
+    return Interval(_share_of(odds, -spread), _share_of(odds, spread))
+
+
+def _share_of(odds: float, shift: float) -> float:
+    """The share whose logit is log(odds) + shift, also where its odds are beyond all numbers."""
+    return 1 / (1 + math.exp(min(700.0, -shift)) / odds)
 
 
 def _student(freedom: int, confidence: float = 0.95) -> float:

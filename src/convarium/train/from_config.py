@@ -3,20 +3,63 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
-from convarium.data import Augmentation, Part
+from convarium.data import Augmentation, Part, VolumeAugmentation
 from convarium.errors import ConvariumError, DataError, OptionError
 from convarium.tasks import Objective, Task, balanced_weights
 from convarium.train.config import TrainConfig
 
+FOR_IMAGES = (
+    *("alternate_flip", "resized_crop", "jitter", "grey", "rotation", "policy", "erasing"),
+    *("start_size", "cache"),
+)
+FOR_VOLUMES = ("flip_axes",)
+_FLIPPED = {
+    "width": ("width",),
+    "plane": ("height", "width"),
+    "all": ("depth", "height", "width"),
+}
 
-def augmentation_of(config: TrainConfig) -> Augmentation:
-    """What happens to training images."""
-    return Augmentation(**_shared(Augmentation, config))
+
+def augmentation_of(
+    config: TrainConfig, kind: str = "images", grid: Sequence[int] = (1, 1, 1)
+) -> Augmentation | VolumeAugmentation:
+    """What happens to training samples, which are "images" or "volumes".
+
+    `pad_crop` of volumes is that of the longest axis of the grid; along an axis of s voxels, where
+    the longest has m, it is floor(pad_crop s / m), so that flat volumes stay where they are.
+
+    Args:
+        config: how to train.
+        kind: of the samples.
+        grid: depth, height and width of a network's input, of volumes.
+
+    Raises:
+        OptionError: an option that the other kind has.
+    """
+    table = {each.name: each.default for each in dataclasses.fields(config)}
+    foreign = FOR_IMAGES if kind == "volumes" else FOR_VOLUMES
+    for name in foreign:
+        value = getattr(config, name)
+        if value != table[name]:
+            other = "images" if kind == "volumes" else "volumes"
+            raise OptionError(
+                f"{name} (={value!r}) is for {other}, and the data holds {kind}; leave it out."
+            )
+    if kind == "images":
+        return Augmentation(**_shared(Augmentation, config))
+    pads = [config.pad_crop * side // max(grid) for side in grid]
+    return VolumeAugmentation(
+        flip_axes=_FLIPPED[config.flip_axes] if config.flip else (),
+        pad_crop=(pads[0], pads[1], pads[2]),
+        mixup=config.mixup,
+        cutmix=config.cutmix,
+    )
 
 
 def objective_of(config: TrainConfig, task: Task, part: Part) -> Objective:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -13,6 +14,7 @@ from convarium import seeds
 from convarium.data import Batch, Mix
 from convarium.processes import ALONE, World
 from convarium.tasks import Objective, Task
+from convarium.train.arithmetic import arithmetic
 
 
 class Computed(NamedTuple):
@@ -42,6 +44,7 @@ class Pass:
         accumulate: into how many parts a batch is divided.
         seed: of the dropout.
         world: the processes that share each batch.
+        slow: layers that compute in float32 in any precision.
     """
 
     task: Task
@@ -52,6 +55,7 @@ class Pass:
     accumulate: int
     seed: int
     world: World = ALONE
+    slow: tuple[nn.Module, ...] = ()
 
     def backward(self, model: nn.Module, batch: Batch, *, epoch: int, step: int) -> Computed:
         """Add the gradient of the batch's mean loss to the parameters' `grad`.
@@ -92,9 +96,13 @@ class Pass:
     def outputs(self, model: nn.Module, batch: Batch) -> Tensor:
         """The network's outputs of a batch that is on the device."""
         inputs = tuple(x.contiguous(memory_format=self.memory_format) for x in batch.inputs)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+        with self.arithmetic():
             outputs: Tensor = model(*inputs) if batch.mask is None else model(*inputs, batch.mask)
         return outputs
+
+    def arithmetic(self) -> contextlib.AbstractContextManager[None]:
+        """Inside, the network computes in the precision."""
+        return arithmetic(self.device, self.precision, self.slow)
 
 
 def parts_of(batch: Batch, count: int) -> Iterator[Batch]:

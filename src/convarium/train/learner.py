@@ -5,28 +5,36 @@ batch of f(seed, epoch, step) -> forward, loss, backward, clip -> rate of f(step
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import nn
 
-from convarium import tasks
+from convarium import seeds, tasks
 from convarium.data import (
     Batch,
     Part,
     Parts,
     Preprocessing,
+    batches,
     build_card,
     steps_per_epoch,
     training_batches,
 )
-from convarium.errors import DataError
+from convarium.data.batch import memory_order
+from convarium.errors import DataError, OptionError
 from convarium.processes import ALONE, World
+from convarium.train.arithmetic import slow_in_bf16
 from convarium.train.checks import check_network
+from convarium.train.choices import settled
+from convarium.train.compiling import compiled, compiler_explained
 from convarium.train.config import TrainConfig
 from convarium.train.freezing import Freezing
 from convarium.train.from_config import augmentation_of, device_named, objective_of
 from convarium.train.gradients import Computed, Pass
+from convarium.train.growing import resized, sides_at
 from convarium.train.optimizers import build_optimizer, set_rate
 from convarium.train.sampling import balanced_order
 from convarium.train.schedule import learning_rate
@@ -56,15 +64,15 @@ class Learner:
         preprocessing: Preprocessing,
         world: World = ALONE,
     ) -> None:
+        config = settled(config)
         self.parts, self.config, self.preprocessing = parts, config, preprocessing
         self.world = world
         self.card = build_card(parts, preprocessing)
         self.task = tasks.from_card(self.card)
         self.device = device_named(config.device)
-        planes = len(preprocessing.input_shape) == 3
-        last = planes and config.layout == "channels_last"
-        memory_format = torch.channels_last if last else torch.contiguous_format
-        self.model = model.to(self.device)
+        memory_format = memory_order(config.layout, preprocessing.input_shape)
+        self.model = model
+        self.model.to(self.device)
         self.model.to(memory_format=memory_format)  # type: ignore[call-overload]
         self.optimizer = build_optimizer(model, config)
         self.freezing = Freezing(model, config)
@@ -74,6 +82,8 @@ class Learner:
                 f"There are {len(parts.train)} training and {len(parts.validation)} validation "
                 "samples; training needs at least 2 and 1."
             )
+        kind, grid = parts.train.dataset.kind, preprocessing.input_shape[1:]
+        self.augmentation = augmentation_of(config, kind, grid)
         check_network(model, config, self.card, self.device)
         self.passes = Pass(
             task=self.task,
@@ -84,7 +94,10 @@ class Learner:
             accumulate=config.accumulate,
             seed=config.seed,
             world=world,
+            slow=() if config.compile == "on" else slow_in_bf16(model, self.device),
         )
+        self._start_from_data()
+        self._running = compiled(model) if config.compile == "on" else model
 
     @property
     def total_steps(self) -> int:
@@ -95,12 +108,12 @@ class Learner:
         """The training batches of an epoch from 0, from number `start` on."""
         config = self.config
         return training_batches(
-            self._drawn(epoch),
+            self.drawn(epoch),
             self.preprocessing,
             batch_size=config.batch_size,
             seed=config.seed,
             epoch=epoch,
-            augmentation=augmentation_of(config),
+            augmentation=self.augmentation,
             start=start,
             workers=config.workers,
             rank=self.world.rank,
@@ -115,10 +128,43 @@ class Learner:
             step: number of the step in it, from 0.
         """
         self.optimizer.zero_grad()
-        computed = self.passes.backward(self.model, batch, epoch=epoch, step=step)
+        with compiler_explained():
+            computed = self.passes.backward(self._running, batch, epoch=epoch, step=step)
         if self.config.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
         return computed
+
+    def sized(self, batch: Batch, step: int) -> Batch:
+        """The batch with the sides that a step of the whole run sees.
+
+        Args:
+            step: number of the step in the run, from 0.
+        """
+        start = self.config.start_size
+        if start is None:
+            return batch
+        (inputs,) = batch.inputs
+        sides = sides_at(
+            step,
+            self.total_steps,
+            inputs.shape[2:],
+            start=start,
+            smallest=getattr(self.model, "smallest_input", 1),
+        )
+        return dataclasses.replace(batch, inputs=(resized(inputs, sides),))
+
+    def _start_from_data(self) -> None:
+        """Let a network that asks for it work out its first weights from some training samples."""
+        wanted = getattr(self.model, "start_samples", 0)
+        if not wanted:
+            return
+        part = self.parts.train.probe
+        chosen = seeds.permutation(len(part), self.config.seed, "start")[:wanted]
+        some = Part(part.dataset, part.ids[chosen])
+        given = [b.inputs[0] for b in batches(some, self.preprocessing, batch_size=len(some))]
+        network: Any = self.model
+        network.start_from(torch.cat(given).to(next(self.model.parameters())))
+        self.world.follow_first([*self.model.parameters(), *self.model.buffers()])
 
     def agree(self) -> None:
         """Give every process the first one's statistics of norms, which each gathers by itself."""
@@ -137,15 +183,20 @@ class Learner:
             self.total_steps,
             peak=config.learning_rate,
             warmup=config.warmup,
-            schedule=config.schedule,
+            schedule=config.chosen_schedule,
             milestones=config.milestones,
             gamma=config.gamma,
         )
 
-    def _drawn(self, epoch: int) -> Part:
+    def drawn(self, epoch: int) -> Part:
         """The training part, or what is drawn from it so that classes are equally frequent."""
         part = self.parts.train
         if self.config.balance != "sampling" or part.targets is None:
             return part
+        if not part.listed:
+            raise OptionError(
+                "balance (='sampling') draws samples at will, and a stream has an order of its "
+                "own; use balance='weights'."
+            )
         order = balanced_order(part.targets, self.config.seed, epoch)
         return Part(part.dataset, part.ids[order])

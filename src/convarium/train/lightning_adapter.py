@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import torch
@@ -16,25 +17,38 @@ from convarium.train.optimizers import build_optimizer, set_rate
 from convarium.train.schedule import learning_rate
 
 _COMPROMISED = ("2.6.2", "2.6.3")
-_TRAINERS = {  # options that Lightning's Trainer has, by what it calls them
+_APPLIED = (
+    "optimizer", "learning_rate", "momentum", "nesterov", "weight_decay", "layer_decay",
+    "schedule", "warmup", "milestones", "gamma", "freeze_epochs", "unfreeze_epochs",
+    "loss", "label_smoothing", "focal_gamma", "huber_delta", "recipe",
+)  # fmt: skip
+_ELSEWHERE = {  # options that Lightning or the data decides on, and where
+    "epochs": "Trainer(max_epochs=)",
     "accumulate": "Trainer(accumulate_grad_batches=)",
     "clip_norm": "Trainer(gradient_clip_val=)",
-    "patience": "its EarlyStopping",
+    "precision": "Trainer(precision=)",
+    "device": "Trainer(accelerator=)",
     "time_budget": "Trainer(max_time=)",
-    "ema": "its WeightAveraging",
-    "balance": "a sampler of your DataLoader",
-    "mixup": "your DataLoader",
-    "cutmix": "your DataLoader",
+    "patience": "Lightning's EarlyStopping",
+    "ema": "Lightning's WeightAveraging",
+    "checkpoint_seconds": "Lightning's ModelCheckpoint(train_time_interval=)",
+    "seed": "lightning.seed_everything",
+    "layout": "network.to(memory_format=)",
+    "compile": "torch.compile(network)",
+    "batch_size": "your DataLoader(batch_size=)",
+    "workers": "your DataLoader(num_workers=)",
+    "balance": "your DataLoader(sampler=)",
 }
+_DATA = "the data of your DataLoader"  # augmentation, and whatever else is not named
 
 
 def lightning_module(model: nn.Module, task: Task, config: TrainConfig | None = None) -> Any:
     """A `LightningModule` that trains a network as `train.fit` does: its loss, groups and rates.
 
-    Batches are `data.Batch`, or pairs of inputs and targets as a DataLoader gives them. The Trainer
-    decides on epochs, accumulation, clipping, precision and device; of the configuration count the
-    optimiser, the schedule over the Trainer's steps, the loss, and what is frozen. It logs
-    `train_loss`, `val_loss` and `val_<metric>`.
+    Batches are `data.Batch`, or pairs of inputs and targets as a DataLoader gives them, augmented
+    or not. Of the configuration count the optimiser, the schedule over the Trainer's steps, the
+    loss, and what is frozen; whatever the Trainer or the data decides on must have its default
+    here. It logs `train_loss`, `val_loss` and `val_<metric>`.
 
     Args:
         model: any module whose outputs fit the task.
@@ -43,7 +57,7 @@ def lightning_module(model: nn.Module, task: Task, config: TrainConfig | None = 
 
     Raises:
         MissingExtraError: Lightning is not installed, or a compromised release of it.
-        OptionError: an option that the Trainer or your data decides on.
+        OptionError: an option that the Trainer or your data decides on differs from its default.
     """
     lightning = import_extra("lightning", "lightning")
     if lightning.__version__ in _COMPROMISED:
@@ -52,10 +66,12 @@ def lightning_module(model: nn.Module, task: Task, config: TrainConfig | None = 
             "install 'convarium[lightning]'"
         )
     config = TrainConfig() if config is None else config
-    for name, place in _TRAINERS.items():
-        if getattr(config, name) != getattr(TrainConfig(), name):
+    for option in dataclasses.fields(config):
+        value = getattr(config, option.name)
+        if option.name not in _APPLIED and value != option.default:
             raise OptionError(
-                f"{name} (={getattr(config, name)!r}) is for {place} in Lightning; leave it out."
+                f"{option.name} (={value!r}) has no effect in Lightning, where it is for "
+                f"{_ELSEWHERE.get(option.name, _DATA)}; leave it at its default, {option.default}."
             )
     taken = ("loss", "label_smoothing", "focal_gamma", "huber_delta")
     objective = Objective(**{name: getattr(config, name) for name in taken})
@@ -135,7 +151,7 @@ class _Steps:
                 total,
                 peak=1.0,
                 warmup=config.warmup,
-                schedule=config.schedule,
+                schedule=config.chosen_schedule,
                 milestones=config.milestones,
                 gamma=config.gamma,
             )

@@ -8,7 +8,6 @@ same bits as an uninterrupted one.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,15 +16,18 @@ import torch
 from torch import nn
 
 from convarium import files, models
-from convarium.data import Parts, Preprocessing, packed
-from convarium.errors import OptionError, RunError
+from convarium.data import Parts, Preprocessing
+from convarium.errors import RunError
 from convarium.predict import Predictor, fit_temperature
 from convarium.processes import ALONE, World
-from convarium.progress import Progress
 from convarium.train import storage
+from convarium.train.caching import with_cache
+from convarium.train.choices import settled
 from convarium.train.config import TrainConfig
+from convarium.train.grouping import group_rows
 from convarium.train.history import History
 from convarium.train.observers import Observer
+from convarium.train.probing import Probe, decided
 from convarium.train.settings import check_same, read_settings, settings_of, write_settings
 from convarium.train.training import Training
 
@@ -40,6 +42,7 @@ def fit(
     resume: bool = False,
     observers: Sequence[Observer] = (),
     world: World = ALONE,
+    probe: Probe | None = None,
 ) -> History:
     """Train `model` in place on `parts.train`; `parts.validation` chooses the weights it ends with.
 
@@ -55,6 +58,8 @@ def fit(
             own model with equal weights, and the first one writes. Their gradients are added up, so
             that the result is that of one process but for rounding, dropout, and batch norms, each
             of which sees its process's samples only.
+        probe: what `train.probe` decided; None asks it for what the configuration leaves to "auto".
+            A resumed run does as it was started.
 
     Returns:
         The history. `model` is left in evaluation mode, with the weights of the best epoch.
@@ -69,8 +74,9 @@ def fit(
     if out is None:
         if resume:
             raise RunError("resume needs the run folder; give it as out.")
-        parts = _cached(parts, config, preprocessing, quiet=quiet)
+        parts = with_cache(parts, config, preprocessing, quiet=quiet)
         with _generators_kept(), world.together():
+            config = decided(probe, model, parts, config, preprocessing, world).config
             return Training(model, parts, config, preprocessing, None, observers, world).run()
     folder = Path(out)
     if not isinstance(model, models.Network) or model.name is None:
@@ -79,36 +85,24 @@ def fit(
         storage.refuse_existing(folder)
     elif resume and not (folder / "config.toml").exists():
         raise RunError(f"There is no run in {folder} to resume; train without --resume.")
-    parts = _cached(parts, config, preprocessing, quiet=quiet)
+    parts = with_cache(parts, config, preprocessing, quiet=quiet)
     with _generators_kept(), world.together():
+        if resume:
+            stored = world.share(read_settings(folder) if world.first else {})
+            config, reasons = settled(config, stored["train"]), stored.get("probe", {})
+        else:
+            found = decided(probe, model, parts, config, preprocessing, world)
+            config, reasons = found.config, found.to_mapping()
         training = Training(model, parts, config, preprocessing, folder, observers, world)
         description = {"name": model.name, "options": model.config}
-        settings = settings_of(description, parts, preprocessing, config, training.device, world)
+        rows = group_rows(model, training.optimizer.param_groups)
+        settings = settings_of(
+            description, parts, preprocessing, config, training.device, world, rows
+        )
+        settings["probe"] = reasons
         claimed = storage.claim(folder, resume=resume) if world.first else contextlib.nullcontext()
         with claimed:
             return _run(model, training, folder, settings, resume=resume)
-
-
-def _cached(
-    parts: Parts, config: TrainConfig, preprocessing: Preprocessing, *, quiet: bool
-) -> Parts:
-    """The parts, with training pictures from the cache: their short side is 8/7 of the crop's.
-
-    Raises:
-        OptionError: nothing is cropped, so that there is nothing to keep.
-        RunError: the cache cannot be written.
-    """
-    if config.cache is None:
-        return parts
-    if config.resized_crop is None:
-        raise OptionError(
-            f"cache (={config.cache!r}) keeps what crops are cut from: set resized_crop too, or "
-            "leave it out."
-        )
-    short_side = round(max(preprocessing.input_shape[1:]) * 8 / 7)
-    with Progress(len(parts.train), "cache", enabled=not quiet) as progress:
-        train = packed(parts.train, short_side, config.cache, progress=progress)
-    return dataclasses.replace(parts, train=train)
 
 
 def _run(
@@ -132,10 +126,21 @@ def _run(
         training.checkpoint()
         write_settings(folder, settings)
     history = training.run()
+    _list_skipped(training, folder)
     if first:
         models.save(model, folder, _card(training, settings, history))
     world.share(None)  # nobody goes on before the run is whole
     return history
+
+
+def _list_skipped(training: Training, folder: Path) -> None:
+    """List again what was left out, since a stream finds what is damaged while it trains."""
+    if training.parts.train.listed:
+        return
+    found = training.world.gather(list(training.parts.train.dataset.skipped))
+    if training.world.first:
+        items = dict.fromkeys(item for some in found for item in some)
+        files.write_jsonl(folder / "skipped.jsonl", [item._asdict() for item in items])
 
 
 def _load_finished(training: Training, folder: Path) -> History:
@@ -162,6 +167,7 @@ def _card(training: Training, settings: dict[str, Any], history: History) -> dic
         **calibration,
         "split": settings["split"],
         "recipe": settings["train"],
+        "probe": settings["probe"],
         "result": {"validation": {"n": len(training.parts.validation), **best}},
         "library": settings["environment"],
     }

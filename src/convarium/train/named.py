@@ -7,7 +7,8 @@ References:
     "mixup", arXiv:1710.09412, section 3; Yun et al. (2019), "CutMix", arXiv:1905.04899, section 3;
     Cubuk et al. (2020), "RandAugment", arXiv:1909.13719, section 4; Zhong et al. (2017), "Random
     erasing", arXiv:1708.04896, section 4 (`strong`); Howard, Ruder (2018), arXiv:1801.06146,
-    section 3 (`finetune`); Smith, Topin (2018), arXiv:1708.07120, section 4 (`quick`).
+    section 3 (`finetune`); Smith, Topin (2018), arXiv:1708.07120, section 4 (`quick`); Jordan
+    (2024), arXiv:2404.00498, section 3 (`speedrun`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from convarium.errors import OptionError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -129,4 +132,38 @@ RECIPES: Mapping[str, Recipe] = {
         model="resnet20_cifar",
         size=32,
     ),
+    "speedrun": Recipe(
+        "small images learnt in minutes, by all that shortens the way",
+        {
+            "epochs": 5,
+            "batch_size": 256,
+            "optimizer": "muon",
+            "learning_rate": 0.01,
+            "momentum": 0.95,
+            "weight_decay": 0.02,
+            "schedule": "linear",
+            "warmup": 0.15,
+            "label_smoothing": 0.1,
+            "alternate_flip": True,
+            "start_size": 0.57,
+            "precision": "bf16",
+            "layout": "channels_last",
+        },
+        crop_share=1 / 14,
+        model="speednet",
+    ),
 }
+
+
+def recipe_named(recipe: str) -> Recipe:
+    """The recipe of a name.
+
+    Raises:
+        OptionError: there is none; the text names the close match.
+    """
+    if recipe not in RECIPES:
+        raise OptionError(
+            f"recipe (={recipe!r}) must be one of {', '.join(RECIPES)}."
+            f"{did_you_mean(recipe, RECIPES)}"
+        )
+    return RECIPES[recipe]

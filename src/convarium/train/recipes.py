@@ -14,9 +14,16 @@ from typing import Any
 import numpy as np
 
 from convarium.data import Dataset
-from convarium.errors import OptionError, did_you_mean
+from convarium.errors import OptionError
 from convarium.train.config import TrainConfig
-from convarium.train.named import RECIPES, Recipe
+from convarium.train.from_config import FOR_IMAGES
+from convarium.train.named import recipe_named
+from convarium.train.volume_choice import (
+    largest_batch_of,
+    volume_grid,
+    volume_network,
+    volumes_in_words,
+)
 
 _SIDES = (32, 48, 64, 96)
 # peak learning rate for batches of 128, and weight decay of a short and of a long training
@@ -33,7 +40,8 @@ class Choice:
     Args:
         model: a name for `convarium.create`.
         options: keywords for it, besides channels and classes.
-        size: side in pixels that images are resized to; None leaves them as they are.
+        size: side in pixels that images are resized to; None leaves them as they are. Of volumes
+            depth, height and width.
         validation: share of the samples that chooses between epochs.
         test: share of the samples that is kept for the end.
         config: how to train.
@@ -42,7 +50,7 @@ class Choice:
 
     model: str
     options: Mapping[str, Any]
-    size: int | None
+    size: int | tuple[int, ...] | None
     validation: float
     test: float
     config: TrainConfig
@@ -52,11 +60,13 @@ class Choice:
 def recommend(
     dataset: Dataset,
     *,
-    size: int | None = None,
+    size: int | tuple[int, ...] | None = None,
+    spacing: float | tuple[float, ...] | str | None = None,
     optimizer: str | None = None,
     recipe: str | None = None,
+    samples: int | None = None,
 ) -> Choice:
-    """The network and recipe for a data set of images.
+    """The network and recipe for a data set of images; for volumes see `volume_network`.
 
     | short side      | network                                                |
     |-----------------|--------------------------------------------------------|
@@ -73,17 +83,25 @@ def recommend(
     named recipe says takes the place of what follows from the data.
 
     Args:
-        dataset: labelled images.
-        size: side in pixels, where it is given.
+        dataset: labelled images or volumes.
+        size: side in pixels, where it is given; of volumes one number or three.
+        spacing: of volumes, as `data.fit_preprocessing` takes it.
         optimizer: the update rule, where it is given; else the recipe's, or AdamW.
-        recipe: a name of `RECIPES`: quick, baseline, strong, finetune, cifar2015.
+        samples: how many there are, where the data set is a part of them, as of a stream.
+        recipe: a name of `RECIPES`, such as quick, baseline, strong, finetune or speedrun.
 
     Raises:
-        OptionError: there is no such recipe.
+        OptionError: there is no such recipe, or a size or spacing that images do not have.
     """
-    named = None if recipe is None else _named(recipe)
+    named = None if recipe is None else recipe_named(recipe)
     if named is not None and size is None:
         size = named.size
+    if dataset.kind == "volumes":
+        return _for_volumes(dataset, size, spacing, optimizer, recipe)
+    if spacing is not None:
+        raise OptionError(f"spacing (={spacing}) belongs to volumes, and these are images.")
+    if isinstance(size, tuple):
+        raise OptionError(f"size (={size}) must be one side in pixels for images.")
     survey = dataset.survey()
     sides = np.minimum(survey.heights, survey.widths)
     median = int(np.median(sides[sides > 0]))
@@ -91,7 +109,7 @@ def recommend(
         size = max((side for side in _SIDES if side <= median), default=_SIDES[0])
     side = median if size is None else size
     model, options = _network(side)
-    n = len(dataset)
+    n = len(dataset) if samples is None else samples
     config = _config(n, side, dataset.mirrored, optimizer, recipe)
     if dataset.task != "classification":  # it is for one class of several
         config = dataclasses.replace(config, label_smoothing=0.0)
@@ -103,40 +121,65 @@ def recommend(
     return Choice(model, options, size, validation, test, config, reason)
 
 
+def _for_volumes(
+    dataset: Dataset,
+    size: int | tuple[int, ...] | None,
+    spacing: float | tuple[float, ...] | str | None,
+    optimizer: str | None,
+    recipe: str | None,
+) -> Choice:
+    """The same for volumes; of a recipe's changes of images they take flips, crops and mixtures."""
+    grid = volume_grid(dataset, size, spacing)
+    model, options = volume_network(grid)
+    named = None if recipe is None else recipe_named(recipe)
+    if named is not None and named.model is not None:
+        model, options = named.model, {}
+    n = len(dataset)
+    most = largest_batch_of(grid)
+    config = _config(n, max(grid), dataset.mirrored, optimizer, recipe, most)
+    if config.batch_size > most:
+        rate = config.learning_rate * (most / config.batch_size) ** 0.5
+        config = dataclasses.replace(config, batch_size=most, learning_rate=rate)
+    smoothing = config.label_smoothing if dataset.task == "classification" else 0.0
+    off = {each.name: each.default for each in dataclasses.fields(config)}
+    own: dict[str, Any] = {name: off[name] for name in FOR_IMAGES}
+    config = dataclasses.replace(config, **own, label_smoothing=smoothing)
+    word = _TOLD.get(dataset.task, "classes")
+    reason = f"{n} volumes of {len(dataset.classes)} {word}, {volumes_in_words(dataset)}"
+    validation, test = (min(_SHARE, held / max(1, n)) for held in _MOST_HELD)
+    return Choice(model, {**options, "spatial_dims": 3}, grid, validation, test, config, reason)
+
+
 def _config(
-    n: int, side: int, mirrored: bool, optimizer: str | None, recipe: str | None
+    n: int,
+    side: int,
+    mirrored: bool,
+    optimizer: str | None,
+    recipe: str | None,
+    most: int = 128,
 ) -> TrainConfig:
-    """How to train on n images with a side in pixels."""
-    own = {} if recipe is None else _named(recipe).config_options(side)
+    """How to train on n samples with a side in pixels, in batches of at most so many."""
+    own = {} if recipe is None else recipe_named(recipe).config_options(side)
     if optimizer is not None and optimizer != own.get("optimizer", optimizer):
         # rate and decay belong to the rule that the recipe has
         own = {k: v for k, v in own.items() if k not in ("learning_rate", "weight_decay")}
     rule = optimizer or own.get("optimizer", "adamw")
-    batch_size = _power_of_two(n // 20, 16, 128)
+    batch_size = _power_of_two(n // 20, min(16, most), most)
     epochs = min(30, max(5, 100_000 // max(1, n)))
     long = epochs >= 10
     rate, decay, long_decay = _RATES[rule]
-    config = TrainConfig(
-        epochs=epochs,
-        batch_size=batch_size,
-        momentum=0.95 if rule == "muon" else 0.9,
-        learning_rate=rate * (batch_size / 128) ** 0.5,
-        weight_decay=long_decay if long else decay,
-        label_smoothing=0.1 if long else 0.0,
-        flip=mirrored,
-        pad_crop=max(1, side // 16) if long else 0,
-        recipe=recipe,
-    )
-    return dataclasses.replace(config, **{**own, "optimizer": rule})
-
-
-def _named(recipe: str) -> Recipe:
-    if recipe not in RECIPES:
-        raise OptionError(
-            f"recipe (={recipe!r}) must be one of {', '.join(RECIPES)}."
-            f"{did_you_mean(recipe, RECIPES)}"
-        )
-    return RECIPES[recipe]
+    chosen = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "momentum": 0.95 if rule == "muon" else 0.9,
+        "learning_rate": rate * (batch_size / 128) ** 0.5,
+        "weight_decay": long_decay if long else decay,
+        "label_smoothing": 0.1 if long else 0.0,
+        "flip": mirrored,
+        "pad_crop": max(1, side // 16) if long else 0,
+    }
+    both = {**chosen, **own, "optimizer": rule, "recipe": recipe}
+    return TrainConfig(**{**both, "pad_crop": min(both["pad_crop"], side - 1)})
 
 
 def _network(side: int) -> tuple[str, dict[str, Any]]:

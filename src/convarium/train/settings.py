@@ -7,7 +7,7 @@ import json
 import platform
 import tomllib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from convarium import files
 from convarium.data import Parts, Preprocessing
 from convarium.errors import RunError
 from convarium.processes import ALONE, World
+from convarium.train.choices import settled
 from convarium.train.config import TrainConfig, free_options
 
 _UNSET = "options_left_unset"
@@ -31,15 +32,25 @@ def settings_of(
     config: TrainConfig,
     device: torch.device,
     world: World = ALONE,
+    groups: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
-    """Everything that the result depends on, as `config.toml` holds it."""
+    """Everything that the result depends on, as `config.toml` holds it, and what follows from it.
+
+    `groups` are the rows of `group_rows`; they follow from the rest.
+    """
     dataset = parts.train.dataset
     return {
         "model": dict(model),
-        "data": {"source": str(dataset.source), "fingerprint": dataset.fingerprint()},
+        "data": {
+            "source": str(dataset.source),
+            "fingerprint": dataset.fingerprint(),
+            "task": dataset.task,
+            "columns": dataset.columns,
+        },
         "split": dict(parts.settings),
         "preprocessing": {"sha256": _hash(preprocessing.to_card())},
         "train": config.to_mapping(),
+        "groups": list(groups),
         "environment": environment(device, world),
     }
 
@@ -106,9 +117,10 @@ def check_same(stored: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     Raises:
         RunError: something that the result depends on differs.
     """
-    free = {"source", *free_options()}
+    free = {"source", "task", "columns", *free_options()}  # the fingerprint covers these three
     # options that did not exist when the run was started have their defaults
-    stored = {**stored, "train": TrainConfig.from_mapping(stored["train"]).to_mapping()}
+    train = settled(TrainConfig.from_mapping(stored["train"]))
+    stored = {**stored, "train": train.to_mapping()}
     for table in _COMPARED:
         then = {k: v for k, v in stored[table].items() if k not in free}
         today = {k: v for k, v in now[table].items() if k not in free}

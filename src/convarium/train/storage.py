@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from convarium import files
-from convarium.data import Part, Parts, Preprocessing
+from convarium.data import Part, Parts, Preprocessing, lookalikes
 from convarium.errors import ConvariumError, RunError
 
 _KEPT_SAMPLES = 32
@@ -43,6 +43,7 @@ class Position:
         best_row: the history row of the best epoch.
         stale: epochs since then.
         rows: the history so far.
+        choices: what timing decided for the run; empty in checkpoints from before it did.
     """
 
     step: int = 0
@@ -55,6 +56,7 @@ class Position:
     best_row: dict[str, Any] | None = None
     stale: int = 0
     rows: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    choices: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 @contextlib.contextmanager
@@ -96,7 +98,8 @@ def refuse_existing(folder: Path) -> None:
     Raises:
         RunError: the folder is in the way, or cannot be looked at.
     """
-    begun = {".lock", "preprocessing", "splits.parquet", "skipped.jsonl", "checkpoint-0", "latest"}
+    begun = {".lock", "preprocessing", "splits.parquet", "checkpoint-0", "latest"}
+    begun |= {"skipped.jsonl", "lookalikes.jsonl"}
     try:
         if not folder.exists():
             return
@@ -119,6 +122,7 @@ def write_start(folder: Path, parts: Parts, preprocessing: Preprocessing) -> Non
     parts.write(folder / "splits.parquet")
     skipped = [item._asdict() for item in parts.train.dataset.skipped]
     files.write_jsonl(folder / "skipped.jsonl", skipped)
+    files.write_jsonl(folder / "lookalikes.jsonl", [*lookalikes(parts).rows()])
     files.write_json(folder / "preprocessing" / "preprocessing.json", preprocessing.to_card())
     samples = _samples(parts.validation, preprocessing)
     files.write_tensors(folder / "preprocessing" / "samples.safetensors", samples)
@@ -171,6 +175,7 @@ def _read_checkpoint(path: Path) -> tuple[dict[str, Tensor], Position]:
     state = files.read_json(path / "state.json")
     if files.sha256(path / "state.safetensors") != state["sha256"]:
         raise RunError("state.safetensors is damaged")
+    state = {"choices": {}, **state}
     fields = {option.name: state[option.name] for option in dataclasses.fields(Position)}
     return files.read_tensors(path / "state.safetensors"), Position(**fields)
 
@@ -189,8 +194,8 @@ def _step_of(path: Path) -> int:
 
 
 def _samples(part: Part, preprocessing: Preprocessing) -> dict[str, Tensor]:
-    """A few validation inputs, spread over the part: `inputs` uint8 `(N, C, *S)` and their ids."""
-    count = min(_KEPT_SAMPLES, len(part))
+    """A few validation inputs, spread over the part: `inputs` `(N, C, *S)` and their ids."""
+    count = min(_KEPT_SAMPLES, len(part), preprocessing.most_at_once)
     chosen = [part.ids[k * len(part) // count] for k in range(count)]
     inputs = [preprocessing.apply(part.dataset.read(int(id))) for id in chosen]
     return {"inputs": torch.stack(inputs), "ids": torch.tensor([int(id) for id in chosen])}

@@ -10,7 +10,8 @@ import contextlib
 import sys
 import time
 import uuid
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
@@ -150,7 +151,8 @@ class Tracker:
     """An observer that tells a tracker; use it in a `with` block, which closes it.
 
     Values are `step/loss` for each step and the columns of the history's rows for each epoch, all
-    by number of the step. A resumed run goes on in the tracker's run.
+    by number of the step. A resumed run goes on in the tracker's run. A tracker that fails after
+    its start is left out from there on, with a warning; the training goes on.
 
     Args:
         name: one of `TRACKERS`.
@@ -182,9 +184,10 @@ class Tracker:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._client is not None:
-            self._client.close(failed=kind is not None)
-            self._client = None
+        with self._kept_going():
+            if self._client is not None:
+                self._client.close(failed=kind is not None)
+        self._client = None
 
     def on_start(self, *, epochs: int, steps: int, first_step: int, batch_size: int) -> None:
         """Open the tracker.
@@ -199,23 +202,42 @@ class Tracker:
         except ConvariumError:
             raise
         except Exception as error:  # each package has errors of its own
-            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise RunError(
-                f"Cannot start {self.name}: {first}; set it up as its documents say, or train "
-                "without it and --resume."
+                f"Cannot start {self.name}: {_first_line(error)}; set it up as its documents say, "
+                "or train without it and --resume."
             ) from error
 
     def on_step(self, step: int, loss: float) -> None:
         """Tell the loss."""
         self._step = step
-        if self._client is not None:
-            self._client.log({"step/loss": loss}, step)
+        with self._kept_going():
+            if self._client is not None:
+                self._client.log({"step/loss": loss}, step)
 
     def on_epoch(self, row: Mapping[str, Any]) -> None:
         """Tell the row."""
-        if self._client is not None:
-            values = {f"epoch/{name}": float(value) for name, value in row.items()}
-            self._client.log(values, self._step)
+        values = {f"epoch/{name}": float(value) for name, value in row.items()}
+        with self._kept_going():
+            if self._client is not None:
+                self._client.log(values, self._step)
+
+    @contextlib.contextmanager
+    def _kept_going(self) -> Iterator[None]:
+        """Go on without a tracker that fails; its server may be gone, or its disk full."""
+        try:
+            yield
+        except Exception as error:  # each package has errors of its own
+            self._client = None
+            warnings.warn(
+                f"{self.name} failed after step {self._step} ({_first_line(error)}) and is told "
+                "nothing more; the training goes on, and history.jsonl has every epoch.",
+                stacklevel=3,
+            )
+
+
+def _first_line(error: Exception) -> str:
+    """What an error says, in one line."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 def _stored_id(folder: Path, name: str) -> str | None:

@@ -20,12 +20,13 @@ from torch import Tensor, nn
 
 from convarium import files, seeds, tasks
 from convarium.data import Batch, Part, Parts, Preprocessing
-from convarium.errors import ConvariumError
+from convarium.errors import ConvariumError, RunError
 from convarium.predict import Predictor
 from convarium.processes import ALONE, World
 from convarium.train import storage
 from convarium.train.averaging import AveragedWeights
 from convarium.train.batch_finder import out_of_memory
+from convarium.train.choices import choices_of, settled
 from convarium.train.config import TrainConfig
 from convarium.train.history import History, is_better
 from convarium.train.learner import Learner
@@ -49,6 +50,7 @@ class Training:
         observers: Sequence[Observer],
         world: World = ALONE,
     ) -> None:
+        config = settled(config)
         self.parts, self.config, self.preprocessing = parts, config, preprocessing
         self.world = world
         self.folder = folder if world.first else None  # where this process writes
@@ -58,7 +60,7 @@ class Training:
         self.card, self.task = self.learner.card, self.learner.task
         self.device, self.steps = self.learner.device, self.learner.steps
         self.averaged = None if config.ema is None else AveragedWeights(model, config.ema)
-        self.position = storage.Position()
+        self.position = storage.Position(choices=choices_of(config))
         self.best: dict[str, Tensor] = {}
         self._clock = 0.0  # when the last row was made, or this life of the run began
 
@@ -120,6 +122,7 @@ class Training:
         """One update; gives the learning rate that it used."""
         position = self.position
         try:
+            batch = self.learner.sized(batch, position.step)
             computed = self.learner.gradient(batch, epoch=position.epoch, step=position.batch)
         except torch.OutOfMemoryError as error:
             raise out_of_memory(self.learner, self.folder) from error
@@ -223,6 +226,7 @@ class Training:
         tensors, self.position = cast(
             "tuple[dict[str, Tensor], storage.Position]", self.world.share(found)
         )
+        self._check_choices(folder)
         parts: dict[str, dict[str, Tensor]] = {"average": {}, "best": {}}
         for key, value in tensors.items():
             kind, _, name = key.partition(".")
@@ -233,6 +237,17 @@ class Training:
         if self.averaged is not None:
             for name, value in parts["average"].items():
                 self.averaged.state[name].copy_(value)
+
+    def _check_choices(self, folder: Path) -> None:
+        """Refuse a checkpoint of another arithmetic than the settings have."""
+        own = choices_of(self.config)
+        found = self.position.choices = self.position.choices or own
+        for name, value in own.items():
+            if found.get(name, value) != value:
+                raise RunError(
+                    f"The checkpoint in {folder} was trained with {name} {found[name]!r}, and "
+                    f"config.toml says {value!r}; put {found[name]!r} back."
+                )
 
     def _stop_diverged(self, value: float) -> NoReturn:
         position = self.position
@@ -247,6 +262,7 @@ class Training:
 
 def clean_samples(part: Part, seed: int) -> Part:
     """Up to 2,000 samples of a part, the same in every epoch, in the part's order."""
+    part = part.probe
     if len(part) <= _CLEAN_SAMPLES:
         return part
     chosen = seeds.permutation(len(part), seed, "clean samples")[:_CLEAN_SAMPLES]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from convarium.data.augment.stream import Floats, Stream
@@ -15,13 +16,20 @@ Kind = TypeVar("Kind", bound=np.generic)
 
 TRIES = 10
 RATIOS = (3 / 4, 4 / 3)
+_LARGE = 2**14  # numbers of a sample
 
 
 def flip(samples: NDArray[Kind], chosen: NDArray[np.bool_], axis: int) -> NDArray[Kind]:
     """A copy in which the `chosen` samples are mirrored along an axis of the array."""
-    flipped = samples.copy()
+    flipped = samples.copy(order="K")
     places = np.flatnonzero(chosen)
-    flipped[places] = np.flip(samples[places], axis)
+    if samples[:1].size < _LARGE:
+        flipped[places] = np.flip(samples[places], axis)
+        return flipped
+    # one by one, and by torch, which is quick in every memory order
+    given, made = torch.from_numpy(samples), torch.from_numpy(flipped)
+    for k in places.tolist():
+        made[k : k + 1] = given[k : k + 1].flip(axis)
     return flipped
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from convarium import seeds
 from convarium.data.batch import Mix
+from convarium.options import check_options, option
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,44 @@ class MixDraw:
 
     share: float
     box: tuple[tuple[int, int], ...] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mixtures:
+    """Whether samples of a batch are mixed with one another; nothing is unless it is set.
+
+    Args:
+        mixup: alpha of the Beta distribution that shares are drawn from.
+        cutmix: likewise; with both, each batch takes one of them with probability 1/2.
+
+    Raises:
+        OptionError: an alpha that is not above 0.
+    """
+
+    mixup: float | None = option(None, above=0)
+    cutmix: float | None = option(None, above=0)
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+    @property
+    def mixes(self) -> bool:
+        """Whether samples of a batch are mixed with one another."""
+        return self.mixup is not None or self.cutmix is not None
+
+    def draw_mix(
+        self, sides: tuple[int, ...], *, seed: int, epoch: int, step: int
+    ) -> MixDraw | None:
+        """What is mixed in a global batch; None where nothing is."""
+        if not self.mixes:
+            return None
+        return draw_mix(self.mixup, self.cutmix, sides, seed=seed, epoch=epoch, step=step)
+
+    def mixture_lines(self) -> list[str]:
+        """What is mixed, in words."""
+        named = {"mixup": self.mixup, "CutMix": self.cutmix}
+        beta = "share from Beta({0:g},\N{NO-BREAK SPACE}{0:g})"
+        return [f"{name}, {beta.format(alpha)}" for name, alpha in named.items() if alpha]
 
 
 def draw_mix(

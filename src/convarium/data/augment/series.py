@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from convarium.data.augment.stream import Stream
-from convarium.errors import OptionError, ShapeError
+from convarium.errors import ShapeError
+from convarium.options import check_options, option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class SeriesAugmentation:
         channel_mask: probability that a channel is set to zero; one channel always stays. 0 is off.
 
     Raises:
-        OptionError: a value outside its range.
+        OptionError: a value of the wrong type or outside its range.
 
     >>> x = torch.ones(2, 3, 8)
     >>> masked = SeriesAugmentation(time_mask=0.5).apply(x, np.arange(2), seed=0, epoch=0)
@@ -42,23 +42,14 @@ class SeriesAugmentation:
         hal-01357973, section 3 (windows); Park et al. (2019), arXiv:1904.08779, section 2 (masks).
     """
 
-    jitter: float = 0.0
-    scaling: float = 0.0
-    crop: float | None = None
-    time_mask: float = 0.0
-    channel_mask: float = 0.0
+    jitter: float = option(0.0, low=0)
+    scaling: float = option(0.0, low=0)
+    crop: float | None = option(None, above=0, high=1)
+    time_mask: float = option(0.0, low=0, below=1)
+    channel_mask: float = option(0.0, low=0, below=1)
 
     def __post_init__(self) -> None:
-        for name in ("jitter", "scaling"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0):
-                raise OptionError(f"{name} (={value!r}) must be 0 (off) or a positive number.")
-        for name in ("time_mask", "channel_mask"):
-            value = getattr(self, name)
-            if not 0 <= value < 1:
-                raise OptionError(f"{name} (={value!r}) must be 0 (off) or a share below 1.")
-        if self.crop is not None and not 0 < self.crop <= 1:
-            raise OptionError(f"crop (={self.crop!r}) must be None (off) or a share up to 1.")
+        check_options(self)
 
     def apply(self, inputs: Tensor, ids: NDArray[np.int64], *, seed: int, epoch: int) -> Tensor:
         """The changed series; `inputs` stay as they were.

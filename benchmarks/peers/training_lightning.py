@@ -1,0 +1,85 @@
+"""A peer of `benchmarks/training.py`: Lightning's Trainer, torchvision's pipeline, timm's network.
+
+Usage: training_lightning.py FOLDER NETWORK SIZE BATCH WORKERS WARM TIMED FLAGS
+"""
+
+# ruff: isort: skip_file
+# training_loops finds torchvision and timm, so it comes before them.
+import contextlib
+import os
+import sys
+import tempfile
+import warnings
+
+import lightning
+import torch
+from training_loops import Ended, Steps, network, say
+
+from torchvision import datasets, transforms
+
+folder, name = sys.argv[1:3]
+size, batch, workers, warm, timed = map(int, sys.argv[3:8])
+rounded, last = "bf16" in sys.argv[8], "channels_last" in sys.argv[8]
+warnings.simplefilter("ignore")
+steps = Steps(warm, timed)
+
+
+class Module(lightning.LightningModule):
+    """Image classification as Lightning's examples have it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = network(name, size)
+        if last:
+            self.model.to(memory_format=torch.channels_last)
+
+    def training_step(self, pair, number):
+        """The loss of a batch."""
+        images, target = pair
+        if last:
+            images = images.contiguous(memory_format=torch.channels_last)
+        loss = torch.nn.functional.cross_entropy(self.model(images), target)
+        self.log("train_loss", loss)
+        return loss
+
+    def on_train_batch_end(self, *_):
+        """The update is done."""
+        steps.count()
+
+    def configure_optimizers(self):
+        """SGD with momentum."""
+        return torch.optim.SGD(
+            self.parameters(),
+            lr=0.01,
+            momentum=0.9,
+            nesterov=True,
+            weight_decay=1e-4,
+            fused=last or None,
+        )
+
+
+change = transforms.Compose(
+    [
+        transforms.RandomResizedCrop(size),
+        transforms.RandomHorizontalFlip(),
+        transforms.ToTensor(),
+        transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    ]
+)
+loader = torch.utils.data.DataLoader(
+    datasets.ImageFolder(folder, change),
+    batch_size=batch,
+    shuffle=True,
+    num_workers=workers,
+    drop_last=True,
+)
+module = Module()
+with tempfile.TemporaryDirectory() as place:
+    options = {"precision": "bf16-mixed"} if rounded else {}
+    trainer = lightning.Trainer(
+        max_epochs=1, accelerator="cpu", devices=1, default_root_dir=place, **options
+    )
+    with contextlib.suppress(Ended):
+        trainer.fit(module, loader)
+say(steps, batch, module.model, lightning=lightning.__version__)
+os._exit(0)  # the loader's workers need not be waited for

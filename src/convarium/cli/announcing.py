@@ -1,0 +1,64 @@
+"""What `convarium train` says before it trains: the data, the network, how, and warnings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from convarium.cli.choosing import Prepared
+from convarium.cli.parsing import write
+from convarium.train.named import RECIPES
+
+if TYPE_CHECKING:
+    from convarium.data import Parts
+
+_DOTS = {"images": "pixels", "volumes": "voxels"}
+
+
+def announce(ready: Prepared) -> None:
+    """What will be trained, on what, and how."""
+    from convarium.train.grouping import grouping_lines
+
+    choice, parts, config = ready.choice, ready.parts, ready.config
+    counts = ", ".join(f"{count} {name}" for name, count in parts.counts.items())
+    said = {key: value for key, value in choice.options.items() if key != "spatial_dims"}
+    own = "".join(f", {key}={value}" for key, value in said.items())
+    write(f"data: {choice.reason}; {counts}; {len(parts.train.dataset.skipped)} skipped")
+    if parts.crossing:
+        write(f"warning: {parts.crossing} samples of the given parts have a copy in another part")
+    for line in alike_lines(parts):
+        write(line)
+    shape = " x ".join(str(n) for n in ready.preprocessing.input_shape)
+    write(f"network: {choice.model}{own}, input {shape}")
+    write(
+        f"recipe: {f'{config.recipe}, ' if config.recipe else ''}{config.optimizer}, "
+        f"{config.epochs} epochs, batch {config.batch_size}, "
+        f"rate {config.learning_rate:.2g}, {'flips' if config.flip else 'no flips'}, "
+        f"crops by {config.pad_crop} {_DOTS[ready.preprocessing.kind]}, seed {config.seed}"
+    )
+    for line in grouping_lines(ready.model, config):
+        write(line)
+    if ready.probe is not None:
+        write(f"arithmetic: {ready.probe.sentence()}")
+    if ready.plan is not None:
+        write(f"budget: {ready.plan.sentence()}")
+    if config.flip and all(len(name) == 1 for name in parts.train.classes):
+        kind = ready.preprocessing.kind
+        write(f"warning: half of the {kind} are mirrored; for digits and letters add --no-flip")
+    if config.recipe and RECIPES[config.recipe].pretrained and ready.model.published is None:
+        write(
+            f"warning: the network starts from random weights, and {config.recipe} is for "
+            "published ones; add --option pretrained=true"
+        )
+
+
+def alike_lines(parts: Parts) -> list[str]:
+    """A warning where pictures of the test or the validation part look like training pictures."""
+    from convarium.data import lookalikes
+
+    found = {word: count for word, count in lookalikes(parts).counts.items() if count}
+    if not found:
+        return []
+    told = " and ".join(f"{count} {word}" for word, count in reversed(found.items()))
+    grouped = "group_alike" in parts.settings or parts.crossing
+    remedy = "" if grouped else "; --group-alike keeps them in one part"
+    return [f"warning: {told} images look like training images{remedy}"]

@@ -1,0 +1,1 @@
+"""Volumes: from files to channels of voxels with a spacing, and on to the input of a network."""

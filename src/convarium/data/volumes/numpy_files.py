@@ -1,0 +1,116 @@
+"""Volumes in NumPy's files. The header is checked before anything is read; nothing is unpickled."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+from pathlib import Path
+from typing import IO, Any
+
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from convarium.data.volumes.volume import (
+    Spacing,
+    Volume,
+    check_numbers,
+    check_size,
+    guessed_axes,
+    in_order,
+    usable_spacing,
+)
+from convarium.errors import DataError
+
+_NAMES = ("volume", "image", "data", "array", "x", "arr_0")
+_SUFFIX = ".npy"
+_FEW_BYTES = 4096
+
+
+def read_npy(path: Path) -> Volume:
+    """One array: `(D, H, W)`, or four axes of which the first or the last is channels.
+
+    Raises:
+        DataError: the reason alone.
+    """
+    with open(path, "rb") as file:
+        _check_header(file)
+        file.seek(0)
+        values = npy.read_array(file, allow_pickle=False)
+        if file.read(1):
+            raise DataError("the file goes on behind its array; save it again")
+    return Volume(in_order(values, guessed_axes(values.shape)))
+
+
+def read_npz(path: Path) -> Volume:
+    """An archive with one volume, and where it has them `spacing` and `axes`.
+
+    The volume is the array named volume, image, data, array, x or arr_0, else the only one.
+    `spacing` has three numbers, for depth, height and width. `axes` is a text such as "CDHW".
+
+    Raises:
+        DataError: the reason alone.
+    """
+    with zipfile.ZipFile(path) as archive:
+        names = [name[: -len(_SUFFIX)] for name in archive.namelist() if name.endswith(_SUFFIX)]
+        others = [name for name in names if name not in ("spacing", "axes")]
+        name = next((name for name in _NAMES if name in others), None)
+        if name is None and len(others) == 1:
+            name = others[0]
+        if name is None:
+            raise DataError(
+                f"the archive holds the arrays {', '.join(others[:5]) or 'none'}; name the volume "
+                "'volume'"
+            )
+        values = _member(archive, name)
+        axes = guessed_axes(values.shape) if "axes" not in names else _axes(archive, values)
+        spacing = _spacing(archive) if "spacing" in names else (1.0, 1.0, 1.0)
+    return Volume(in_order(values, axes), spacing)
+
+
+def _member(archive: zipfile.ZipFile, name: str, small: bool = False) -> NDArray[Any]:
+    with archive.open(name + _SUFFIX) as file:
+        _check_header(file, small)
+    with archive.open(name + _SUFFIX) as file:
+        return npy.read_array(file, allow_pickle=False)
+
+
+def _check_header(file: IO[bytes], small: bool = False) -> None:
+    """Refuse from an array's header what would not be read; a small array may be a text."""
+    version = npy.read_magic(file)
+    if version not in ((1, 0), (2, 0)):
+        raise DataError(f"NumPy's format {version} is for records; save an array of numbers")
+    read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+    shape, _, dtype = read(file)
+    if dtype.hasobject:
+        raise DataError("the array holds pickled objects, which could run code; save numbers")
+    if not (small and dtype.kind == "U"):
+        check_numbers(dtype)
+    check_size(shape or (1,))
+    if small and math.prod(shape) * dtype.itemsize > _FEW_BYTES:
+        raise DataError(f"an array of {dtype} is too large for what 'spacing' or 'axes' hold")
+
+
+def _axes(archive: zipfile.ZipFile, values: NDArray[Any]) -> str:
+    text = _small(archive, "axes")
+    axes = str(text.reshape(-1)[0]).upper() if text.size == 1 and text.dtype.kind == "U" else ""
+    if sorted(axes) not in (sorted("DHW"), sorted("CDHW")) or len(axes) != values.ndim:
+        raise DataError(
+            f"axes (={axes[:20]!r}) must name each axis of an array of the shape {values.shape} by "
+            "a letter: D, H and W for depth, height and width, C for channels"
+        )
+    return axes
+
+
+def _spacing(archive: zipfile.ZipFile) -> Spacing:
+    steps = _small(archive, "spacing")
+    if steps.size != 3 or steps.dtype.kind not in "iuf":
+        raise DataError("spacing must be three numbers, for depth, height and width")
+    found = usable_spacing(steps.reshape(-1).tolist())
+    if found != tuple(map(float, steps.reshape(-1).tolist())):
+        raise DataError(f"spacing (={steps.reshape(-1).tolist()}) must be three positive numbers")
+    return found
+
+
+def _small(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
+    """An array of a few bytes."""
+    return _member(archive, name, small=True)
