@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from convarium.data.augment import colour, crops, erasing, geometry, policies
+from convarium.data.augment import colour, crops, erasing, geometry, on_device, policies
 from convarium.data.augment.mixing import Mixtures
 from convarium.data.augment.stream import Stream
 from convarium.options import option
@@ -118,7 +118,7 @@ class Augmentation(Mixtures):
             pixels: uint8 `(B, C, H, W)`; the result has the same shape.
         """
         if self.pad_crop or self.flip:
-            pixels = torch.from_numpy(self._moved(pixels.numpy(), stream))
+            pixels = self._moved(pixels, stream)
         if self.rotation:
             degrees = stream.between(-self.rotation, self.rotation, "rotation")
             pixels = geometry.bilinear(pixels, geometry.rotate(degrees, *pixels.shape[2:]))
@@ -134,9 +134,11 @@ class Augmentation(Mixtures):
             low, high, turn = 1 - self.jitter, 1 + self.jitter, self.jitter / _HUE_SHARE
             draws = [stream.between(low, high, word) for word in _FACTORS]
             draws.append(stream.between(-turn, turn, "hue"))
-            pixels = colour.jitter(pixels, *map(torch.from_numpy, draws))
+            strengths = [torch.from_numpy(draw).to(pixels.device) for draw in draws]
+            pixels = colour.jitter(pixels, *strengths)
         if self.grey:
-            chosen = torch.from_numpy(np.flatnonzero(stream.chance(self.grey, "grey")))
+            places = np.flatnonzero(stream.chance(self.grey, "grey"))
+            chosen = torch.from_numpy(places).to(pixels.device)
             shades = colour.grey(pixels.index_select(0, chosen))
             pixels = pixels.index_copy(0, chosen, shades)
         return pixels
@@ -145,12 +147,14 @@ class Augmentation(Mixtures):
         """What is done to normalised inputs: random erasing, float `(B, C, H, W)`, in place."""
         return erasing.erase(inputs, stream, self.erasing) if self.erasing else inputs
 
-    def _moved(self, images: NDArray[np.uint8], stream: Stream) -> NDArray[np.uint8]:
+    def _moved(self, pixels: Tensor, stream: Stream) -> Tensor:
         """The padded crops, then the flips."""
-        if self.pad_crop:
-            starts = [crops.places(stream.uniform(word), self.pad_crop) for word in ("top", "left")]
-            images = crops.padded_crop(images, (self.pad_crop, self.pad_crop), starts)
-        if not self.flip:
-            return images
+        starts = [crops.places(stream.uniform(word), self.pad_crop) for word in ("top", "left")]
+        pads = (self.pad_crop, self.pad_crop)
         chosen = stream.turnabout("flip") if self.alternate_flip else stream.chance(0.5, "flip")
-        return crops.flip(images, chosen, 3)
+        if pixels.device.type != "cpu":
+            pixels = on_device.padded_crop(pixels, pads, starts) if self.pad_crop else pixels
+            return on_device.flip(pixels, chosen, 3) if self.flip else pixels
+        images = pixels.numpy()
+        images = crops.padded_crop(images, pads, starts) if self.pad_crop else images
+        return torch.from_numpy(crops.flip(images, chosen, 3) if self.flip else images)

@@ -91,6 +91,7 @@ def training_batches(
     workers: int = 0,
     rank: int = 0,
     world: int = 1,
+    device: torch.device | str = "cpu",
 ) -> Iterator[Batch]:
     """Shuffled batches of one epoch, from batch number `start` on.
 
@@ -114,6 +115,8 @@ def training_batches(
         workers: threads that prepare batches ahead.
         rank: number of this process.
         world: number of processes.
+        device: where pixels are changed; a GPU gets them with 8 bits. What is streamed is changed
+            on the processor.
 
     Raises:
         OptionError: batch_size or world below 1, workers or start below 0, rank not below world,
@@ -146,11 +149,13 @@ def training_batches(
     def build(step: int) -> Batch:
         own = _own_places(step * batch_size, min((step + 1) * batch_size, len(ids)), rank, world)
         stream = Stream(ids[own], seed, epoch, None if turns is None else turns[own])
-        inputs = change.after(_changed(pictures, preprocessing, change, stream), stream)
+        pixels = _on(device, _gathered(pictures, change, stream))
+        inputs = preprocessing.finish(change.change(pixels, stream))
+        inputs = change.after(inputs, stream)
         target, mix = _targets(dataset.targets, stream.ids), None
         draw = change.draw_mix(tuple(inputs.shape[2:]), seed=seed, epoch=epoch, step=step)
         if draw is not None and target is not None:
-            inputs, mix = mixed(inputs, target, draw)
+            inputs, mix = mixed(inputs, target.to(device), draw)
         batch = _batch(dataset, stream.ids, inputs)
         return batch if mix is None else replace(batch, mix=mix)
 
@@ -197,13 +202,10 @@ def _own_places(begin: int, end: int, rank: int, world: int) -> slice:
     return slice(first, end if rank == world - 1 else last)
 
 
-def _changed(
-    pictures: Pictures,
-    preprocessing: Preprocessing,
-    change: Augmentation | VolumeAugmentation,
-    stream: Stream,
+def _gathered(
+    pictures: Pictures, change: Augmentation | VolumeAugmentation, stream: Stream
 ) -> Tensor:
-    """Normalised inputs of the stream's samples after all changes of their pixels."""
+    """Pixels of the stream's samples, or of the crops that are taken when they are read."""
     draws = change.crop_draws(stream)
     if draws is None:
         gathered = pictures.gather(stream.ids)
@@ -211,7 +213,14 @@ def _changed(
         gathered = pictures.gather_crops(stream.ids, draws)
     for i, reason in gathered.broken:
         raise DataError(f"Cannot read {pictures.dataset.name(i)} any more: {reason}.")
-    return preprocessing.finish(change.change(gathered.pixels, stream))
+    return gathered.pixels
+
+
+def _on(device: torch.device | str, pixels: Tensor) -> Tensor:
+    """The pixels on the device; they travel to a GPU while other work goes on."""
+    if torch.device(device).type != "cuda":
+        return pixels.to(device)
+    return pixels.pin_memory().to(device, non_blocking=True)
 
 
 def _batch(dataset: Dataset, ids: NDArray[np.int64], inputs: Tensor) -> Batch:

@@ -46,7 +46,7 @@ def handing_on(module: nn.Module) -> None:
     """As `he_normal`, but the first filters each hand on one input channel as it is.
 
     References:
-        Jordan (2024), arXiv:2404.00498, section 3.2 (partly identity).
+        Jordan (2024), arXiv:2404.00498, section 3 (convolutions that start as the identity).
     """
     he_normal(module)
     weight = _weight(module)

@@ -118,6 +118,7 @@ class Learner:
             workers=config.workers,
             rank=self.world.rank,
             world=self.world.size,
+            device=self.device,
         )
 
     def gradient(self, batch: Batch, *, epoch: int, step: int) -> Computed:

@@ -45,7 +45,7 @@ def look_up(pixels: Tensor, tables: Tensor) -> Tensor:
 
 def brightness(pixels: Tensor, factors: Tensor) -> Tensor:
     """Blend with black: factor * v, clipped, rounded down."""
-    return look_up(pixels, _blended(torch.zeros(1), factors))
+    return look_up(pixels, _blended(torch.zeros(1, device=pixels.device), factors))
 
 
 def contrast(pixels: Tensor, factors: Tensor) -> Tensor:
@@ -63,7 +63,7 @@ def grey_means(pixels: Tensor) -> Tensor:
 def _blended(base: Tensor, factors: Tensor) -> Tensor:
     """Tables of base + factor * (v - base), clipped to 0 .. 255 and rounded down."""
     shade = base.view(-1, 1, 1)
-    values = torch.arange(256.0) - shade
+    values = torch.arange(256.0, device=shade.device) - shade
     return (values * factors.float().view(-1, 1, 1) + shade).clamp_(0, 255).to(torch.uint8)
 
 
@@ -84,7 +84,7 @@ def autocontrast(pixels: Tensor) -> Tensor:
     rows = pixels.flatten(2)
     low, high = (each.double().unsqueeze(2) for each in (rows.amin(2), rows.amax(2)))
     scale = 255 / (high - low).clamp_(min=1)
-    values = torch.arange(256, dtype=torch.float64)
+    values = torch.arange(256, dtype=torch.float64, device=pixels.device)
     stretched = (values * scale - low * scale).clamp_(0, 255)
     return look_up(pixels, torch.where(high > low, stretched, values).to(torch.uint8))
 
@@ -97,7 +97,8 @@ def equalize(pixels: Tensor) -> Tensor:
     last = counts.gather(1, rows.amax(1).long()[:, None])
     step = (rows.shape[1] - last) // 255
     level = (step // 2 + below) // step.clamp(min=1)
-    tables = torch.where(step > 0, level.clamp_(max=255), torch.arange(256, dtype=torch.int32))
+    same = torch.arange(256, dtype=torch.int32, device=pixels.device)
+    tables = torch.where(step > 0, level.clamp_(max=255), same)
     return look_up(pixels, tables.to(torch.uint8).view(*pixels.shape[:2], 256))
 
 
@@ -143,7 +144,7 @@ def jitter(
     """
     lit = look_up(pixels, _rounded(bright)).flatten(2)
     sums = lit.sum(2, dtype=torch.int64).double()
-    weights = torch.tensor(_GREY if pixels.shape[1] == 3 else (1.0,), dtype=torch.float64)
+    weights = sums.new_tensor(_GREY if pixels.shape[1] == 3 else (1.0,))
     means = sums.mul_(weights).sum(1) / lit.shape[2]
     changed = torch.empty_like(lit)
     size = max(1, _CHUNK // lit.shape[2])
@@ -160,7 +161,7 @@ def jitter(
 
 def _rounded(factors: Tensor) -> Tensor:
     """Tables of factor * v, clipped and rounded to the nearest."""
-    values = torch.arange(256.0) * factors.float().view(-1, 1, 1)
+    values = torch.arange(256.0, device=factors.device) * factors.float().view(-1, 1, 1)
     return values.add_(0.5).clamp_(0, 255).to(torch.uint8)
 
 

@@ -69,7 +69,10 @@ def nearest(pixels: Tensor, matrices: Floats) -> Tensor:
         pixels: uint8 `(n, C, H, W)`; matrices: `(n, 6)`.
     """
     height, width = pixels.shape[2:]
-    x, y = (_whole(matrices[:, k : k + 3], height, width).bitwise_right_shift_(16) for k in (0, 3))
+    x, y = (
+        _whole(matrices[:, k : k + 3], height, width, pixels.device).bitwise_right_shift_(16)
+        for k in (0, 3)
+    )
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
     place = y.clamp_(0, height - 1).mul_(width).add_(x.clamp_(0, width - 1))
     index = place.flatten(1).unsqueeze(1).expand(-1, pixels.shape[1], -1)
@@ -77,14 +80,14 @@ def nearest(pixels: Tensor, matrices: Floats) -> Tensor:
     return taken.mul_(inside.unsqueeze(1))
 
 
-def _whole(rows: Floats, height: int, width: int) -> Tensor:
+def _whole(rows: Floats, height: int, width: int, device: torch.device) -> Tensor:
     """Coordinates of output pixel centres in 1/65536 pixels, int64 `(n, H, W)`."""
     first = rows[:, 2] + 0.5 * rows[:, 0] + 0.5 * rows[:, 1]
     across, down, start = (
-        torch.from_numpy(_fixed(values)) for values in (rows[:, 0], rows[:, 1], first)
+        torch.from_numpy(_fixed(values)).to(device) for values in (rows[:, 0], rows[:, 1], first)
     )
-    columns = across[:, None] * torch.arange(width) + start[:, None]
-    return columns[:, None, :] + (down[:, None] * torch.arange(height))[:, :, None]
+    columns = across[:, None] * torch.arange(width, device=device) + start[:, None]
+    return columns[:, None, :] + (down[:, None] * torch.arange(height, device=device))[:, :, None]
 
 
 def _fixed(values: Floats) -> NDArray[np.int64]:
@@ -100,11 +103,12 @@ def bilinear(pixels: Tensor, matrices: Floats) -> Tensor:
         pixels: uint8 `(n, C, H, W)`; matrices: `(n, 6)`.
     """
     height, width = pixels.shape[2:]
-    grid = torch.empty(len(pixels), height, width, 2)
+    device = pixels.device
+    grid = torch.empty(len(pixels), height, width, 2, device=device)
     for k, side in enumerate((width, height)):
-        rows = torch.from_numpy(matrices[:, 3 * k : 3 * k + 3] * (2 / side)).float()
-        across = rows[:, :1] * (torch.arange(width) + 0.5)
-        down = rows[:, 1:2] * (torch.arange(height) + 0.5) + (rows[:, 2:] - 1)
+        rows = torch.from_numpy(matrices[:, 3 * k : 3 * k + 3] * (2 / side)).float().to(device)
+        across = rows[:, :1] * (torch.arange(width, device=device) + 0.5)
+        down = rows[:, 1:2] * (torch.arange(height, device=device) + 0.5) + (rows[:, 2:] - 1)
         torch.add(across[:, None, :], down[:, :, None], out=grid[..., k])
     found = torch.empty_like(pixels)
     size = max(1, _CHUNK // (height * width))

@@ -116,15 +116,16 @@ def mix(inputs: Tensor, target: Tensor, draw: MixDraw) -> tuple[Tensor, Mix]:
 
     Args:
         inputs: float `(n, C, *S)`, from an even place of the global batch on.
-        target: `(n, ...)`.
+        target: `(n, ...)`, on the same device.
         draw: of `draw_mix`.
 
     References:
         Zhang et al. (2018), "mixup", arXiv:1710.09412, equation 1; Yun et al. (2019), "CutMix",
         arXiv:1905.04899, equations 1 and 2.
     """
-    partner = torch.arange(len(inputs)).bitwise_xor_(1)
-    share = torch.full((len(inputs),), draw.share, dtype=torch.float32)
+    device = inputs.device
+    partner = torch.arange(len(inputs), device=device).bitwise_xor_(1)
+    share = torch.full((len(inputs),), draw.share, dtype=torch.float32, device=device)
     if len(inputs) % 2:
         partner[-1], share[-1] = len(inputs) - 1, 1.0
     if draw.box is None:

@@ -98,7 +98,7 @@ def _apply_chosen(
     for number, name in enumerate(OPERATIONS):
         places = np.flatnonzero(chosen == number)
         if number and len(places):
-            index = torch.from_numpy(places)
+            index = torch.from_numpy(places).to(pixels.device)
             part = pixels.index_select(0, index)
             done = apply_operation(part, name, levels[places], signs[places], policy)
             changed.index_copy_(0, index, done)
@@ -122,11 +122,14 @@ def apply_operation(
     if name in _PLAIN:
         return _PLAIN[name](pixels)
     if name in _BLENDS:
-        return _BLENDS[name](pixels, torch.from_numpy(1 + signs * factor * share))
+        factors = torch.from_numpy(1 + signs * factor * share)
+        return _BLENDS[name](pixels, factors.to(pixels.device))
     if name == "posterize":
-        return colour.posterize(pixels, torch.from_numpy(8 - np.rint(bits * share).astype(int)))
+        kept = torch.from_numpy(8 - np.rint(bits * share).astype(int))
+        return colour.posterize(pixels, kept.to(pixels.device))
     if name == "solarize":
-        return colour.solarize(pixels, torch.from_numpy(np.rint(256 * (1 - share))))
+        thresholds = torch.from_numpy(np.rint(256 * (1 - share)))
+        return colour.solarize(pixels, thresholds.to(pixels.device))
     height, width = pixels.shape[2:]
     if name == "rotate":
         return geometry.nearest(pixels, geometry.rotate(signs * degrees * share, height, width))

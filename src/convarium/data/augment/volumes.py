@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from convarium.data.augment import crops
+from convarium.data.augment import crops, on_device
 from convarium.data.augment.mixing import Mixtures
 from convarium.data.augment.stream import Stream
 from convarium.errors import OptionError, ShapeError
@@ -100,14 +100,20 @@ class VolumeAugmentation(Mixtures):
 
     def after(self, inputs: Tensor, stream: Stream) -> Tensor:
         """What is done to normalised inputs, float `(B, C, D, H, W)`: the crops, then the flips."""
+        starts = [
+            crops.places(stream.uniform(f"start {axis}"), pad)
+            for axis, pad in zip(_AXES, self.pad_crop, strict=True)
+        ]
+        chosen = [(2 + _AXES.index(a), stream.chance(0.5, f"flip {a}")) for a in self.flip_axes]
+        if inputs.device.type != "cpu":
+            if any(self.pad_crop):
+                inputs = on_device.padded_crop(inputs, self.pad_crop, starts)
+            for axis, which in chosen:
+                inputs = on_device.flip(inputs, which, axis)
+            return inputs
         volumes = inputs.numpy()
         if any(self.pad_crop):
-            starts = [
-                crops.places(stream.uniform(f"start {axis}"), pad)
-                for axis, pad in zip(_AXES, self.pad_crop, strict=True)
-            ]
             volumes = crops.padded_crop(volumes, self.pad_crop, starts)
-        for axis in self.flip_axes:
-            chosen = stream.chance(0.5, f"flip {axis}")
-            volumes = crops.flip(volumes, chosen, 2 + _AXES.index(axis))
+        for axis, which in chosen:
+            volumes = crops.flip(volumes, which, axis)
         return torch.from_numpy(volumes)
