@@ -190,7 +190,8 @@ def joined() -> Iterator[World]:
 
     started = not distributed.is_initialized()
     if started:
-        gpus = torch.cuda.is_available() and torch.cuda.device_count() > world.local_rank
+        local = int(os.environ.get("LOCAL_WORLD_SIZE", world.local_rank + 1))
+        gpus = torch.cuda.is_available() and torch.cuda.device_count() >= local
         if gpus:
             torch.cuda.set_device(world.local_rank)
         try:

@@ -15,7 +15,6 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from convarium.data.augment import colour, crops, erasing, geometry, on_device, policies

@@ -129,11 +129,7 @@ def training_batches(
         raise OptionError(f"rank (={rank}) must be from 0 to world - 1, and world is {world}.")
     steps = steps_per_epoch(part, batch_size)
     change = Augmentation() if augmentation is None else augmentation
-    if change.active and change.kind != part.dataset.kind:
-        raise OptionError(
-            f"augmentation (={type(change).__name__}) is for {change.kind}, and the data holds "
-            f"{part.dataset.kind}."
-        )
+    _check_kind(change, part)
     if not part.listed:
         from convarium.data.shards.streaming import stream_batches
 
@@ -161,6 +157,14 @@ def training_batches(
 
     needed = workers if not change.light else _useful(workers, pictures, ids)
     return ordered(build, range(start, steps), needed)
+
+
+def _check_kind(change: Augmentation | VolumeAugmentation, part: Part) -> None:
+    if change.active and change.kind != part.dataset.kind:
+        raise OptionError(
+            f"augmentation (={type(change).__name__}) is for {change.kind}, and the data holds "
+            f"{part.dataset.kind}."
+        )
 
 
 def epoch_order(part: Part, seed: int, epoch: int) -> NDArray[np.int64]:

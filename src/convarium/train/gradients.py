@@ -45,6 +45,8 @@ class Pass:
         seed: of the dropout.
         world: the processes that share each batch.
         slow: layers that compute in float32 in any precision.
+        in_step: whether all processes take the same number of parts, empty ones among them, since
+            their norms wait for one another.
     """
 
     task: Task
@@ -56,6 +58,7 @@ class Pass:
     seed: int
     world: World = ALONE
     slow: tuple[nn.Module, ...] = ()
+    in_step: bool = False
 
     def backward(self, model: nn.Module, batch: Batch, *, epoch: int, step: int) -> Computed:
         """Add the gradient of the batch's mean loss to the parameters' `grad`.
@@ -71,10 +74,13 @@ class Pass:
         loss_sum = score_sum = 0.0
         (total,) = self.world.sum(len(batch))
         rank = () if self.world.first else (self.world.rank,)
-        for number, part in enumerate(parts_of(batch, self.accumulate)):
+        for number, part in enumerate(parts_of(batch, self.accumulate, exactly=self.in_step)):
             micro_step = step * self.accumulate + number
             seeds.torch_seed(self.device, self.seed, "dropout", epoch, micro_step, *rank)
             part = part.to(self.device)
+            if not len(part):  # nothing to learn; but the norms of other processes wait
+                (model(*part.inputs).sum() * 0).backward()
+                continue
             outputs = self.outputs(model, part)
             loss = self.task.loss(outputs, part, self.objective)
             share = len(part) / total
@@ -105,17 +111,20 @@ class Pass:
         return arithmetic(self.device, self.precision, self.slow)
 
 
-def parts_of(batch: Batch, count: int) -> Iterator[Batch]:
+def parts_of(batch: Batch, count: int, *, exactly: bool = False) -> Iterator[Batch]:
     """A batch in `count` parts of equal size, as far as its number allows; each has two or more.
+
+    There are `exactly` so many where that is asked for, however few samples they have.
 
     >>> ids = torch.arange(7)
     >>> whole = Batch(inputs=(ids,), target=ids, mask=None, index=ids, weight=None)
     >>> [part.index.tolist() for part in parts_of(whole, 3)]
     [[0, 1, 2], [3, 4], [5, 6]]
     """
-    if not len(batch):  # of a few samples, some of many processes have none
-        return
-    count = max(1, min(count, len(batch) // 2))
+    if not exactly:
+        if not len(batch):  # of a few samples, some of many processes have none
+            return
+        count = max(1, min(count, len(batch) // 2))
     if count == 1:
         yield batch
         return

@@ -38,6 +38,7 @@ from convarium.train.growing import resized, sides_at
 from convarium.train.optimizers import build_optimizer, set_rate
 from convarium.train.sampling import balanced_order
 from convarium.train.schedule import learning_rate
+from convarium.train.synchronised import SyncedNorms, sees_all
 
 
 class Learner:
@@ -85,6 +86,7 @@ class Learner:
         kind, grid = parts.train.dataset.kind, preprocessing.input_shape[1:]
         self.augmentation = augmentation_of(config, kind, grid)
         check_network(model, config, self.card, self.device)
+        self._norms = SyncedNorms(model, active=sees_all(self.device, world))
         self.passes = Pass(
             task=self.task,
             objective=objective_of(config, self.task, parts.train),
@@ -95,6 +97,7 @@ class Learner:
             seed=config.seed,
             world=world,
             slow=() if config.compile == "on" else slow_in_bf16(model, self.device),
+            in_step=bool(self._norms),
         )
         self._start_from_data()
         self._running = compiled(model) if config.compile == "on" else model
@@ -120,6 +123,11 @@ class Learner:
             world=self.world.size,
             device=self.device,
         )
+
+    def lift(self) -> None:
+        """Leave the network's layers as the caller gave them."""
+        self.freezing.lift()
+        self._norms.lift()
 
     def gradient(self, batch: Batch, *, epoch: int, step: int) -> Computed:
         """The gradient of one batch, clipped; nothing is updated.

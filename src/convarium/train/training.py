@@ -79,7 +79,7 @@ class Training:
             while position.epoch < config.epochs and not self._is_stale() and not self._is_late():
                 self._epoch()
         finally:
-            self.learner.freezing.lift()
+            self.learner.lift()
         self.model.load_state_dict(self.best)
         self.model.eval()
         return self.history()
