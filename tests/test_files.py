@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -117,6 +118,24 @@ def test_a_full_disk_leaves_the_old_file_and_no_leftovers(tmp_path: Path) -> Non
         files.write_bytes(path, bytes(1 << 17))
     assert path.read_bytes() == b"before"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.usefixtures("small_disk")
+def test_a_full_disk_inside_of_a_folder_names_the_folder_and_what_helps(tmp_path: Path) -> None:
+    place = tmp_path / "checkpoint-1"
+    with pytest.raises(RunError) as caught, files.atomic(place) as temporary:
+        temporary.mkdir()
+        files.write_tensors(temporary / "state.safetensors", {"a": torch.zeros(1 << 17)})
+    assert str(caught.value) == (
+        f"Cannot write {place}/state.safetensors: File too large; free some space and try again."
+    )
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_name_that_is_not_utf8_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="not UTF-8; choose another"):
+        files.write_text(tmp_path / "caf\udce9" / "card.json", "{}")
+    assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from several import enter, free_port, in_processes
+from several import in_processes, started
+from torch import distributed
 
 from convarium import data, models, predict
 from convarium.data.dataset import Part
@@ -70,13 +70,7 @@ def leaves(world: World) -> str:
 
 
 def test_the_death_of_one_process_is_one_sentence_in_the_other():
-    context = multiprocessing.get_context("spawn")
-    results, port = context.Queue(), free_port()
-    workers = [
-        context.Process(target=enter, args=(rank, 2, port, leaves, results)) for rank in range(2)
-    ]
-    for worker in workers:
-        worker.start()
+    workers, results = started(2, leaves)
     rank, said = results.get(timeout=120)
     for worker in workers:
         worker.join()
@@ -94,6 +88,27 @@ def test_a_job_of_one_needs_no_group(monkeypatch):
     with joined() as world:
         assert world.alone
         assert not torch.distributed.is_initialized()
+
+
+@pytest.mark.parametrize(
+    ("gpus", "local_rank", "chosen", "backend"),
+    [(4, 3, 3, "cpu:gloo,cuda:nccl"), (3, 3, 0, "gloo"), (0, 3, None, "gloo")],
+)
+def test_each_process_has_a_gpu_and_nccl_where_there_are_enough(
+    monkeypatch, gpus, local_rank, chosen, backend
+):
+    asked = []
+    words = {"RANK": "7", "WORLD_SIZE": "8", "LOCAL_RANK": str(local_rank)}
+    for name, value in {**words, "LOCAL_WORLD_SIZE": "4"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setattr(torch.cuda, "set_device", asked.append)
+    monkeypatch.setattr(distributed, "init_process_group", lambda name, **_: asked.append(name))
+    monkeypatch.setattr(distributed, "destroy_process_group", lambda: None)
+    with joined() as world:
+        assert (world.rank, world.size, world.local_rank) == (7, 8, local_rank)
+    assert asked == [*([] if chosen is None else [chosen]), backend]
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,10 @@ Runs in .venv-peers and imports nothing of convarium:
 
     python benchmarks/peers/one_cycle.py FOLDER THREADS
 
-FOLDER holds the IDX files of Fashion-MNIST. A line `{"epochs": E}` on standard input trains for E
-epochs and is answered by seconds and test accuracy after each; the test is not timed. The images
-are in memory, so that no reading of files is held against it.
+FOLDER holds the IDX files of Fashion-MNIST. A line `{"epochs": E, "rate": R}` on standard input
+trains for E epochs with the highest learning rate R and is answered by seconds and test accuracy
+after each; the test is not timed. The images are in memory, so that no reading of files is held
+against it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import numpy as np
 import torch
 from torchvision_operators import declare
 
-BATCH, RATE = 128, 3e-3
+BATCH = 128
 MEAN, STD = 0.2860, 0.3530
 
 
@@ -98,6 +99,7 @@ def main(folder: Path, threads: int) -> None:
     learnt, tested = pair(folder, "train"), pair(folder, "t10k")
     few = (learnt[0][:1024], learnt[1][:1024])
     for line in sys.stdin:
+        asked = json.loads(line)
         torch.manual_seed(0)
         watch = clock(*tested)
         learner = Learner(
@@ -107,7 +109,7 @@ def main(folder: Path, threads: int) -> None:
             cbs=[watch],
         )
         with learner.no_bar(), learner.no_logging():
-            learner.fit_one_cycle(json.loads(line)["epochs"], RATE)
+            learner.fit_one_cycle(asked["epochs"], asked["rate"])
         print(json.dumps({"rows": watch.rows}), flush=True)
 
 

@@ -3,8 +3,6 @@
 Usage: training_lightning.py FOLDER NETWORK SIZE BATCH WORKERS WARM TIMED FLAGS
 """
 
-# ruff: isort: skip_file
-# training_loops finds torchvision and timm, so it comes before them.
 import contextlib
 import os
 import sys
@@ -13,9 +11,8 @@ import warnings
 
 import lightning
 import torch
+from torchvision_operators import photos
 from training_loops import Ended, Steps, network, say
-
-from torchvision import datasets, transforms
 
 folder, name = sys.argv[1:3]
 size, batch, workers, warm, timed = map(int, sys.argv[3:8])
@@ -58,21 +55,7 @@ class Module(lightning.LightningModule):
         )
 
 
-change = transforms.Compose(
-    [
-        transforms.RandomResizedCrop(size),
-        transforms.RandomHorizontalFlip(),
-        transforms.ToTensor(),
-        transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-    ]
-)
-loader = torch.utils.data.DataLoader(
-    datasets.ImageFolder(folder, change),
-    batch_size=batch,
-    shuffle=True,
-    num_workers=workers,
-    drop_last=True,
-)
+loader = photos(folder, size, batch_size=batch, num_workers=workers, drop_last=True)
 module = Module()
 with tempfile.TemporaryDirectory() as place:
     options = {"precision": "bf16-mixed"} if rounded else {}

@@ -7,9 +7,11 @@ append-only; a last line that a crash cut short is ignored by the reader.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +22,8 @@ from convarium.errors import RunError
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextlib.contextmanager
@@ -40,9 +44,21 @@ def atomic(path: str | Path) -> Iterator[Path]:
         _sync(temporary)
         _take_name(temporary, path)
     except OSError as error:
-        raise RunError(f"Cannot write {path}: {error.strerror or error}.") from error
+        raise not_written(path, error) from error
+    except RunError as error:  # of a file in the folder that is being made
+        raise RunError(str(error).replace(str(temporary), str(path))) from error
     finally:
         _remove(temporary)
+
+
+def not_written(path: str | Path, error: OSError) -> RunError:
+    """The error to raise where `path` cannot be written.
+
+    >>> str(not_written("run/card.json", OSError(28, "No space left on device")))
+    'Cannot write run/card.json: No space left on device; free some space and try again.'
+    """
+    remedy = "free some space and try again" if error.errno in _FULL else "choose another place"
+    return RunError(f"Cannot write {path}: {error.strerror or error}; {remedy}.")
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
@@ -92,7 +108,7 @@ def append_jsonl(path: str | Path, row: Mapping[str, Any]) -> None:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        raise RunError(f"Cannot write {path}: {error.strerror or error}.") from error
+        raise not_written(path, error) from error
 
 
 def write_jsonl(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -135,8 +151,10 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor]) -> None:
     with atomic(path) as temporary:
         try:
             save_file(packed, temporary, metadata={"format": "pt"})
-        except SafetensorError as error:
-            raise RunError(f"Cannot write {path}: {error}.") from error
+        except SafetensorError as error:  # of Rust, whose words have the number
+            found = re.search(r"os error (\d+)", str(error))
+            number = int(found[1]) if found else errno.EIO
+            raise OSError(number, os.strerror(number)) from error
 
 
 def read_tensors(path: str | Path) -> dict[str, Tensor]:
@@ -168,10 +186,13 @@ def sha256(path: str | Path) -> str:
 def _temporary_beside(path: Path) -> Path:
     """A name that no other writer uses; the folder is made when it is not there."""
     try:
+        str(path).encode("utf-8")  # which the writers of tables and weights need
         path.parent.mkdir(parents=True, exist_ok=True)
         folder = tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     except OSError as error:
-        raise RunError(f"Cannot write {path}: {error.strerror or error}.") from error
+        raise not_written(path, error) from error
+    except UnicodeEncodeError as error:
+        raise RunError(f"Cannot write {path}: its name is not UTF-8; choose another.") from error
     return Path(folder) / path.name
 
 

@@ -172,8 +172,8 @@ ALONE = World()
 def joined() -> Iterator[World]:
     """The world that torchrun's environment describes; a world of one where there is none.
 
-    The backend is NCCL where every process has a GPU of its own, else gloo. A process group that
-    exists already is used and left as it is.
+    Tensors on GPUs go through NCCL where every process has a GPU of its own, and all else through
+    gloo. A process group that exists already is used and left as it is.
 
     Raises:
         RunError: the environment is incomplete, or the other processes cannot be reached.
@@ -191,11 +191,12 @@ def joined() -> Iterator[World]:
     started = not distributed.is_initialized()
     if started:
         local = int(os.environ.get("LOCAL_WORLD_SIZE", world.local_rank + 1))
-        gpus = torch.cuda.is_available() and torch.cuda.device_count() >= local
+        gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if gpus:
-            torch.cuda.set_device(world.local_rank)
+            torch.cuda.set_device(world.local_rank % gpus)
+        backend = "cpu:gloo,cuda:nccl" if gpus >= local else "gloo"
         try:
-            distributed.init_process_group("nccl" if gpus else "gloo", timeout=_PATIENCE)
+            distributed.init_process_group(backend, timeout=_PATIENCE)
         except (RuntimeError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise RunError(f"The job's processes cannot meet: {reason}.") from error

@@ -8,6 +8,7 @@ import json
 import numpy as np
 import pyarrow.parquet as parquet
 import pytest
+import torch
 from PIL import Image
 
 from convarium import models, predict
@@ -238,6 +239,26 @@ def test_nothing_readable_leaves_the_output_file_as_it_was(run, tmp_path, capsys
     assert (tmp_path / "out.csv").read_text() == "precious"
     assert main([*words, "--json"]) == 2
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 MiB.\nMore"),
+        MemoryError("Unable to allocate 90 GiB"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+    ],
+)
+def test_too_little_memory_is_one_sentence(run, photos, monkeypatch, capsys, error):
+    def full(*_):
+        raise error
+
+    monkeypatch.setattr(predict.Predictor, "outputs", full)
+    assert main(["predict", str(run), str(photos / "ape" / "0.png")]) == 2
+    assert "memory is too small" in last_line(capsys)
+    error = RuntimeError("size mismatch")
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        main(["predict", str(run), str(photos / "ape" / "0.png")])
 
 
 def test_a_share_of_a_part_that_the_data_gives_is_refused(tmp_path, capsys):

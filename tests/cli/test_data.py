@@ -97,6 +97,7 @@ def test_given_training_samples_are_shown_alone(tmp_path, capsys):
         (["photos", "--show", "--pad-crop", "1.5"], "'1.5' must be a whole number"),
         (["photos", "--show", "--policy", "randaugmnt"], "invalid choice"),
         (["photos", "--show", "--policy-ops", "3"], "belongs to --policy randaugment"),
+        (["photos", "--show", "--no-flip", "--alternate-flip"], "belongs to --flip; add"),
         (["photos", "--show", "--samples", "0"], "must be 1 or more"),
         (["photos", "--show", "--erasin", "1"], "Did you mean '--erasing'"),
         (["photos", "--show", "-o", "photos/ape/0.png/page.png"], "Cannot write"),

@@ -96,3 +96,33 @@ def test_what_does_not_fit_the_task_is_one_sentence(table, tmp_path, capsys, wor
     assert main(["train", str(table), "--out", str(tmp_path / "run"), *words]) == 2
     assert hint in last_line(capsys)
     assert not (tmp_path / "run").exists()
+
+
+def test_evaluate_reads_the_runs_own_columns_and_groups(table, tmp_path, capsys):
+    with open(table, newline="") as file:
+        rows = list(csv.DictReader(file))
+    own = table.parent / "own.csv"
+    with open(own, "w", newline="") as file:
+        words = [["at", "kind", "patient"]]
+        words += [[row["path"], row["tags"] or "none", f"p{k // 2}"] for k, row in enumerate(rows)]
+        csv.writer(file).writerows(words)
+    named = ["--path-column", "at", "--label-column", "kind", "--group-column", "patient"]
+    out, short = str(tmp_path / "run"), ["--epochs", "1", "--model", "lenet5"]
+    assert main(["train", str(own), *named, "--out", out, *short]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", out, str(own), "--part", "test", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    card = json.loads((tmp_path / "run" / "card.json").read_text())
+    assert found["accuracy"] == card["result"]["test"]["accuracy"]
+    usual = own.with_name("usual.csv")  # of other columns, and without groups
+    usual.write_text(own.read_text().replace("at,kind,patient", "path,label,x"))
+    assert main(["evaluate", out, str(usual), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["n"] == 90
+    assert "trained_on" not in found
+
+
+def test_data_reads_what_train_reads(table, capsys):
+    words = ["data", str(table), "--task", "multilabel", "--label-column", "tags", "--json"]
+    assert main([*words, "--group-column", "grey [%]"]) == 0
+    assert json.loads(capsys.readouterr().out)["task"] == "multilabel"

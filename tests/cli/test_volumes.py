@@ -53,9 +53,14 @@ def test_a_run_keeps_spacing_steps_and_a_report_with_slices(run):
     assert ops == ["read_volume", "resample", "center_crop_or_pad", "normalize"]
     assert card["preprocessing"]["input_shape"] == [1, 8, 12, 12]
     page = (run / "report.html").read_text()
-    assert "from" in page
     assert page.count("; depth ") >= 9
     assert "2 \N{MULTIPLICATION SIGN} 1 \N{MULTIPLICATION SIGN} 1 (median)" in page
+    # of the 12 slices of each the input holds 8
+    assert card["data"]["seen"] == {
+        "mean": pytest.approx(8 / 12),
+        "smallest": pytest.approx(8 / 12),
+    }
+    assert "66.7% of a training volume on average, 66.7% at least" in page
 
 
 def test_evaluate_and_predict_take_volumes(run, scans, capsys):
@@ -86,18 +91,25 @@ def test_explain_draws_slices_and_writes_heat_over_the_volumes(run, scans, tmp_p
     words = ["explain", str(run), *names, "--target", "cube", "-o", str(tmp_path / "heat")]
     assert main([*words, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    first, other, second = (tmp_path / "heat" / name for name in (
-        "001-01.npy", "001-01.nii.gz", "002-loose.npy",
-    ))  # fmt: skip
-    assert told["heat"] == [str(first), str(other), str(second)]
-    original, heat = nibabel.load(names[0]), nibabel.load(other)
-    np.testing.assert_array_equal(heat.affine, nibabel.as_closest_canonical(original).affine)
+    first, second = (tmp_path / "heat" / name for name in ("001-01.nii.gz", "002-loose.npy"))
+    assert told["heat"] == [str(first), str(second)]
+    others = {path.suffix for path in (tmp_path / "heat").glob("00*")} - {".gz", ".npy"}
+    assert others == {".png"}
+    original, heat = nibabel.load(names[0]), nibabel.load(first)
+    np.testing.assert_array_equal(heat.affine, original.affine)
     assert heat.shape == original.shape
-    np.testing.assert_array_equal(np.asarray(heat.dataobj).T, np.load(first))
     opened = open_run(run)
     steps = opened.preprocessing
+    scan = data.read_volume(names[0])
+    inputs, cube = steps.finish(steps.apply(scan)[None]), opened.card["classes"].index("cube")
+    shown = explain.grad_cam(opened.model, inputs, target=cube).display()
+    whole = steps.back(shown, scan)[0].numpy()
+    np.testing.assert_allclose(np.asarray(heat.dataobj), whole[::-1, :, ::-1].T, atol=1e-5)
+    at = np.unravel_index(shown.argmax().item(), shown.shape[1:])
+    place = "depth {}, height {}, width {}".format(*steps.voxel(at, scan))
+    assert place in (tmp_path / "heat" / "heatmaps.html").read_text()
     volume = data.read_volume(names[1])
-    inputs, cube = steps.finish(steps.apply(volume)[None]), opened.card["classes"].index("cube")
+    inputs = steps.finish(steps.apply(volume)[None])
     shown = explain.grad_cam(opened.model, inputs, target=cube).display()
     own = np.load(second)
     assert own.shape == (12, 12, 12)
@@ -116,8 +128,8 @@ def test_a_real_scan_is_explained_at_its_own_voxels(run, tmp_path, capsys):
     canonical = nibabel.as_closest_canonical(nibabel.load(head))
     heat = nibabel.load(tmp_path / "001-anatomical.nii.gz")
     assert heat.shape == canonical.shape
-    np.testing.assert_array_equal(heat.affine, canonical.affine)
-    seen = np.argwhere(np.asarray(heat.dataobj) > 0)
+    np.testing.assert_array_equal(heat.affine, nibabel.load(head).affine)
+    seen = np.argwhere(np.asarray(nibabel.as_closest_canonical(heat).dataobj) > 0)
     # at the spacing 2 x 1 x 1 the middle 8 x 12 x 12 places are the middle 16 x 12 x 12 millimetres
     outside = np.abs(seen - (np.array(heat.shape) - 1) / 2) * 2 - np.array([6, 6, 8])
     assert len(seen) > 0
@@ -169,7 +181,7 @@ def test_data_tells_facts_and_draws_slices(scans, tmp_path, capsys):
     text = capsys.readouterr().out
     assert ": 60 volumes of 3 classes" in text
     assert "12 x 12 x 12 voxels (depth, height, width), 1 channel" in text
-    assert "spacing      2 x 1 x 1" in text
+    assert "spacing      2 x 1 x 1 (no unit in the files)" in text
     assert "values       int16, from " in text
     page = tmp_path / "page.png"
     assert main(["data", str(scans), "--show", "-o", str(page), "--samples", "3"]) == 0
@@ -199,10 +211,12 @@ def test_a_resumed_run_keeps_its_grid(run, scans, capsys):
     for flags, sentence in (
         (["--size", "12"], "another size: it was (8, 12, 12) and is 12"),
         (["--spacing", "1"], "another spacing: it was median and is 1.0"),
+        (["--kind", "images"], "another --kind: it was 'volumes' and is 'images'"),
     ):
         assert main([*words, *flags]) == 2
         assert sentence in last_line(capsys)
-    assert main([*words, "--spacing", "median", "--size", "8x12x12"]) == 0
+    assert main([*words, "--spacing", "median", "--size", "8x12x12", "--kind", "volumes"]) == 0
+    assert "seen: 66.7% of a training volume on average, 66.7% at least" in capsys.readouterr().out
 
 
 def test_pictures_and_damaged_volumes_are_left_out_or_refused(run, scans, tmp_path, capsys):

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pickle
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
-from typing import Any
 
 import datasets
 import numpy as np
 import pytest
-from dataset_hub import hub
 from sharded import (
     CLASSES,
     picture,
@@ -210,6 +210,68 @@ def test_damaged_images_and_archives_that_are_cut_short_are_skipped_and_named(tm
     ]
 
 
+def test_an_archive_that_lies_is_read_as_far_as_it_is_true(tmp_path):
+    outside = tarfile.TarInfo("../../0001.png")
+    link = tarfile.TarInfo("0002.png")
+    link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+    huge = tarfile.TarInfo("0003.png")
+    huge.size = 10**12
+    content = picture(1)
+    outside.size = len(content)
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        archive.addfile(outside, io.BytesIO(content))
+        for name in ("../../0001.cls", "0002.cls"):
+            label = tarfile.TarInfo(name)
+            label.size = 3
+            archive.addfile(label, io.BytesIO(b"cat"))
+            archive.addfile(link)
+        deep = tarfile.TarInfo("0004.json")
+        deep.size = 60_000
+        archive.addfile(deep, io.BytesIO(b"[" * 60_000))
+        archive.addfile(tarfile.TarInfo("0004.png"))
+        label.name = "0003.cls"
+        archive.addfile(label, io.BytesIO(b"cat"))
+        archive.fileobj.write(huge.tobuf())
+        archive.fileobj.write(content)
+    found = data.open_dataset(tmp_path / "a.tar")
+    assert [found.name(i) for i in range(len(found))] == ["a.tar/../../0001"]
+    assert found.read(0).shape == (12, 12, 3)
+    told = {item.name: item.reason for item in found.skipped}
+    assert told["a.tar/0002"] == "no image of that name"
+    assert told["a.tar/0003"] == "the archive is cut short"
+    assert told["a.tar/0004"] == "its .json cannot be read"
+
+
+def test_what_follows_a_damaged_header_is_not_lost_silently(tmp_path):
+    file = write_tar(tmp_path / "a.tar", tar_members(range(10)))
+    with tarfile.open(file) as archive:
+        place = archive.getmember("0005.png").offset
+    with open(file, "r+b") as raw:
+        raw.seek(place)
+        raw.write(b"garbage")
+    found = data.open_dataset(file)
+    assert len(found) == 5
+    assert f"damaged at byte {place}" in found.skipped[-1].reason
+
+
+def test_a_range_with_a_gap_is_an_error(tmp_path):
+    for file in write_tars(tmp_path, 12, 4)[1:3]:
+        file.unlink()
+    with pytest.raises(DataError, match=r"No file fits .*part-0001.tar of .*fetch it"):
+        data.open_dataset(str(tmp_path / "part-{0000..0003}.tar"))
+
+
+def test_labels_of_other_types_are_words(tmp_path):
+    rows = {"image": [picture(k) for k in range(6)]}
+    for labels in ([b"cat", b"dog"] * 3, ["cat", "dog"] * 3, [True, False] * 3):
+        found = data.open_dataset(datasets.Dataset.from_dict({**rows, "label": labels}))
+        assert found.classes in (["cat", "dog"], ("cat", "dog"), ("False", "True"))
+    numbers = [1.0, float("nan"), 2.0, 1.0, 2.0, None]
+    numbers = datasets.Dataset.from_dict({**rows, "label": numbers}).repeat(2)
+    found = data.open_dataset(numbers, task="classification")
+    assert (len(found), found.skipped[0].reason) == (8, "the row has no label")
+
+
 def test_a_table_of_paths_in_parquet_is_still_a_table(folder):
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -236,10 +298,21 @@ def test_what_cannot_be_opened_is_one_sentence(tmp_path, monkeypatch):
 
 
 TOLD = """
-import sys
-from convarium.cli import main
-for address in sys.argv[1:]:
-    print(main(["data", address, "--json"]), flush=True)
+import os, sys
+from pathlib import Path
+from dataset_hub import hub
+
+def told():
+    from convarium.cli import main
+    for address in ("hf:me/shapes", "hf:me/others"):
+        print(main(["data", address, "--json"]), flush=True)
+    print("|")
+    print("|", file=sys.stderr)
+
+with hub(Path(sys.argv[1])) as endpoint:
+    os.environ["HF_ENDPOINT"] = endpoint
+    told()
+told()
 """
 
 
@@ -248,23 +321,17 @@ def test_an_address_is_fetched_once_and_found_again_without_the_network(root, tm
     write_parquets(tmp_path / "repo" / "data", 9, 1, "test")
     (tmp_path / "repo" / "README.md").write_text("---\nlicense: mit\n---\n")
 
-    def told(endpoint: str) -> tuple[dict[str, Any], str]:
-        """What is said of a data set that is there, and of one that is not."""
-        own = {"HF_ENDPOINT": endpoint, "HF_HOME": str(tmp_path / "home")}
-        environment = {**os.environ, **own, "PYTHONPATH": str(root / "src")}
-        words = [sys.executable, "-c", TOLD, "hf:me/shapes", "hf:me/others"]
-        done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
-        first, zero, two = done.stdout.rpartition("0\n2\n")
-        assert (zero, two) == ("0\n2\n", ""), done.stdout + done.stderr
-        assert "Traceback" not in done.stderr
-        return json.loads(first), done.stderr
-
-    with hub(tmp_path / "repo") as endpoint:
-        facts, unknown = told(endpoint)
+    folders = os.pathsep.join([str(root / "src"), str(Path(__file__).parent)])
+    environment = {**os.environ, "HF_HOME": str(tmp_path / "home"), "PYTHONPATH": folders}
+    words = [sys.executable, "-c", TOLD, str(tmp_path / "repo")]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr, done.stderr
+    here, gone = (text.removesuffix("0\n2\n") for text in done.stdout.split("|\n")[:2])
+    unknown, lost, _ = done.stderr.split("|\n")
+    facts = json.loads(here)
     assert facts["parts"] == {"train": 24, "test": 9}
     assert facts["classes"] == {"cat": 11, "dog": 11, "emu": 11}
     assert "does not give the data set me/others (Repository Not Found" in unknown
-    again, lost = told(endpoint)
-    assert again == facts
+    assert json.loads(gone) == facts
     assert "Cannot read the data set me/others of the Hugging Face Hub" in lost
     assert "connect to the network" in lost

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -68,9 +69,14 @@ def test_another_side_or_a_full_disk_reads_again(photos, tmp_path, monkeypatch):
     def full(*_: object) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("os.pwrite", full)
-    packed(part_of(photos, Staging(tmp_path / "full", 24)), 24, tmp_path / "full")
-    assert pixels(tmp_path / "full") == pixels(tmp_path / "again")
+    write = os.pwrite
+    for name, instead in (
+        ("full", full),
+        ("half", lambda f, d, at: write(f, d[: len(d) // 2], at)),
+    ):
+        monkeypatch.setattr("os.pwrite", instead)
+        packed(part_of(photos, Staging(tmp_path / name, 24)), 24, tmp_path / name)
+        assert pixels(tmp_path / name) == pixels(tmp_path / "again")
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(RunError, match="Cannot write"):
         Staging(tmp_path / "file", 24)

@@ -8,6 +8,7 @@ from typing import Any
 
 import datasets
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from datasets.distributed import split_dataset_by_node
@@ -105,6 +106,20 @@ def test_an_epoch_has_every_training_sample_once_as_reading_it_at_will_gives_it(
     for batch, inputs in zip(own, by_id(own), strict=True):
         assert all(inputs[i] == expected[i] for i in inputs)
         assert batch.target.tolist() == [labels[i] for i in batch.index.tolist()]
+
+
+@pytest.mark.parametrize("kind", ["tar", "parquet"])
+def test_batches_of_shards_that_are_sorted_by_class_are_mixed(kind, tmp_path):
+    ids = sorted(range(288), key=lambda k: k % 3)
+    for shard in range(2):  # each begins with the first class
+        if kind == "tar":
+            write_tar(tmp_path / f"{shard}.tar", tar_members(ids[shard::2]))
+        else:
+            rows = table(ids[shard::2]).with_format("arrow")[:]
+            pq.write_table(rows, tmp_path / f"{shard}.parquet", row_group_size=8)
+    parts = data.split_stream(data.open_stream(tmp_path), seed=1, block=64)
+    classes = [set(batch.target.tolist()) for batch in batches(parts, batch_size=16)]
+    assert classes.count({0, 1, 2}) >= 0.9 * len(classes)
 
 
 def test_an_epoch_may_be_shorter_or_longer_than_the_data(shards):

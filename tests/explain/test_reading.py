@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import torch
@@ -183,3 +184,24 @@ def test_memory_kept_does_not_grow_with_the_layers_before() -> None:
         return total
 
     assert kept_bytes(6) == kept_bytes(0)
+
+
+def test_peak_memory_is_that_of_the_forward_pass_and_the_head() -> None:
+    """Long before the layer maps are large; they are freed as in a pass without gradients."""
+    wide = [part for _ in range(4) for part in (nn.Conv2d(8, 8, 3, padding=1), nn.ReLU())]
+    network = nn.Sequential(*wide, nn.MaxPool2d(8), nn.Flatten(), nn.Linear(8 * 64, 4)).eval()
+    x = torch.randn(4, 8, 64, 64)
+    with torch.no_grad():
+        forward = peak(lambda: network(x.clone()))
+    head = 4 * network[:-2](x).nbytes
+    assert peak(lambda: grad_cam(network, x, layer=network[8])) <= 1.2 * forward + head
+
+
+def peak(call: Callable[[], object]) -> int:
+    """The most bytes that a call allocated and did not yet free."""
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    with torch.profiler.profile(activities=activities, profile_memory=True) as profile:
+        call()
+    events = [e for e in profile.profiler.kineto_results.events() if e.name() == "[memory]"]
+    events.sort(key=lambda event: event.start_ns())
+    return max(itertools.accumulate(event.nbytes() for event in events))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,7 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from convarium.errors import ConvariumError
-from convarium.explain import grad_cam
+from convarium.explain import Attribution, grad_cam
+
+Method = Callable[..., Attribution]
 
 
 class Noisy(nn.Module):
@@ -63,6 +67,50 @@ def test_nothing_changes(training: bool, mode: Any) -> None:
     with mode():
         grad_cam(model, torch.randn(2, 1, 6, 6, generator=torch.Generator()), layer="norm")
     assert facts(model) == before
+
+
+def test_no_method_leaves_a_trace(method: Method) -> None:
+    model = specimen()
+    x = torch.randn(2, 1, 6, 6, generator=torch.Generator())
+    before = facts(model)
+    heat = method(model, x)
+    assert heat.values.shape[0] == 2
+    assert facts(model) == before
+
+
+def test_no_method_leaves_a_trace_when_it_raises(method: Method) -> None:
+    model = specimen()
+    x = torch.ones(2, 1, 6, 6)
+    before = facts(model)
+    for keywords in ({"target": 9}, {"forward": fail_in_the_forward}, {"layer": "missing"}):
+        with pytest.raises((RuntimeError, ConvariumError)):
+            method(model, x, **keywords)
+        assert facts(model) == before
+    model.fails = True
+    before = facts(model)
+    with pytest.raises((RuntimeError, ConvariumError)):
+        method(model, x)
+    assert facts(model) == before
+
+
+def test_a_failure_in_the_middle_leaves_no_trace(method: Method) -> None:
+    """The network fails in a later pass, when methods that run it often have begun."""
+    model = specimen()
+    before = facts(model)
+    passes = iter(range(1000))
+
+    def fail_later(x: Tensor) -> Tensor:
+        if next(passes) == 1:
+            raise RuntimeError("in the second pass")
+        return model(x)
+
+    with contextlib.suppress(RuntimeError):
+        method(model, torch.ones(2, 1, 6, 6), forward=fail_later)
+    assert facts(model) == before
+
+
+def fail_in_the_forward(x: Tensor) -> Tensor:
+    raise RuntimeError("inside the forward")
 
 
 def fail_in_the_model(model: Noisy) -> None:

@@ -120,6 +120,22 @@ def written(folder: Path, classes: list[str], confusion: np.ndarray, **changes: 
     return path.read_text(encoding="utf-8")
 
 
+def test_what_learns_at_which_rate_is_told(tmp_path: Path) -> None:
+    sizes = {"rate": 0.5, "weight_decay": 0.05, "parameters": 12345}
+    frozen = {"rate": 0.0, "weight_decay": 0.0, "parameters": 67}
+    told = {
+        **card(["a", "b"]),
+        "recipe": {"learning_rate": 0.004},
+        "groups": [{"name": "head weights", **sizes}, {"name": "frozen: stem, layer1", **frozen}],
+    }
+    texts = Page(written(tmp_path, ["a", "b"], np.eye(2, dtype=np.int64), card=told)).texts
+    assert "Parameter groups" in texts
+    rows = {name: texts[texts.index(name) + 1] for name in ("head weights", "frozen: stem, layer1")}
+    assert rows["head weights"] == "12,345 parameters, peak rate 0.002, decay 0.05"
+    assert rows["frozen: stem, layer1"] == "67 parameters"
+    assert "Parameter groups" not in Page(digits_page(tmp_path)).texts
+
+
 def digits_page(folder: Path) -> str:
     images = (load_digits().images[:2] * 255 / 16).round().astype(np.uint8)[..., None]
     heat = np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)

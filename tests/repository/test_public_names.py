@@ -25,7 +25,12 @@ PUBLIC = {
         Export Verification export verify
     """,
     "convarium.explain": """
-        Attribution grad_cam
+        Attribution AverageDrop Comparison Energy Excitement ExcitingInput FeatureMaps
+        Filters PointingGame RemovalCurve Road SampleMean SanityCheck ablation_cam
+        average_drop deletion eigen_cam energy exciting_inputs feature_maps filters
+        finer_cam fuse grad_cam grad_cam_plus_plus guided_backpropagation hires_cam
+        input_gradients insertion integrated_gradients layer_cam occlusion pointing_game
+        road sanity_check score_cam smooth_grad xgrad_cam
     """,
     "convarium.graph": """
         Call Graph Operation Timing Value eager paired_timing trace untouched unwrapped
@@ -58,11 +63,13 @@ PUBLIC = {
         write_table
     """,
     "convarium.report": """
-        AugmentedSample Explained Pair Picture augmented_samples check_page_name class_balance
-        confused_pairs confusion_matrix curves draw_augmented draw_effective_field
-        draw_field_growth draw_network explain_samples heatmap_page heatmap_sheet network_lines
-        overlay report_run show_samples slices_heat slices_picture some_of_each_class svg_as_png
-        write_augmented write_heat write_page
+        AugmentedSample Explained HeatedSeries HeatedTokens Pair Picture augmented_samples
+        check_page_name class_balance confused_pairs confusion_matrix curves draw_augmented
+        draw_effective_field draw_field_growth draw_network draw_series exciting_pictures
+        explain_samples filter_pictures heatmap_page heatmap_sheet map_pictures
+        network_lines overlay report_run score_json sequence_page show_samples slices_heat
+        slices_picture some_of_each_class svg_as_png tile_sheet view_page write_augmented
+        write_heat write_overlays write_page
     """,
     "convarium.tasks": """
         Bin Calibration ClassEvaluation ClassRecord ClassRow ClassScores Classification

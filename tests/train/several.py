@@ -13,6 +13,10 @@ import torch
 
 from convarium.processes import World, joined
 
+# Each process is a copy of one that has imported what takes seconds, and computed nothing yet.
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["torch.distributed", "convarium.train.loop", "convarium.cli.train"])
+
 
 def free_port() -> int:
     with socket.socket() as here:
@@ -20,10 +24,9 @@ def free_port() -> int:
         return here.getsockname()[1]
 
 
-def enter(rank: int, size: int, port: int, task: Callable[[World], Any], results: Any) -> None:
+def enter(rank: int, task: Callable[[World], Any], results: Any, words: dict[str, str]) -> None:
     torch.set_num_threads(1)
-    os.environ.update(RANK=str(rank), WORLD_SIZE=str(size), LOCAL_RANK=str(rank))
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    os.environ.update(words, RANK=str(rank), LOCAL_RANK=str(rank))
     try:
         with joined() as world:
             results.put((rank, task(world)))
@@ -31,16 +34,22 @@ def enter(rank: int, size: int, port: int, task: Callable[[World], Any], results
         results.put((rank, traceback.format_exc()))
 
 
-def in_processes(size: int, task: Callable[[World], Any]) -> list[Any]:
-    """What `task(world)` gave in each of several processes, in the order of the ranks."""
-    context = multiprocessing.get_context("spawn")
-    results, port = context.Queue(), free_port()
+def started(size: int, task: Callable[[World], Any]) -> tuple[list[Any], Any]:
+    """Several processes with `task(world)` to do, and the queue that takes what each gives."""
+    results = CONTEXT.Queue()
+    world = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    words = {**os.environ, **world}
     workers = [
-        context.Process(target=enter, args=(rank, size, port, task, results))
-        for rank in range(size)
+        CONTEXT.Process(target=enter, args=(rank, task, results, words)) for rank in range(size)
     ]
     for worker in workers:
         worker.start()
+    return workers, results
+
+
+def in_processes(size: int, task: Callable[[World], Any]) -> list[Any]:
+    """What `task(world)` gave in each of several processes, in the order of the ranks."""
+    workers, results = started(size, task)
     found = dict(results.get(timeout=120) for _ in workers)
     for worker in workers:
         worker.join()

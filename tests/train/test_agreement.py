@@ -129,6 +129,22 @@ def test_a_wrong_layer_is_found_and_named(kind):
         assert found.sentence() == f"2 differs by {found.layers:.2g}, at most 0.031"
 
 
+class Idle(nn.Linear):
+    """A layer with a weight that it does not use."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.idle = nn.Parameter(torch.ones(2, 2))
+
+
+def test_a_weight_without_a_gradient_agrees():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), Idle(768, 3))
+    found = compared(network, BF16)
+    assert 0 < found.layers < layer_limit("bf16")
+    assert found.holds
+
+
 def test_modes_and_hooks_are_put_back():
     network = models.create("convnet", num_classes=3, in_channels=3).eval()
     other = copy.deepcopy(network).train()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import weakref
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from convarium import measure, train
 from convarium.errors import ConvariumError, OptionError
 from convarium.train import TrainConfig
 from convarium.train.batch_finder import free_memory, largest, largest_batch
+from convarium.train.choices import DEFAULTS
 
 CONFIG = TrainConfig(epochs=1, batch_size=32, optimizer="sgd")
 
@@ -72,3 +74,53 @@ def test_a_step_that_does_not_fit_says_what_does_and_that_trains(parts, preproce
     assert train.fit(Greedy(9), parts, config, preprocessing=preprocessing).best_epoch == 1
     with pytest.raises(ConvariumError, match="Not even two"):
         train.fit(Greedy(1), parts, CONFIG, preprocessing=preprocessing)
+
+
+class Held(nn.Module):
+    """Has memory for so many samples in all; each step holds its own until it has ended."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self.limit, self.alive = limit, 0
+        self.layer = nn.Linear(64, 3)
+
+    def forward(self, x):
+        taken = x.flatten(1) * 2
+        if self.training:
+            self.alive += len(x)
+            weakref.finalize(taken, self.free, len(x))
+            if self.alive > self.limit:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+        return self.layer(taken)
+
+    def free(self, samples: int) -> None:
+        self.alive -= samples
+
+
+def test_what_the_failed_step_held_does_not_count(parts, preprocessing):
+    given = dataclasses.replace(CONFIG, **DEFAULTS)  # or the copies of a probe would count as well
+    with pytest.raises(ConvariumError, match="20 samples at once") as caught:
+        train.fit(Held(20), parts, given, preprocessing=preprocessing)
+    assert "--accumulate 2" in str(caught.value)
+    assert isinstance(caught.value.__cause__, torch.OutOfMemoryError)
+
+
+class Late(nn.Module):
+    """Runs out of memory once, at its second step; its norm takes no single sample."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(64, 3), nn.BatchNorm1d(3))
+        self.steps = 0
+
+    def forward(self, x):
+        self.steps += self.training
+        if self.steps == 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return self.layers(x)
+
+
+def test_a_batch_that_fits_when_tried_alone_is_still_divided(parts, preprocessing):
+    with pytest.raises(ConvariumError, match="31 samples at once") as caught:
+        train.fit(Late(), parts, CONFIG, preprocessing=preprocessing)
+    assert "--accumulate 2" in str(caught.value)

@@ -15,6 +15,7 @@ from convarium.errors import OptionError
 from convarium.train import TrainConfig
 from convarium.train.budget import plan_budget
 from convarium.train.choices import settled
+from convarium.train.growing import sides_at
 
 CONFIG = settled(TrainConfig(batch_size=64, flip=False, mixup=0.2, ema=0.99))
 
@@ -79,10 +80,34 @@ def test_what_does_not_fit_at_all_is_said(digits):
 def test_no_epoch_begins_that_would_end_too_late(digits, monkeypatch):
     parts, preprocessing = digits
     ticks = itertools.count()  # a clock that goes on by so much whenever it is looked at
-    clock = types.SimpleNamespace(monotonic=lambda: 0.005 * next(ticks))
+    clock = types.SimpleNamespace(monotonic=lambda: 0.02 * next(ticks))
     monkeypatch.setattr("convarium.train.training.time", clock)
     config = dataclasses.replace(CONFIG, epochs=1000, time_budget=2.0, time_around=0.5)
     history = train.fit(network(), parts, config, preprocessing=preprocessing)
     seconds = [row["seconds"] for row in history.rows]
     assert 0.5 + sum(seconds[:-1]) + seconds[-2] <= 1.1 * 2.0
     assert 0.5 + sum(seconds) + seconds[-1] > 2.0
+
+
+def test_steps_of_inputs_that_grow_are_planned_with_their_sizes(digits, monkeypatch):
+    parts, preprocessing = digits
+    pixel, clock = 1e-5, types.SimpleNamespace(now=0.0, monotonic=time.monotonic)
+    clock.perf_counter = lambda: clock.now
+    shown = []
+
+    def gradient(learner, batch, **_):
+        shown.append(batch.inputs[0].shape[-1])
+        clock.now += pixel * shown[-1] ** 2
+
+    monkeypatch.setattr("convarium.train.budget.time", clock)
+    monkeypatch.setattr("convarium.train.learner.Learner.gradient", gradient)
+    config = dataclasses.replace(CONFIG, start_size=0.5, time_budget=10.0, mixup=None, epochs=2)
+    plan = plan_budget(network(), parts, config, preprocessing=preprocessing)
+    steps = data.steps_per_epoch(parts.train, config.batch_size)
+    total = 4 * steps  # of a run of four epochs, each of which has one size
+    sides = [sides_at(t, total, (8, 8), start=0.5, smallest=1)[0] for t in range(total)]
+    assert set(sides) == set(shown)
+    assert len(set(sides)) > 1
+    expected = pixel * sum(side**2 for side in sides) / 4
+    assert plan.epoch == pytest.approx(expected, rel=1e-6)
+    assert plan.first_epoch == pytest.approx(expected, rel=1e-6)

@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from dying import KillAt, Killed
 from PIL import Image
 
 from convarium import data, files, models, train
 from convarium.data.parallel import processors
 from convarium.data.samples import FileSamples
 from convarium.data.staging import Staging
-from convarium.errors import OptionError
+from convarium.errors import OptionError, RunError
 
 CONFIG = train.TrainConfig(epochs=2, batch_size=8, resized_crop=0.3, seed=1)
 
@@ -32,13 +33,13 @@ def photos(tmp_path):
     return tmp_path / "photos"
 
 
-def weights(photos, config) -> dict[str, torch.Tensor]:
+def weights(photos, config, **options) -> dict[str, torch.Tensor]:
     """What a small network has learnt from the files."""
     parts = data.split(data.open_dataset(photos), seed=0)
     steps = data.fit_preprocessing(parts.train, size=16)
     torch.manual_seed(0)
     model = models.create("convnet", num_classes=2, channels=[8, 8])
-    train.fit(model, parts, config, preprocessing=steps)
+    train.fit(model, parts, config, preprocessing=steps, **options)
     return model.state_dict()
 
 
@@ -52,6 +53,17 @@ def test_the_cache_is_made_once_and_gives_the_same_training_again(photos, tmp_pa
     assert all(torch.equal(first[name], again[name]) for name in first)
     plain = weights(photos, CONFIG)
     assert any(not torch.equal(first[name], plain[name]) for name in first)  # smaller pictures
+
+
+def test_a_run_goes_on_with_its_cache_in_another_folder_but_not_without(photos, tmp_path):
+    here, there = (dataclasses.replace(CONFIG, cache=str(tmp_path / name)) for name in "ab")
+    with pytest.raises(Killed):
+        weights(photos, here, out=tmp_path / "run", observers=[KillAt(5)])
+    with pytest.raises(RunError, match="another train setting: cache"):
+        weights(photos, CONFIG, out=tmp_path / "run", resume=True)
+    moved = weights(photos, there, out=tmp_path / "run", resume=True)
+    whole = weights(photos, here)
+    assert all(torch.equal(moved[name], whole[name]) for name in whole)
 
 
 def test_a_cache_without_crops_is_refused(photos, tmp_path):

@@ -8,9 +8,10 @@ import tomllib
 import pytest
 import torch
 
-from convarium import models, train
-from convarium.cli import main
-from convarium.train import TrainConfig
+from convarium import models, predict, train
+from convarium.cli.announcing import announce
+from convarium.cli.choosing import Prepared
+from convarium.train import Choice, TrainConfig
 from convarium.train.grouping import group_rows, grouping_lines
 from convarium.train.optimizers import build_optimizer
 
@@ -80,21 +81,24 @@ def test_what_is_frozen_is_counted_and_recorded(parts, preprocessing, tmp_path):
     frozen = sum(p.numel() for child in shut for p in child.parameters())
     whole = sum(p.numel() for p in model.parameters())
     config = TrainConfig(epochs=1, batch_size=16)
-    assert grouping_lines(model, config) == [f"frozen: {frozen:,} of {whole:,} parameters"]
+    said = f"frozen: stem, layer1; {frozen:,} of {whole:,} parameters"
+    assert grouping_lines(model, config) == [said]
     train.fit(model, parts, config, preprocessing=preprocessing, out=tmp_path / "run")
     groups = tomllib.loads((tmp_path / "run" / "config.toml").read_text())["groups"]
-    assert [group["name"] for group in groups] == ["weights", "norms and biases", "frozen"]
+    names = ["weights", "norms and biases", "frozen: stem, layer1"]
+    assert [group["name"] for group in groups] == names
+    assert predict.open_run(tmp_path / "run").card["groups"] == groups
     assert [group["weight_decay"] for group in groups] == [config.weight_decay, 0.0, 0.0]
     assert groups[-1]["parameters"] == frozen
     assert sum(group["parameters"] for group in groups) == whole
 
 
-def test_the_command_prints_them_before_the_training(tmp_path, capsys):
-    words = ["train", "digits", "--model", "resnet8", "--option", "widths=[4,4,4]", "--epochs", "1"]
-    assert main([*words, "--out", str(tmp_path / "one"), "--layer-decay", "0.5"]) == 0
-    shown = capsys.readouterr().out.splitlines()
-    heads = [line.split(" ")[0] for line in shown]
-    assert heads.index("recipe:") < heads.index("rates:") < heads.index("test:")
-    assert shown[heads.index("rates:")].startswith("rates: head 1, layer3 0.5, layer2 0.25")
-    assert main([*words, "--out", str(tmp_path / "two")]) == 0
-    assert "rates: " not in capsys.readouterr().out
+@pytest.mark.parametrize(("decay", "count"), [(0.5, 1), (1.0, 0)])
+def test_they_are_announced_behind_the_recipe(decay, count, parts, preprocessing, capsys):
+    config = TrainConfig(layer_decay=decay)
+    shares = {"validation": 0.15, "test": 0.15}
+    choice = Choice("resnet8", options={}, size=8, config=config, reason="bars", **shares)
+    announce(Prepared(choice, parts, preprocessing, resnet()))
+    heads = [line.split(" ")[0] for line in capsys.readouterr().out.splitlines()]
+    assert heads.count("rates:") == count
+    assert "rates:" not in heads[: heads.index("recipe:")]

@@ -31,7 +31,7 @@ def start(root, out, *extra):
     )
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.parametrize("workers", [pytest.param("0", marks=pytest.mark.long), "2"])
 def test_sigkill_at_random_moments_then_resume_is_bit_identical(root, tmp_path, workers):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     process = start(root, whole, "--workers", workers)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from convarium import data, tasks, train
+from convarium import data, models, tasks, train
 from convarium.errors import MissingExtraError, OptionError
 from convarium.train.config import options
 from convarium.train.lightning_adapter import lightning_module
@@ -92,6 +92,18 @@ def test_pairs_of_any_loader_are_trained_on_and_scored(network):
     plain = torch.nn.functional.cross_entropy(module(batch[0]), batch[1])
     module.log = lambda *_, **__: None
     torch.testing.assert_close(module.training_step(batch, 0), plain)
+
+
+def test_a_stem_that_starts_from_data_takes_the_first_batch():
+    pytest.importorskip("lightning")
+    images = torch.rand(12, 1, 16, 16)
+    model, alone = (models.create("speednet", in_channels=1, num_classes=3) for _ in range(2))
+    loader = DataLoader(TensorDataset(images, torch.arange(12) % 3), batch_size=6)
+    config = train.TrainConfig(learning_rate=1e-30, weight_decay=0.0)
+    trainer(max_epochs=1).fit(lightning_module(model, TASK, config), loader)
+    alone.start_from(images[:6])
+    assert model.start_samples == 0
+    assert torch.equal(model.stem.conv.weight, alone.stem.conv.weight)
 
 
 def test_options_of_the_trainer_are_refused(network):

@@ -85,7 +85,7 @@ def test_the_page_of_recipes_is_what_they_set(root):
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipe_is_a_configuration_and_names_close_matches(tmp_path, name):
-    images = dataset(tmp_path, 32, 400)
+    images = dataset(tmp_path, 32, 2560)
     choice = train.recommend(images, recipe=name)
     config = choice.config
     assert config.recipe == name
@@ -95,6 +95,19 @@ def test_every_recipe_is_a_configuration_and_names_close_matches(tmp_path, name)
     models.check_input(model, (3, 32, 32))
     with pytest.raises(OptionError, match=repr(name)):
         train.recommend(images, recipe=name + "x")
+
+
+@pytest.mark.parametrize("name", ["baseline", "speedrun"])
+def test_few_samples_get_smaller_batches_than_a_recipe_has_and_a_rate_to_match(tmp_path, name):
+    own = RECIPES[name].options
+    config = train.recommend(dataset(tmp_path, 8, 60), recipe=name).config
+    assert config.batch_size == 16
+    scale = (16 / own["batch_size"]) ** 0.5
+    assert config.learning_rate == pytest.approx(scale * own["learning_rate"])
+    asked = train.recommend(dataset(tmp_path, 8, 60), recipe=name, batch_size=32).config
+    assert (asked.batch_size, asked.learning_rate) == (32, own["learning_rate"])
+    other = train.recommend(dataset(tmp_path, 8, 60), recipe=name, optimizer="adamw").config
+    assert other.learning_rate == pytest.approx(4e-3 * (16 / 128) ** 0.5)
 
 
 def test_muon_is_recommended_the_momentum_of_its_author(tmp_path):

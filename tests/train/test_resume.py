@@ -104,12 +104,18 @@ def test_the_rate_falls_at_milestones_in_a_resumed_run_too(fit, die, tmp_path):
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(fit, die, tmp_path):
     fit("whole")
     die("cut", 4)
-    latest = tmp_path / "cut" / (tmp_path / "cut" / "latest").read_text().strip()
-    state = latest / "state.safetensors"
-    state.write_bytes(state.read_bytes()[:-7] + b"garbage")
-    with pytest.warns(UserWarning, match="damaged"):
-        fit("cut", resume=True)
-    assert same(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
+    harms = (
+        ("state.safetensors", lambda content: content[:-7] + b"garbage"),
+        ("state.json", lambda content: content.replace(b'"step": 3', b'"step": 6')),
+        ("state.json", lambda content: b"[]"),
+    )
+    for k, (name, harm) in enumerate(harms):
+        shutil.copytree(tmp_path / "cut", tmp_path / f"cut{k}")
+        state = tmp_path / f"cut{k}" / "checkpoint-3" / name
+        state.write_bytes(harm(state.read_bytes()))
+        with pytest.warns(UserWarning, match="Went back to checkpoint-2; checkpoint-3: "):
+            fit(f"cut{k}", resume=True)
+        assert same(weights(tmp_path / "whole"), weights(tmp_path / f"cut{k}"))
 
 
 def test_resume_refuses_other_settings_other_data_and_nothing(fit, tmp_path):

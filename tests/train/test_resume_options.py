@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 from dying import KillAt, Killed
+from PIL import Image
 
-from convarium import files, train
+from convarium import data, files, models, train
 from convarium.train import TrainConfig
 
 CONFIG = TrainConfig(epochs=3, batch_size=16, learning_rate=2e-3, pad_crop=1, ema=0.9)
@@ -53,3 +55,25 @@ def test_resume_ends_with_the_same_bits_and_so_does_a_second_run(
             fit(f"cut{step}", often, observers=[KillAt(step)])
         torch.manual_seed(99)  # what the process drew in between does not matter
         assert fit(f"cut{step}", config, resume=True) == whole, step
+
+
+def test_a_run_on_colour_files_in_plain_memory_order_resumes_bit_for_bit(tmp_path):
+    colours = np.random.Generator(np.random.PCG64(0)).integers(0, 256, (24, 9, 10, 3), np.uint8)
+    for k, pixels in enumerate(colours):
+        (tmp_path / "data" / "ab"[k % 2]).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(tmp_path / "data" / "ab"[k % 2] / f"{k}.png")
+    parts = data.split(data.open_dataset(tmp_path / "data"), seed=0)
+    steps = data.fit_preprocessing(parts.train, size=8)
+    config = TrainConfig(epochs=2, batch_size=4, layout="contiguous", checkpoint_seconds=0.0)
+
+    def fit(folder, **options):
+        torch.manual_seed(0)
+        model = models.create("convnet", num_classes=2, channels=[8])
+        train.fit(model, parts, config, preprocessing=steps, out=tmp_path / folder, **options)
+        assert all(p.is_contiguous() for p in model.parameters())
+        return files.sha256(tmp_path / folder / "model.safetensors")
+
+    whole = fit("whole")
+    with pytest.raises(Killed):
+        fit("cut", observers=[KillAt(6)])
+    assert fit("cut", resume=True) == whole

@@ -6,11 +6,15 @@ import dataclasses
 
 import pytest
 import torch
+from several import in_processes
 from torch import nn
 
-from convarium import models, train
+from convarium import data, models, train
 from convarium.data import Batch
+from convarium.errors import ConvariumError
 from convarium.processes import ALONE, World
+from convarium.train.choices import settled
+from convarium.train.from_config import device_named
 from convarium.train.gradients import parts_of
 from convarium.train.learner import Learner
 from convarium.train.synchronised import SyncedNorms, sees_all
@@ -79,3 +83,33 @@ def test_a_process_without_samples_passes_through_the_network_and_adds_nothing(
     assert seen == [1, 1, 1, 1, 0, 0]
     found = [p.grad for p in learner.model.parameters()]
     assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(found, expected, strict=True))
+
+
+def test_a_gpu_is_named_with_its_number_since_threads_have_their_own(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 3)
+    assert device_named("auto") == device_named("cuda") == torch.device("cuda:3")
+    assert device_named("cuda:1") == torch.device("cuda:1")
+    assert device_named("cpu") == torch.device("cpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert device_named("auto") == torch.device("cpu")
+    with pytest.raises(ConvariumError, match="use device='cpu'"):
+        device_named("cuda")
+
+
+def learns(world: World) -> float:
+    """The loss of an epoch on a GPU, of a network with batch norms."""
+    parts = data.split(data.open_dataset("digits"), seed=0)
+    torch.manual_seed(0)
+    model = models.create("convnet", in_channels=1, channels=[8, 8], dropout=0.0)
+    config = train.TrainConfig(epochs=1, batch_size=64, precision="fp32", device="cuda", seed=0)
+    config = settled(config)
+    steps = data.fit_preprocessing(parts.train)
+    history = train.fit(model, parts, config, preprocessing=steps, world=world)
+    return history.rows[0]["train_loss"]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_batch_norms_of_two_processes_see_what_those_of_one_see():
+    assert in_processes(2, learns) == pytest.approx([learns(ALONE)] * 2, rel=0.01)

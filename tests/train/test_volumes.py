@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +12,8 @@ from shapes import SHAPES, several
 
 import convarium
 from convarium import data, train
+from convarium.data import pictures
+from convarium.data.volumes.samples import VolumeFiles
 from convarium.errors import OptionError
 from convarium.train.config import TrainConfig
 from convarium.train.from_config import augmentation_of
@@ -50,15 +55,33 @@ def test_shapes_in_noise_are_told_apart(parts, tmp_path):
     assert heat.display().shape == (1, 16, 16, 16)
 
 
-def test_two_runs_of_one_seed_have_the_same_bits_whatever_the_workers(parts):
+def test_two_runs_of_one_seed_have_the_same_bits_whatever_the_workers(tmp_path, monkeypatch):
+    """Read anew in each epoch, by threads that finish in another order than they began."""
+    for i, values in enumerate(several(42, 10, 0)[0]):
+        (tmp_path / SHAPES[i % 3]).mkdir(exist_ok=True)
+        np.save(tmp_path / SHAPES[i % 3] / f"{i}.npy", values)
+    monkeypatch.setattr(pictures, "MEMORY_BUDGET", 0)
+    plain, readers = VolumeFiles.read, set()
+
+    def late(self, i, at_least=None):
+        readers.add(threading.current_thread())
+        time.sleep(0.002 * (i % 3))
+        return plain(self, i)
+
+    parts = data.split(data.open_dataset(tmp_path), validation=0.1, test=0.0)
     steps = data.fit_preprocessing(parts.train, size=8)
+    monkeypatch.setattr(VolumeFiles, "read", late)
     weights = []
-    for workers in (0, 2):
-        model = network()
-        given = config(epochs=1, workers=workers, mixup=0.2, cutmix=1.0)
-        train.fit(model, parts, given, preprocessing=steps)
-        weights.append(model.state_dict())
-    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    for workers, seed in ((0, 0), (2, 0), (0, 1)):
+        readers.clear()
+        learner = Learner(network(), parts, config(workers=workers, mixup=0.2, seed=seed), steps)
+        for step, batch in enumerate(learner.batches(0)):
+            learner.gradient(batch, epoch=0, step=step)
+            learner.update(0.01)
+        assert len(readers - {threading.main_thread()}) == workers
+        weights.append(torch.cat([each.detach().flatten() for each in learner.model.parameters()]))
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
 
 
 def test_both_memory_orders_take_the_same_steps(parts):

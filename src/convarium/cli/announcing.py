@@ -9,7 +9,7 @@ from convarium.cli.parsing import write
 from convarium.train.named import RECIPES
 
 if TYPE_CHECKING:
-    from convarium.data import Parts
+    from convarium.data import Parts, Preprocessing
 
 _DOTS = {"images": "pixels", "volumes": "voxels"}
 
@@ -29,12 +29,17 @@ def announce(ready: Prepared) -> None:
         write(line)
     shape = " x ".join(str(n) for n in ready.preprocessing.input_shape)
     write(f"network: {choice.model}{own}, input {shape}")
+    for line in seen_lines(parts, ready.preprocessing):
+        write(line)
     write(
         f"recipe: {f'{config.recipe}, ' if config.recipe else ''}{config.optimizer}, "
         f"{config.epochs} epochs, batch {config.batch_size}, "
         f"rate {config.learning_rate:.2g}, {'flips' if config.flip else 'no flips'}, "
         f"crops by {config.pad_crop} {_DOTS[ready.preprocessing.kind]}, seed {config.seed}"
     )
+    usual = RECIPES[config.recipe].options.get("batch_size", 0) if config.recipe else 0
+    if config.batch_size < usual:
+        write(f"note: batches of {config.batch_size} instead of the {usual} of {config.recipe}")
     for line in grouping_lines(ready.model, config):
         write(line)
     if ready.probe is not None:
@@ -49,6 +54,20 @@ def announce(ready: Prepared) -> None:
             f"warning: the network starts from random weights, and {config.recipe} is for "
             "published ones; add --option pretrained=true"
         )
+
+
+def seen_lines(parts: Parts, preprocessing: Preprocessing) -> list[str]:
+    """What share of the volumes the input holds, where a common spacing may cut some off."""
+    from convarium.data import VolumePreprocessing
+    from convarium.data.volumes.fitting import shares_seen
+
+    if not isinstance(preprocessing, VolumePreprocessing) or preprocessing.spacing is None:
+        return []
+    seen = shares_seen(parts.train, preprocessing)
+    if seen.min() == 1:
+        return ["seen: the whole of each training volume"]
+    told = f"{seen.mean():.1%} of a training volume on average, {seen.min():.1%} at least"
+    return [f"seen: {told}; the rest is cut off: a larger --size or --spacing shows more"]
 
 
 def alike_lines(parts: Parts) -> list[str]:

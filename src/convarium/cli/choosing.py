@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from convarium.cli.parsing import given_options, refuse_idle
+from convarium.cli.parsing import given_options, given_reading, refuse_idle
 from convarium.errors import OptionError
 from convarium.processes import ALONE, World
 from convarium.train.config import TrainConfig
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from convarium.train import Choice, Probe
     from convarium.train.budget import Plan
 
-_READING = ("path_column", "label_column", "group_column", "task")
 _REPORT = 2.0  # seconds that are kept for the report, and at most a tenth of a time budget
 _FEWEST_EPOCHS = 5  # in a time budget, before images are made smaller
 _SMALLER = (96, 64, 48, 32)
@@ -77,17 +76,18 @@ def data_of(arguments: argparse.Namespace, world: World = ALONE) -> Dataset:
 
 
 def _reading(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Columns and task as they are given; on resume, those that the run was started with."""
+    """Columns, task and kind as they are given; on resume, those that the run was started with."""
     from convarium import train
 
-    given = {name: getattr(arguments, name) for name in _READING}
+    given = given_reading(arguments)
     if not arguments.resume:
         return given
     folder = Path(arguments.out, "" if arguments.folds is None else "fold-1")
     stored = train.read_settings(folder)["data"]
     if "task" not in stored:  # of a run from before these were kept
         return given
-    then = {"task": stored["task"], **stored["columns"]}
+    kind = train.read_preprocessing(folder).kind
+    then = {"task": stored["task"], "kind": kind, **stored["columns"]}
     for name, value in given.items():
         if value not in (None, then.get(name)):
             raise OptionError(
@@ -95,7 +95,7 @@ def _reading(arguments: argparse.Namespace) -> dict[str, Any]:
                 f"{_listed(then.get(name))} and is {_listed(value)}; leave it out, or start a new "
                 "run."
             )
-    return {name: then.get(name) for name in _READING}
+    return {name: then.get(name) for name in given}
 
 
 def _listed(value: str | list[str] | None) -> str:
@@ -177,6 +177,7 @@ def chosen(
         size=size,
         spacing=arguments.spacing,
         optimizer=given.get("optimizer"),
+        batch_size=given.get("batch_size"),
         recipe=given.get("recipe"),
     )
     if arguments.model not in (None, "auto"):

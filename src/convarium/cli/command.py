@@ -50,6 +50,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output left, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except (MemoryError, RuntimeError) as error:
+        if not _is_of_memory(error):
+            raise
+        reason = str(error).partition("\n")[0][:200].rstrip(".")
+        words = f"the memory is too small ({reason}); take a smaller batch or smaller images"
+        sys.stderr.write(f"convarium{_process()}: {words}\n")
+        return 2
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -87,6 +94,12 @@ def _process() -> str:
     """Which of several processes speaks, where it is not the first."""
     rank = os.environ.get("RANK", "0")
     return "" if rank == "0" else f" (process {rank})"
+
+
+def _is_of_memory(error: Exception) -> bool:
+    """Whether memory ran out: NumPy's, a GPU's, or torch's on the processor."""
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return named or "DefaultCPUAllocator" in str(error)
 
 
 def _capital(text: str) -> str:

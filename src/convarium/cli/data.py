@@ -13,6 +13,7 @@ from convarium.cli.parsing import (
     add_data_arguments,
     add_grid_arguments,
     given_options,
+    given_reading,
     natural,
     positive,
     refuse_idle,
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
     from convarium.data import Dataset, Overview
 
 CHANGES = (
-    "flip", "flip_axes", "pad_crop", "resized_crop", "jitter", "grey", "rotation", "policy",
-    "policy_ops", "policy_magnitude", "erasing", "mixup", "cutmix",
+    "flip", "alternate_flip", "flip_axes", "pad_crop", "resized_crop", "jitter", "grey", "rotation",
+    "policy", "policy_ops", "policy_magnitude", "erasing", "mixup", "cutmix",
 )  # fmt: skip
 _SAMPLES, _VERSIONS = 8, 5  # rows of the page, and epochs beside each original
 _PAGE = {
@@ -68,11 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
     changes = {k: v for k, v in given_options(arguments).items() if k in CHANGES}
     if not arguments.show:
         _refuse_idle(arguments, changes)
-    dataset = data.open_dataset(
-        arguments.data,
-        path_column=arguments.path_column,
-        label_column=arguments.label_column,
-    )
+    dataset = data.open_dataset(arguments.data, **given_reading(arguments))
     with Progress(len(dataset), "read", enabled=not arguments.json) as progress:
         found = data.overview(dataset, progress)
     if arguments.show:
@@ -161,15 +158,17 @@ def _sizes(found: Overview) -> list[str]:
     """Lines on the size, and what else is measured of volumes."""
     if found.volumes is None:
         return [f"  size         {_size(found)}, {'colour' if found.channels == 3 else 'grey'}"]
-    told = found.volumes
+    told, readable = found.volumes, found.samples - found.unreadable
     sides = [told.depths, found.heights, found.widths]
     size = " x ".join(_range(*side) for side in sides)
     steps = " x ".join(_range(*along) for along in zip(*told.spacings, strict=True))
     types = ", ".join(told.types)
     channels = f"{found.channels} channel{'s' if found.channels > 1 else ''}"
+    unit = "no unit in the files" if told.without_unit == readable else "mm"
+    some = f"; {told.without_unit:,} without a unit" if 0 < told.without_unit < readable else ""
     lines = [
         f"  size         {size} voxels (depth, height, width), {channels}",
-        f"  spacing      {steps}",
+        f"  spacing      {steps} ({unit}{some})",
         f"  values       {types}, from {told.lowest:g} to {told.highest:g}",
     ]
     if told.not_finite:

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+import contextlib
+import functools
+from typing import TYPE_CHECKING, cast
 
 from convarium.cli.parsing import (
     Parser,
     add_data_arguments,
     add_prediction_arguments,
+    given_reading,
     write,
     write_json,
 )
+from convarium.errors import DataError, OptionError
 
 if TYPE_CHECKING:
-    from convarium.data import Skipped
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from convarium.data import Dataset, Part, Skipped
+    from convarium.predict import Run
     from convarium.processes import World
     from convarium.tasks import Evaluation
 
@@ -22,7 +30,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: Parser) -> None:
     """The verb's own arguments."""
     parser.add_argument("run", metavar="RUN", help="a run folder of 'convarium train'")
-    add_data_arguments(parser)
+    add_data_arguments(parser, task=False)
     add_prediction_arguments(parser)
     parser.add_argument(
         "--part",
@@ -62,22 +70,13 @@ def _evaluate(arguments: argparse.Namespace, world: World) -> int:
     if arguments.output:
         predict.check_table_name(arguments.output)
     opened = predict.open_run(arguments.run)
-    dataset = data.open_dataset(
-        arguments.data,
-        path_column=arguments.path_column,
-        label_column=arguments.label_column,
-        task=opened.card["task"],
-        kind=opened.preprocessing.kind,
-    )
+    dataset = opened_data(arguments, opened)
     predictor = predict.Predictor(opened.model, opened.card, tta=arguments.tta)
     skipped: list[data.Skipped] = []
-    known = opened.trained_on(dataset)
-    measured = dataset if arguments.part == "all" else opened.part(dataset, arguments.part)
-    with Progress(
-        len(measured), "evaluate", enabled=world.first and not arguments.json
-    ) as progress:
+    part, known = measured(arguments.part, opened, dataset, world)
+    with Progress(len(part), "evaluate", enabled=world.first and not arguments.json) as progress:
         evaluation = predictor.evaluate(
-            measured,
+            part,
             batch_size=arguments.batch_size,
             workers=arguments.workers,
             skipped=skipped,
@@ -88,9 +87,36 @@ def _evaluate(arguments: argparse.Namespace, world: World) -> int:
         return 0
     if arguments.output:
         predict.write_predictions(arguments.output, evaluation, dataset)
-    known *= arguments.part == "all"
     _tell(arguments, evaluation, known, [*dict.fromkeys([*dataset.skipped, *skipped])])
     return 0
+
+
+def opened_data(arguments: argparse.Namespace, run: Run) -> Dataset:
+    """The data, with the columns of the run's own where none are given and it has them."""
+    from convarium import data
+
+    own = run.columns
+    given = {name: value for name, value in given_reading(arguments).items() if value is not None}
+    open_with = functools.partial(
+        data.open_dataset, arguments.data, task=run.card["task"], kind=run.preprocessing.kind
+    )
+    ungrouped = {name: value for name, value in own.items() if name != "group_column"}
+    for columns in (own, ungrouped) if own else ():
+        with contextlib.suppress(DataError, OptionError):
+            return open_with(**{**columns, **given})
+    return open_with(**given)
+
+
+def measured(name: str, run: Run, dataset: Dataset, world: World) -> tuple[Dataset | Part, int]:
+    """What is to be measured, and how much of the data was learnt; the first process finds out."""
+    from convarium.data import Part
+
+    told = None
+    if world.first:
+        ids = None if name == "all" else run.part(dataset, name).ids
+        told = ids, run.trained_on(dataset)
+    ids, known = cast("tuple[NDArray[np.int64] | None, int]", world.share(told))
+    return (dataset, known) if ids is None else (Part(dataset, ids), 0)
 
 
 def _tell(

@@ -1,36 +1,88 @@
-"""`convarium explain RUN INPUT...`: heatmaps beside the predictions, as pictures and a page."""
+"""`convarium explain RUN INPUT...`: heatmaps beside the predictions, or views of filters."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from convarium.cli.parsing import Parser, positive, write, write_json
 from convarium.errors import DataError, OptionError, did_you_mean
+from convarium.explain.methods import METHODS
+
+if TYPE_CHECKING:
+    from convarium.data import Skipped
+    from convarium.predict import Run
+    from convarium.report import Explained
+
+_METHODS = {name.replace("_", "-"): method for name, method in METHODS.items()}
 
 
 def add_arguments(parser: Parser) -> None:
     """The verb's own arguments."""
+    parser.intermixed = True
     parser.add_argument("run", metavar="RUN", help="a run folder of 'convarium train'")
-    parser.add_argument("inputs", metavar="INPUT", nargs="+", help="files, folders or patterns")
+    parser.add_argument("inputs", metavar="INPUT", nargs="*", help="files, folders or patterns")
+    told = "; ".join(f"{name}: {method.about}" for name, method in _METHODS.items())
+    parser.add_argument(
+        "--method", choices=_METHODS, default="grad-cam", metavar="NAME", help=f"(grad-cam) {told}"
+    )
     parser.add_argument("--target", metavar="CLASS", help="the class to explain (the predicted)")
-    parser.add_argument("--layer", help="dotted name of the layer (the network's own choice)")
-    parser.add_argument("--most", type=positive, default=48, help="images at most (48)")
+    parser.add_argument(
+        "--layer",
+        action="append",
+        metavar="NAME",
+        help="dotted name of the layer (the network's own choice); given several times, fused",
+    )
+    parser.add_argument(
+        "--shared-scale", action="store_true", help="one scale for all, so that maps compare"
+    )
+    parser.add_argument(
+        "--faithfulness",
+        action="store_true",
+        help="measure deletion, insertion and average drop, each with its controls",
+    )
+    parser.add_argument("--most", type=positive, help="inputs, maps or filters at most (48)")
     parser.add_argument(
         "-o", "--output", metavar="FOLDER", default="heatmaps", help="where to write (heatmaps)"
+    )
+    views = parser.add_mutually_exclusive_group()
+    views.add_argument("--filters", action="store_true", help="draw the first layer's filters")
+    views.add_argument("--maps", metavar="LAYER", help="draw the maps of a layer for INPUT")
+    views.add_argument(
+        "--exciting", metavar="LAYER:CHANNEL", help="draw what of INPUT excites a channel most"
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Explain each image that can be read, and write a page and a sheet of pictures."""
-    from convarium import data, predict, report
+    """Explain each image that can be read, and write pictures, a page and JSON."""
+    from convarium import predict
 
     opened = predict.open_run(arguments.run)
+    if arguments.filters or arguments.maps or arguments.exciting:
+        from convarium.cli.viewing import view
+
+        return view(arguments, opened)
+    if not arguments.inputs:
+        raise OptionError("INPUT is missing: name files, folders or patterns to explain.")
+    return _heatmaps(arguments, opened)
+
+
+def _heatmaps(arguments: argparse.Namespace, opened: Run) -> int:
+    from convarium import data, files, report
+
     target = _class_number(arguments.target, opened.card["classes"])
     dataset = data.open_inputs(arguments.inputs, kind=opened.preprocessing.kind)
     explained = report.explain_samples(
-        opened, dataset, most=arguments.most, target=target, layer=arguments.layer
+        opened,
+        dataset,
+        most=arguments.most or 48,
+        target=target,
+        layer=arguments.layer,
+        method=arguments.method.replace("-", "_"),
+        shared=arguments.shared_scale,
+        faithful=arguments.faithfulness,
     )
     skipped = [*dataset.skipped, *explained.skipped]
     if not explained.pictures:
@@ -38,23 +90,79 @@ def run(arguments: argparse.Namespace) -> int:
             f"None of the inputs can be read; the first: {skipped[0].name} ({skipped[0].reason})."
         )
     folder = Path(arguments.output)
-    title = f"{opened.folder.name}: where the network looks"
-    page = report.heatmap_page(folder / "heatmaps.html", explained.pictures, title)
-    sheet = report.heatmap_sheet(folder / "heatmaps.png", explained.pictures)
-    heat = [str(path) for path in report.write_heat(folder, opened, dataset, explained)]
+    overlays = report.write_overlays(folder, explained)
+    about = f"{_METHODS[arguments.method].title} at {explained.layer}"
+    page = report.heatmap_page(
+        folder / "heatmaps.html",
+        explained.pictures,
+        f"{opened.folder.name}: where the network looks",
+        about=about,
+        shared=explained.shared,
+        scores=explained.scores,
+    )
+    shared = explained.shared
+    sheet = report.heatmap_sheet(folder / "heatmaps.png", explained.pictures, shared=shared)
+    heat = report.write_heat(folder, opened, dataset, explained)
+    places: dict[str, Any] = {"page": str(page), "sheet": str(sheet)}
+    places |= {"heat": [str(path) for path in heat]} if heat else {}
+    told = _told(explained, places, overlays, heat, skipped)
+    files.write_json(folder / "heatmaps.json", told)
     if arguments.json:
-        left_out = [{"name": item.name, "reason": item.reason} for item in skipped]
-        places = {"page": str(page), "sheet": str(sheet), **({"heat": heat} if heat else {})}
-        write_json({**places, "explanations": list(explained.rows), "skipped": left_out})
+        write_json(told)
         return 0
-    for row in explained.rows:
-        write(f"{row['name']}: {row['prediction']}; heatmap of {row['target']}: {row['status']}")
-    for item in skipped:
-        sys.stderr.write(f"skipped {item.name}: {item.reason}\n")
-    write(f"Grad-CAM at {explained.layer}: {page} and {sheet}")
+    _say(explained, told)
+    write(f"{about}: {page}, {sheet} and {len(overlays)} overlays beside them")
     if heat:
         write(f"heat at the volumes' own voxels: {len(heat)} files beside them")
     return 0
+
+
+def _say(explained: Explained, told: dict[str, Any]) -> None:
+    """A line an input, the scores, notes, and what was left out."""
+    for row in explained.rows:
+        write(f"{row['name']}: {row['prediction']}; heatmap of {row['target']}: {row['status']}")
+    for name, figures in told.get("faithfulness", {}).items():
+        write(_sentence(name, figures))
+    for note in dict.fromkeys(row["note"] for row in explained.rows if row["note"]):
+        write(note)
+    for item in told["skipped"]:
+        sys.stderr.write(f"skipped {item['name']}: {item['reason']}\n")
+
+
+def _told(
+    explained: Explained,
+    places: dict[str, Any],
+    overlays: tuple[Path, ...],
+    heat: tuple[Path, ...],
+    skipped: list[Skipped],
+) -> dict[str, Any]:
+    """All of it for programs; file names are those in the output folder."""
+    from convarium import report
+
+    written = [{"overlay": path.name} for path in overlays]
+    for files, path in zip(written, heat, strict=False):
+        files["heat"] = path.name
+    rows = zip(explained.rows, written, strict=True)
+    return {
+        **places,
+        "method": explained.method,
+        "layer": explained.layer,
+        "shared_scale": explained.shared,
+        "explanations": [{**row, "files": files} for row, files in rows],
+        **({"faithfulness": report.score_json(explained.scores)} if explained.scores else {}),
+        "skipped": [{"name": item.name, "reason": item.reason} for item in skipped],
+    }
+
+
+def _sentence(name: str, figures: dict[str, Any]) -> str:
+    """A measure beside its controls, for a terminal."""
+    columns = {"heatmaps": "score", "random": "random", "edges": "edges"}
+    known = {word: figures[key] for word, key in columns.items() if figures[key] is not None}
+    numbers = ", ".join(
+        f"{word} {'-' if each['value'] is None else format(each['value'], '.3g')}"
+        for word, each in known.items()
+    )
+    return f"{name.replace('_', ' ')} ({figures['better']} is better): {numbers}"
 
 
 def _class_number(name: str | None, classes: list[str]) -> int | None:

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 from convarium.errors import OptionError, RunError, did_you_mean
 from convarium.train.config import TrainConfig, options
 
+_READING = ("path_column", "label_column", "group_column", "task", "kind")
 _METAVARS: Mapping[type, str] = {int: "INT", float: "FLOAT", str: "STR", tuple: "INT,..."}
 _NUMBER = r"(\d+(?:\.\d+)?)"
 _DURATION = re.compile(rf"(?:{_NUMBER}h)?(?:{_NUMBER}m)?(?:{_NUMBER}s?)?")
@@ -26,7 +27,13 @@ _WORDS: Mapping[Any, str] = {
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, with full option names only and one sentence for each mistake."""
+    """argparse, with full option names only and one sentence for each mistake.
+
+    Attributes:
+        intermixed: whether flags may stand between RUN and what may be left out behind it.
+    """
+
+    intermixed = False
 
     def __init__(self, **keywords: Any) -> None:
         super().__init__(allow_abbrev=False, **keywords)
@@ -39,7 +46,8 @@ class Parser(argparse.ArgumentParser):
         self, args: Sequence[str] | None = None, namespace: None = None
     ) -> argparse.Namespace:
         """Parse, naming close matches of an unknown option."""
-        values, unknown = self.parse_known_args(args, namespace)
+        parse = self.parse_known_intermixed_args if self.intermixed else self.parse_known_args
+        values, unknown = parse(args, namespace)
         if unknown:
             known = [name for action in self._actions for name in action.option_strings]
             word = unknown[0].split("=")[0]
@@ -48,8 +56,8 @@ class Parser(argparse.ArgumentParser):
         return values
 
 
-def add_data_arguments(parser: Parser) -> None:
-    """DATA and the columns of a table."""
+def add_data_arguments(parser: Parser, *, task: bool = True) -> None:
+    """DATA, the columns of a table, and what labels and samples are, where no run says it."""
     parser.add_argument(
         "data",
         metavar="DATA",
@@ -62,6 +70,23 @@ def add_data_arguments(parser: Parser) -> None:
         action="append",
         help="column of a table with the labels; may be given several times",
     )
+    parser.add_argument("--group-column", help="column whose equal values stay in one part")
+    if task:
+        parser.add_argument(
+            "--task",
+            choices=("classification", "multilabel", "regression"),
+            help="what a table's labels are (classification)",
+        )
+        parser.add_argument(
+            "--kind",
+            choices=("images", "volumes"),
+            help="what the samples are (what most files are by their names or pages)",
+        )
+
+
+def given_reading(values: argparse.Namespace) -> dict[str, Any]:
+    """Columns, task and kind by the keywords of `data.open_dataset`; None is what was not given."""
+    return {name: value for name, value in vars(values).items() if name in _READING}
 
 
 def add_grid_arguments(parser: Any) -> None:
@@ -141,9 +166,8 @@ def refuse_idle(given: Mapping[str, Any], config: TrainConfig) -> None:
         if (config.chosen_schedule if owner == "schedule" else getattr(config, owner)) in values:
             continue
         flag, other = (f"--{word.replace('_', '-')}" for word in (name, owner))
-        raise OptionError(
-            f"{flag} belongs to {other} {' or '.join(values)}; add that, or leave it out."
-        )
+        with_it = "" if values == [True] else f" {' or '.join(values)}"
+        raise OptionError(f"{flag} belongs to {other}{with_it}; add that, or leave it out.")
 
 
 def key_value(text: str) -> tuple[str, Any]:

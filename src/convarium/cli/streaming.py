@@ -116,6 +116,7 @@ def _chosen(arguments: argparse.Namespace, stream: ShardStream, started: float |
         parts.train.dataset,
         size=arguments.size,
         optimizer=given.get("optimizer"),
+        batch_size=given.get("batch_size"),
         recipe=given.get("recipe"),
         samples=len(parts.train) + len(parts.validation) + len(parts.test),
     )

@@ -37,12 +37,6 @@ _LOOKS = {"find_rate": "--find-rate", "find_batch": "--find-batch"}
 def add_arguments(parser: Parser) -> None:
     """The verb's own arguments."""
     add_data_arguments(parser)
-    parser.add_argument("--group-column", help="column whose equal values stay in one part")
-    parser.add_argument(
-        "--task",
-        choices=("classification", "multilabel", "regression"),
-        help="what a table's labels are (classification)",
-    )
     parser.add_argument("--out", metavar="RUN", help="the run folder to make")
     parser.add_argument("--model", help="a network of 'convarium list', or auto (the default)")
     parser.add_argument(

@@ -110,14 +110,19 @@ class Augmentation(Mixtures):
         """The numbers of the crops that are taken when pictures are read; None where none are."""
         return None if self.resized_crop is None else crops.CropDraws(stream, self.resized_crop)
 
-    def change(self, pixels: Tensor, stream: Stream) -> Tensor:
-        """All that is done to 8-bit pixels after the crop from the original; `pixels` stay.
+    def change(self, pixels: Tensor, stream: Stream, *, own: bool = False) -> Tensor:
+        """All that is done to 8-bit pixels after the crop from the original.
+
+        Args:
+            pixels: stay as they are, unless they are the caller's `own` to give away.
+            stream: the numbers of each sample.
+            own: whether `pixels` may be written to.
 
         Shape:
             pixels: uint8 `(B, C, H, W)`; the result has the same shape.
         """
         if self.pad_crop or self.flip:
-            pixels = self._moved(pixels, stream)
+            pixels = self._moved(pixels, stream, own)
         if self.rotation:
             degrees = stream.between(-self.rotation, self.rotation, "rotation")
             pixels = geometry.bilinear(pixels, geometry.rotate(degrees, *pixels.shape[2:]))
@@ -146,7 +151,7 @@ class Augmentation(Mixtures):
         """What is done to normalised inputs: random erasing, float `(B, C, H, W)`, in place."""
         return erasing.erase(inputs, stream, self.erasing) if self.erasing else inputs
 
-    def _moved(self, pixels: Tensor, stream: Stream) -> Tensor:
+    def _moved(self, pixels: Tensor, stream: Stream, own: bool) -> Tensor:
         """The padded crops, then the flips."""
         starts = [crops.places(stream.uniform(word), self.pad_crop) for word in ("top", "left")]
         pads = (self.pad_crop, self.pad_crop)
@@ -155,5 +160,6 @@ class Augmentation(Mixtures):
             pixels = on_device.padded_crop(pixels, pads, starts) if self.pad_crop else pixels
             return on_device.flip(pixels, chosen, 3) if self.flip else pixels
         images = pixels.numpy()
-        images = crops.padded_crop(images, pads, starts) if self.pad_crop else images
-        return torch.from_numpy(crops.flip(images, chosen, 3) if self.flip else images)
+        if self.pad_crop:
+            images, own = crops.padded_crop(images, pads, starts), True
+        return torch.from_numpy(crops.flip(images, chosen, 3, own=own) if self.flip else images)

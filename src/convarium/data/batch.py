@@ -38,9 +38,9 @@ class Mix:
     target: Tensor
     share: Tensor
 
-    def first(self, n: int) -> Mix:
-        """The first `n` samples."""
-        return Mix(self.target[:n], self.share[:n])
+    def at(self, places: slice | Tensor) -> Mix:
+        """The samples of some places."""
+        return Mix(self.target[places], self.share[places])
 
     def to(self, device: torch.device | str) -> Mix:
         """The same on `device`."""
@@ -77,13 +77,27 @@ class Batch:
 
     def first(self, n: int) -> Batch:
         """The first `n` samples."""
+        return self.at(slice(n))
+
+    def at(self, places: slice | Tensor) -> Batch:
+        """The samples of some places, which a tensor of numbers may name in any order.
+
+        >>> ids = torch.arange(5)
+        >>> whole = Batch(inputs=(ids,), target=ids, mask=None, index=ids, weight=None)
+        >>> whole.at(slice(3, 5)).index.tolist(), whole.at(torch.tensor([4, 0, 4])).index.tolist()
+        ([3, 4], [4, 0, 4])
+        """
+
+        def cut(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else tensor[places]
+
         return Batch(
-            inputs=tuple(each[:n] for each in self.inputs),
-            target=None if self.target is None else self.target[:n],
-            mask=None if self.mask is None else self.mask[:n],
-            index=self.index[:n],
-            weight=None if self.weight is None else self.weight[:n],
-            mix=None if self.mix is None else self.mix.first(n),
+            inputs=tuple(each[places] for each in self.inputs),
+            target=cut(self.target),
+            mask=cut(self.mask),
+            index=self.index[places],
+            weight=cut(self.weight),
+            mix=None if self.mix is None else self.mix.at(places),
         )
 
     def labels(self) -> Batch:

@@ -146,7 +146,7 @@ def training_batches(
         own = _own_places(step * batch_size, min((step + 1) * batch_size, len(ids)), rank, world)
         stream = Stream(ids[own], seed, epoch, None if turns is None else turns[own])
         pixels = _on(device, _gathered(pictures, change, stream))
-        inputs = preprocessing.finish(change.change(pixels, stream))
+        inputs = preprocessing.finish(change.change(pixels, stream, own=True))
         inputs = change.after(inputs, stream)
         target, mix = _targets(dataset.targets, stream.ids), None
         draw = change.draw_mix(tuple(inputs.shape[2:]), seed=seed, epoch=epoch, step=step)

@@ -9,6 +9,8 @@ import numpy as np
 from convarium.data.crossing import lookalikes
 from convarium.data.parts import Parts
 from convarium.data.preprocessing import Preprocessing
+from convarium.data.volumes.fitting import shares_seen
+from convarium.data.volumes.steps import VolumePreprocessing
 
 
 def build_card(parts: Parts, preprocessing: Preprocessing) -> dict[str, Any]:
@@ -33,20 +35,29 @@ def build_card(parts: Parts, preprocessing: Preprocessing) -> dict[str, Any]:
             "class_counts": parts.class_counts,
             "skipped": len(dataset.skipped),
             "alike": lookalikes(parts).counts,
-            **_of_volumes(parts),
+            **_of_volumes(parts, preprocessing),
         },
     }
 
 
-def _of_volumes(parts: Parts) -> dict[str, Any]:
-    """Spacing along depth, height and width, and types of the values, of the training part."""
+def _of_volumes(parts: Parts, preprocessing: Preprocessing) -> dict[str, Any]:
+    """Of the training part spacing along depth, height and width, its unit, types of the values.
+
+    At a common spacing also the share of the volumes that the input holds.
+    """
     volumes = parts.train.dataset.survey().volumes
     if volumes is None:
         return {}
     steps = volumes.spacings[parts.train.ids]
     spread = {"smallest": steps.min(0), "median": np.median(steps, axis=0), "largest": steps.max(0)}
     types = np.unique(volumes.types[parts.train.ids]).tolist()
-    return {"spacing": {word: step.tolist() for word, step in spread.items()}, "types": types}
+    told = {word: step.tolist() for word, step in spread.items()}
+    units = np.unique(volumes.units[parts.train.ids]).tolist()
+    facts = {"spacing": told, "unit": units[0] if len(units) == 1 else "", "types": types}
+    if not isinstance(preprocessing, VolumePreprocessing) or preprocessing.spacing is None:
+        return facts
+    seen = shares_seen(parts.train, preprocessing)
+    return {**facts, "seen": {"mean": float(seen.mean()), "smallest": float(seen.min())}}
 
 
 def _of_task(parts: Parts) -> dict[str, Any]:

@@ -28,6 +28,8 @@ class VolumeOverview:
         lowest: smallest value of all.
         highest: largest value of all.
         not_finite: volumes with values that are NaN or infinite, which become a mean.
+        without_unit: volumes whose files name no unit of the spacing, so that it is taken as it is;
+            that of the others is in millimetres.
     """
 
     depths: tuple[int, int, int]
@@ -36,6 +38,7 @@ class VolumeOverview:
     lowest: float
     highest: float
     not_finite: int
+    without_unit: int
 
     def to_json(self) -> dict[str, Any]:
         """The same as a mapping that JSON can hold."""
@@ -221,6 +224,7 @@ def _volumes(survey: Survey, usable: NDArray[np.int64]) -> VolumeOverview | None
         lowest=float(survey.volumes.lows[usable].min()),
         highest=float(survey.volumes.highs[usable].max()),
         not_finite=int(np.count_nonzero(survey.volumes.not_finite[usable])),
+        without_unit=int(np.count_nonzero(survey.volumes.units[usable] == "")),
     )
 
 

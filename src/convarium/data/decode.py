@@ -31,12 +31,14 @@ is either covered by a rule above or raised as an error.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import os
 import re
 import stat
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -89,21 +91,12 @@ def read_image(
             "PIL.ImageFile.LOAD_TRUNCATED_IMAGES (=True) makes half pictures of files that are cut "
             "short; set it to False, as it is by default."
         )
-    _silence_pillow()
-    file = io.BytesIO(source) if isinstance(source, bytes) else source
-    try:
-        _check_regular(source)
-        with Image.open(file, formats=_known_formats()) as image:
-            _check_size(image)
-            pixels = _turbo(image, at_least)
-            if pixels is None:
-                image.load()
-                pixels = _pixels(image)
-            return np.require(_upright(pixels, _orientation(image)), requirements=["C", "W"])
-    except DataError:
-        raise
-    except Exception as error:  # a damaged file can raise anything inside a decoder
-        raise DataError(_reason(error)) from error
+    with _opened(source) as image:
+        pixels = _turbo(image, at_least)
+        if pixels is None:
+            image.load()
+            pixels = _pixels(image)
+        return np.require(_upright(pixels, _orientation(image)), requirements=["C", "W"])
 
 
 def image_size(source: str | Path | bytes) -> tuple[int, int]:
@@ -115,20 +108,11 @@ def image_size(source: str | Path | bytes) -> tuple[int, int]:
     >>> image_size(b"P5 2 1 255 AB")
     (1, 2)
     """
-    _silence_pillow()
-    file = io.BytesIO(source) if isinstance(source, bytes) else source
-    try:
-        _check_regular(source)
-        with Image.open(file, formats=_known_formats()) as image:
-            _check_size(image)
-            if image.format == "TIFF":  # its orientation is known once it is decoded
-                return read_image(source).shape[:2]
-            wide, tall = image.size
-            return (wide, tall) if _orientation(image) >= 5 else (tall, wide)
-    except DataError:
-        raise
-    except Exception as error:  # a damaged file can raise anything inside a decoder
-        raise DataError(_reason(error)) from error
+    with _opened(source) as image:
+        if image.format == "TIFF":  # its orientation is known once it is decoded
+            return read_image(source).shape[:2]
+        wide, tall = image.size
+        return (wide, tall) if _orientation(image) >= 5 else (tall, wide)
 
 
 def is_image_name(name: str) -> bool:
@@ -138,6 +122,22 @@ def is_image_name(name: str) -> bool:
     (True, False)
     """
     return _IMAGE_NAME.search(name) is not None
+
+
+@contextlib.contextmanager
+def _opened(source: str | Path | bytes) -> Iterator[ImageFile.ImageFile]:
+    """The image with its header read and its size checked; what fails in the block is a reason."""
+    _silence_pillow()
+    file = io.BytesIO(source) if isinstance(source, bytes) else source
+    try:
+        _check_regular(source)
+        with Image.open(file, formats=_known_formats()) as image:
+            _check_size(image)
+            yield image
+    except DataError:
+        raise
+    except Exception as error:  # a damaged file can raise anything inside a decoder
+        raise DataError(_reason(error)) from error
 
 
 @functools.cache

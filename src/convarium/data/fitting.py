@@ -41,7 +41,7 @@ def fit_preprocessing(
         part: the training part.
         size: side of the input in pixels, or (height, width). None keeps the size that all images
             share; where they differ it is the median short side, at most 224. Of volumes (depth,
-            height, width); where these differ it is the median of each, at most 128.
+            height, width), else the median of each, at most 64, and with a spacing at most 128.
         channels: 1 or 3; None means 3 where any image has colour, else 1.
         spacing: of volumes, to which they are resampled: "median", one number for all axes, or
             (depth, height, width); None resizes each axis to the input's.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 from collections import Counter
@@ -12,6 +13,7 @@ from convarium.data.decode import is_image_name
 from convarium.data.names import Names
 from convarium.data.samples import FileSamples
 from convarium.data.volumes.samples import VolumeFiles
+from convarium.data.volumes.tiff import holds_stack
 from convarium.errors import OptionError, did_you_mean
 
 KINDS = ("images", "volumes")
@@ -55,8 +57,8 @@ def file_samples(root: str, names: Names, kind: str | None) -> FileSamples:
 def kind_of(root: str, names: Names) -> str:
     """The kind of most files by their names.
 
-    Where TIFFs decide, up to 32 of them are looked into: stacks of pages of one size are volumes,
-    if more than half are.
+    Where TIFFs decide, up to 32 of them, evenly spaced, are looked into: stacks of pages of one
+    size are volumes, if more than half are.
     """
     counts: Counter[str] = Counter()
     tiffs: list[int] = []
@@ -67,7 +69,8 @@ def kind_of(root: str, names: Names) -> str:
         else:
             counts["volumes" if _VOLUME.search(name) else "images"] += 1
     if len(tiffs) > abs(counts["volumes"] - counts["images"]):
-        looked = tiffs[:: max(1, len(tiffs) // _LOOKED_AT)][:_LOOKED_AT]
+        count = min(len(tiffs), _LOOKED_AT)
+        looked = [tiffs[k * len(tiffs) // count] for k in range(count)]
         stacks = sum(is_stack(os.path.join(root, names.path(i))) for i in looked)
         counts["volumes" if 2 * stacks > len(looked) else "images"] += len(tiffs)
     return "volumes" if counts["volumes"] > counts["images"] else "images"
@@ -84,14 +87,14 @@ def all_may_be(names: Names, kind: str) -> bool:
 
 
 def is_stack(path: str) -> bool:
-    """Whether a TIFF has several pages of one size, or ImageJ says so; not one that is damaged."""
+    """Whether a TIFF holds a volume as it would be read; not one that is damaged.
+
+    Without tifffile, which reads them, those with several pages of one size are taken for volumes.
+    """
+    if importlib.util.find_spec("tifffile") is not None:
+        return holds_stack(path)
     try:
         with Image.open(path, formats=("TIFF",)) as image:
-            told = str(image.getexif().get(0x010E, ""))
-            if told.startswith("ImageJ=") and re.search(
-                r"^(images|slices)=([2-9]|\d\d)", told, re.M
-            ):
-                return True
             if not getattr(image, "is_animated", False):
                 return False
             first = image.size

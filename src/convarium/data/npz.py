@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from convarium.data.arrays import joined
 from convarium.data.dataset import Dataset
 from convarium.data.given import TEST, TRAIN, VALIDATION
+from convarium.data.volumes.numpy_files import axes_of, spacing_of
+from convarium.data.volumes.samples import VolumeArrays
 from convarium.data.volumes.volume import guessed_axes
 from convarium.errors import DataError
 
@@ -27,22 +29,28 @@ _KEYS = (
 _CLASSES = "classes"
 
 
-def open_npz(path: Path) -> Dataset:
+def open_npz(path: Path, kind: str | None = None) -> Dataset:
     """A NumPy archive: x_train, y_train, x_test, y_test (and x_val, y_val); or x and y.
 
     `train_images` and `train_labels`, or `images` and `labels`, do as well. Images are `(N, H, W)`,
     `(N, H, W, C)` or `(N, C, H, W)` with C 1 or 3, in whole numbers 0 to 255 (16 bit: the high
     byte). Other arrays of four axes are volumes `(N, D, H, W)`, and so are those of five, with the
-    first or last axis of a volume as its channels; their numbers stay as they are. Labels are
-    whole numbers or texts. An array `classes` of texts names the classes: labels are found by name
+    first or last axis of a volume as its channels; their numbers stay as they are. `axes` names the
+    axes of one volume, as in an archive with one, and `spacing` is that of all. Labels are whole
+    numbers or texts. An array `classes` of texts names the classes: labels are found by name
     where each is one of them, else they are places among them, from 0.
+
+    Args:
+        path: the archive.
+        kind: "images" or "volumes"; None finds out.
 
     Raises:
         DataError: the archive cannot be read, holds pickled objects, or lacks images and labels.
     """
     arrays = _arrays(path)
+    axes = arrays.get("axes")
     blocks = [
-        (_as_samples(path, images, arrays[images]), arrays[labels], part)
+        (_as_samples(path, images, arrays[images], kind, axes), arrays[labels], part)
         for images, labels, part in _KEYS
         if images in arrays and labels in arrays
     ]
@@ -51,7 +59,13 @@ def open_npz(path: Path) -> Dataset:
             f"{path} holds the arrays {', '.join(arrays) or 'none'}; it needs x_train and y_train "
             "(and x_test, y_test), or x and y."
         )
-    return joined(str(path), blocks, arrays.get(_CLASSES))
+    dataset = joined(str(path), blocks, arrays.get(_CLASSES))
+    if "spacing" in arrays and isinstance(dataset.samples, VolumeArrays):
+        try:
+            dataset.samples.spacing = spacing_of(arrays["spacing"])
+        except DataError as error:
+            raise DataError(f"{path}: {error}.") from error
+    return dataset
 
 
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:
@@ -70,20 +84,28 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]]:
     return {name: array for name, array in members.items() if isinstance(array, np.ndarray)}
 
 
-def _as_samples(path: Path, name: str, array: NDArray[Any]) -> NDArray[Any]:
+def _as_samples(
+    path: Path, name: str, array: NDArray[Any], kind: str | None, told: NDArray[Any] | None
+) -> NDArray[Any]:
     """uint8 `(N, C, H, W)` of pictures, or numbers `(N, C, D, H, W)` of volumes."""
+    if kind == "images" or (array.ndim < 4 and kind is None and told is None):
+        return _as_pictures(path, name, array)
     try:
-        axes = guessed_axes(array.shape[1:])
+        axes = _axes(array, kind, told)
     except DataError as error:
-        if array.ndim < 5:
+        if array.ndim == 4 and told is None:
             return _as_pictures(path, name, array)
-        raise DataError(
-            f"{name} in {path} has the shape {array.shape}, in which the axis of the channels "
-            "cannot be told; save each volume in a file of its own."
-        ) from error
-    if axes == "DHW":
-        return array[:, None]
-    return array if axes == "CDHW" else array.transpose(0, 4, 1, 2, 3)
+        raise DataError(f"{name} in {path}: {error}.") from error
+    array, letters = (array, axes) if "C" in axes else (array[:, None], "C" + axes)
+    return array.transpose(0, *(1 + letters.index(letter) for letter in "CDHW"))
+
+
+def _axes(array: NDArray[Any], kind: str | None, told: NDArray[Any] | None) -> str:
+    """Letters of the axes of one volume."""
+    shape = array.shape[1:]
+    if told is not None:
+        return axes_of(told, shape)
+    return "DHW" if kind == "volumes" and len(shape) == 3 else guessed_axes(shape)
 
 
 def _as_pictures(path: Path, name: str, array: NDArray[Any]) -> NDArray[np.uint8]:

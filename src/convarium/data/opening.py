@@ -48,8 +48,8 @@ def open_dataset(
         task: what the labels of a table are: "classification" (one class a sample), "multilabel"
             (several names, separated by `;` or `|`) or "regression" (numbers); None is
             classification, unless most rows have decimal numbers of their own, which is an error.
-        kind: what the files are: "images" or "volumes"; None means what most of them are by their
-            names (TIFFs: by whether they are stacks of pages).
+        kind: what the samples are: "images" or "volumes"; None means what most files are by their
+            names (TIFFs: by whether they are stacks of pages), and arrays by their shape.
 
     Raises:
         DataError: nothing is there, or it cannot be used.
@@ -66,6 +66,7 @@ def open_dataset(
     try:
         found = open_shards(source, image=path_column, labels=labels, group=group_column, task=task)
         if found is not None:
+            _as_asked(found, kind)
             found.columns |= {"path_column": path_column} if path_column else {}
             found.columns |= {"label_column": list(labels)} if labels else {}
             found.columns |= {"group_column": group_column} if group_column else {}
@@ -90,7 +91,7 @@ def open_dataset(
                 f"task (={task!r}) takes its labels from a table, and {path} is not one; give a "
                 "CSV or Parquet table of path and label."
             )
-        return _open_path(path, kind)
+        return _as_asked(_open_path(path, kind), kind)
     except OSError as error:
         raise DataError(
             f"Cannot read {shown(str(source))}: {error.strerror or error}; check its name and who "
@@ -136,7 +137,7 @@ def _open_path(path: Path, kind: str | None) -> Dataset:
         return folder.open_folder(path, kind)
     if path.is_file():
         if path.suffix.lower() == ".npz":
-            return npz.open_npz(path)
+            return npz.open_npz(path, kind)
         if "idx3-ubyte" in path.name:
             return arrays.open_idx(path)
         raise DataError(f"{path} is not a kind of data that is known; give {_KINDS}.")
@@ -145,6 +146,13 @@ def _open_path(path: Path, kind: str | None) -> Dataset:
     if str(path) in BUILT_IN:
         return arrays.open_digits()
     raise DataError(_missing(path))
+
+
+def _as_asked(dataset: Dataset, kind: str | None) -> Dataset:
+    """The data set, if it has the kind that is asked for."""
+    if kind not in (None, dataset.kind):
+        raise DataError(f"{dataset.source} holds {dataset.kind}, and {kind} are asked for.")
+    return dataset
 
 
 def _missing(path: Path) -> str:

@@ -154,7 +154,7 @@ def packed(
                 _write(part, place, short_side, workers, progress)
                 samples = PackedSamples(part.dataset.samples, part.ids, place, short_side)
     except OSError as error:
-        raise RunError(f"Cannot write {root}: {error.strerror or error}.") from error
+        raise files.not_written(root, error) from error
     if part.dataset.staged is not None and not trial:
         part.dataset.staged.drop()
     return Part(_with_samples(part.dataset, samples), part.ids)
@@ -253,8 +253,8 @@ def _check_room(part: Part, root: Path, short_side: int) -> None:
         free = _free(root)
     if need > free:
         raise RunError(
-            f"The cache in {root} needs {need / 1e9:.1f} GB and {free / 1e9:.1f} GB are free; give "
-            "another folder, or train without a cache."
+            f"The cache in {root} needs {need / 1e6:,.0f} MB and {free / 1e6:,.0f} MB are free; "
+            "give another folder, or train without a cache."
         )
 
 

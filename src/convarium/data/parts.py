@@ -80,7 +80,11 @@ class Parts:
 
         words = {"id": pa.int64(), "name": pa.string(), "label": pa.string(), "part": pa.string()}
         schema = pa.schema(list(words.items()))
-        with files.atomic(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
+        with (
+            files.atomic(path) as temporary,
+            open(temporary, "wb") as file,
+            pq.ParquetWriter(file, schema) as writer,
+        ):
             block: list[tuple[int, str, str | None, str]] = []
             for row in self.rows():
                 block.append(row)

@@ -130,8 +130,8 @@ class Preprocessing:
 
     @property
     def most_at_once(self) -> int:
-        """Samples of a batch in evaluation, at most; of volumes no more than 4 million values."""
-        return _MOST if self.kind == "images" else max(1, 2**22 // math.prod(self.input_shape))
+        """Samples of a batch in evaluation, at most."""
+        return _MOST
 
     @property
     def margin(self) -> int:

@@ -18,7 +18,10 @@ from convarium.errors import DataError
 
 
 class VolumeFacts(NamedTuple):
-    """What reading a volume showed besides: how deep it is, how far apart, and of what values."""
+    """What reading a volume showed besides: how deep it is, how far apart, and of what values.
+
+    The unit of the spacing is empty where the file names none.
+    """
 
     depth: int
     spacing: tuple[float, float, float]
@@ -26,6 +29,7 @@ class VolumeFacts(NamedTuple):
     low: float
     high: float
     not_finite: int
+    unit: str = ""
 
 
 class Facts(NamedTuple):

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from convarium.data.decode import read_image
 from convarium.data.samples import EncodedSamples, Facts, Samples, facts_of
 from convarium.data.shrinking import packed_size, shrunk
-from convarium.errors import RunError
+from convarium.files import not_written
 
 _JPEG = b"\xff\xd8"
 
@@ -43,7 +43,7 @@ class Staging:
             Path(folder).mkdir(parents=True, exist_ok=True)
             self._file: Any = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # while it lives
         except OSError as error:
-            raise RunError(f"Cannot write {folder}: {error.strerror or error}.") from error
+            raise not_written(folder, error) from error
 
     def watch(self, samples: Samples) -> Samples:
         """The same samples; the facts of one also keep its picture."""
@@ -57,9 +57,12 @@ class Staging:
         with self._lock:
             start, self._end = self._end, self._end + data.nbytes
         try:
-            os.pwrite(self._file.fileno(), data.data, start)
-            self._places[i] = (start, data.shape)
+            whole = os.pwrite(self._file.fileno(), data.data, start) == data.nbytes
         except OSError:
+            whole = False
+        if whole:
+            self._places[i] = (start, data.shape)
+        else:
             self._full = True
 
     def drop(self) -> None:

@@ -12,6 +12,7 @@ from convarium.data.looks import looks
 from convarium.data.parallel import ordered, processors
 from convarium.data.samples import ArraySamples, Samples, VolumeFacts
 from convarium.data.skipping import Skipped
+from convarium.data.volumes.samples import VolumeFiles
 from convarium.errors import DataError
 from convarium.progress import Progress
 
@@ -29,6 +30,7 @@ class VolumeSurvey:
         lows: smallest values, float64 `(N,)`.
         highs: largest values, likewise.
         not_finite: how many values are NaN or infinite, int64 `(N,)`.
+        units: of the spacings, "mm" or empty where the file names none, `(N,)`.
     """
 
     depths: NDArray[np.int32]
@@ -37,13 +39,14 @@ class VolumeSurvey:
     lows: NDArray[np.float64]
     highs: NDArray[np.float64]
     not_finite: NDArray[np.int64]
+    units: NDArray[np.str_]
 
     @classmethod
     def of(cls, told: Mapping[int, VolumeFacts], n: int) -> VolumeSurvey:
         """From the facts of those of n volumes that can be read."""
         nothing = VolumeFacts(0, (0.0, 0.0, 0.0), "", 0.0, 0.0, 0)
         columns = list(zip(*(told.get(i, nothing) for i in range(n)), strict=True))
-        depths, spacings, types, lows, highs, bad = columns
+        depths, spacings, types, lows, highs, bad, units = columns
         return cls(
             np.array(depths, np.int32),
             np.array(spacings, np.float64),
@@ -51,6 +54,7 @@ class VolumeSurvey:
             np.array(lows, np.float64),
             np.array(highs, np.float64),
             np.array(bad, np.int64),
+            np.array(units, np.str_),
         )
 
 
@@ -95,10 +99,11 @@ def survey_samples(samples: Samples, progress: Progress | None) -> tuple[Survey,
     skipped: list[Skipped] = []
     told: dict[int, VolumeFacts] = {}
     hashes = np.zeros((n, 4), np.uint64)
+    size = 1 if isinstance(samples, VolumeFiles) else _BLOCK  # one takes as long as many pictures
 
     def block(start: int) -> list[tuple[int, str]]:
         failed, seen = [], dict[int, NDArray[np.uint8]]()
-        for i in range(start, min(start + _BLOCK, n)):
+        for i in range(start, min(start + size, n)):
             try:
                 digests[i], heights[i], widths[i], channels[i], volume, tiny = samples.facts(i)
                 if volume is not None:
@@ -112,16 +117,17 @@ def survey_samples(samples: Samples, progress: Progress | None) -> tuple[Survey,
         return failed
 
     workers = 0 if isinstance(samples, ArraySamples) else processors()
-    starts = range(0, n, _BLOCK)
+    starts = range(0, n, size)
     for start, failed in zip(starts, ordered(block, starts, workers), strict=True):
         for i, reason in failed:
             broken.append(i)
             skipped.append(Skipped(samples.name(i), reason))
         if progress is not None:
-            progress.advance(min(_BLOCK, n - start))
+            progress.advance(min(size, n - start))
     most, volumes = int(channels.max(initial=1)), None
     if told:
-        most, volumes = int(np.bincount(channels[sorted(told)]).argmax()), VolumeSurvey.of(told, n)
+        seen_channels, times = np.unique(channels[sorted(told)], return_counts=True)
+        most, volumes = int(seen_channels[times.argmax()]), VolumeSurvey.of(told, n)
         for i in (i for i in sorted(told) if channels[i] != most):
             digests[i], reason = 0, f"it has {channels[i]} channels, and most have {most}"
             broken.append(i)

@@ -35,11 +35,12 @@ class Columns(NamedTuple):
     labels: tuple[str, ...]
     group: str | None
     split: str | None
+    more: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
         """All of them, in order."""
-        return tuple(filter(None, (self.path, *self.labels, self.group, self.split)))
+        return tuple(filter(None, (self.path, *self.labels, self.group, self.split, *self.more)))
 
     @property
     def keywords(self) -> dict[str, str | list[str]]:
@@ -70,11 +71,11 @@ def open_table(
         DataError: the table cannot be read, or a column is not there, is there twice, or holds
             something else than texts (labels and groups: or single values).
     """
-    header = _header(file)
+    header = header_of(file)
     columns = Columns(
-        _column(file, header, path_column, PATH_NAMES, "an image path", "--path-column"),
+        column_named(file, header, path_column, PATH_NAMES, "an image path", "--path-column"),
         _label_columns(file, header, label_columns, task),
-        _column(file, header, group_column, (), "a group", "") if group_column else None,
+        column_named(file, header, group_column, (), "a group", "") if group_column else None,
         next((name for name in header if name.lower() in _SPLIT), None),
     )
     for name in columns.names:
@@ -82,7 +83,7 @@ def open_table(
             raise DataError(
                 f"{file} has {header.count(name)} columns named {name!r}; rename all but one."
             )
-    rows = _Rows(file, columns, task)
+    rows = Rows(file, columns, task)
     names = Names.of(rows)
     _check_refused(file, rows, len(names))
     if not names:
@@ -103,7 +104,7 @@ def open_table(
     )
 
 
-class _Rows:
+class Rows:
     """Iterates over the image paths and collects the other columns beside them."""
 
     def __init__(self, file: Path, columns: Columns, task: str | None) -> None:
@@ -112,6 +113,7 @@ class _Rows:
         self.groups, self.parts = array("q"), array("b")
         self.group_words: dict[str, int] = {}
         self.skipped = SkipList()
+        self.more: dict[str, list[str]] = {name: [] for name in columns.more}
 
     def __iter__(self) -> Iterator[str]:
         names = self.columns
@@ -127,6 +129,8 @@ class _Rows:
                 self.groups.append(self._group(row.get(names.group, ""), number))
             if names.split is not None:
                 self.parts.append(self._part(row.get(names.split, ""), number))
+            for name, words in self.more.items():
+                words.append(row.get(name, ""))
             yield path
 
     def _group(self, word: str, number: int) -> int:
@@ -144,7 +148,7 @@ class _Rows:
         return part
 
 
-def _check_refused(file: Path, rows: _Rows, taken: int) -> None:
+def _check_refused(file: Path, rows: Rows, taken: int) -> None:
     refused = rows.cells.refused
     if refused > _MOST_REFUSED * (refused + taken):
         first = next(item for item in rows.skipped if not item.reason.startswith("the row"))
@@ -160,7 +164,7 @@ def _label_columns(
     """The label columns that are named, or the one with a usual name."""
     usual = _LABEL if task in (None, "classification") else (*_LABEL, *_LABELS)
     found = [
-        _column(file, header, name, usual, "a label", "--label-column")
+        column_named(file, header, name, usual, "a label", "--label-column")
         for name in wanted or (None,)
     ]
     repeated = next((name for name in found if found.count(name) > 1), None)
@@ -169,7 +173,12 @@ def _label_columns(
     return tuple(found)
 
 
-def _header(file: Path) -> list[str]:
+def header_of(file: Path) -> list[str]:
+    """The names of a table's columns.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
     if file.suffix.lower() in _PARQUET:
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -194,7 +203,7 @@ def _delimiter(file: Path) -> str:
     return max(",;\t", key=first.count)
 
 
-def _column(
+def column_named(
     file: Path,
     header: Sequence[str],
     wanted: str | None,
@@ -202,6 +211,11 @@ def _column(
     what: str,
     flag: str,
 ) -> str:
+    """The column that is wanted, or the one with a usual name.
+
+    Raises:
+        DataError: the table has none.
+    """
     if wanted is not None:
         if wanted in header:
             return wanted

@@ -5,9 +5,12 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from convarium.errors import OptionError, ShapeError
@@ -37,11 +40,15 @@ class Attribution:
         logit: (B,) the scores explained: logits, or what the callable returned.
         status: one word per sample.
             "fine"; "all negative": no position speaks for the class, so the shown map is empty;
-            "zero gradient": the score does not change with the layer here (saturated);
+            "zero gradient": the score does not change with the layer here (saturated); without a
+            gradient: none of the method's changes moved the score;
             "no spatial extent": the layer has one position only, so there is nothing to locate;
             "not connected": the score was not computed from this layer, or under `no_grad`;
-            "not finite": NaN or infinity in the map.
+            "not finite": NaN or infinity in the map or in the score.
         input_size: spatial size of the input.
+        method: name of the function that made it.
+        note: what should be known about the way, as sentences; mostly empty.
+        channels: (B, C, *S) of methods at the input, of which `values` is the sum over channels.
     """
 
     values: Tensor
@@ -50,12 +57,16 @@ class Attribution:
     logit: Tensor
     status: tuple[str, ...]
     input_size: tuple[int, ...]
+    method: str = ""
+    note: str = ""
+    channels: Tensor | None = None
 
-    def display(self, size: Sequence[int] | int | None = None) -> Tensor:
+    def display(self, size: Sequence[int] | int | None = None, *, shared: bool = False) -> Tensor:
         """Maps to look at: ReLU, linear upsampling, divided by the maximum of each sample.
 
         Args:
             size: spatial size of the result, one number for all axes; None means the input's.
+            shared: divide by the maximum of the whole batch, so that samples can be compared.
 
         Shape: (B, *size), in [0, 1]; an empty map is all zeros.
 
@@ -69,12 +80,125 @@ class Attribution:
         """
         rank = self.values.ndim - 1
         sides = self.input_size if size is None else _sides(size, rank)
-        maps = self.values.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0).relu()
-        maps = F.interpolate(
-            maps.unsqueeze(1), size=sides, mode=_LINEAR[rank], align_corners=False
-        ).squeeze(1)
+        maps = resized(self.values.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0).relu(), sides)
         highest = maps.flatten(1).amax(1).reshape(-1, *[1] * rank)
+        highest = highest.amax(0, keepdim=True) if shared else highest
         return torch.where(highest > 0, maps / highest, torch.zeros_like(maps)).clamp_(max=1)
+
+    def overlay(
+        self,
+        image: Any,
+        size: Sequence[int] | int | None = None,
+        *,
+        sample: int | None = None,
+        classes: Sequence[str] | None = None,
+        signed: bool = False,
+        shared: bool = False,
+    ) -> NDArray[np.uint8]:
+        """One map over its picture, with the name of the class and a bar of the colours.
+
+        Args:
+            image: what the network saw, before it was normalised: an array, tensor or Pillow image
+                `(H, W)`, `(H, W, C)` or `(C, H, W)`, C 1 or 3, uint8 or floating-point in [0, 1].
+            size: height and width of the picture, or one number for both; None: the image's own,
+                and small ones by a whole factor larger.
+            sample: which one of the batch; None: the only one.
+            classes: names, in the order of the logits; without them the class has its number.
+            signed: show what speaks against the class too, in blue; the map is divided by its
+                largest absolute value. Otherwise it is that of `display`.
+            shared: divide by the largest of the whole batch.
+
+        Shape: `(H', W', 3)`, uint8; W' is the width of the picture, H' its height and the frame's.
+
+        Raises:
+            OptionError: no such sample or class, or an image of other numbers.
+            ShapeError: what is no image, or maps that are not of two axes.
+
+        >>> heat = Attribution(torch.ones(1, 2, 2), "conv", (1,), torch.ones(1), ("fine",), (8, 8))
+        >>> heat.overlay(torch.zeros(3, 64, 96), size=(192, 288), classes=["cat", "dog"]).shape
+        (240, 288, 3)
+        """
+        from convarium.explain import painting
+
+        if self.values.ndim != 3:
+            raise ShapeError(
+                f"values has shape {tuple(self.values.shape)}; overlay draws maps of two axes, "
+                "(B, H, W); for others take display()."
+            )
+        row = _row(sample, len(self.values))
+        label = self._label(row, classes)
+        pixels = painting.pixels_of(image)
+        sides = painting.shown_size(pixels.shape[:2]) if size is None else _sides(size, 2)
+        maps = self._signed(sides, shared) if signed else self.display(sides, shared=shared)
+        heat = maps[row].cpu().numpy()
+        return painting.heated(pixels, heat, label, size=(sides[0], sides[1]), signed=signed)
+
+    def _signed(self, size: Sequence[int], shared: bool) -> Tensor:
+        """Maps divided by the largest absolute value, (B, *size) in [-1, 1]."""
+        maps = resized(self.values.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0), size)
+        highest = maps.abs().flatten(1).amax(1).reshape(-1, *[1] * len(size))
+        highest = highest.amax(0, keepdim=True) if shared else highest
+        return torch.where(highest > 0, maps / highest, torch.zeros_like(maps)).clamp_(-1, 1)
+
+    def _label(self, row: int, classes: Sequence[str] | None) -> str:
+        """The class of a sample, and its status where it is not fine."""
+        if self.target is None:
+            name = f"score {float(self.logit[row]):.3g}"
+        elif classes is None:
+            name = f"class {self.target[row]}"
+        elif self.target[row] < len(classes):
+            name = str(classes[self.target[row]])
+        else:
+            raise OptionError(
+                f"classes has {len(classes)} names, and class {self.target[row]} is explained; "
+                "give a name for each of the model's outputs."
+            )
+        return name if self.status[row] == "fine" else f"{name}: {self.status[row]}"
+
+
+def _row(sample: int | None, samples: int) -> int:
+    """Which sample is asked for."""
+    if sample is None and samples == 1:
+        return 0
+    if type(sample) is not int or not -samples <= sample < samples:
+        raise OptionError(
+            f"sample (={sample!r}) must be a whole number below {samples}, the batch."
+        )
+    return sample % samples
+
+
+def resized(maps: Tensor, size: Sequence[int]) -> Tensor:
+    """Maps (B, *S), or (B, C, *S) for as many axes of `size`, linearly at another size."""
+    if tuple(maps.shape[-len(size) :]) == tuple(size):
+        return maps
+    whole = maps if maps.ndim == len(size) + 2 else maps.unsqueeze(1)
+    mode = _LINEAR[len(size)]
+    return F.interpolate(whole, size=tuple(size), mode=mode, align_corners=False).reshape(
+        *maps.shape[: maps.ndim - len(size)], *size
+    )
+
+
+def at_input(heat: Attribution | Tensor, size: Sequence[int]) -> Tensor:
+    """A heatmap as signed numbers at the input's size, for rankings: (B, *size).
+
+    Args:
+        heat: an attribution, brought to the size linearly, before any ReLU; or a tensor that has
+            the size already.
+        size: spatial size of the input.
+
+    Raises:
+        ShapeError: a tensor of another size, or an attribution of another rank.
+    """
+    values = heat.values if isinstance(heat, Attribution) else heat
+    fits = values.ndim == 1 + len(size)
+    if not isinstance(heat, Attribution):
+        fits = fits and tuple(values.shape[1:]) == tuple(size)
+    if not fits:
+        raise ShapeError(
+            f"heat has shape {tuple(values.shape)}; it must be (B, {', '.join(map(str, size))}), "
+            "one map a sample at the input's size, or the Attribution itself."
+        )
+    return resized(values, size)
 
 
 def _sides(size: Sequence[int] | int, rank: int) -> tuple[int, ...]:
@@ -93,16 +217,18 @@ def _sides(size: Sequence[int] | int, rank: int) -> tuple[int, ...]:
 
 
 def describe(
-    values: Tensor, gradient: Tensor | None, activation_size: Sequence[int]
+    values: Tensor, gradient: Tensor | None, activation_size: Sequence[int], score: Tensor
 ) -> tuple[str, ...]:
     """The status of each sample of a batch of maps.
 
     Args:
         values: (B, *S) the maps.
-        gradient: (B, C, *S) of the score with respect to the layer; None: not connected.
+        gradient: (B, C, ...) of the score with respect to the layer, or how the score moved; None:
+            not connected.
         activation_size: S, the spatial size of the layer.
+        score: (B,) what was explained.
     """
-    finite = values.isfinite().flatten(1).all(1).tolist()
+    finite = (values.isfinite().flatten(1).all(1) & score.isfinite()).tolist()
     positive = (values > 0).flatten(1).any(1).tolist()
     moved = [False] * len(values)
     if gradient is not None:

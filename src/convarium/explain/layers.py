@@ -2,49 +2,100 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from torch import nn
 
-from convarium.errors import OptionError, did_you_mean
-from convarium.graph import unwrapped
+from convarium.errors import ConvariumError, OptionError, did_you_mean
+from convarium.explain.last_map import last_map
+from convarium.explain.looking import Look
+from convarium.explain.targets import Target
+from convarium.graph import Graph, unwrapped
 from convarium.layers import CONVOLUTIONS
 
 
-def find_layer(network: nn.Module, layer: str | nn.Module | None) -> tuple[str, nn.Module]:
+class Found(NamedTuple):
+    """A layer, by its dotted name, and what should be known about the choice."""
+
+    name: str
+    module: nn.Module
+    note: str = ""
+
+
+def find_layer(look: Look, layer: str | nn.Module | None, target: Target = None) -> Found:
     """Dotted name and module of the layer.
 
     Args:
-        network: the network out of its wrappers.
-        layer: dotted name, the module itself, or None for `network.heatmap_layer`.
+        look: the network, and what it is given.
+        layer: dotted name, the module itself, or None: `heatmap_layer` where the network names it,
+            and otherwise the last map with spatial extent that feeds the score, found in the graph.
+        target: what is scored; a callable decides what of the output counts.
 
     Raises:
-        OptionError: no such layer; or None, and the network does not name its layer.
+        OptionError: no such layer; or None, and the network has no map with spatial extent.
     """
-    names = _names(network)
+    names = _names(look.network)
     if layer is None:
-        layer = getattr(network, "heatmap_layer", None)
+        layer = getattr(look.network, "heatmap_layer", None)
         if not isinstance(layer, str):
-            raise OptionError(
-                f"layer (=None): {type(network).__name__} has no heatmap_layer; name the layer"
-                f"{_example(names)}."
-            )
+            return find_in_graph(look, target)
     if isinstance(layer, str):
         return _by_name(names, layer)
     return _by_identity(names, layer)
 
 
-def _by_name(names: dict[str, nn.Module], layer: str) -> tuple[str, nn.Module]:
+def find_in_graph(look: Look, target: Target = None) -> Found:
+    """The outermost module that returns, once, the last map with extent that feeds the score.
+
+    Raises:
+        OptionError: there is no such map, or the graph cannot be followed.
+    """
+    names = _names(look.network)
+    kind = type(look.network).__name__
+    graph = _graph(look, target, kind, names)
+    found = last_map(graph, look.rank)
+    if found is None or _without_wrappers(found.layer) not in names:
+        raise OptionError(
+            f"layer (=None): {kind} has no map with spatial extent that feeds its score, as "
+            f"convolutional networks have; name a layer{_example(names)}, or explain it at the "
+            "input: input_gradients, integrated_gradients, occlusion."
+        )
+    name = _without_wrappers(found.layer)
+    note = f"Part of the score does not pass {name}." if found.bypassed else ""
+    return Found(name, names[name], note)
+
+
+def _graph(look: Look, target: Target, kind: str, names: dict[str, nn.Module]) -> Graph:
+    """What feeds the score; where a target needs numbers, what feeds the whole output."""
+    if callable(target):
+        try:
+            return look.followed(target)
+        except ConvariumError:
+            pass
+    try:
+        return look.followed()
+    except ConvariumError as error:
+        look.run(*look.inputs)  # an error of its own says more
+        reason = str(error.__cause__ or error).strip().partition("\n")[0].rstrip(".")
+        raise OptionError(
+            f"layer (=None): {kind} cannot be followed to its last map ({reason}); "
+            f"name the layer{_example(names)}."
+        ) from error
+
+
+def _by_name(names: dict[str, nn.Module], layer: str) -> Found:
     for name in (layer, _without_wrappers(layer), layer.removeprefix("module.")):
         if name in names:
-            return name, names[name]
+            return Found(name, names[name])
     close = did_you_mean(layer, names) or f" Name one{_example(names)}."
     raise OptionError(f"layer (={layer!r}) is not in the model.{close}")
 
 
-def _by_identity(names: dict[str, nn.Module], layer: nn.Module) -> tuple[str, nn.Module]:
+def _by_identity(names: dict[str, nn.Module], layer: nn.Module) -> Found:
     module = unwrapped(layer)
     for name, candidate in names.items():
         if candidate is module:
-            return name, module
+            return Found(name, module)
     raise OptionError(
         f"layer (={type(layer).__name__}) is not a submodule of the model; "
         f"pass one of its layers or a name{_example(names)}."

@@ -8,6 +8,7 @@ through the network, so that an in-place activation behind the layer cannot over
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,15 +16,16 @@ import torch
 from torch import Tensor, nn
 
 from convarium.errors import OptionError, ShapeError
-from convarium.explain.attribution import spatial_size
-from convarium.explain.layers import find_layer
-from convarium.explain.targets import Target, score
-from convarium.graph import eager, untouched, unwrapped
+from convarium.explain.layers import Found, find_layer
+from convarium.explain.looking import Forward, Inputs, Look, looking
+from convarium.explain.targets import Goal, Target, goal
+
+Contrast = Callable[[Tensor, Goal], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """What every gradient heatmap is computed from.
+    """What every heatmap of a layer is computed from.
 
     Attributes:
         layer: dotted name.
@@ -32,6 +34,7 @@ class Reading:
         score: (B,) float32, the score explained.
         target: the class of each sample; None for a callable target.
         input_size: spatial size of the input.
+        note: what should be known about the way.
     """
 
     layer: str
@@ -40,44 +43,65 @@ class Reading:
     score: Tensor
     target: tuple[int, ...] | None
     input_size: tuple[int, ...]
+    note: str
 
 
-def read(model: nn.Module, x: Tensor, *, target: Target, layer: str | nn.Module | None) -> Reading:
+def read(
+    model: nn.Module,
+    x: Inputs,
+    *,
+    target: Target,
+    layer: str | nn.Module | None,
+    forward: Forward | None = None,
+    contrast: Contrast | None = None,
+    differentiated: bool = True,
+) -> Reading:
     """Run `model` on `x` and differentiate the target's score back to `layer`, and no further.
 
     Works for frozen networks, under `no_grad` and `inference_mode`, under autocast, and for
     wrapped and compiled networks. The model is afterwards as before, also after an exception.
 
+    Args:
+        contrast: from the logits and the resolved target to the scores, in place of the logits.
+        differentiated: False: the gradient is not computed, and is the activation itself.
+
     Raises:
         OptionError: layer or target do not exist, or the layer does not run exactly once.
         ShapeError: the input, the layer's output or the model's output has the wrong shape.
     """
-    size = spatial_size(x)
-    network = unwrapped(model)
-    name, module = find_layer(network, layer)
-    tap = _Tap(name, samples=len(x), rank=len(size))
-    with untouched(network), torch.inference_mode(False), torch.enable_grad(), eager(network):
-        _freeze(network)
-        module.register_forward_hook(tap)
-        output = network(x.detach().clone())
-        leaf = tap.close()
-        scores, classes = score(output, target, len(x))
-        gradient = _gradient(scores, leaf)
+    with looking(model, x, forward) as look:
+        found = find_layer(look, layer, target)
+        output, leaf = tapped(look, found, recorded=differentiated)
+        what = goal(output, target, look.samples)
+        scores = what(output) if contrast is None else contrast(output, what)
+        gradient = gradient_of(scores, leaf) if differentiated else leaf
         return Reading(
-            layer=name,
-            activation=_with_axes(leaf.detach(), len(size)),
-            gradient=None if gradient is None else _with_axes(gradient, len(size)),
+            layer=found.name,
+            activation=with_axes(leaf.detach(), look.rank),
+            gradient=None if gradient is None else with_axes(gradient, look.rank),
             score=scores.detach().float(),
-            target=classes,
-            input_size=size,
+            target=what.classes,
+            input_size=look.size,
+            note=" ".join(filter(None, (look.note, found.note))),
         )
+
+
+def tapped(look: Look, found: Found, *, recorded: bool) -> tuple[Any, Tensor]:
+    """The model's output, and a copy of the layer's, from which on the computation is recorded."""
+    tap = _Tap(found.name, samples=look.samples, rank=look.rank, recorded=recorded)
+    handle = found.module.register_forward_hook(tap)
+    output = look.run(*look.inputs)
+    if not recorded:  # checkpointing runs the layer again in a backward pass, with the hook
+        handle.remove()
+    return output, tap.close()
 
 
 class _Tap:
     """A forward hook that puts a leaf of the graph in the place of a layer's output."""
 
-    def __init__(self, layer: str, samples: int, rank: int) -> None:
+    def __init__(self, layer: str, samples: int, rank: int, recorded: bool) -> None:
         self.layer, self.samples, self.rank = layer, samples, rank
+        self.recorded = recorded
         self.leaf: Tensor | None = None
         self.closed = False
 
@@ -91,8 +115,8 @@ class _Tap:
                 "than one map; choose a layer that runs once, such as the block around it."
             )
         self.check(output)
-        self.leaf = output.detach().clone().requires_grad_()
-        with torch.enable_grad():
+        self.leaf = output.detach().clone().requires_grad_(self.recorded)
+        with torch.set_grad_enabled(self.recorded):
             return self.leaf.clone()
 
     def check(self, output: Any) -> None:
@@ -117,30 +141,7 @@ class _Tap:
         return self.leaf
 
 
-def _freeze(network: nn.Module) -> None:
-    """Eval mode, no parameter recorded; tensors of inference mode, which autograd refuses, copied.
-
-    Modes are set one by one: a `train` method of the network's own may do more than set a flag.
-    Backward hooks are the caller's, for training: they neither see nor change this gradient.
-    Whoever calls this undoes it with `untouched`.
-    """
-    copies: dict[Tensor, Tensor] = {}
-    for module in network.modules():
-        module.training = False
-        module._backward_hooks.clear()
-        module._backward_pre_hooks.clear()
-        for name, parameter in module.named_parameters(recurse=False):
-            if parameter.is_inference():
-                copy = nn.Parameter(parameter.detach().clone(), requires_grad=False)
-                setattr(module, name, copies.setdefault(parameter, copy))
-            elif parameter.is_leaf:
-                parameter.requires_grad_(False)
-        for name, buffer in module.named_buffers(recurse=False):
-            if buffer.is_inference():
-                setattr(module, name, copies.setdefault(buffer, buffer.clone()))
-
-
-def _gradient(scores: Tensor, leaf: Tensor) -> Tensor | None:
+def gradient_of(scores: Tensor, leaf: Tensor) -> Tensor | None:
     """Gradient of each sample's score; samples do not mix in eval mode, so their sum will do."""
     if not scores.requires_grad:
         return None
@@ -149,7 +150,7 @@ def _gradient(scores: Tensor, leaf: Tensor) -> Tensor | None:
     return gradient
 
 
-def _with_axes(tensor: Tensor, rank: int) -> Tensor:
+def with_axes(tensor: Tensor, rank: int) -> Tensor:
     """(B, C, *S) in at least float32; (B, C) gets `rank` axes of one position."""
     if tensor.ndim == 2:
         tensor = tensor.reshape(*tensor.shape, *[1] * rank)

@@ -4,33 +4,74 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from convarium.errors import OptionError, ShapeError
 
 Target = int | Sequence[int] | Tensor | Callable[[Any], Tensor] | None
 
 
-def score(output: Any, target: Target, samples: int) -> tuple[Tensor, tuple[int, ...] | None]:
-    """The score to explain, (B,), and the classes it stands for (None for a callable).
+@dataclass(frozen=True)
+class Goal:
+    """A target that was resolved once, for a batch, and can be scored again and again.
+
+    Attributes:
+        samples: of the batch, B.
+        classes: one per sample; None for a callable.
+        call: from an output to scores; None for classes.
+    """
+
+    samples: int
+    classes: tuple[int, ...] | None
+    call: Callable[[Any], Tensor] | None = None
+
+    def __call__(self, output: Any) -> Tensor:
+        """The scores of an output of one batch (B,), or of n batches one after another (n B,)."""
+        if self.call is not None:
+            blocks = _blocks(output, self.samples)
+            return torch.cat([_checked(self.call(block), self.samples) for block in blocks])
+        index = torch.tensor(self.classes, device=output.device)
+        index = index.repeat(len(output) // self.samples)
+        scores: Tensor = output.gather(1, index.unsqueeze(1)).squeeze(1)
+        return scores
+
+
+def goal(output: Any, target: Target, samples: int) -> Goal:
+    """What to score, from the model's first output.
 
     Raises:
         OptionError: a class out of range, a wrong number of targets, or no target at all.
-        ShapeError: the output is not (B, classes), or the callable's result not (B,).
+        ShapeError: the output is not (B, classes).
     """
     if callable(target):
-        return _checked(target(output), samples), None
+        return Goal(samples, None, target)
     if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != samples:
         raise ShapeError(
             f"The model returns {_description(output)}, not logits of shape ({samples}, classes); "
-            "pass target as a callable from the output to one score per sample."
+            "pass target as a callable from the output to one score per sample, or forward as a "
+            "callable that takes the model's place and returns logits."
         )
-    classes = _classes(output, target)
-    index = torch.tensor(classes, device=output.device)
-    return output.gather(1, index.unsqueeze(1)).squeeze(1), classes
+    return Goal(samples, _classes(output, target))
+
+
+def _blocks(output: Any, samples: int) -> list[Any]:
+    """An output of n batches as n outputs, whatever its tensors are nested in."""
+    leaves, layout = tree_flatten(output)
+    rows = next((len(x) for x in leaves if isinstance(x, Tensor) and x.ndim), samples)
+    if rows == samples:
+        return [output]
+    split = [_split(leaf, rows, samples) for leaf in leaves]
+    return [tree_unflatten(block, layout) for block in zip(*split, strict=True)]
+
+
+def _split(leaf: Any, rows: int, samples: int) -> Sequence[Any]:
+    batched = isinstance(leaf, Tensor) and leaf.ndim > 0 and len(leaf) == rows
+    return leaf.split(samples) if batched else [leaf] * (rows // samples)
 
 
 def _checked(scores: Any, samples: int) -> Tensor:

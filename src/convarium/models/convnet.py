@@ -9,6 +9,13 @@ independent of the size of the input.
 
 One block per entry of `channels`; the pool stands between blocks, so that the last map keeps its
 positions.
+
+References:
+    LeCun, Bottou, Bengio, Haffner 1998, "Gradient-based learning applied to document recognition",
+    section II.A (shared weights, local fields, subsampling).
+    Lin, Chen, Yan 2013, "Network in network", arXiv:1312.4400, section 3.2 (the mean of the map).
+    Ioffe, Szegedy 2015, "Batch normalization", arXiv:1502.03167, section 3.2 (a norm before the
+    activation).
 """
 
 from __future__ import annotations

@@ -8,6 +8,13 @@ patches into uncorrelated numbers of variance 1, each with both signs, since the
 pass but one. The first filters of each later convolution hand on what comes in, so that at the
 start all that the pools leave of the image reaches the head. The pool stands behind the first
 convolution of a stage, so that the second one has a quarter of the work.
+
+Differs from the paper: there the patches are 2x2 and their filters frozen, norms have no scale, and
+the head reads scaled maxima; here it reads means, and the widths are for processors.
+
+References:
+    Jordan 2024, "94% on CIFAR-10 in 3.29 seconds on a single GPU", arXiv:2404.00498, section 3 (the
+    network, whitening, convolutions that start as the identity).
 """
 
 from __future__ import annotations
@@ -63,12 +70,6 @@ class SpeedNet(Classifier):
         >>> model = SpeedNet(in_channels=1, num_classes=10)
         >>> model.stem.conv.weight.shape
         torch.Size([18, 1, 3, 3])
-
-    References:
-        Jordan (2024), "94% on CIFAR-10 in 3.29 seconds on a single GPU", arXiv:2404.00498,
-        section 3 (the network, whitening, convolutions that start as the identity). There the
-        patches are 2x2 and their filters frozen, norms have no scale, and the head reads scaled
-        maxima; here it reads means, and the widths are for processors.
     """
 
     initial: ClassVar[InitialTable] = (

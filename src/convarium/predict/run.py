@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -45,6 +46,19 @@ class Run:
     def preprocessing(self) -> Preprocessing:
         """The steps from a file to the network's input."""
         return self.predictor.preprocessing
+
+    @property
+    def columns(self) -> dict[str, str | list[str]]:
+        """Of the table it was trained on, by the keywords of `data.open_dataset`; none if unknown.
+
+        The group column is among them, so that the data has the fingerprint of the card.
+        """
+        try:
+            settings = tomllib.loads((self.folder / "config.toml").read_text(encoding="utf-8"))
+        except (OSError, ValueError):  # a run from elsewhere, which only predicts
+            return {}
+        found: dict[str, str | list[str]] = settings.get("data", {}).get("columns", {})
+        return found
 
     def trained_on(self, dataset: Dataset) -> int:
         """How many samples of a data set the network has learnt from; 0 if it is other data."""

@@ -66,7 +66,7 @@ def _write_parquet(path: Path, blocks: Iterator[list[Mapping[str, Any]]]) -> int
 
     first = next(blocks, [])
     table = arrow.Table.from_pylist(first)
-    with parquet.ParquetWriter(path, table.schema) as writer:
+    with open(path, "wb") as file, parquet.ParquetWriter(file, table.schema) as writer:
         writer.write_table(table)
         count = len(first)
         for block in blocks:

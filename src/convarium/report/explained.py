@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from convarium.data import (
     Batch,
@@ -20,7 +22,10 @@ from convarium.data import (
     VolumePreprocessing,
     batches,
 )
-from convarium.explain import grad_cam
+from convarium.explain import Attribution
+from convarium.explain.attribution import resized
+from convarium.explain.controls import Controlled
+from convarium.explain.methods import attributed, faithfulness, joined
 from convarium.report import slices
 from convarium.report.pictures import Picture
 
@@ -36,11 +41,15 @@ class Explained:
 
     Args:
         pictures: what the network saw, with the heat over it.
-        rows: one mapping a picture: name, prediction, confidence, target, layer, status.
+        rows: one mapping a picture: name, prediction, target, logit, method, layer, status, note,
+            and where it was asked for faithfulness.
         skipped: what could not be read.
         layer: the layer that the heatmaps are read from.
         ids: of the samples, in the order of the pictures.
         maps: of volumes the heat at the input's size, `(D, H, W)` in [0, 1], in that order.
+        method: name of the function that made the heatmaps.
+        shared: whether all pictures have one scale.
+        scores: of each measure of faithfulness, over the samples; empty where not asked for.
     """
 
     pictures: tuple[Picture, ...]
@@ -49,6 +58,22 @@ class Explained:
     layer: str
     ids: tuple[int, ...] = ()
     maps: tuple[NDArray[np.float32], ...] = ()
+    method: str = "grad_cam"
+    shared: bool = False
+    scores: Mapping[str, Controlled] = field(default_factory=dict)
+
+
+@dataclass
+class _Gathered:
+    """What grows batch by batch."""
+
+    pictures: list[Picture] = field(default_factory=list)
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    ids: list[int] = field(default_factory=list)
+    maps: list[NDArray[np.float32]] = field(default_factory=list)
+    peaks: list[float] = field(default_factory=list)
+    scores: list[dict[str, Controlled]] = field(default_factory=list)
 
 
 def explain_samples(
@@ -57,51 +82,105 @@ def explain_samples(
     *,
     most: int = 48,
     target: int | None = None,
-    layer: str | None = None,
+    layer: str | Sequence[str] | None = None,
+    method: str = "grad_cam",
+    shared: bool = False,
+    faithful: bool = False,
 ) -> Explained:
-    """Predict and explain the first samples of `data` by Grad-CAM.
+    """Predict and explain the first samples of `data`.
 
     Args:
         run: an opened run.
         data: images or volumes; labels are shown where they are known.
         most: how many samples at most.
         target: the class to explain; None means each sample's predicted class.
-        layer: where to read the maps; None means the network's own choice.
+        layer: where to read the maps; None means the network's own choice; several are fused.
+        method: name of a method of `convarium.explain`.
+        shared: one scale for all samples, so that their heat can be compared.
+        faithful: measure deletion, insertion and average drop too, with their controls.
 
     Raises:
-        OptionError: the network has no such layer.
+        OptionError: the network has no such layer, or there is no such method.
     """
-    skipped: list[Skipped] = []
-    pictures: list[Picture] = []
-    rows: list[Mapping[str, Any]] = []
-    ids: list[int] = []
-    kept: list[NDArray[np.float32]] = []
-    name = layer or run.model.heatmap_layer
-    for batch in _first(data, run, most, skipped):
-        heat = grad_cam(run.model, batch.inputs[0], target=target, layer=layer)
+    layers = (layer,) if isinstance(layer, str) else tuple(layer or ())
+    name = " + ".join(layers) or run.model.heatmap_layer
+    found = _Gathered()
+    output = "probability" if run.card["task"] == "classification" else "score"
+    for batch in _first(data, run, most, found.skipped):
+        x = batch.inputs[0]
+        heat = attributed(run.model, x, method=method, target=target, layers=layers)
         name = heat.layer
-        maps = heat.display().numpy().astype(np.float32)
-        for place, sample in enumerate(_samples(run, data, batch)):
-            explained = "" if heat.target is None else sample.classes[heat.target[place]]
-            status = heat.status[place]
-            note = f"{sample.about}, predicted {sample.prediction}"
-            note = note if status == "fine" else f"{note}; {status}"
-            pictures.append(_picture(sample, explained, note, maps[place]))
-            ids.append(sample.id)
-            if isinstance(sample.seen, Volume):
-                kept.append(maps[place])
-            rows.append(
-                {
-                    "name": sample.name,
-                    "prediction": sample.prediction,
-                    "target": explained,
-                    "logit": float(heat.logit[place]),
-                    "layer": heat.layer,
-                    "status": status,
-                }
-            )
-    left_out = tuple(skipped)
-    return Explained(tuple(pictures), tuple(rows), left_out, name, tuple(ids), tuple(kept))
+        if faithful:
+            found.scores.append(faithfulness(run.model, x, heat, output=output))
+        _gather(run, _samples(run, data, batch), heat, found)
+    scores = joined(found.scores)
+    for number, row in enumerate(found.rows if scores else ()):
+        row["faithfulness"] = {word: _told(each, number) for word, each in scores.items()}
+    if shared:
+        _on_one_scale(found)
+    return Explained(
+        pictures=tuple(found.pictures),
+        rows=tuple(found.rows),
+        skipped=tuple(found.skipped),
+        layer=name,
+        ids=tuple(found.ids),
+        maps=tuple(found.maps),
+        method=method,
+        shared=shared,
+        scores=scores,
+    )
+
+
+def _gather(run: Run, samples: Iterator[_Sample], heat: Attribution, found: _Gathered) -> None:
+    """Pictures and rows of one batch."""
+    maps = heat.display().cpu().numpy().astype(np.float32)
+    found.peaks += _peaks(heat).tolist()
+    for place, sample in enumerate(samples):
+        explained = "" if heat.target is None else sample.classes[heat.target[place]]
+        status = heat.status[place]
+        note = f"{sample.about}, predicted {sample.prediction}"
+        note = note if status == "fine" else f"{note}; {status}"
+        found.pictures.append(_picture(run, sample, explained, note, maps[place]))
+        found.ids.append(sample.id)
+        if isinstance(sample.seen, Volume):
+            found.maps.append(maps[place])
+        logit = float(heat.logit[place])
+        found.rows.append(
+            {
+                "name": sample.name,
+                "prediction": sample.prediction,
+                "target": explained,
+                "logit": logit if math.isfinite(logit) else None,
+                "method": heat.method,
+                "layer": heat.layer,
+                "status": status,
+                "note": heat.note,
+            }
+        )
+
+
+def _on_one_scale(found: _Gathered) -> None:
+    """Divide by the largest value of all pictures instead of each one's own."""
+    highest = max(found.peaks, default=0) or 1
+    parts = [np.float32(peak / highest) for peak in found.peaks]
+    found.maps = [part * each for part, each in zip(parts, found.maps, strict=False)]
+    found.pictures = [
+        replace(picture, heat=part * cast("NDArray[np.float32]", picture.heat))
+        for part, picture in zip(parts, found.pictures, strict=True)
+    ]
+
+
+def _peaks(heat: Attribution) -> Tensor:
+    """The largest value of each map as it is displayed, before it is divided by that, (B,)."""
+    positive = heat.values.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0).relu()
+    return resized(positive, heat.input_size).flatten(1).amax(1)
+
+
+def _told(scores: Controlled, row: int) -> dict[str, float | None]:
+    """One sample's score and its controls, for JSON."""
+    columns = {"score": scores.score, "random": scores.random, "edges": scores.edges}
+    told = {name: None if each is None else float(each[row]) for name, each in columns.items()}
+    return {k: v if v is not None and math.isfinite(v) else None for k, v in told.items()}
 
 
 def show_samples(run: Run, data: Part | Dataset, *, most: int = 48) -> tuple[Picture, ...]:
@@ -113,18 +192,19 @@ def show_samples(run: Run, data: Part | Dataset, *, most: int = 48) -> tuple[Pic
         most: how many samples at most.
     """
     return tuple(
-        _picture(sample, sample.prediction, sample.about)
+        _picture(run, sample, sample.prediction, sample.about)
         for batch in _first(data, run, most, [])
         for sample in _samples(run, data, batch)
     )
 
 
 class _Sample(NamedTuple):
-    """One sample: its name, what the network gets, and what the network says of it."""
+    """One sample: its name, what the network gets of it, and what the network says of it."""
 
     id: int
     name: str
     seen: NDArray[np.uint8] | Volume
+    original: Any
     prediction: str
     about: str
     classes: Sequence[str]
@@ -135,19 +215,20 @@ def _samples(run: Run, data: Part | Dataset, batch: Batch) -> Iterator[_Sample]:
     predictor = run.predictor
     for record in predictor.task.decode(predictor.outputs(batch), batch):
         name = dataset.name(record.id)
-        seen = _seen(run.preprocessing, dataset.read(record.id))
+        original = dataset.read(record.id)
         truth = "" if record.target is None else f", truth: {record.target}"
         yield _Sample(
             id=record.id,
             name=name,
-            seen=seen,
+            seen=seen_by(run.preprocessing, original),
+            original=original,
             prediction=record.sentence(),
             about=f"{PurePath(name).name}{truth}",
             classes=run.card["classes"],
         )
 
 
-def _seen(preprocessing: Preprocessing, original: Any) -> NDArray[np.uint8] | Volume:
+def seen_by(preprocessing: Preprocessing, original: Any) -> NDArray[np.uint8] | Volume:
     """A sample on the network's grid: pixels `(H, W, C)`, or a volume with the spacing there."""
     values = preprocessing.apply(original)
     if isinstance(preprocessing, VolumePreprocessing):
@@ -156,15 +237,19 @@ def _seen(preprocessing: Preprocessing, original: Any) -> NDArray[np.uint8] | Vo
 
 
 def _picture(
-    sample: _Sample, title: str, note: str, heat: NDArray[np.float32] | None = None
+    run: Run, sample: _Sample, title: str, note: str, heat: NDArray[np.float32] | None = None
 ) -> Picture:
-    """The sample as a picture; of a volume slices through the strongest heat, else the middle."""
+    """The sample as a picture; of a volume slices through the strongest heat, else the middle.
+
+    The note has the voxel of the volume that they go through, counted from 0.
+    """
     if not isinstance(sample.seen, Volume):
         return Picture(sample.seen, title, note, heat)
     at = slices.middle(sample.seen.size) if heat is None else slices.strongest(heat)
     image = slices.slices_picture(sample.seen, at=at)
     flat = None if heat is None else slices.slices_heat(heat, sample.seen, at)
-    return Picture(image, title, "{}; depth {}, height {}, width {}".format(note, *at), flat)
+    where = cast("VolumePreprocessing", run.preprocessing).voxel(at, sample.original)
+    return Picture(image, title, "{}; depth {}, height {}, width {}".format(note, *where), flat)
 
 
 def _first(data: Part | Dataset, run: Run, most: int, skipped: list[Skipped]) -> Iterator[Batch]:

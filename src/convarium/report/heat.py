@@ -33,6 +33,7 @@ _CELL, _SIDE, _EDGE, _LINE, _FOOT = 3.2, 1.42, 0.12, 0.2, 0.55
 _FONT = "DejaVu Sans"
 _INK, _SOFT = "#1b222b", "#5a6572"
 SCALE_TEXT = "evidence for the class, relative to the strongest in the picture"
+SHARED_TEXT = "evidence for the class, relative to the strongest in all pictures"
 
 
 def overlay(image: NDArray[np.uint8], heat: NDArray[np.float32], *, caption: str) -> bytes:
@@ -51,10 +52,10 @@ def overlay(image: NDArray[np.uint8], heat: NDArray[np.float32], *, caption: str
     >>> overlay(image, np.zeros((8, 8), np.float32), caption="7")[1:4]
     b'PNG'
     """
-    return _sheet([Picture(image, caption, heat=heat)], 1, "")
+    return _sheet([Picture(image, caption, heat=heat)], 1, "", SCALE_TEXT)
 
 
-def heatmap_sheet(path: str | Path, pictures: Sequence[Picture]) -> Path:
+def heatmap_sheet(path: str | Path, pictures: Sequence[Picture], *, shared: bool = False) -> Path:
     """Write pictures and their heatmaps as one PNG, three to a row, with one colour scale.
 
     A sheet holds 120 pictures at most and says so where there are more; `heatmap_page` shows all.
@@ -62,6 +63,7 @@ def heatmap_sheet(path: str | Path, pictures: Sequence[Picture]) -> Path:
     Args:
         path: the PNG file, written atomically.
         pictures: at least one; one without heat is shown alone.
+        shared: whether they all have one scale.
 
     Raises:
         OptionError: there is no picture.
@@ -72,11 +74,12 @@ def heatmap_sheet(path: str | Path, pictures: Sequence[Picture]) -> Path:
     shown = pictures[:SHEET_LIMIT]
     left_out = len(pictures) - len(shown)
     more = f"the first {len(shown)} of {len(pictures)} pictures" if left_out else ""
-    files.write_bytes(path, _sheet(shown, min(_COLUMNS, len(shown)), more))
+    text = SHARED_TEXT if shared else SCALE_TEXT
+    files.write_bytes(path, _sheet(shown, min(_COLUMNS, len(shown)), more, text))
     return Path(path)
 
 
-def _sheet(shown: Sequence[Picture], columns: int, more: str) -> bytes:
+def _sheet(shown: Sequence[Picture], columns: int, more: str, text: str) -> bytes:
     """The PNG of a grid of pictures. Nothing global is touched: no pyplot, no settings."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -91,7 +94,7 @@ def _sheet(shown: Sequence[Picture], columns: int, more: str) -> bytes:
     for position, picture in enumerate(shown):
         row, column = divmod(position, columns)
         _draw_cell(figure, picture, column * _CELL + _EDGE, height - row * cell - _EDGE, lines)
-    _draw_scale(figure, more)
+    _draw_scale(figure, more, text)
     canvas.draw()
     return png(np.asarray(canvas.buffer_rgba())[..., :3])
 
@@ -114,14 +117,14 @@ def _draw_cell(figure: Figure, picture: Picture, left: float, top: float, lines:
         axes.set_anchor("NW")
 
 
-def _draw_scale(figure: Figure, more: str) -> None:
+def _draw_scale(figure: Figure, more: str, text: str) -> None:
     left, bottom, width = _EDGE, 0.34, _SIDE
     axes = _axes(figure, (left, bottom, width, 0.09))
     colours = heat_colours(np.linspace(0, 1, 256, dtype=np.float32)[None])
     axes.imshow(colours, aspect="auto", interpolation="nearest", origin="upper")
     _write(figure, left, bottom - 0.1, "0", 7, _SOFT)
     _write(figure, left + width, bottom - 0.1, "1", 7, _SOFT, align="right")
-    _write(figure, left, bottom - 0.23, SCALE_TEXT, 6, _SOFT)
+    _write(figure, left, bottom - 0.23, text, 6, _SOFT)
     if more:
         _write(figure, figure.get_figwidth() - left, bottom, more, 7, _SOFT, align="right")
 

@@ -1,4 +1,4 @@
-"""The heat of volumes as files: NumPy's, and NIfTI that lies over the volume it belongs to."""
+"""Heatmaps as files, one a sample: PNG; of volumes NumPy's too, or NIfTI that lies over them."""
 
 from __future__ import annotations
 
@@ -6,19 +6,23 @@ import gzip
 import io
 import re
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from convarium import files
 from convarium.data import Dataset, Part, Volume, VolumePreprocessing
-from convarium.errors import import_extra
+from convarium.data.volumes.nifti import as_stored
+from convarium.explain.painting import heated
 from convarium.report.explained import Explained
+from convarium.report.pictures import png
 
 if TYPE_CHECKING:
     from convarium.predict import Run
 
+_LONGEST = 60  # letters of a file's name, of up to four bytes each
 _ENDINGS = re.compile(r"(\.nii)?\.[A-Za-z0-9]+$")
 
 
@@ -27,8 +31,9 @@ def write_heat(
 ) -> tuple[Path, ...]:
     """Write the heat of each explained volume at the volume's own voxels, in [0, 1].
 
-    `NAME.npy` is float32 `(D, H, W)`. A volume that came as NIfTI also gets `NAME.nii.gz` with its
-    affine, so that a viewer shows one over the other. Images have no such files.
+    `NAME.npy` is float32 `(D, H, W)`. A volume that came as NIfTI gets `NAME.nii.gz` instead, with
+    the axes, the affine and the unit of its file, so that a viewer shows one over the other. Images
+    have no such files.
 
     Args:
         folder: is made where it is missing.
@@ -48,25 +53,52 @@ def write_heat(
     for number, (i, heat) in enumerate(zip(explained.ids, explained.maps, strict=True), start=1):
         volume = dataset.read(i)
         whole = steps.back(torch.from_numpy(heat)[None], volume)[0].clamp(0, 1).numpy()
-        stem = _ENDINGS.sub("", PurePath(dataset.name(i)).name)
-        path = Path(folder) / f"{number:03}-{stem}.npy"
-        files.write_bytes(path, _npy(whole))
+        suffix = ".npy" if volume.stored is None else ".nii.gz"
+        path = Path(folder) / file_name(number, dataset.name(i), suffix)
+        content = _npy(whole) if volume.stored is None else _nifti(whole, volume)
+        files.write_bytes(path, content)
         written.append(path)
-        if volume.affine is not None:
-            written.append(_write_nifti(path.with_suffix(".nii.gz"), whole, volume))
     return tuple(written)
 
 
-def _npy(values: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> bytes:
+def write_overlays(folder: str | Path, explained: Explained) -> tuple[Path, ...]:
+    """Write each picture with its heat over it as a PNG, below the name of the class.
+
+    Args:
+        folder: is made where it is missing.
+        explained: what came out.
+
+    Raises:
+        RunError: a file cannot be written.
+    """
+    written: list[Path] = []
+    pairs = zip(explained.pictures, explained.rows, strict=True)
+    for number, (picture, row) in enumerate(pairs, start=1):
+        status = row["status"]
+        label = picture.title if status == "fine" else f"{picture.title}: {status}"
+        heat = cast("NDArray[np.float32]", picture.heat)
+        path = Path(folder) / file_name(number, row["name"], ".png")
+        files.write_bytes(path, png(heated(picture.image, heat, label)))
+        written.append(path)
+    return tuple(written)
+
+
+def file_name(number: int, name: str, suffix: str) -> str:
+    """A file's name from a sample's: its number, so that none collide, and what is safe of it.
+
+    >>> file_name(7, "new/a cat?.nii.gz", ".png")
+    '007-a cat_.png'
+    """
+    stem = _ENDINGS.sub("", PurePath(name).name)
+    safe = "".join(x if x.isalnum() or x in "-_. ()" else "_" for x in stem)
+    return f"{number:03}-{safe[:_LONGEST].strip()}{suffix}"
+
+
+def _npy(values: NDArray[np.float32]) -> bytes:
     file = io.BytesIO()
     np.save(file, np.ascontiguousarray(values), allow_pickle=False)
     return file.getvalue()
 
 
-def _write_nifti(
-    path: Path, values: np.ndarray[tuple[int, ...], np.dtype[np.float32]], volume: Volume
-) -> Path:
-    nibabel = import_extra("nibabel", "volumes")
-    image = nibabel.Nifti1Image(values.transpose(2, 1, 0), volume.affine)
-    files.write_bytes(path, gzip.compress(image.to_bytes(), mtime=0))
-    return path
+def _nifti(values: NDArray[np.float32], volume: Volume) -> bytes:
+    return gzip.compress(as_stored(values, volume), mtime=0)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from convarium.errors import OptionError
-from convarium.report import pictures, wording
+from convarium.report import wording
 from convarium.report.balance import class_balance
 from convarium.report.learning import curves
 from convarium.report.matrix import FULL_UP_TO, confused_pairs, confusion_matrix
-from convarium.report.pictures import Picture
+from convarium.report.pictures import Picture, figure
 from convarium.report.reliability import calibration_of
 from convarium.report.templates import write_filled
 
@@ -51,7 +53,7 @@ def write_page(
         history: rows as in history.jsonl.
         evaluation: of the test part.
         errors: the most confident errors, the most confident first.
-        heatmaps: pictures with `heat`.
+        heatmaps: pictures with `heat`; those of one `group` stand together.
         skipped: samples left out, with the reason.
         alike: test pictures, each beside a training picture that it looks like.
 
@@ -88,49 +90,17 @@ def shared(
         "title": _title(card),
         "subtitle": _subtitle(card),
         "learning": _learning(card, history, score),
-        "errors": [_figure(picture) for picture in errors],
-        "heatmaps": [_figure(picture) for picture in heatmaps],
+        "errors": [figure(picture) for picture in errors],
+        "galleries": [
+            (heading, [figure(picture) for picture in some])
+            for heading, some in itertools.groupby(heatmaps, key=attrgetter("group"))
+        ],
         "data": _source(card),
-        "alike": [(_figure(test), _figure(train)) for test, train in alike],
+        "alike": [(figure(test), figure(train)) for test, train in alike],
         "alike_count": card.get("data", {}).get("alike", {}).get("test", 0),
         "skipped": skipped[:_SKIPPED_SHOWN],
         "skipped_count": len(skipped),
         "settings": _settings(card),
-    }
-
-
-def heatmap_page(path: str | Path, pictures: Sequence[Picture], title: str) -> Path:
-    """Write pictures with their heatmaps as one HTML file that needs nothing else, atomically.
-
-    Args:
-        path: the HTML file.
-        pictures: at least one.
-        title: heading of the page.
-
-    Raises:
-        OptionError: there is no picture.
-        RunError: the file cannot be written.
-    """
-    if not pictures:
-        raise OptionError("pictures (=[]) must hold at least one picture.")
-    heatmaps = [_figure(picture) for picture in pictures]
-    return write_filled(path, "heatmaps.html.jinja", title=title, heatmaps=heatmaps)
-
-
-def _figure(picture: Picture) -> dict[str, Any]:
-    """What the template shows of a picture: addresses of the picture and of its overlay."""
-    image = pictures.fit(picture.image)
-    overlay = None
-    if picture.heat is not None:
-        overlay = pictures.fit(pictures.blend(picture.image, picture.heat))
-    return {
-        "title": picture.title,
-        "note": picture.note,
-        "image": pictures.address(image),
-        "overlay": None if overlay is None else pictures.address(overlay),
-        "width": image.shape[1],
-        "height": image.shape[0],
-        "enlarged": image.shape[0] > picture.image.shape[0],
     }
 
 
@@ -220,15 +190,19 @@ def _source(card: Mapping[str, Any]) -> dict[str, Any]:
         "source": data.get("source"),
         "fingerprint": data.get("fingerprint"),
         "spacing": _spacing(data),
+        "seen": {word: f"{share:.1%}" for word, share in data.get("seen", {}).items()},
         "counts": {part: n for part, n in data.get("counts", {}).items() if part != "skipped"},
         "steps": [_step(step) for step in steps],
     }
 
 
 def _spacing(data: Mapping[str, Any]) -> str | None:
-    """Of volumes the median from voxel to voxel along depth, height and width."""
+    """Of volumes the median from voxel to voxel along depth, height and width, and its unit."""
     steps = data.get("spacing", {}).get("median")
-    return steps and " \N{MULTIPLICATION SIGN} ".join(wording.number(step) for step in steps)
+    if not steps:
+        return None
+    words = " \N{MULTIPLICATION SIGN} ".join(wording.number(step) for step in steps)
+    return f"{words} {data.get('unit', '')}".rstrip()
 
 
 def balance_of(
@@ -260,8 +234,21 @@ def _settings(card: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]
     tables = {
         "Model": {**name, **model.get("options", {})},
         "Training": card.get("recipe", {}),
+        "Parameter groups": _groups(card),
         "Precision and layout": card.get("probe", {}),
         "Split": card.get("split", {}),
         "Versions": card.get("library", {}),
     }
     return [(heading, wording.flatten(values)) for heading, values in tables.items() if values]
+
+
+def _groups(card: Mapping[str, Any]) -> dict[str, str]:
+    """What learns at which peak rate and with which decay, and what does not learn."""
+    peak = card.get("recipe", {}).get("learning_rate", math.nan)
+    told = {}
+    for group in card.get("groups", []):
+        size = f"{wording.count(group['parameters'])} parameters"
+        rate = f"{size}, peak rate {wording.number(peak * group['rate'])}"
+        rate += f", decay {wording.number(group['weight_decay'])}"
+        told[group["name"]] = rate if group["rate"] else size
+    return told

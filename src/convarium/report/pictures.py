@@ -5,17 +5,19 @@ from __future__ import annotations
 import base64
 import io
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from convarium.errors import OptionError, ShapeError
+from convarium.explain.painting import SMALLEST_SIDE as SMALLEST_SIDE
+from convarium.explain.painting import blend as blend
+from convarium.explain.painting import colour as colour
+from convarium.explain.painting import heat_colours as heat_colours
 
-SMALLEST_SIDE = 160
 LARGEST_SIDE = 448
 _LOSSLESS_UP_TO = 65_536
-_HEAT_COLOURS = "inferno"
-_HEAT_SHARE = 0.6
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +29,7 @@ class Picture:
         title: what it is, such as the class named.
         note: the rest of what is to be said, such as the truth and the confidence.
         heat: a map in [0, 1], `(h, w)`, of any size, or None.
+        group: heading of the pictures that it stands among.
 
     Raises:
         ShapeError: the image is not uint8 `(H, W, 1)` or `(H, W, 3)`, or the map has not two axes.
@@ -37,6 +40,7 @@ class Picture:
     title: str
     note: str = ""
     heat: NDArray[np.float32] | None = None
+    group: str = ""
 
     def __post_init__(self) -> None:
         shape = self.image.shape
@@ -58,42 +62,6 @@ def _check_heat(heat: NDArray[np.float32]) -> None:
         )
 
 
-def colour(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The image with three channels."""
-    return np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image
-
-
-def blend(image: NDArray[np.uint8], heat: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """The heat's colours over the image in grey: 0.4 grey + 0.6 colour(heat).
-
-    The image loses its own colours, so that every colour left is one of the scale.
-
-    Args:
-        image: uint8 `(H, W, C)`.
-        heat: `(h, w)` in [0, 1]; brought to `(H, W)` by linear interpolation.
-
-    Shape:
-        `(H, W, 3)`, uint8.
-    """
-    from PIL import Image
-
-    height, width = image.shape[:2]
-    if heat.shape != (height, width):
-        floats = Image.fromarray(np.ascontiguousarray(heat, np.float32))
-        resized = floats.resize((width, height), Image.Resampling.BILINEAR)
-        heat = np.asarray(resized).clip(0, 1)
-    grey = colour(image) @ np.array([0.299, 0.587, 0.114])
-    mixed = (1 - _HEAT_SHARE) * grey[..., None] + _HEAT_SHARE * 255 * heat_colours(heat)
-    return np.asarray(mixed.round().clip(0, 255), np.uint8)
-
-
-def heat_colours(heat: NDArray[np.float32]) -> NDArray[np.float64]:
-    """RGB in [0, 1] of each value in [0, 1], on a scale of even steps in lightness."""
-    from matplotlib import colormaps
-
-    return np.asarray(colormaps[_HEAT_COLOURS](np.asarray(heat, np.float64)))[..., :3]
-
-
 def fit(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The image at a size for the page: small ones with whole pixels repeated, large ones reduced.
 
@@ -109,6 +77,23 @@ def fit(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     height, width = (max(1, round(side * LARGEST_SIDE / longest)) for side in image.shape[:2])
     reduced = Image.fromarray(colour(image)).resize((width, height), Image.Resampling.BILINEAR)
     return np.asarray(reduced)
+
+
+def figure(picture: Picture) -> dict[str, Any]:
+    """What a template shows of a picture: addresses of the picture and of its overlay."""
+    image = fit(picture.image)
+    overlay = None
+    if picture.heat is not None:
+        overlay = fit(blend(picture.image, picture.heat))
+    return {
+        "title": picture.title,
+        "note": picture.note,
+        "image": address(image),
+        "overlay": None if overlay is None else address(overlay),
+        "width": image.shape[1],
+        "height": image.shape[0],
+        "enlarged": image.shape[0] > picture.image.shape[0],
+    }
 
 
 def png(image: NDArray[np.uint8]) -> bytes:

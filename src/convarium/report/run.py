@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from convarium import files
 from convarium.data import Part
 from convarium.report.explained import explain_samples, show_samples
+from convarium.report.galleries import Galleries, galleries_of
 from convarium.report.page import write_page
 from convarium.report.pictures import Picture
 from convarium.report.task_pages import write_labels_page, write_values_page
@@ -25,14 +29,14 @@ _PAGES: dict[str, Callable[..., Path]] = {
     "values": write_values_page,
 }
 _ERRORS = 12
-_HEATMAPS = 12
 _ALIKE = 12
 
 
 def report_run(run: Run, history: History, evaluation: Evaluation, part: Part) -> Path:
     """Write `report.html` into the run's folder.
 
-    It shows the worst errors, and heatmaps of samples spread over the classes or the numbers.
+    It shows the worst errors, and heatmaps of right and wrong, confident and unsure answers; of
+    labels and numbers heatmaps of samples spread over them.
 
     Args:
         run: the finished run.
@@ -44,17 +48,27 @@ def report_run(run: Run, history: History, evaluation: Evaluation, part: Part) -
         RunError: the page cannot be written.
     """
     worst = Part(part.dataset, evaluation.worst(_ERRORS))
-    examples = Part(part.dataset, evaluation.examples(_HEATMAPS))
     return _PAGES[evaluation.shown_as](
         run.folder / "report.html",
         card=run.card,
         history=history.rows,
         evaluation=evaluation,
         errors=show_samples(run, worst, most=_ERRORS),
-        heatmaps=explain_samples(run, examples, most=_HEATMAPS).pictures,
+        heatmaps=_heatmaps(run, part, galleries_of(evaluation)),
         skipped=part.dataset.skipped,
         alike=_alike(run, part),
     )
+
+
+def _heatmaps(run: Run, part: Part, galleries: Galleries) -> list[Picture]:
+    """The heatmaps of each gallery, with its heading as their group."""
+    if not galleries:
+        return []
+    groups = {int(i): heading for heading, ids in galleries.items() for i in ids}
+    some = Part(part.dataset, np.array(list(groups), np.int64))
+    found = explain_samples(run, some, most=len(groups))
+    pairs = zip(found.pictures, found.ids, strict=True)
+    return [replace(picture, group=groups[i]) for picture, i in pairs]
 
 
 def _alike(run: Run, part: Part) -> list[tuple[Picture, Picture]]:

@@ -10,7 +10,7 @@ at the top of the third and to the right of the second; left is left.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,7 +83,7 @@ def slices_picture(
     """
     shown = volume.values if volume.channels == 3 else volume.values[:1]
     black, white = window_of(shown) if window is None else window
-    planes = _planes(shown.astype(np.float32), at or middle(volume.size), volume.affine is not None)
+    planes = _planes(shown, at or middle(volume.size), volume.affine is not None)
     grey = [((plane - black) / (white - black)).clip(0, 1) for plane in planes]
     whole = _together(grey, _sizes(volume.size, volume.spacing))
     pixels: NDArray[np.uint8] = np.rint(255 * np.nan_to_num(whole)).astype(np.uint8)
@@ -111,10 +111,11 @@ def slices_heat(heat: Floats, volume: Volume, at: Place) -> Floats:
     return np.ascontiguousarray(whole[0].clip(0, 1), np.float32)
 
 
-def _planes(values: Floats, at: Place, upright: bool) -> list[Floats]:
+def _planes(values: NDArray[Any], at: Place, upright: bool) -> list[Floats]:
     """Coronal (D, W), sagittal (D, H) and axial (H, W) slices, `(C, h, w)` each."""
     depth, height, width = at
-    planes = [values[:, :, height], values[:, :, :, width], values[:, depth]]
+    slices = values[:, :, height], values[:, :, :, width], values[:, depth]
+    planes = [plane.astype(np.float32) for plane in slices]
     return [plane[:, ::-1] for plane in planes] if upright else planes
 
 

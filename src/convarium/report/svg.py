@@ -52,8 +52,9 @@ class Drawing:
         *,
         thick: float = 1.0,
         dashes: str = "",
+        strength: float = 1.0,
     ) -> None:
-        """Draw a line through the points."""
+        """Draw a line through the points, at a `strength` in [0, 1]."""
         attributes = {
             "points": " ".join(f"{_short(x)},{_short(y)}" for x, y in points),
             "fill": "none",
@@ -64,6 +65,8 @@ class Drawing:
         }
         if dashes:
             attributes["stroke-dasharray"] = dashes
+        if strength < 1:
+            attributes["stroke-opacity"] = _short(strength)
         ElementTree.SubElement(self.root, "polyline", attributes)
 
     def area(

@@ -88,9 +88,9 @@ def agreement(
         plain: float32, contiguous.
         batch: of real samples, as training has them.
     """
-    with _only_norms_train(reference):
+    with only_norms_train(reference):
         expected = plain.backward(reference, batch, epoch=0, step=0).loss
-    with _only_norms_train(network):
+    with only_norms_train(network):
         with _noted(network) as calls:
             loss = passes.backward(network, batch, epoch=0, step=0).loss
         worst, name = 0.0, ""
@@ -105,7 +105,7 @@ def _error(call: _Call, network: nn.Module, passes: Pass, reference: nn.Module) 
     """The largest difference of what a layer alone gives, forward and backward."""
     with passes.arithmetic():
         found = _alone(network.get_submodule(call.layer), call.x, call.gradient)
-    with _only_norms_train(reference):
+    with only_norms_train(reference):
         layer = reference.get_submodule(call.layer)
         exact = _alone(layer, _plain(call.x), _plain(call.gradient))
     errors = [_difference(one, other) for one, other in zip(found, exact, strict=True)]
@@ -170,7 +170,9 @@ def _alone(layer: nn.Module, x: Tensor, gradient: Tensor | None) -> list[Tensor]
         return [output.detach()]
     taken = [x, *(p for p in layer.parameters() if p.ndim > 1)]
     taken = [tensor for tensor in taken if tensor.requires_grad]
-    return [output.detach(), *torch.autograd.grad(output, taken, gradient.to(output.dtype))]
+    gradient = gradient.to(output.dtype)
+    gradients = torch.autograd.grad(output, taken, gradient, materialize_grads=True)
+    return [output.detach(), *gradients]
 
 
 def _plain(x: Tensor | None) -> Any:
@@ -182,15 +184,16 @@ def _plain(x: Tensor | None) -> Any:
 
 def _difference(found: Tensor, exact: Tensor) -> float:
     """Norm of the difference, relative to the norm of what is exact."""
-    size = float(exact.double().norm())
-    error = float((found.double() - exact.double()).norm())
+    exact = exact.float()
+    size = float(exact.norm())
+    error = float((found.float() - exact).norm())
     if size == 0:
         return 0.0 if error == 0 else math.inf
     return error / size
 
 
 @contextlib.contextmanager
-def _only_norms_train(network: nn.Module) -> Iterator[None]:
+def only_norms_train(network: nn.Module) -> Iterator[None]:
     """Inside, norms are in training mode and all else is in evaluation mode."""
     modes = [(module, module.training) for module in network.modules()]
     try:

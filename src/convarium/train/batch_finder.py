@@ -105,7 +105,7 @@ def out_of_memory(learner: Learner, folder: Path | None) -> ConvariumError:
     config, most = learner.config, len(learner.parts.train)
     learner.optimizer.zero_grad()
     own = -(-config.batch_size // learner.world.size)
-    most = min(most, -(-own // config.accumulate))
+    most = min(most, -(-own // config.accumulate) - 1)  # since that many did not
     size = largest(lambda n: _step_fits(learner, n, update=False), most)
     kept = "" if folder is None else f" The last good checkpoint stays in {folder}."
     if size < 2:
@@ -142,7 +142,7 @@ def free_memory() -> int:
 
 def _step_fits(learner: Learner, size: int, *, update: bool = True) -> bool:
     """Whether one training step on so many samples has room."""
-    part = learner.parts.train.probe
+    part, size = learner.parts.train.probe, max(2, size)  # batch norms take no single sample
     ids = part.ids[np.arange(size) % len(part)]
     inputs = torch.zeros(size, *learner.preprocessing.input_shape)
     targets = None if part.dataset.targets is None else torch.from_numpy(part.dataset.targets[ids])

@@ -20,6 +20,7 @@ from convarium.errors import OptionError
 from convarium.progress import duration
 from convarium.train.caching import look_at_cache
 from convarium.train.config import TrainConfig
+from convarium.train.growing import SIZES
 from convarium.train.probing import Probe, decided
 from convarium.train.training import Training, clean_samples
 
@@ -122,7 +123,8 @@ def _epochs(training: Training, count: int, seconds: float) -> tuple[float, floa
     cold = _step_times(training, count, seconds / 2)
     warm = _step_times(training, len(cold), seconds / 2)
     # the first steps also find memory and choose algorithms
-    first = sum(cold) + statistics.mean(cold[len(cold) // 4 :]) * (learner.steps - len(cold))
+    settled = cold[len(cold) // 4 // _sizes(training) * _sizes(training) :]
+    first = sum(cold) + statistics.mean(settled) * (learner.steps - len(cold))
     step = statistics.mean(warm)
     after = _timed(training.checkpoint)
     after += len(training.parts.validation) * _evaluation(training, training.parts.validation)
@@ -133,18 +135,30 @@ def _epochs(training: Training, count: int, seconds: float) -> tuple[float, floa
 
 
 def _step_times(training: Training, count: int, seconds: float) -> list[float]:
-    """Seconds of the first steps of an epoch, data included; at least two, where there are two."""
+    """Seconds of the first steps of an epoch, data included; at least two, where there are two.
+
+    Where inputs grow, the steps take the sizes of the run in turns, the whole one first.
+    """
+    learner, sizes = training.learner, _sizes(training)
+    count = count - count % sizes or count
     times: list[float] = []
     start = before = time.perf_counter()
-    for number, batch in enumerate(training.learner.batches(0)):
-        training.learner.gradient(batch, epoch=0, step=number)
-        training.learner.update(0.0)
+    for number, batch in enumerate(learner.batches(0)):
+        sized = learner.sized(batch, (sizes - 1 - number % sizes) * learner.total_steps // sizes)
+        learner.gradient(sized, epoch=0, step=number)
+        learner.update(0.0)
         now = time.perf_counter()
         times.append(now - before)
         before = now
-        if len(times) == count or (len(times) > 1 and now - start > seconds):
+        whole = len(times) > 1 and len(times) % sizes == 0
+        if len(times) == count or (whole and now - start > seconds):
             break
     return times
+
+
+def _sizes(training: Training) -> int:
+    """How many sizes of inputs the run has, each for as many steps."""
+    return 1 if training.config.start_size is None else SIZES
 
 
 def _evaluation(training: Training, part: Part) -> float:

@@ -85,12 +85,15 @@ class TrainConfig:
     )
     flip: bool = option(True, "mirror half of the training images")
     alternate_flip: bool = option(
-        False, "mirror each image in every second epoch, instead of half of them by chance"
+        False,
+        "mirror each image in every second epoch, instead of half of them by chance",
+        of=("flip", True),
     )
     flip_axes: str = option(
         "width",
         "axes of volumes that flips mirror, each by itself; plane is height and width",
         choices=("width", "plane", "all"),
+        of=("flip", True),
     )
     pad_crop: int = option(0, "pad by so many pixels and crop at random", low=0)
     resized_crop: float | None = option(

@@ -79,12 +79,17 @@ def objective_of(config: TrainConfig, task: Task, part: Part) -> Objective:
 
 
 def device_named(name: str) -> torch.device:
-    """The device of an option: the processor, a GPU, or a GPU where there is one."""
+    """The device of an option: the processor, a GPU, or a GPU where there is one.
+
+    A GPU has its number, since each of a process's threads has a GPU of its own to go to otherwise.
+    """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name == "cuda" and not torch.cuda.is_available():
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name != "cuda":
+        return torch.device(name)
+    if not torch.cuda.is_available():
         raise ConvariumError("device (='cuda') is not available; use device='cpu'.")
-    return torch.device(name)
+    return torch.device("cuda", torch.cuda.current_device())
 
 
 def _class_counts(config: TrainConfig, task: Task, part: Part) -> list[int]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from convarium import seeds
-from convarium.data import Batch, Mix
+from convarium.data import Batch
 from convarium.processes import ALONE, World
 from convarium.tasks import Objective, Task
 from convarium.train.arithmetic import arithmetic
@@ -132,21 +132,5 @@ def parts_of(batch: Batch, count: int, *, exactly: bool = False) -> Iterator[Bat
     start = 0
     for number in range(count):
         stop = start + size + (number < larger)
-        yield _slice(batch, slice(start, stop))
+        yield batch.at(slice(start, stop))
         start = stop
-
-
-def _slice(batch: Batch, place: slice) -> Batch:
-    def cut(tensor: Tensor | None) -> Tensor | None:
-        return None if tensor is None else tensor[place]
-
-    mix = batch.mix
-    return dataclasses.replace(
-        batch,
-        inputs=tuple(each[place] for each in batch.inputs),
-        target=cut(batch.target),
-        mask=cut(batch.mask),
-        index=batch.index[place],
-        weight=cut(batch.weight),
-        mix=None if mix is None else Mix(mix.target[place], mix.share[place]),
-    )

@@ -17,7 +17,8 @@ def group_rows(model: nn.Module, groups: Iterable[Mapping[str, Any]]) -> list[di
     """A row a group: its name, factor on the rate, weight decay and number of parameters.
 
     Args:
-        model: what is frozen in it is the last row, whose rate is 0.
+        model: what is frozen in it is the last row, whose rate is 0; of a network with stages that
+            row names the parts.
         groups: as an optimiser or `parameter_groups` has them.
     """
     rows = [
@@ -30,8 +31,15 @@ def group_rows(model: nn.Module, groups: Iterable[Mapping[str, Any]]) -> list[di
         for group in groups
     ]
     frozen = sum(p.numel() for p in model.parameters() if not p.requires_grad)
-    nothing = {"name": "frozen", "rate": 0.0, "weight_decay": 0.0, "parameters": frozen}
+    name = f"frozen: {', '.join(_frozen_parts(model))}".rstrip(": ")
+    nothing = {"name": name, "rate": 0.0, "weight_decay": 0.0, "parameters": frozen}
     return [*rows, nothing] if frozen else rows
+
+
+def _frozen_parts(model: nn.Module) -> list[str]:
+    """The parts that do not learn, or not wholly."""
+    parts = model.in_order().items() if isinstance(model, Network) else ()
+    return [name for name, part in parts if not all(p.requires_grad for p in part.parameters())]
 
 
 def grouping_lines(model: nn.Module, config: TrainConfig) -> list[str]:
@@ -51,9 +59,9 @@ def grouping_lines(model: nn.Module, config: TrainConfig) -> list[str]:
         rates = {row["name"].split(" ")[0]: row["rate"] for row in rows if row["rate"]}
         words = [f"{name} {rate:.3g}" for name, rate in reversed(rates.items())]
         lines.append(f"rates: {', '.join(words)}; decay {config.weight_decay:g} of weights only")
-    if rows[-1]["name"] == "frozen":
+    if rows[-1]["rate"] == 0:
         whole = sum(row["parameters"] for row in rows)
-        lines.append(f"frozen: {rows[-1]['parameters']:,} of {whole:,} parameters")
+        lines.append(f"{rows[-1]['name']}; {rows[-1]['parameters']:,} of {whole:,} parameters")
     freezing = Freezing(model, config)
     if freezing.active and isinstance(model, Network):
         lines.append(f"learning: {_stages(model, freezing)}")

@@ -13,7 +13,7 @@ from typing import Final
 from torch import Tensor
 from torch.nn import functional
 
-_PARTS: Final = 4  # of the run, each with a size of its own
+SIZES: Final = 4  # of a run, each for an equal part of the steps
 _STEP: Final = 4  # pixels
 
 
@@ -35,10 +35,10 @@ def sides_at(
     >>> [sides_at(t, 8, (28, 28), start=0.5, smallest=8) for t in (0, 2, 4, 6)]
     [(16, 16), (20, 20), (24, 24), (28, 28)]
     """
-    part = min(_PARTS * step // total, _PARTS - 1)
-    if part == _PARTS - 1 or step == total - 1 or start == 1:
+    part = min(SIZES * step // total, SIZES - 1)
+    if part == SIZES - 1 or step == total - 1 or start == 1:
         return tuple(sides)
-    share = start + (1 - start) * part / (_PARTS - 1)
+    share = start + (1 - start) * part / (SIZES - 1)
     return tuple(min(n, max(smallest, _STEP * round(share * n / _STEP))) for n in sides)
 
 

@@ -48,7 +48,8 @@ def lightning_module(model: nn.Module, task: Task, config: TrainConfig | None = 
     Batches are `data.Batch`, or pairs of inputs and targets as a DataLoader gives them, augmented
     or not. Of the configuration count the optimiser, the schedule over the Trainer's steps, the
     loss, and what is frozen; whatever the Trainer or the data decides on must have its default
-    here. It logs `train_loss`, `val_loss` and `val_<metric>`.
+    here. A network that works its first weights out of the data takes the first batch for it. It
+    logs `train_loss`, `val_loss` and `val_<metric>`.
 
     Args:
         model: any module whose outputs fit the task.
@@ -115,6 +116,16 @@ class _Steps:
     def on_train_epoch_start(self) -> None:
         """Freeze what does not learn yet."""
         self.freezing.apply(self.current_epoch)
+
+    def on_train_batch_start(self, batch: Any, number: int) -> None:
+        """Let a network that asks for it work out its first weights, of the first process's batch.
+
+        As one process takes them, so do all.
+        """
+        if getattr(self.model, "start_samples", 0):
+            network: Any = self.model
+            inputs = self.trainer.strategy.broadcast(as_batch(batch).inputs[0])
+            network.start_from(inputs.to(next(self.model.parameters())))
 
     def on_train_end(self) -> None:
         """Let everything learn again."""

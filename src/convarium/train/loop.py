@@ -57,7 +57,7 @@ def fit(
         world: the processes that share each batch, as `processes.joined` gives them; each has its
             own model with equal weights, and the first one writes. Their gradients are added up, so
             that the result is that of one process but for rounding, dropout, and batch norms, each
-            of which sees its process's samples only.
+            of which sees its process's samples only; on GPUs they see all.
         probe: what `train.probe` decided; None asks it for what the configuration leaves to "auto".
             A resumed run does as it was started.
 
@@ -167,6 +167,7 @@ def _card(training: Training, settings: dict[str, Any], history: History) -> dic
         **calibration,
         "split": settings["split"],
         "recipe": settings["train"],
+        "groups": settings["groups"],
         "probe": settings["probe"],
         "result": {"validation": {"n": len(training.parts.validation), **best}},
         "library": settings["environment"],

@@ -2,6 +2,7 @@
 
     a step of few samples, doubled up to half a second -> how long the run will take
     candidates take turns -> the fastest -> its numbers against float32's -> taken, and why
+    what fails, or is several times as slow on few samples, takes no turn
 
 What is decided goes into `config.toml` and every checkpoint, and a resumed run reuses it.
 """
@@ -9,8 +10,6 @@ What is decided goes into `config.toml` and every checkpoint, and a resumed run 
 from __future__ import annotations
 
 import dataclasses
-import functools
-import itertools
 import math
 import time
 from collections.abc import Mapping
@@ -22,25 +21,24 @@ import torch
 from torch import nn
 
 from convarium.data import Parts, Preprocessing, steps_per_epoch
-from convarium.graph import Timing, paired_timing
 from convarium.measure.kept import Kept
 from convarium.processes import ALONE, World
 from convarium.progress import duration
 from convarium.train.agreement import LOSS_LIMITS
+from convarium.train.candidates import PLAIN, Candidate, Times, candidates_of, key_of
 from convarium.train.choices import choices_of, is_open, settled
 from convarium.train.config import TrainConfig
 from convarium.train.from_config import device_named
-from convarium.train.trial import PLAIN, Candidate, Times, Trial, key_of
+from convarium.train.trial import Trial
 
 SHORTEST: Final = 300.0  # seconds of a run that is probed
 SHARE: Final = 0.02  # of the run that the probe may take
 _LONGEST: Final = 0.5  # seconds of a step
 _STEPS: Final = 40  # of the default, that a whole probe is worth at most
 _GAIN: Final = 1.03  # times as fast as the default, or the default stays
-_HOPELESS: Final = 3.0  # times as slow as the default: is not timed again
-_ROUNDS: Final = 8
+_CHECKS: Final = 14  # of the steps, that are left for the checks of numbers
 _COMPILING: Final = 60.0  # seconds that the probe must have for torch.compile to be tried
-_VALUES: Final = {"precision": ("fp32", "bf16"), "layout": ("channels_last", "contiguous")}
+_NORMS: Final = 0.25  # relative difference of a compiled network's gradient, in its norm
 
 
 @dataclass(frozen=True)
@@ -87,7 +85,8 @@ def probe(
     Where the run takes five minutes or more, steps of a copy are timed in each arithmetic, on a
     batch that is cut to half a second and less, for up to 2 % of the run. The fastest is taken if
     it is 3 % faster than float32 in channels_last order, and if its numbers agree with float32's.
-    The network and all random numbers stay as they are. The decision depends on the machine, so
+    What the network cannot compute in is left out, channels_last order too. The network and all
+    random numbers stay as they are. The decision depends on the machine, so
     train with `config` of the result, and resume with the same.
 
     Args:
@@ -140,8 +139,9 @@ class _Search:
         self.preprocessing, self.kept, self.world = preprocessing, kept, world
         self.device = device_named(config.device)
         self.start = time.monotonic()
-        self.candidates = _candidates(config)
+        self.candidates = candidates_of(config, preprocessing.input_shape, self.device)
         self.default = self.candidates[0]
+        self.refused: Mapping[Candidate, str] = {}
         self.samples = (
             config.epochs * config.batch_size * steps_per_epoch(parts.train, config.batch_size)
         )
@@ -154,13 +154,24 @@ class _Search:
             return self._measured()
         except torch.OutOfMemoryError:
             return self._found(self.default, "the default, since there is no memory for a probe")
+        finally:
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
 
     def _measured(self) -> Probe:
         trial = Trial(self.model, self.parts, self.config, self.preprocessing, self.world)
+        self.refused = trial.refused
+        working = next(filter(trial.works, self.candidates), None)
+        if working is None:
+            trial.step(self.default)  # training cannot take it either, and says the same
+        else:
+            self.default = working
+        self.candidates = [each for each in self.candidates if each not in self.refused]
+        few = step = trial.seconds(self.default)
         key = key_of(self.model, self.config, self.preprocessing, self.world, self.device)
-        times = Times.kept(self.kept.get("probe", key), [each.label for each in self.candidates])
+        times = Times.kept(self.kept.get("probe", key), self.candidates, trial.most)
         if times is None:
-            step = self._grow(trial)
+            step = self._grow(trial, step)
         else:
             trial.samples = times.samples
             step = times.milliseconds[self.default.label] / 1e3
@@ -179,7 +190,9 @@ class _Search:
                     f"too long for a probe of {SHARE:.0%} of the run"
                 )
                 return self._found(self.default, reason, run_seconds=run)
-            times = self._timed(trial, self._left(run) - 14 * step)
+            seconds = self._left(run) - _CHECKS * step
+            found = trial.turns(self.candidates, few, seconds)
+            times = Times.of(trial.samples, found, self.default)
             if times.quiet:
                 self.kept.put("probe", key, dataclasses.asdict(times))
         chosen, reason = self._chosen(trial, times)
@@ -191,10 +204,8 @@ class _Search:
     def _may_compile(self) -> bool:
         return self.device.type == "cuda" and self.config.compile == "auto"
 
-    def _grow(self, trial: Trial) -> float:
+    def _grow(self, trial: Trial, step: float) -> float:
         """Double the samples of a step as far as its time allows; gives the seconds of a step."""
-        trial.step(self.default)  # finds memory and algorithms
-        step = trial.seconds(self.default)
         while trial.samples < trial.most:
             run = self._run_seconds(step, trial.samples)
             if run < SHORTEST or 2 * step > min(_LONGEST, self._left(run) / _STEPS):
@@ -203,60 +214,42 @@ class _Search:
             step = trial.seconds(self.default)
         return step
 
-    def _timed(self, trial: Trial, seconds: float) -> Times:
-        """The candidates in turns, but for those that are hopeless at once."""
-        warm = {}
-        for candidate in self.candidates:
-            trial.step(candidate)
-            warm[candidate.label] = trial.seconds(candidate)
-        most = _HOPELESS * warm[self.default.label]
-        calls = {
-            candidate.label: functools.partial(trial.step, candidate)
-            for candidate in self.candidates
-            if warm[candidate.label] <= most
-        }
-        found = paired_timing(
-            calls, rounds=_ROUNDS, warmup=0, seconds=max(1e-3, seconds), synchronize=trial.wait
-        )
-        for label, slow in warm.items():
-            found.setdefault(label, Timing((slow,) * found[self.default.label].n))
-        return Times.of(trial.samples, found, self.default)
-
     def _chosen(self, trial: Trial, times: Times) -> tuple[Candidate, str]:
         """The fastest whose numbers agree, if it is fast enough; and why."""
-        refused = ""
-        for candidate in sorted(self.candidates, key=lambda each: -times.speeds[each.label]):
+        timed = [each for each in self.candidates if each.label in times.speeds]
+        for candidate in sorted(timed, key=lambda each: -times.speeds[each.label]):
             if times.speeds[candidate.label] < _GAIN:
                 break
             if candidate == PLAIN:
-                return candidate, times.sentence(candidate, self.default) + refused
+                return candidate, times.sentence(candidate, self.default)
             agrees = trial.agreement(candidate)
-            if agrees.holds:
+            if agrees is not None and agrees.holds:
                 return candidate, times.sentence(candidate, self.default) + (
-                    f"; its layers are within {agrees.layers:.2g} of float32's{refused}"
+                    f"; its layers are within {agrees.layers:.2g} of float32's"
                 )
-            refused += f"; {candidate.label} is refused: {agrees.sentence()}"
         return self.default, (
-            f"the default, since nothing with the same numbers was {_GAIN - 1:.0%} faster{refused}"
+            f"the default, since nothing with the same numbers was {_GAIN - 1:.0%} faster"
         )
 
     def _compiled(
         self, trial: Trial, times: Times, eager: Candidate, reason: str
     ) -> tuple[Candidate, str]:
-        """The same compiled, if that is faster and gives the same loss."""
-        compiled = eager._replace(compile="on")
+        """The same compiled, if that is faster and gives the same loss and size of gradient."""
+        both = (eager, eager._replace(compile="on"))
+        limits = (LOSS_LIMITS[eager.precision], _NORMS)
         try:
-            losses = [trial.step(each) for each in (eager, compiled)]
-            found = paired_timing(
-                {each.label: functools.partial(trial.step, each) for each in (eager, compiled)},
-                rounds=_ROUNDS,
-                synchronize=trial.wait,
-            )
+            with trial.without_chance(eager.layout):
+                numbers = [trial.numbers(each) for each in both]
+                found = trial.timed(both, math.inf)
         except RuntimeError as error:  # no compiler, or an operation that it does not know
             return eager, f"{reason}; torch.compile failed ({type(error).__name__})"
+        finally:
+            torch.compiler.reset()  # or the run would be compiled for the sizes seen here as well
+        compiled = both[1]
         times.add(compiled, found[compiled.label], found[eager.label], eager)
-        if not math.isclose(*losses, rel_tol=LOSS_LIMITS[eager.precision]):
-            return eager, f"{reason}; compiled, the loss was {losses[1]:.4g}, not {losses[0]:.4g}"
+        for name, one, other, limit in zip(("loss", "gradient"), *numbers, limits, strict=True):
+            if not math.isclose(one, other, rel_tol=limit):
+                return eager, f"{reason}; compiled, the {name} was {other:.4g}, not {one:.4g}"
         if times.speeds[compiled.label] < _GAIN * times.speeds[eager.label]:
             return eager, f"{reason}; compiled it was not {_GAIN - 1:.0%} faster"
         return compiled, times.sentence(compiled, self.default)
@@ -278,20 +271,12 @@ class _Search:
         times: Times | None = None,
         run_seconds: float | None = None,
     ) -> Probe:
+        refused = "".join(f"; {each.label} {why}" for each, why in self.refused.items())
         return Probe(
             config=settled(self.config, chosen._asdict()),
-            reason=reason,
+            reason=reason + refused,
             milliseconds={} if times is None else times.milliseconds,
             samples=0 if times is None else times.samples,
             run_seconds=None if run_seconds is None else round(run_seconds, 1),
             seconds=round(time.monotonic() - self.start, 3),
         )
-
-
-def _candidates(config: TrainConfig) -> list[Candidate]:
-    """What may be taken for each "auto", but for compilation; the default comes first."""
-    values = choices_of(config)
-    choices = [_VALUES[name] if values[name] == "auto" else (values[name],) for name in _VALUES]
-    return [
-        Candidate(precision, layout, "off") for precision, layout in itertools.product(*choices)
-    ]

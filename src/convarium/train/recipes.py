@@ -7,6 +7,7 @@ its class. It is printed, stored in the run, and every part of it can be overrid
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -63,6 +64,7 @@ def recommend(
     size: int | tuple[int, ...] | None = None,
     spacing: float | tuple[float, ...] | str | None = None,
     optimizer: str | None = None,
+    batch_size: int | None = None,
     recipe: str | None = None,
     samples: int | None = None,
 ) -> Choice:
@@ -80,13 +82,15 @@ def recommend(
     get smaller batches and more epochs. Ten epochs and more come with cropped images, smoothed
     labels and, for AdamW and Muon, a larger weight decay; a shorter training does not overfit.
     Validation and test take 15 % of the samples each, and no more than 2,000 and 5,000. What a
-    named recipe says takes the place of what follows from the data.
+    named recipe says takes the place of what follows from the data, but few samples get smaller
+    batches than it has.
 
     Args:
         dataset: labelled images or volumes.
         size: side in pixels, where it is given; of volumes one number or three.
         spacing: of volumes, as `data.fit_preprocessing` takes it.
         optimizer: the update rule, where it is given; else the recipe's, or AdamW.
+        batch_size: samples a step, where it is given; rates stay as they are.
         samples: how many there are, where the data set is a part of them, as of a stream.
         recipe: a name of `RECIPES`, such as quick, baseline, strong, finetune or speedrun.
 
@@ -97,7 +101,7 @@ def recommend(
     if named is not None and size is None:
         size = named.size
     if dataset.kind == "volumes":
-        return _for_volumes(dataset, size, spacing, optimizer, recipe)
+        return _for_volumes(dataset, size, spacing, optimizer, batch_size, recipe)
     if spacing is not None:
         raise OptionError(f"spacing (={spacing}) belongs to volumes, and these are images.")
     if isinstance(size, tuple):
@@ -110,7 +114,7 @@ def recommend(
     side = median if size is None else size
     model, options = _network(side)
     n = len(dataset) if samples is None else samples
-    config = _config(n, side, dataset.mirrored, optimizer, recipe)
+    config = _config(n, side, dataset.mirrored, optimizer, batch_size, recipe)
     if dataset.task != "classification":  # it is for one class of several
         config = dataclasses.replace(config, label_smoothing=0.0)
     if named is not None and named.model is not None:
@@ -126,6 +130,7 @@ def _for_volumes(
     size: int | tuple[int, ...] | None,
     spacing: float | tuple[float, ...] | str | None,
     optimizer: str | None,
+    batch_size: int | None,
     recipe: str | None,
 ) -> Choice:
     """The same for volumes; of a recipe's changes of images they take flips, crops and mixtures."""
@@ -136,10 +141,7 @@ def _for_volumes(
         model, options = named.model, {}
     n = len(dataset)
     most = largest_batch_of(grid)
-    config = _config(n, max(grid), dataset.mirrored, optimizer, recipe, most)
-    if config.batch_size > most:
-        rate = config.learning_rate * (most / config.batch_size) ** 0.5
-        config = dataclasses.replace(config, batch_size=most, learning_rate=rate)
+    config = _config(n, max(grid), dataset.mirrored, optimizer, batch_size, recipe, most)
     smoothing = config.label_smoothing if dataset.task == "classification" else 0.0
     off = {each.name: each.default for each in dataclasses.fields(config)}
     own: dict[str, Any] = {name: off[name] for name in FOR_IMAGES}
@@ -155,22 +157,30 @@ def _config(
     side: int,
     mirrored: bool,
     optimizer: str | None,
+    given: int | None,
     recipe: str | None,
-    most: int = 128,
+    most: int = sys.maxsize,
 ) -> TrainConfig:
-    """How to train on n samples with a side in pixels, in batches of at most so many."""
+    """How to train on n samples with a side in pixels, in given batches or at most so many.
+
+    Where a recipe's batch is made smaller, its rate falls with the square root.
+    """
     own = {} if recipe is None else recipe_named(recipe).config_options(side)
     if optimizer is not None and optimizer != own.get("optimizer", optimizer):
         # rate and decay belong to the rule that the recipe has
         own = {k: v for k, v in own.items() if k not in ("learning_rate", "weight_decay")}
     rule = optimizer or own.get("optimizer", "adamw")
-    batch_size = _power_of_two(n // 20, min(16, most), most)
+    named = own.pop("batch_size", None)
+    part = n // (20 if named is None else 10)  # so that an epoch has some steps
+    batch_size = _power_of_two(part, min(16, most), min(named or 128, most))
+    if given is None and named is not None and "learning_rate" in own:
+        own["learning_rate"] *= (batch_size / named) ** 0.5
     epochs = min(30, max(5, 100_000 // max(1, n)))
     long = epochs >= 10
     rate, decay, long_decay = _RATES[rule]
     chosen = {
         "epochs": epochs,
-        "batch_size": batch_size,
+        "batch_size": batch_size if given is None else given,
         "momentum": 0.95 if rule == "muon" else 0.9,
         "learning_rate": rate * (batch_size / 128) ** 0.5,
         "weight_decay": long_decay if long else decay,

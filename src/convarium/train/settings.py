@@ -88,11 +88,14 @@ def read_settings(folder: str | Path) -> dict[str, Any]:
         RunError: there is no such file, or it is not whole.
     """
     path = Path(folder) / "config.toml"
+    if not path.exists():
+        raise RunError(f"There is no run to resume in {folder}; train without --resume.")
     try:
         settings = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise RunError(f"There is no run to resume in {folder}: {error}.") from error
-    missing = [table for table in (*_COMPARED, "environment") if table not in settings]
+        raise RunError(f"Cannot read {path}: {error}; start a new run.") from error
+    tables = (*_COMPARED, "environment")
+    missing = [table for table in tables if not isinstance(settings.get(table), dict)]
     if missing:
         raise RunError(f"{path} lacks the table {missing[0]!r}; start a new run.")
     for name in settings["model"].pop(_UNSET, []):
@@ -122,8 +125,7 @@ def check_same(stored: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     train = settled(TrainConfig.from_mapping(stored["train"]))
     stored = {**stored, "train": train.to_mapping()}
     for table in _COMPARED:
-        then = {k: v for k, v in stored[table].items() if k not in free}
-        today = {k: v for k, v in now[table].items() if k not in free}
+        then, today = _compared(stored[table], free), _compared(now[table], free)
         names = sorted(k for k in then.keys() | today.keys() if then.get(k) != today.get(k))
         if names and table == "data":
             raise RunError("The data differs from the run's data; resume with the same samples.")
@@ -139,6 +141,12 @@ def check_same(stored: Mapping[str, Any], now: Mapping[str, Any]) -> None:
         words = ", ".join(f"{name} {then.get(name)} -> {today[name]}" for name in changed)
         message = f"The run goes on in another environment and will not be bit-identical: {words}."
         warnings.warn(message, stacklevel=2)
+
+
+def _compared(table: Mapping[str, Any], free: set[str]) -> dict[str, Any]:
+    """What has to be equal: of a cache that there is one, not where it is."""
+    kept = {name: value for name, value in table.items() if name not in free}
+    return {**kept, "cache": "a folder"} if kept.get("cache") is not None else kept
 
 
 def _hash(value: Any) -> str:

@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
+import json
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping
@@ -80,7 +82,7 @@ def claim(folder: Path, *, resume: bool) -> Iterator[None]:
     except filelock.Timeout as error:
         raise RunError(f"Another process is training in {folder}; choose another --out.") from error
     except OSError as error:
-        raise RunError(f"Cannot write {folder}: {error.strerror or error}.") from error
+        raise files.not_written(folder, error) from error
     try:
         if not resume:
             refuse_existing(folder)  # another process may have been faster
@@ -105,7 +107,7 @@ def refuse_existing(folder: Path) -> None:
             return
         names = {path.name for path in folder.iterdir() if not path.match(".*.tmp")}
     except OSError as error:
-        raise RunError(f"Cannot write {folder}: {error.strerror or error}.") from error
+        raise files.not_written(folder, error) from error
     if not names <= begun:
         raise RunError(
             f"{folder} already exists; choose another --out, or go on with it by --resume."
@@ -137,7 +139,7 @@ def save_checkpoint(folder: Path, tensors: Mapping[str, Tensor], position: Posit
         files.write_tensors(temporary / "state.safetensors", tensors)
         digest = files.sha256(temporary / "state.safetensors")
         state = {"format_version": 1, "sha256": digest, **dataclasses.asdict(position)}
-        files.write_json(temporary / "state.json", state)
+        files.write_json(temporary / "state.json", {**state, "own_sha256": _digest(state)})
     previous = _latest(folder)
     files.write_text(folder / "latest", name + "\n")
     for old in folder.glob("checkpoint-*"):
@@ -157,27 +159,37 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], Position]:
     for path in [*named, *(path for path in found if path not in named)]:
         try:
             state = _read_checkpoint(path)
-        except (ConvariumError, OSError, KeyError, TypeError) as error:
-            damaged[path] = str(error)
+        except (ConvariumError, OSError, KeyError, TypeError, AttributeError) as error:
+            damaged[path] = str(error).rstrip(".")
             continue
         if damaged:
             words = "; ".join(f"{broken.name}: {reason}" for broken, reason in damaged.items())
-            warnings.warn(f"Went back to {path.name}; {words}", stacklevel=2)
+            warnings.warn(f"Went back to {path.name}; {words}.", stacklevel=2)
             files.write_text(folder / "latest", path.name + "\n")
             for broken in damaged:
                 shutil.rmtree(broken, ignore_errors=True)
         return state
     reasons = "; ".join(f"{path.name}: {reason}" for path, reason in damaged.items())
-    raise RunError(f"No checkpoint of {folder} can be read ({reasons or 'there is none'}).")
+    raise RunError(
+        f"No checkpoint of {folder} can be read ({reasons or 'there is none'}); start a new run."
+    )
 
 
 def _read_checkpoint(path: Path) -> tuple[dict[str, Tensor], Position]:
     state = files.read_json(path / "state.json")
+    own = state.pop("own_sha256", None)
+    if own not in (None, _digest(state)):  # older ones have none
+        raise RunError("state.json is damaged")
     if files.sha256(path / "state.safetensors") != state["sha256"]:
         raise RunError("state.safetensors is damaged")
     state = {"choices": {}, **state}
     fields = {option.name: state[option.name] for option in dataclasses.fields(Position)}
     return files.read_tensors(path / "state.safetensors"), Position(**fields)
+
+
+def _digest(state: Mapping[str, Any]) -> str:
+    """SHA-256 of where training stands, as JSON has it."""
+    return hashlib.sha256(json.dumps(state, sort_keys=True).encode("utf-8")).hexdigest()
 
 
 def _latest(folder: Path) -> str:

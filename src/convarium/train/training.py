@@ -121,11 +121,15 @@ class Training:
     def _step(self, batch: Batch) -> float:
         """One update; gives the learning rate that it used."""
         position = self.position
+        computed = None
         try:
             batch = self.learner.sized(batch, position.step)
             computed = self.learner.gradient(batch, epoch=position.epoch, step=position.batch)
         except torch.OutOfMemoryError as error:
-            raise out_of_memory(self.learner, self.folder) from error
+            # which holds all that the step had until then, and would hold it through the search
+            short = error.with_traceback(None)
+        if computed is None:
+            raise out_of_memory(self.learner, self.folder) from short
         if not math.isfinite(computed.loss):
             self._stop_diverged(computed.loss)
         rate = self.learner.rate(position.step)

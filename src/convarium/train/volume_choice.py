@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from convarium.data import Dataset, Part, volume_sizes
+from convarium.data.volumes.fitting import default_grid
 from convarium.errors import OptionError
 
 Grid = tuple[int, int, int]
 
-_LARGEST, _LARGEST_SPACED = 64, 128
 _MOST_VOXELS = 2**22  # of a batch
 
 
@@ -24,8 +24,7 @@ def volume_grid(
 ) -> Grid:
     """Depth, height and width of the network's input.
 
-    Without a size the median of the volumes along each axis, at most 64; at a common spacing, where
-    what does not fit is cut off, at most 128.
+    Without a size it is `default_grid`'s.
 
     Raises:
         OptionError: a size of other than one or three numbers.
@@ -38,10 +37,7 @@ def volume_grid(
             )
         return sides[0], sides[1], sides[2]
     usable = np.flatnonzero(dataset.survey().digests != 0)
-    middle = np.median(volume_sizes(Part(dataset, usable), spacing), axis=0)
-    most = _LARGEST if spacing is None else _LARGEST_SPACED
-    depth, height, width = np.minimum(middle, most).astype(int).tolist()
-    return depth, height, width
+    return default_grid(volume_sizes(Part(dataset, usable), spacing), spacing is not None)
 
 
 def volume_network(grid: Grid) -> tuple[str, dict[str, Any]]:

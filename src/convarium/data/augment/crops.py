@@ -19,9 +19,11 @@ RATIOS = (3 / 4, 4 / 3)
 _LARGE = 2**14  # numbers of a sample
 
 
-def flip(samples: NDArray[Kind], chosen: NDArray[np.bool_], axis: int) -> NDArray[Kind]:
-    """A copy in which the `chosen` samples are mirrored along an axis of the array."""
-    flipped = samples.copy(order="K")
+def flip(
+    samples: NDArray[Kind], chosen: NDArray[np.bool_], axis: int, *, own: bool = False
+) -> NDArray[Kind]:
+    """A copy in which the `chosen` samples are mirrored; where they are `own`, they themselves."""
+    flipped = samples if own else samples.copy(order="K")
     places = np.flatnonzero(chosen)
     if samples[:1].size < _LARGE:
         flipped[places] = np.flip(samples[places], axis)

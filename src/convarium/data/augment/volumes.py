@@ -78,7 +78,7 @@ class VolumeAugmentation(Mixtures):
     def crop_draws(self, stream: Stream) -> None:
         """None: no crop is taken when volumes are read."""
 
-    def change(self, pixels: Tensor, stream: Stream) -> Tensor:
+    def change(self, pixels: Tensor, stream: Stream, *, own: bool = False) -> Tensor:
         """The volumes as they are: all changes come after normalisation."""
         return pixels
 

@@ -97,6 +97,14 @@ def image_file(cell: Any) -> str | bytes:
     return str(path)
 
 
+def image_or_none(cell: Any) -> str | bytes | None:
+    """The image of a cell; None for an empty one, which reading it alone will name."""
+    try:
+        return image_file(cell)
+    except DataError:
+        return None
+
+
 class LabelReader:
     """From the cells of label columns to targets, one row after the other.
 
@@ -200,8 +208,10 @@ class _Lists:
 
 def _word(cell: Any, names: Sequence[str] | None) -> str:
     """A cell as text; a class number as its name, and nothing for a number without one."""
-    if cell is None:
+    if cell is None or cell != cell:  # not a number
         return ""
+    if isinstance(cell, bytes):
+        cell = cell.decode("utf-8", "backslashreplace")
     if names is None or isinstance(cell, str):
         return str(cell).strip()
     return shown(names[cell]) if 0 <= int(cell) < len(names) else ""
@@ -262,5 +272,5 @@ def _remote(address: str) -> bytes:
     try:
         with fsspec.open(address, "rb") as file:
             return bytes(file.read())
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, ImportError) as error:
         raise DataError(f"{address} cannot be read ({error})") from error

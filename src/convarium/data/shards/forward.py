@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convarium.data.samples import EncodedSamples
-from convarium.data.shards.columns import image_file
+from convarium.data.shards.columns import image_file, image_or_none
+from convarium.data.shards.library import passing
 from convarium.errors import DataError
 
 _KEPT = 512  # rows that were passed
@@ -76,12 +77,13 @@ class ForwardSamples(EncodedSamples):
         if not ids:
             return
         shard, rows = int(self.shard[ids[0]]), self.row[np.array(ids)].tolist()
-        cells = enumerate(self.streams[shard].skip(rows[0]), rows[0])
+        flow = passing(self.streams[shard].skip(rows[0]), self.words[shard])
+        cells = enumerate(flow, rows[0])
         for row in rows:
             cell = next((cell for number, cell in cells if number == row), None)
             if cell is None:
                 raise DataError(f"{self.words[shard]} ends before row {row}, which was counted.")
-            yield _image(cell[self.column])
+            yield image_or_none(cell[self.column])
 
     def file_facts(self) -> bytes:
         """Words of the shards and the rows in use."""
@@ -99,17 +101,10 @@ class ForwardSamples(EncodedSamples):
     def _go_to(self, shard: int, row: int) -> None:
         """Read up to a row; the rows on the way are kept for a while."""
         if self._at[0] != shard or self._at[1] > row:
-            self._open, self._at = iter(self.streams[shard].skip(row)), (shard, row)
+            self._open = passing(self.streams[shard].skip(row), self.words[shard])
+            self._at = (shard, row)
         for cells in itertools.islice(self._open, row + 1 - self._at[1]):
             self._passed[self._at] = cells[self.column]
             self._at = (shard, self._at[1] + 1)
             while len(self._passed) > _KEPT:
                 self._passed.pop(next(iter(self._passed)))
-
-
-def _image(cell: Any) -> str | bytes | None:
-    """The image of a cell; None for an empty one, which reading it alone will name."""
-    try:
-        return image_file(cell)
-    except DataError:
-        return None

@@ -161,6 +161,16 @@ def encoded_images(table: Any, column: str) -> Any:
     return only.cast_column(column, library().Image(decode=False)).with_format(None)
 
 
+def passing(stream: Any, source: str) -> Iterator[Any]:
+    """The rows of one of the library's streams.
+
+    Raises:
+        DataError: it cannot be read on.
+    """
+    with explained(f"Cannot read {source} on", "look at its files or the network, and try again"):
+        yield from stream
+
+
 def leave_out(splits: dict[str, Any], skipped: SkipList, reason: str) -> None:
     """Take the splits that are no part out, and list them."""
     for word in [word for word in splits if part_number(word) is None]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convarium.data.samples import EncodedSamples
-from convarium.data.shards.columns import image_file
+from convarium.data.shards.columns import image_file, image_or_none
 from convarium.errors import DataError
 
 _KEPT = 2  # row groups
@@ -68,6 +68,13 @@ class ParquetSamples(EncodedSamples):
             cells = self._kept[shard, group]
         return image_file(cells[row - int(self._starts[shard][group])].as_py())
 
+    def groups(self) -> NDArray[np.int64]:
+        """The first sample of each row group that has some, and the number of all samples."""
+        before = np.cumsum([0, *(starts[-1] for starts in self._starts)])
+        place = before[self.shard] + self.row
+        every = [starts + first for starts, first in zip(self._starts, before, strict=False)]
+        return np.unique(np.searchsorted(place, np.concatenate(every))).astype(np.int64)
+
     def sequence(self, ids: Sequence[int]) -> Iterator[str | bytes | None]:
         """The images of rising ids of one file; a few rows are in memory at a time."""
         if not ids:
@@ -76,7 +83,9 @@ class ParquetSamples(EncodedSamples):
         done = 0
         for here, cells in self._from(shard, int(rows[0])):
             last = int(np.searchsorted(rows, here + len(cells)))
-            yield from (_image(cells[row - here].as_py()) for row in rows[done:last].tolist())
+            yield from (
+                image_or_none(cells[row - here].as_py()) for row in rows[done:last].tolist()
+            )
             done = last
             if done == len(rows):
                 return
@@ -127,14 +136,6 @@ class ParquetSamples(EncodedSamples):
                 return file.read_row_group(group, columns=[self.column]).column(0)
         except (OSError, pa.lib.ArrowException) as error:
             raise DataError(f"the row group cannot be read ({error})") from error
-
-
-def _image(cell: Any) -> str | bytes | None:
-    """The image of a cell; None for an empty one, which reading it alone will name."""
-    try:
-        return image_file(cell)
-    except DataError:
-        return None
 
 
 def _group_starts(file: str) -> NDArray[np.int64]:

@@ -102,5 +102,10 @@ def _is_pattern(text: str) -> bool:
 
 
 def _matching(pattern: str) -> list[str]:
-    found = [name for text in ranges(pattern) for name in sorted(glob.glob(text, recursive=True))]
+    found: list[str] = []
+    for text in ranges(pattern):
+        some = sorted(glob.glob(text, recursive=True))
+        if found and not some:
+            raise DataError(f"No file fits {text} of {pattern}; fetch it, or give another range.")
+        found += some
     return list(dict.fromkeys(found))

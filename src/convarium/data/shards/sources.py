@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from convarium.data.dataset import Dataset
 from convarium.data.samples import EncodedSamples
 from convarium.data.shards.columns import Columns, image_file
+from convarium.data.shards.library import passing
 from convarium.data.skipping import SkipList, Skipped
 from convarium.errors import DataError
 
@@ -141,6 +143,7 @@ class LibraryShards:
     ) -> None:
         self.streams, self.word, self.columns = streams, word, columns
         self.classes, self.skipped = tuple(classes), skipped
+        self._lock, self._left_out = threading.Lock(), set[tuple[int, int]]()
 
     @property
     def count(self) -> int:
@@ -150,16 +153,24 @@ class LibraryShards:
     def rows(self, shard: int, start: int, stop: int | None) -> Iterator[Row]:
         """Rows of a shard that have a label, from `start`, before `stop`."""
         taken = 0
-        for number, cells in enumerate(self.streams[shard]):
+        flow = passing(self.streams[shard], f"{self.word}/{shard}")
+        for number, cells in enumerate(flow):
             label = cells[self.columns.labels[0]]
             if label is None or not 0 <= label < len(self.classes):
-                self.skipped.append(Skipped(self.name(shard, number), "the row has no label"))
+                self._leave_out(shard, number)
                 continue
             taken += 1
             if stop is not None and taken > stop:
                 return
             if taken > start:
                 yield self._row(shard, number, label, cells[self.columns.image])
+
+    def _leave_out(self, shard: int, number: int) -> None:
+        """List a row without a label, once in all passes; lanes are read side by side."""
+        with self._lock:
+            if (shard, number) not in self._left_out:
+                self._left_out.add((shard, number))
+                self.skipped.append(Skipped(self.name(shard, number), "the row has no label"))
 
     def name(self, shard: int, number: int) -> str:
         """Name of a row."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +32,7 @@ from convarium.data.shards.sources import IndexedShards, LibraryShards, Row, Sha
 from convarium.data.skipping import SkipList
 from convarium.errors import DataError, OptionError
 
-_TABLE_ROWS = 1_000  # of a table in memory, that make a shard
+_PIECE = 32  # samples that lie side by side and stay so until their block is shuffled
 _BATCH = 4_096
 _LOOKED_INTO = 16  # shards
 
@@ -43,7 +44,8 @@ class ShardStream:
     Args:
         source: what the user named.
         counted: all samples whose place and label is known.
-        bounds: where each shard of it begins and the last one ends, int64.
+        bounds: where each piece of a shard begins and the last one ends, int64; pieces are what an
+            order of shards is made of, so that shards may be sorted by class.
         uncounted: training shards whose rows nobody has counted; None where all are counted.
         commit: of the Hub, for the fingerprint.
     """
@@ -168,7 +170,7 @@ def _of_parquet(
     shard, row = rows.places()
     samples = ParquetSamples([str(file.resolve()) for file in files], columns.image, shard, row)
     dataset = _one_class(rows.dataset(samples))
-    return ShardStream(source, dataset, np.array(rows.bounds))
+    return ShardStream(source, dataset, samples.groups())
 
 
 def _parquet_cells(file: Path, columns: Columns) -> Iterator[Sequence[Any]]:
@@ -192,9 +194,7 @@ def _of_library(
     first = next(iter(given.values())) if isinstance(given, Mapping) else given
     if not type(first).__name__.startswith("Iterable"):
         dataset = library.open_library(given, source, image=image, labels=labels)
-        step = min(_TABLE_ROWS, -(-len(dataset) // MOST_LANES))
-        cuts = np.arange(0, len(dataset) + step, step)
-        return ShardStream(source, _one_class(dataset), np.minimum(cuts, len(dataset)))
+        return ShardStream(source, _one_class(dataset), _pieces(np.array([0, len(dataset)])))
     skipped = SkipList()
     splits = _streams(given, source, skipped)
     features = next(iter(splits.values())).features
@@ -213,7 +213,8 @@ def _of_library(
         for k, (labelled, encoded) in enumerate(_shards(stream, columns)):
             words.append(f"{word}/{k}")
             images.append(encoded)
-            rows.add(words[-1], part, _stream_cells(labelled, columns))
+            told = library.passing(labelled, f"{source} ({words[-1]})")
+            rows.add(words[-1], part, ([row[name] for name in columns.labels] for row in told))
     if later is not None and (names is None or VALIDATION not in rows.parts):
         raise DataError(
             f"{source} must be counted first, since it has "
@@ -270,15 +271,18 @@ def _with_labels(shard: Any, columns: Columns) -> Any:
     return only.cast_column(columns.image, library.library().Image(decode=False))
 
 
-def _stream_cells(stream: Any, columns: Columns) -> Iterator[Sequence[Any]]:
-    return ([row[name] for name in columns.labels] for row in stream)
-
-
 def _bounds(dataset: Dataset, shards: int) -> NDArray[np.int64]:
     samples = dataset.samples
     if not isinstance(samples, tar.TarSamples):
         raise DataError(f"{dataset.source} is not in tar archives.")
-    return np.searchsorted(samples.shard, np.arange(shards + 1)).astype(np.int64)
+    return _pieces(np.searchsorted(samples.shard, np.arange(shards + 1)))
+
+
+def _pieces(bounds: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where pieces of shards begin, of 32 samples or fewer, and the last one ends."""
+    step = max(1, min(_PIECE, int(bounds[-1]) // MOST_LANES))
+    cuts = [np.arange(begin, end, step) for begin, end in itertools.pairwise(bounds.tolist())]
+    return np.unique(np.concatenate([*cuts, bounds])).astype(np.int64)
 
 
 def _one_class(dataset: Dataset) -> Dataset:

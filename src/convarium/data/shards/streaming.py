@@ -207,7 +207,9 @@ def _made(
         lost = dict(gathered.broken)
         broken |= {rows[k].id: Skipped(rows[k].name, reason) for k, reason in lost.items()}
         rows = _replaced(rows, lost)
-    inputs = preprocessing.finish(change.change(gathered.pixels, stream)) if rows else None
+    inputs = (
+        preprocessing.finish(change.change(gathered.pixels, stream, own=True)) if rows else None
+    )
     inputs = gathered.pixels.float() if inputs is None else change.after(inputs, stream)
     target = torch.tensor([row.target for row in rows], dtype=torch.int64)
     batch = Batch((inputs,), target, None, torch.from_numpy(ids), None)

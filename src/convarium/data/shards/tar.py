@@ -8,14 +8,11 @@ An index of where each image lies gives random access without unpacking anything
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
-import operator
-import tarfile
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,12 +23,12 @@ from convarium.data.decode import is_image_name
 from convarium.data.labels import cells_of
 from convarium.data.names import Names
 from convarium.data.samples import EncodedSamples
+from convarium.data.shards.members import ArchiveSample, archive_samples
 from convarium.data.shards.places import parts_of
 from convarium.data.skipping import SkipList, Skipped
 from convarium.errors import DataError, did_you_mean
 
 _ENTRY = ("label", "class", "target", "category", "class_name")
-_LARGEST_LABEL = 2**20  # bytes
 _MOST_REFUSED = 0.1
 
 
@@ -83,24 +80,6 @@ class TarSamples(EncodedSamples):
         for values in (self.shard, self.starts, self.sizes):
             state.update(np.ascontiguousarray(values).data)
         return state.digest()
-
-
-class _Sample(NamedTuple):
-    """The files of one name: for each ending where it begins and its size, and small contents."""
-
-    key: str
-    files: Mapping[str, tuple[int, int]]
-    texts: Mapping[str, bytes]
-
-
-class _Entry(NamedTuple):
-    """One file in an archive."""
-
-    name: str
-    ending: str
-    start: int
-    size: int
-    text: bytes | None
 
 
 def open_tar(
@@ -179,11 +158,17 @@ class _Index:
 
     def read(self, file: Path, number: int, skipped: SkipList) -> None:
         """Take in one archive."""
-        for sample in _samples(file, skipped):
+        end = file.stat().st_size
+        for sample in archive_samples(file, skipped):
             self.endings.update(dict.fromkeys(sample.files))
             name = f"{file.name}/{sample.key}"
             place = self._image(sample)
-            problem = "no image of that name" if place is None else self._label(sample)
+            if place is None:
+                problem: str | None = "no image of that name"
+            elif sum(place) > end:
+                problem = "the archive is cut short"
+            else:
+                problem = self._label(sample)
             if problem is not None or place is None:
                 skipped.append(Skipped(name, problem or ""))
                 continue
@@ -193,18 +178,18 @@ class _Index:
             self.names += name.encode("utf-8", "surrogateescape")
             self.ends.append(len(self.names))
 
-    def _image(self, sample: _Sample) -> tuple[int, int] | None:
+    def _image(self, sample: ArchiveSample) -> tuple[int, int] | None:
         if self.image is not None:
             return sample.files.get(self.image)
         return next((p for end, p in sample.files.items() if is_image_name(f"a.{end}")), None)
 
-    def _label(self, sample: _Sample) -> str | None:
+    def _label(self, sample: ArchiveSample) -> str | None:
         """Take in the sample's label; else the reason why it has none."""
         entries = {}
         if "json" in sample.texts:
             try:
                 entries = json.loads(sample.texts["json"])
-            except ValueError:
+            except (ValueError, RecursionError):
                 return "its .json cannot be read"
             entries = entries if isinstance(entries, dict) else {}
             self.entries.update(dict.fromkeys(entries))
@@ -213,14 +198,14 @@ class _Index:
         return "no label" if None in cells else self.cells.add([str(cell) for cell in cells])
 
 
-def _usual(sample: _Sample, entries: Mapping[str, Any]) -> str:
+def _usual(sample: ArchiveSample, entries: Mapping[str, Any]) -> str:
     """Where the label of a sample is, when nobody says."""
     if "cls" in sample.texts:
         return "cls"
     return next((name for name in _ENTRY if name in entries), "cls")
 
 
-def _cell(sample: _Sample, entries: Mapping[str, Any], name: str) -> str | None:
+def _cell(sample: ArchiveSample, entries: Mapping[str, Any], name: str) -> str | None:
     """One cell of a sample: a small file, or an entry of its JSON; lists with semicolons."""
     if name in sample.texts:
         return sample.texts[name].decode("utf-8", "backslashreplace").strip()
@@ -228,46 +213,6 @@ def _cell(sample: _Sample, entries: Mapping[str, Any], name: str) -> str | None:
     if isinstance(value, list):
         return ";".join(map(str, value))
     return None if value is None else str(value).strip()
-
-
-def _samples(file: Path, skipped: SkipList) -> Iterator[_Sample]:
-    """The samples of one archive in order; names that stand apart are samples of their own."""
-    for name, some in itertools.groupby(_entries(file, skipped), key=operator.attrgetter("name")):
-        entries = list(some)
-        places = {entry.ending: (entry.start, entry.size) for entry in entries}
-        texts = {entry.ending: entry.text for entry in entries if entry.text is not None}
-        yield _Sample(name, places, texts)
-
-
-def _entries(file: Path, skipped: SkipList) -> Iterator[_Entry]:
-    """The files in an archive, as far as it can be read."""
-    begun = False
-    try:
-        with tarfile.open(file, "r:") as archive:
-            for entry in _files(archive):
-                begun = True
-                yield entry
-    except tarfile.ReadError as error:
-        reason = f"the archive cannot be read to its end ({error})"
-        if not begun:
-            reason = f"no tar archive ({error}); one that is compressed has to be unpacked to .tar"
-        skipped.append(Skipped(file.name, reason))
-
-
-def _files(archive: tarfile.TarFile) -> Iterator[_Entry]:
-    """Files with a name and an ending; of small ones that are no images also the content."""
-    for member in archive:
-        archive.members = []  # type: ignore[attr-defined]  # it would keep every header
-        folder, slash, base = member.name.rpartition("/")
-        stem, _, ending = base.partition(".")
-        if not (member.isfile() and stem and ending):
-            continue
-        text = None
-        if not is_image_name(base) and member.size <= _LARGEST_LABEL:
-            reader = archive.extractfile(member)
-            text = b"" if reader is None else reader.read()
-        name = folder + slash + stem
-        yield _Entry(name, ending.lower(), member.offset_data, member.size, text)
 
 
 def _without(source: str, index: _Index, skipped: SkipList, refused: int, taken: int) -> str:

@@ -15,7 +15,7 @@ from convarium.data.volumes.steps import VolumePreprocessing, resampled_size
 from convarium.data.volumes.volume import Spacing
 from convarium.errors import DataError, OptionError
 
-LARGEST_SIDE = 128
+_LARGEST, _LARGEST_SPACED = 64, 128
 _BLOCK = 4
 # A deviation up to this share of the largest value is rounding: of the sums in float64, and of
 # resizing in float32.
@@ -40,7 +40,7 @@ def fit_volumes(
         )
     common = common_spacing(part, spacing)
     sides = volume_sizes(part, common)
-    grid = _default_size(sides) if size is None else _three("size", size)
+    grid = default_grid(sides, common is not None) if size is None else _three("size", size)
     plain = VolumePreprocessing(
         (survey.channels, *map(int, grid)),
         mean=(0.0,) * survey.channels,
@@ -107,12 +107,31 @@ def volume_sizes(
     return np.array(sizes, np.int64)
 
 
-def _default_size(sides: NDArray[np.int64]) -> tuple[int, ...]:
-    """The size that all share, else the median along each axis, at most 128."""
-    if (sides == sides[0]).all():
-        return tuple(sides[0].tolist())
-    middle = np.median(sides, axis=0).astype(np.int64)
-    return tuple(np.minimum(middle, LARGEST_SIDE).tolist())
+def default_grid(sides: NDArray[np.int64], spaced: bool) -> tuple[int, int, int]:
+    """Depth, height and width of the input where nobody says: the median along each axis.
+
+    At most 64, to which volumes are resized; at a common spacing, where what does not fit is cut
+    off, at most 128.
+
+    >>> default_grid(np.array([[8, 100, 200]]), spaced=True)
+    (8, 100, 128)
+    """
+    most = _LARGEST_SPACED if spaced else _LARGEST
+    depth, height, width = np.minimum(np.median(sides, axis=0), most).astype(int).tolist()
+    return depth, height, width
+
+
+def shares_seen(part: Part, steps: VolumePreprocessing) -> NDArray[np.float64]:
+    """The share of each volume of a part that the input holds; the rest is cut off.
+
+    Shape:
+        `(n,)`, in [0, 1]; 1 without a common spacing.
+    """
+    if steps.spacing is None:
+        return np.ones(len(part))
+    kept = np.array(steps.input_shape[1:]) / volume_sizes(part, steps.spacing)
+    seen: NDArray[np.float64] = np.minimum(kept, 1).prod(axis=1)
+    return seen
 
 
 def _three(name: str, value: float | Sequence[float]) -> tuple[float, ...]:

@@ -35,9 +35,7 @@ def read_npy(path: Path) -> Volume:
     with open(path, "rb") as file:
         _check_header(file)
         file.seek(0)
-        values = npy.read_array(file, allow_pickle=False)
-        if file.read(1):
-            raise DataError("the file goes on behind its array; save it again")
+        values = _array(file)
     return Volume(in_order(values, guessed_axes(values.shape)))
 
 
@@ -62,8 +60,9 @@ def read_npz(path: Path) -> Volume:
                 "'volume'"
             )
         values = _member(archive, name)
-        axes = guessed_axes(values.shape) if "axes" not in names else _axes(archive, values)
-        spacing = _spacing(archive) if "spacing" in names else (1.0, 1.0, 1.0)
+        told = {name: _member(archive, name, small=True) for name in names if name not in others}
+    axes = axes_of(told["axes"], values.shape) if "axes" in told else guessed_axes(values.shape)
+    spacing = spacing_of(told["spacing"]) if "spacing" in told else (1.0, 1.0, 1.0)
     return Volume(in_order(values, axes), spacing)
 
 
@@ -71,7 +70,15 @@ def _member(archive: zipfile.ZipFile, name: str, small: bool = False) -> NDArray
     with archive.open(name + _SUFFIX) as file:
         _check_header(file, small)
     with archive.open(name + _SUFFIX) as file:
-        return npy.read_array(file, allow_pickle=False)
+        return _array(file)
+
+
+def _array(file: IO[bytes]) -> NDArray[Any]:
+    """The array, if nothing comes behind it; of an archive this reads on to the check sum."""
+    values: NDArray[Any] = npy.read_array(file, allow_pickle=False)
+    if file.read(1):
+        raise DataError("the file goes on behind its array; save it again")
+    return values
 
 
 def _check_header(file: IO[bytes], small: bool = False) -> None:
@@ -85,32 +92,43 @@ def _check_header(file: IO[bytes], small: bool = False) -> None:
         raise DataError("the array holds pickled objects, which could run code; save numbers")
     if not (small and dtype.kind == "U"):
         check_numbers(dtype)
-    check_size(shape or (1,))
+    check_size(shape or (1,), dtype)
     if small and math.prod(shape) * dtype.itemsize > _FEW_BYTES:
         raise DataError(f"an array of {dtype} is too large for what 'spacing' or 'axes' hold")
 
 
-def _axes(archive: zipfile.ZipFile, values: NDArray[Any]) -> str:
-    text = _small(archive, "axes")
+def axes_of(text: NDArray[Any], shape: tuple[int, ...]) -> str:
+    """The letters that an array `axes` has for the axes of a volume.
+
+    Raises:
+        DataError: it has no text, or one that does not name each axis.
+
+    >>> import numpy as np
+    >>> axes_of(np.array("whd"), (4, 5, 6))
+    'WHD'
+    """
     axes = str(text.reshape(-1)[0]).upper() if text.size == 1 and text.dtype.kind == "U" else ""
-    if sorted(axes) not in (sorted("DHW"), sorted("CDHW")) or len(axes) != values.ndim:
+    if sorted(axes) not in (sorted("DHW"), sorted("CDHW")) or len(axes) != len(shape):
         raise DataError(
-            f"axes (={axes[:20]!r}) must name each axis of an array of the shape {values.shape} by "
+            f"axes (={axes[:20]!r}) must name each axis of an array of the shape {shape} by "
             "a letter: D, H and W for depth, height and width, C for channels"
         )
     return axes
 
 
-def _spacing(archive: zipfile.ZipFile) -> Spacing:
-    steps = _small(archive, "spacing")
+def spacing_of(steps: NDArray[Any]) -> Spacing:
+    """Three positive numbers from an array `spacing`.
+
+    Raises:
+        DataError: it has others.
+
+    >>> import numpy as np
+    >>> spacing_of(np.array([3, 1, 1]))
+    (3.0, 1.0, 1.0)
+    """
     if steps.size != 3 or steps.dtype.kind not in "iuf":
         raise DataError("spacing must be three numbers, for depth, height and width")
     found = usable_spacing(steps.reshape(-1).tolist())
     if found != tuple(map(float, steps.reshape(-1).tolist())):
         raise DataError(f"spacing (={steps.reshape(-1).tolist()}) must be three positive numbers")
     return found
-
-
-def _small(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
-    """An array of a few bytes."""
-    return _member(archive, name, small=True)

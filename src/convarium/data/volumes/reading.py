@@ -13,13 +13,18 @@ TIFF                         pages are slices in their order; the axes that Imag
                              kept; colours are channels
 NIfTI                        turned to its closest canonical orientation (RAS+), only by swaps and
                              flips of axes: width goes right, height to the front, depth up. A
-                             fourth axis is channels. Slope and intercept are applied
-type of numbers              kept: whole numbers and floats up to 64 bits; the network gets float32
+                             fourth axis is channels. Where the header has slope and intercept they
+                             are applied in float64, and the values are float32
+type of numbers              else kept: whole numbers and floats up to 64 bits; the network gets
+                             float32
 NaN, infinity                become the mean of the finite values of their channel
-spacing                      of NIfTI, ImageJ, OME, or three numbers `spacing` of an .npz; else 1
+spacing                      of NIfTI, ImageJ, OME, or three numbers `spacing` of an .npz; else 1.
+                             In millimetres where the file names a unit (OME: microns without one),
+                             else as it is
 pickled objects              refused: nothing is ever unpickled
 complex, records, palettes   refused
-more than `MAX_VALUES`       refused from the header, before anything is unpacked
+more than `MAX_VALUES`,      refused from the header, before anything is unpacked
+or half of 64 bits
 cut short, damaged           unreadable: no half volume is ever returned
 ===========================  ======================================================================
 """

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from convarium.data.samples import Facts, FileSamples, VolumeFacts, block_name, digest
 from convarium.data.volumes.reading import read_volume
-from convarium.data.volumes.volume import Volume, check_numbers
+from convarium.data.volumes.volume import Spacing, Volume, check_numbers, not_finite
 from convarium.errors import DataError
 
 
@@ -33,17 +33,23 @@ class VolumeFiles(FileSamples):
 
 
 class VolumeArrays:
-    """Volumes of one size in memory, all with a spacing of 1.
+    """Volumes of one size in memory, all with one spacing.
 
     Args:
         volumes: numbers `(N, C, D, H, W)`.
         blocks: names of consecutive blocks and their lengths, as `ArraySamples` has them.
+        spacing: along depth, height and width.
 
     Raises:
         DataError: volumes of another kind or shape.
     """
 
-    def __init__(self, volumes: NDArray[Any], blocks: Sequence[tuple[str, int]]) -> None:
+    def __init__(
+        self,
+        volumes: NDArray[Any],
+        blocks: Sequence[tuple[str, int]],
+        spacing: Spacing = (1.0, 1.0, 1.0),
+    ) -> None:
         if volumes.ndim != 5 or 0 in volumes.shape[1:]:
             raise DataError(
                 f"volumes of shape {volumes.shape} must be (N, C, D, H, W) with a voxel or more."
@@ -51,6 +57,7 @@ class VolumeArrays:
         check_numbers(volumes.dtype)
         self.volumes = np.ascontiguousarray(volumes)
         self.blocks = tuple(blocks)
+        self.spacing = spacing
 
     def __len__(self) -> int:
         return len(self.volumes)
@@ -61,7 +68,7 @@ class VolumeArrays:
 
     def read(self, i: int, at_least: tuple[int, int] | None = None) -> Volume:
         """The volume."""
-        return Volume(self.volumes[i])
+        return Volume(self.volumes[i], self.spacing)
 
     def facts(self, i: int) -> Facts:
         """Digest, size and values of sample `i`."""
@@ -75,9 +82,6 @@ def facts_of(volume: Volume) -> Facts:
         DataError: a channel has no finite value.
     """
     values = volume.floats()
-    bad = 0
-    if volume.values.dtype.kind == "f":
-        bad = int(volume.values.size - np.isfinite(volume.values).sum())
     depth, height, width = volume.size
     told = VolumeFacts(
         depth=depth,
@@ -85,6 +89,7 @@ def facts_of(volume: Volume) -> Facts:
         type=str(volume.values.dtype),
         low=float(values.min()),
         high=float(values.max()),
-        not_finite=bad,
+        not_finite=sum(map(not_finite, volume.values)),
+        unit=volume.unit,
     )
     return Facts(digest(volume.values), height, width, volume.channels, told)

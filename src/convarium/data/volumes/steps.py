@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -98,11 +99,13 @@ class VolumePreprocessing(Preprocessing):
                 finite value; the text is the reason alone.
         """
         volume = self.fitting(image)
-        values = torch.from_numpy(volume.floats())
+        whole = torch.from_numpy(np.require(volume.floats(), requirements=["C", "W"]))
         size = self.input_shape[1:]
         if self.spacing is None:
-            return resize(values, size).contiguous()
-        return centred(resize(values, self.resampled(volume)), size).contiguous()
+            values = resize(whole, size)
+        else:
+            values = centred(resize(whole, self.resampled(volume)), size)
+        return values.clone() if values is whole else values.contiguous()
 
     def fitting(self, volume: Any) -> Volume:
         """The volume, if it is one and has the input's channels.
@@ -125,12 +128,31 @@ class VolumePreprocessing(Preprocessing):
         return resampled_size(volume.size, volume.spacing, self.spacing, volume.channels)
 
     def input_spacing(self, volume: Volume) -> Spacing:
-        """From place to place of the network's input, in the unit of the volume's spacing."""
-        if self.spacing is not None:
-            return self.spacing
-        sides = zip(volume.size, self.input_shape[1:], volume.spacing, strict=True)
+        """From place to place of the network's input, in the unit of the volume's spacing.
+
+        At a common spacing it is that one but for rounding: a volume of the length L becomes
+        m = round(L / spacing) places, which are L / m apart.
+        """
+        sizes = self.input_shape[1:] if self.spacing is None else self.resampled(volume)
+        sides = zip(volume.size, sizes, volume.spacing, strict=True)
         depth, height, width = (step * own / side for own, side, step in sides)
         return depth, height, width
+
+    def voxel(self, place: Sequence[int], volume: Volume) -> tuple[int, ...]:
+        """The voxel of a volume, along depth, height and width, that a place of the input shows."""
+        grid = self.input_shape[1:]
+        sizes = grid if self.spacing is None else self.resampled(volume)
+        found = []
+        for at, side, size, own in zip(place, grid, sizes, volume.size, strict=True):
+            cut = (size - side) // 2 if size >= side else -((side - size) // 2)
+            inside = min(max(at + cut, 0), size - 1)
+            found.append((2 * inside + 1) * own // (2 * size))
+        return tuple(found)
+
+    @property
+    def most_at_once(self) -> int:
+        """Volumes of a batch in evaluation, at most: no more than 4 million values."""
+        return max(1, 2**22 // math.prod(self.input_shape))
 
     def back(self, maps: Tensor, volume: Volume) -> Tensor:
         """Maps over the input, brought to the voxels of the volume; 0 where the input was not.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import html
 import importlib.util
-import math
 import re
 import zlib
 from collections.abc import Sequence
@@ -18,6 +18,7 @@ from convarium.data.volumes.volume import (
     Volume,
     check_numbers,
     check_size,
+    in_millimetres,
     in_order,
     usable_spacing,
 )
@@ -31,13 +32,15 @@ _DEFLATE: Final = (8, 32946)
 _LZW: Final = 5
 _READ: Final = (1, _LZW, 32773, *_DEFLATE)  # 1 is none, 32773 PackBits
 _PALETTE = 3
+_OME = "um"  # the unit where OME names none
 _PHYSICAL = re.compile(r'\bPhysicalSize([XYZ])(Unit)?="([^"]*)"')
 
 
 def read_tiff(path: Path) -> Volume:
     """A stack: pages of one shape are slices in their order; ImageJ's and OME's axes are kept.
 
-    The spacing is ImageJ's (`spacing` and the resolution) or OME's physical sizes, else 1.
+    The spacing is ImageJ's (`spacing` and the resolution) or OME's physical sizes, else 1; in
+    millimetres where the unit is named.
 
     Raises:
         DataError: the reason alone.
@@ -47,25 +50,51 @@ def read_tiff(path: Path) -> Volume:
     with warnings_of("tifffile") as warned, tifffile.TiffFile(path, _multifile=False) as file:
         parts = file.series
         _check_whole(file, parts, warned)
-        first = parts[0]
-        axes, shape = first.axes, tuple(first.shape)
-        if len(parts) > 1:  # pages that were written one by one
-            axes, shape = "I" + axes, (len(parts), *shape)
-            if len({(part.axes, part.shape, str(part.dtype)) for part in parts}) > 1:
-                raise DataError(
-                    f"the file holds {len(parts)} images of different shapes; save one stack of "
-                    "pages of one shape"
-                )
-        letters = _letters(axes, shape)
-        check_size(shape)
-        check_numbers(first.dtype)
+        letters, shape = _layout(parts)
+        check_size(shape, parts[0].dtype)
+        check_numbers(parts[0].dtype)
         for page in (page for part in parts for page in part.pages):
             _check_page(file, page)
-        slices = [part.asarray(maxworkers=1) for part in parts]
-        values = slices[0] if len(parts) == 1 else np.stack(slices)
-        volume = Volume(in_order(values.squeeze(), letters), _spacing(file))
+        values = parts[0].asarray(maxworkers=1)
+        if len(parts) > 1:
+            values = np.empty((len(parts), *values.shape), values.dtype)
+            for part, room in zip(parts, values, strict=True):
+                room[...] = part.asarray(maxworkers=1)
+        spacing, unit = _spacing(file)
+        volume = Volume(in_order(values.squeeze(), letters), spacing, unit=unit)
         _check_whole(file, parts, warned)
         return volume
+
+
+def holds_stack(path: str | Path) -> bool:
+    """Whether a TIFF has the axes of a volume; not one that is damaged, or a picture.
+
+    Raises:
+        MissingExtraError: tifffile is not installed.
+    """
+    tifffile = import_extra("tifffile", "volumes")
+    try:
+        with warnings_of("tifffile"), tifffile.TiffFile(path, _multifile=False) as file:
+            return bool(_layout(file.series))
+    except Exception:  # a damaged file can raise anything; reading it will say what is wrong
+        return False
+
+
+def _layout(parts: Sequence[Any]) -> tuple[str, tuple[int, ...]]:
+    """Letters of the axes that have more than one entry, and the whole shape.
+
+    Raises:
+        DataError: they are not those of a volume.
+    """
+    axes, shape = parts[0].axes, tuple(parts[0].shape)
+    if len(parts) > 1:  # pages that were written one by one
+        axes, shape = "I" + axes, (len(parts), *shape)
+        if len({(part.axes, part.shape, str(part.dtype)) for part in parts}) > 1:
+            raise DataError(
+                f"the file holds {len(parts)} images of different shapes; save one stack of "
+                "pages of one shape"
+            )
+    return _letters(axes, shape), shape
 
 
 def _check_whole(file: Any, parts: Sequence[Any], warned: Sequence[str]) -> None:
@@ -125,15 +154,19 @@ def _check_page(file: Any, page: Any) -> None:
             raise DataError("a page is cut short, or unpacks to more than it should")
 
 
-def _spacing(file: Any) -> Spacing:
+def _spacing(file: Any) -> tuple[Spacing, str]:
+    """Spacing, and "mm" where its unit is named."""
     told = file.imagej_metadata
     if told is not None:
         tags = file.pages[0].tags
         along = [_step(tags.get(name)) for name in ("YResolution", "XResolution")]
-        return usable_spacing([_number(told.get("spacing")), *along])
+        steps = [_number(told.get("spacing")), *along]
+        units = {str(told.get(name, told.get("unit", ""))) for name in ("unit", "yunit", "zunit")}
+        unit = units.pop().replace("\\u00B5", "u")  # as ImageJ writes a micro sign
+        return in_millimetres(steps, "" if units else unit)
     if file.ome_metadata is not None:
         return _physical(file.ome_metadata)
-    return 1.0, 1.0, 1.0
+    return (1.0, 1.0, 1.0), ""
 
 
 def _step(tag: Any) -> float:
@@ -148,16 +181,19 @@ def _number(value: Any) -> float:
     return float(value) if isinstance(value, int | float) else 1.0
 
 
-def _physical(text: str) -> Spacing:
-    """OME's physical sizes of a voxel, where all three are there in one unit."""
+def _physical(text: str) -> tuple[Spacing, str]:
+    """OME's physical sizes of a voxel, where all three are there; without a unit in microns."""
     start = text.find("<Pixels")
     found = _PHYSICAL.findall(text, start, text.find(">", start))
     sizes = {axis: value for axis, unit, value in found if not unit}
-    units = {axis: value for axis, unit, value in found if unit}
-    if set(sizes) != set("XYZ") or len({units.get(axis, "") for axis in "XYZ"}) > 1:
-        return 1.0, 1.0, 1.0
+    units = {axis: html.unescape(value) for axis, unit, value in found if unit}
     try:
         steps = [float(sizes[axis]) for axis in "ZYX"]
-    except ValueError:
-        return 1.0, 1.0, 1.0
-    return usable_spacing([step if math.isfinite(step) else 1.0 for step in steps])
+    except (KeyError, ValueError):
+        return (1.0, 1.0, 1.0), ""
+    named = [units.get(axis, _OME) for axis in "ZYX"]
+    each = [in_millimetres([step] * 3, unit) for step, unit in zip(steps, named, strict=True)]
+    if all(unit for _, unit in each):
+        depth, height, width = (along[0] for along, _ in each)
+        return (depth, height, width), "mm"
+    return (usable_spacing(steps) if len({*named}) == 1 else (1.0, 1.0, 1.0)), ""

@@ -5,22 +5,47 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from convarium.errors import DataError
 
-#: Values of one volume, all channels together: 512 x 512 x 1,024. More is refused before decoding.
+#: Values of one volume, all channels together: 512 x 512 x 1,024, which are 1 GiB as float32. More
+#: is refused before decoding; of types of 64 bits half as many are.
 MAX_VALUES = 2**28
+_BYTES = 4  # of a value of the network's type
 #: So many entries an axis has at most that is taken for channels without being named.
 MOST_CHANNELS = 8
 
 Spacing = tuple[float, float, float]
 Floats = NDArray[np.float32]
 
+#: Millimetres in other units, by their names in files and as NIfTI counts them.
+MILLIMETRES = {
+    "mm": 1.0,
+    "millimeter": 1.0,
+    "m": 1e3,
+    "meter": 1e3,
+    "cm": 10.0,
+    "inch": 25.4,
+    "in": 25.4,
+    "micron": 1e-3,
+    "um": 1e-3,
+    "\N{MICRO SIGN}m": 1e-3,
+    "\N{GREEK SMALL LETTER MU}m": 1e-3,
+    "nm": 1e-6,
+}
+
 _FEW_SLICES = 4
+
+
+class Stored(NamedTuple):
+    """How a NIfTI file itself has its voxels: its affine, and its number for the units."""
+
+    affine: NDArray[np.float64]
+    units: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,9 +54,11 @@ class Volume:
 
     Args:
         values: whole numbers or floats as the file has them, `(C, D, H, W)`.
-        spacing: from voxel to voxel along depth, height and width, in the file's own unit.
-        affine: of NIfTI, from (width, height, depth) to millimetres to the right, to the front and
-            up, `(4, 4)`; None where the file says nothing of the kind.
+        spacing: from voxel to voxel along depth, height and width, in `unit`.
+        affine: of NIfTI, from (width, height, depth) to `unit` to the right, to the front and up,
+            `(4, 4)`; None where the file says nothing of the kind.
+        unit: "mm" where the file names a unit, which was converted; else empty.
+        stored: of NIfTI, what leads back to the axes that the file has.
 
     Raises:
         DataError: not four axes with at least one voxel, values that are no numbers, or a spacing
@@ -44,6 +71,8 @@ class Volume:
     values: NDArray[Any]
     spacing: Spacing = (1.0, 1.0, 1.0)
     affine: NDArray[np.float64] | None = None
+    unit: str = ""
+    stored: Stored | None = None
 
     def __post_init__(self) -> None:
         if self.values.ndim != 4 or 0 in self.values.shape:
@@ -69,6 +98,8 @@ class Volume:
     def floats(self) -> Floats:
         """The values in float32, where NaN and infinity become their channel's finite mean.
 
+        They are `values` themselves where these are so already; nothing should be written to them.
+
         Shape:
             `(C, D, H, W)`; whole numbers of up to 16 bits and floats of up to 32 are exact.
 
@@ -76,17 +107,31 @@ class Volume:
             DataError: a channel has no finite value.
         """
         with np.errstate(over="ignore", invalid="ignore"):
-            values = np.array(self.values, np.float32)
+            values = self.values.astype(np.float32, copy=False)
         if self.values.dtype.kind != "f":
             return values
-        finite = np.isfinite(values)
-        for number, (channel, good) in enumerate(zip(values, finite, strict=True)):
-            if good.all():
-                continue
+        bad = [k for k, channel in enumerate(values) if not_finite(channel)]
+        if bad and values is self.values:
+            values = values.copy()
+        for number in bad:
+            channel = values[number]
+            good = np.isfinite(channel)
             if not good.any():
                 raise DataError(f"channel {number} holds no finite value")
-            channel[~good] = channel[good].mean(dtype=np.float64)
+            mean = np.mean(channel, where=good, dtype=np.float64)
+            np.copyto(channel, mean, where=np.logical_not(good, out=good))
         return values
+
+
+def not_finite(values: NDArray[Any]) -> int:
+    """How many values are NaN or infinite, counted in pieces that take little memory.
+
+    >>> not_finite(np.array([[1.0, np.nan], [np.inf, 2.0]]))
+    2
+    """
+    if values.dtype.kind != "f":
+        return 0
+    return sum(piece.size - int(np.count_nonzero(np.isfinite(piece))) for piece in values)
 
 
 def check_numbers(dtype: np.dtype[Any]) -> None:
@@ -101,8 +146,10 @@ def check_numbers(dtype: np.dtype[Any]) -> None:
         )
 
 
-def check_size(shape: Sequence[int]) -> None:
+def check_size(shape: Sequence[int], dtype: np.dtype[Any]) -> None:
     """Refuse a shape without voxels, or with more than are read.
+
+    The limit is that of `MAX_VALUES` in bytes, so that wide types have fewer.
 
     Raises:
         DataError: so.
@@ -110,10 +157,11 @@ def check_size(shape: Sequence[int]) -> None:
     count = math.prod(int(side) for side in shape)
     if count == 0 or min(shape, default=0) < 0:
         raise DataError("the volume has no voxels")
-    if count > MAX_VALUES:
+    most = MAX_VALUES * _BYTES // max(_BYTES, dtype.itemsize)
+    if count > most:
         raise DataError(
-            f"{' x '.join(map(str, shape))} values are more than the limit of {MAX_VALUES:,}; make "
-            "the volume smaller first"
+            f"{' x '.join(map(str, shape))} values of {dtype} are more than the limit of {most:,}; "
+            "make the volume smaller first"
         )
 
 
@@ -155,6 +203,19 @@ def guessed_axes(shape: Sequence[int]) -> str:
             f"{remedy}"
         )
     return "CDHW" if first else "DHWC"
+
+
+def in_millimetres(steps: Sequence[Any], unit: str) -> tuple[Spacing, str]:
+    """Spacing and its unit: "mm" where the file's unit is known, else as it is and no unit.
+
+    >>> in_millimetres((2.0, 1.0, 1.0), "cm"), in_millimetres((2.0, 1.0, 1.0), "pixel")
+    (((20.0, 10.0, 10.0), 'mm'), ((2.0, 1.0, 1.0), ''))
+    """
+    factor = MILLIMETRES.get(unit.strip().lower())
+    if factor is None:
+        return usable_spacing(steps), ""
+    # the product has the digits of the file's number, without those of a float's rounding
+    return usable_spacing([f"{float(step) * factor:.12g}" for step in steps]), "mm"
 
 
 def usable_spacing(steps: Sequence[Any]) -> Spacing:

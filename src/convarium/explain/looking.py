@@ -1,0 +1,225 @@
+"""A network that is looked at: in eval mode, frozen, out of its wrappers, and afterwards as before.
+
+model, inputs -> eval mode, no parameter recorded, no backward hook -> run, run, ... -> as before
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from convarium.errors import OptionError, ShapeError
+from convarium.explain.attribution import spatial_size
+from convarium.graph import Graph, eager, trace, untouched, unwrapped
+from convarium.graph.wrappers import all_eager
+
+Inputs = Tensor | tuple[Tensor, ...]
+Forward = Callable[..., Any]
+
+_QUANTISED: Final = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized")
+# What torch says where sizes do not fit.
+_SHAPES: Final = re.compile(
+    r"channels|cannot be multiplied|size of tensor|kernel size|output size|expected|invalid for",
+    re.IGNORECASE,
+)
+_WRAPPED = "The original of the wrapped or compiled model was used."
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """A network ready to be looked at.
+
+    Attributes:
+        network: out of its wrappers.
+        inputs: copies of what it is given; the maps belong to the first one.
+        forward: what runs: the network, or what the caller gave in its place.
+        size: spatial size of the first input.
+        note: what should be known about the way.
+    """
+
+    network: nn.Module
+    inputs: tuple[Tensor, ...]
+    forward: Forward
+    size: tuple[int, ...]
+    note: str
+
+    @property
+    def samples(self) -> int:
+        """Length of the batch."""
+        return len(self.inputs[0])
+
+    @property
+    def rank(self) -> int:
+        """Number of spatial axes."""
+        return len(self.size)
+
+    def run(self, *inputs: Tensor) -> Any:
+        """The output, for copies that the network may write into."""
+        return self.forward(*(x.clone() for x in inputs))
+
+    def several(self, rows: Tensor) -> Any:
+        """The output for n versions (n B, C, *S) of the first input, batch after batch."""
+        n = len(rows) // self.samples
+        others = (x.repeat(n, *[1] * (x.ndim - 1)) for x in self.inputs[1:])
+        return self.forward(rows, *others)
+
+    def followed(self, target: Callable[[Any], Any] | None = None) -> Graph:
+        """The operations behind what is scored; names begin with "network."."""
+        called = _Called(self.network, self.forward, self.inputs, target)
+        return trace(called, [tuple(x.shape) for x in self.inputs])
+
+
+@contextlib.contextmanager
+def looking(model: nn.Module, x: Inputs, forward: Forward | None = None) -> Iterator[Look]:
+    """Inside, the model can be run and differentiated; afterwards it is as before.
+
+    Args:
+        model: any module; it runs out of its wrapper.
+        x: (B, C, *S) or (B, T), or a tuple of inputs.
+        forward: what runs in place of `model(*inputs)`.
+
+    Raises:
+        OptionError: the model is no module, scripted or quantised; x is no tensor of numbers.
+        ShapeError: the inputs do not fit the model.
+    """
+    network = unwrapped(model)
+    inputs, size = _checked(x)
+    _refuse(network)
+    compiled = eager(network)
+    plain = model is network and isinstance(compiled, contextlib.nullcontext)
+    try:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(untouched(network))
+            stack.enter_context(torch.inference_mode(False))
+            stack.enter_context(torch.enable_grad())
+            stack.enter_context(all_eager() if forward else compiled)
+            if forward is not None:
+                stack.enter_context(_without_wrappers(model))
+            _freeze(network)
+            given = tuple(x.clone() if x.is_inference() else x.detach() for x in inputs)
+            yield Look(network, given, forward or network, size, "" if plain else _WRAPPED)
+    except RuntimeError as error:
+        if forward is None and _SHAPES.search(str(error)):
+            _blame_the_shape(network, inputs, error)
+        raise
+
+
+def _checked(x: Any) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
+    """The inputs as a tuple, and the spatial size of the first."""
+    inputs = x if isinstance(x, tuple) else (x,)
+    for item in inputs or (None,):
+        if not isinstance(item, Tensor):
+            raise OptionError(
+                f"x (={type(item).__name__}) must be a tensor (B, C, *S), prepared as the model "
+                "needs it, or a tuple of tensors; `convarium explain` takes files."
+            )
+    size = spatial_size(inputs[0])
+    if not inputs[0].is_floating_point() and inputs[0].ndim != 2:
+        raise ShapeError(
+            f"x holds {inputs[0].dtype}, not floating-point numbers; "
+            "scale and normalise it as the model was trained: x.float() / 255, for example."
+        )
+    if any(item.ndim == 0 or len(item) != len(inputs[0]) for item in inputs):
+        shapes = ", ".join(str(tuple(item.shape)) for item in inputs)
+        raise ShapeError(f"x has inputs of shapes {shapes}; each must have the same batch axis.")
+    return inputs, size
+
+
+def _refuse(network: nn.Module) -> None:
+    for name, module in network.named_modules():
+        scripted = isinstance(module, torch.jit.ScriptModule)
+        if scripted or type(module).__module__.startswith(_QUANTISED):
+            kind = "scripted" if scripted else "quantised"
+            raise OptionError(
+                f"{name or 'model'} is a {kind} module, in which no layer can be read; "
+                "give the Python module of floating-point numbers that it was made from."
+            )
+
+
+@contextlib.contextmanager
+def _without_wrappers(model: nn.Module) -> Iterator[None]:
+    """Inside, DataParallel and DistributedDataParallel hand calls on, for a `forward` with them.
+
+    Their own forwards would copy the network, or prepare a backward pass that never comes.
+    """
+    changed: list[nn.Module] = []
+    while (inner := _inner(model)) is not None:
+        if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            vars(model)["forward"] = inner
+            changed.append(model)
+        model = inner
+    try:
+        yield
+    finally:
+        for wrapper in changed:
+            vars(wrapper).pop("forward", None)
+
+
+def _inner(model: nn.Module) -> nn.Module | None:
+    """The network one wrapper further in."""
+    wrapper = isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel)
+    inner: nn.Module | None = getattr(model, "module" if wrapper else "_orig_mod", None)
+    return inner
+
+
+def _freeze(network: nn.Module) -> None:
+    """Eval mode, no parameter recorded; tensors of inference mode, which autograd refuses, copied.
+
+    Modes are set one by one: a `train` method of the network's own may do more than set a flag.
+    Backward hooks are the caller's, for training: they neither see nor change this gradient.
+    Whoever calls this undoes it with `untouched`.
+    """
+    copies: dict[Tensor, Tensor] = {}
+    for module in network.modules():
+        module.training = False
+        module._backward_hooks.clear()
+        module._backward_pre_hooks.clear()
+        for name, parameter in module.named_parameters(recurse=False):
+            if parameter.is_inference():
+                copy = nn.Parameter(parameter.detach().clone(), requires_grad=False)
+                setattr(module, name, copies.setdefault(parameter, copy))
+            elif parameter.is_leaf:
+                parameter.requires_grad_(False)
+        for name, buffer in module.named_buffers(recurse=False):
+            if buffer.is_inference():
+                setattr(module, name, copies.setdefault(buffer, buffer.clone()))
+
+
+class _Called(nn.Module):
+    """What is scored, as one module: forward and target in it, whole numbers as they were given."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        forward: Forward,
+        inputs: tuple[Tensor, ...],
+        target: Callable[[Any], Any] | None,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.call, self.target = [forward], target  # in a list, a module is no submodule
+        self.dtypes = [x.dtype for x in inputs]
+
+    def forward(self, *inputs: Tensor) -> Any:
+        given = (
+            x if dtype.is_floating_point else x.to(dtype)
+            for x, dtype in zip(inputs, self.dtypes, strict=True)
+        )
+        output = self.call[0](*given)
+        return output if self.target is None else self.target(output)
+
+
+def _blame_the_shape(network: nn.Module, inputs: tuple[Tensor, ...], error: RuntimeError) -> None:
+    """Say it in a sentence where the shape is what the model does not take."""
+    try:
+        trace(network, [tuple(x.shape) for x in inputs])
+    except ShapeError as reason:
+        raise ShapeError(str(reason)) from error
+    except OptionError:
+        return

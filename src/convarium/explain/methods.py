@@ -1,0 +1,132 @@
+"""The methods by their names, for those who choose one by a word."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from convarium.errors import OptionError, did_you_mean
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from convarium.explain.attribution import Attribution
+    from convarium.explain.controls import Controlled
+
+
+class Method(NamedTuple):
+    """What the literature calls a method, where its function stands, whether it reads a layer."""
+
+    title: str
+    module: str
+    layered: bool
+    about: str
+
+
+METHODS: Mapping[str, Method] = {
+    "grad_cam": Method("Grad-CAM", "cam", True, "gradients averaged over each map"),
+    "grad_cam_plus_plus": Method("Grad-CAM++", "cam", True, "small finds count like a large one"),
+    "hires_cam": Method("HiResCAM", "cam", True, "each position with its own gradient"),
+    "layer_cam": Method("Layer-CAM", "cam", True, "positive gradients only, also for early layers"),
+    "xgrad_cam": Method("XGrad-CAM", "cam", True, "gradients weighted by the map's values"),
+    "finer_cam": Method(
+        "Finer-CAM", "cam", True, "what sets the class apart from those nearest to it"
+    ),
+    "eigen_cam": Method("Eigen-CAM", "eigen", True, "what varies most, whatever the class"),
+    "score_cam": Method(
+        "Score-CAM", "perturbed", True, "the score of the input seen through each map"
+    ),
+    "ablation_cam": Method(
+        "Ablation-CAM", "perturbed", True, "what the score loses without each map"
+    ),
+    "input_gradients": Method(
+        "Input gradients", "inputs", False, "the score's gradient at the input"
+    ),
+    "smooth_grad": Method("SmoothGrad", "inputs", False, "mean gradient of noisy copies"),
+    "integrated_gradients": Method(
+        "Integrated gradients", "inputs", False, "gradients from a blank input to this one"
+    ),
+    "guided_backpropagation": Method(
+        "Guided backpropagation", "inputs", False, "edges; depends little on the class"
+    ),
+    "occlusion": Method("Occlusion", "inputs", False, "what the score loses behind a moving patch"),
+}
+#: Numbers that say whether a heatmap is faithful, and the modules of their functions.
+FAITHFULNESS: Mapping[str, str] = {
+    "deletion": "removal",
+    "insertion": "removal",
+    "average_drop": "drops",
+}
+
+
+def attributed(
+    model: nn.Module,
+    x: Tensor,
+    *,
+    method: str = "grad_cam",
+    target: int | Sequence[int] | None = None,
+    layers: Sequence[str] = (),
+) -> Attribution:
+    """The heatmap of a method by its name; the maps of several layers are fused.
+
+    Args:
+        model, x, target: as of `grad_cam`.
+        method: a name of `METHODS`.
+        layers: dotted names; none means the method's own choice.
+
+    Raises:
+        OptionError: no such method, or layers for one at the input.
+    """
+    if method not in METHODS:
+        near = did_you_mean(method, METHODS)
+        raise OptionError(f"method (={method!r}) is not known.{near} Known: {', '.join(METHODS)}.")
+    chosen = METHODS[method]
+    if layers and not chosen.layered:
+        raise OptionError(
+            f"layer (={layers[0]!r}): {method} explains at the input and reads no layer; leave the "
+            "layer out, or choose another method."
+        )
+    call = _function(method, chosen.module)
+    maps = [call(model, x, target=target, layer=layer) for layer in layers or (None,)]
+    if len(maps) == 1:
+        return maps[0]  # type: ignore[no-any-return]
+    fused: Attribution = _function("fuse", "fusing")(maps)
+    return replace(fused, method=method)
+
+
+def faithfulness(
+    model: nn.Module, x: Tensor, heat: Attribution, *, output: str = "probability"
+) -> dict[str, Controlled]:
+    """Deletion, insertion and average drop of a heatmap, each with its controls.
+
+    Args:
+        model, x, heat, output: as of `deletion`.
+    """
+    return {
+        name: _function(name, module)(model, x, heat, output=output)
+        for name, module in FAITHFULNESS.items()
+    }
+
+
+def joined(parts: Sequence[Mapping[str, Controlled]]) -> dict[str, Controlled]:
+    """The scores of several batches as those of one."""
+    import torch
+
+    from convarium.explain.controls import Controlled
+
+    def together(each: Sequence[Controlled]) -> Controlled:
+        edges = [part.edges for part in each if part.edges is not None]
+        return Controlled(
+            score=torch.cat([part.score for part in each]),
+            random=torch.cat([part.random for part in each]),
+            edges=torch.cat(edges) if edges else None,
+            better=each[0].better,
+        )
+
+    return {name: together([part[name] for part in parts]) for name in (parts[0] if parts else ())}
+
+
+def _function(name: str, module: str) -> Any:
+    return getattr(importlib.import_module(f"convarium.explain.{module}"), name)

@@ -1,0 +1,155 @@
+"""Heatmaps without gradients: the maps of a layer, weighted by what changes when they are changed.
+
+maps A (B, C, *S) of a layer -> the network without A_k, or with the input seen through A_k
+-> scores (C, B) -> weights w (B, C) -> sum_k w_k A_k
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from convarium.errors import OptionError
+from convarium.explain.attribution import Attribution, describe, resized
+from convarium.explain.cam import Layer
+from convarium.explain.layers import Found, find_layer
+from convarium.explain.looking import Forward, Inputs, Look, looking
+from convarium.explain.reading import tapped, with_axes
+from convarium.explain.replaying import Behind
+from convarium.explain.targets import Goal, Target, goal
+
+
+def ablation_cam(
+    model: nn.Module,
+    x: Inputs,
+    *,
+    target: Target = None,
+    layer: Layer = None,
+    forward: Forward | None = None,
+    batch_size: int = 32,
+) -> Attribution:
+    """Ablation-CAM: each map weighs what the score loses without it.
+
+    w_k = y_c - y_c(A_k = 0); the map is sum_k w_k A_k. The score is the logit and the weight a
+    difference, so that a negative logit does not turn the sign. The network runs up to the layer
+    once; what lies behind it runs once for each channel. Arguments as in `grad_cam`.
+
+    Args:
+        batch_size: samples in one pass, all changes together; at least the batch.
+
+    References:
+        Desai and Ramaswamy (2020), "Ablation-CAM", WACV, section 3, without dividing by y_c.
+    """
+    with looking(model, x, forward) as look, torch.no_grad():
+        found, maps, what, score = _plain(look, target, layer)
+        several = _several(batch_size, look.samples)
+        behind = Behind(look, found, what, several)
+        weights = maps.new_zeros(maps.shape[:2])
+        alive = maps.flatten(2).any(2).any(0).nonzero().flatten()
+        for channels in torch.split(alive, several):
+            without = behind.scores(functools.partial(_ablated, channels, look.samples))
+            weights[:, channels] = (score - without[: len(channels)]).to(weights.dtype).T
+        values = _combined(maps, weights)
+        return _result("ablation_cam", look, found, what, (score, maps, values, weights))
+
+
+def score_cam(
+    model: nn.Module,
+    x: Inputs,
+    *,
+    target: Target = None,
+    layer: Layer = None,
+    forward: Forward | None = None,
+    batch_size: int = 32,
+    baseline: float = 0.0,
+) -> Attribution:
+    """Score-CAM: each map weighs the score of the input seen through it.
+
+    H_k: the map A_k at the input's size, from its minimum to its maximum on [0, 1] (0 where it is
+    constant). w = softmax_k(y_c(x H_k + b (1 - H_k)) - y_c(b)); the map is sum_k w_k A_k. The
+    baseline's score y_c(b) is the same for all k, so that the softmax does not depend on it and it
+    is not computed. The network runs once for each channel. Arguments as in `grad_cam`.
+
+    Args:
+        batch_size: samples in one pass, all maps together; at least the batch.
+        baseline: b, what is hidden becomes; 0 is the mean colour of normalised images.
+
+    Raises:
+        OptionError: x holds token ids, which cannot be hidden by degrees.
+
+    References:
+        Wang et al. (2020), "Score-CAM", arXiv:1910.01279, definition 3 and algorithm 1.
+    """
+    with looking(model, x, forward) as look, torch.no_grad():
+        if not look.inputs[0].is_floating_point():
+            raise OptionError(
+                "x holds token ids, which score_cam cannot hide by degrees; use ablation_cam."
+            )
+        found, maps, what, score = _plain(look, target, layer)
+        several = _several(batch_size, look.samples)
+        seen = [
+            what(look.several(rows)).reshape(-1, look.samples)
+            for rows in _through(look, maps, several, baseline)
+        ]
+        scores = torch.cat(seen).T.to(maps.dtype)
+        values = _combined(maps, scores.softmax(1))
+        return _result(
+            "score_cam", look, found, what, (score, maps, values, scores - scores[:, :1])
+        )
+
+
+def _plain(look: Look, target: Target, layer: Layer) -> tuple[Found, Tensor, Goal, Tensor]:
+    """The layer, its maps (B, C, *S), what is scored, and the scores (B,), of the input itself."""
+    found = find_layer(look, layer, target)
+    output, leaf = tapped(look, found, recorded=False)
+    what = goal(output, target, look.samples)
+    return found, with_axes(leaf, look.rank), what, what(output).detach()
+
+
+def _several(batch_size: int, samples: int) -> int:
+    """How many batches of so many samples go through the network at once."""
+    if batch_size < 1:
+        raise OptionError(f"batch_size (={batch_size}) must be 1 or more.")
+    return max(1, batch_size // samples)
+
+
+def _ablated(channels: Tensor, samples: int, rows: Tensor) -> Tensor:
+    """The i-th batch of the rows without the i-th of the channels."""
+    for block, channel in zip(torch.split(rows, samples), channels.tolist(), strict=False):
+        block[:, channel] = 0
+    return rows
+
+
+def _through(look: Look, maps: Tensor, several: int, baseline: float) -> Iterator[Tensor]:
+    """The first input seen through each map: (n B, C, *S) at a time."""
+    x = look.inputs[0]
+    for some in torch.split(maps, several, dim=1):
+        masks = resized(some, look.size).movedim(1, 0).unsqueeze(2)
+        low, high = (end(masks.flatten(2), 2) for end in (torch.amin, torch.amax))
+        shape = (*low.shape, *[1] * (masks.ndim - 2))
+        low, high = low.reshape(shape), high.reshape(shape)
+        masks = torch.where(high > low, (masks - low) / (high - low), 0).to(x.dtype)
+        yield (baseline + (x - baseline) * masks).flatten(0, 1)
+
+
+def _combined(maps: Tensor, weights: Tensor) -> Tensor:
+    return (maps * weights.reshape(*weights.shape, *[1] * (maps.ndim - 2))).sum(1)
+
+
+def _result(
+    method: str, look: Look, found: Found, what: Goal, numbers: tuple[Tensor, ...]
+) -> Attribution:
+    score, maps, values, moves = numbers
+    return Attribution(
+        values=values.float(),
+        layer=found.name,
+        target=what.classes,
+        logit=score.float(),
+        status=describe(values, moves, maps.shape[2:], score),
+        input_size=look.size,
+        method=method,
+        note=" ".join(filter(None, (look.note, found.note))),
+    )

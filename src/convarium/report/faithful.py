@@ -1,0 +1,71 @@
+"""Measures of faithfulness as rows of a table: the heatmap's, its controls', who is better."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from convarium.report import wording
+
+if TYPE_CHECKING:
+    from convarium.explain.controls import Controlled, SampleMean
+
+_WORDS = {
+    "deletion": "Deletion: the score while the hottest positions go first",
+    "insertion": "Insertion: the score while the hottest positions come first",
+    "average_drop": "Average drop, in %, where only the heat shows the input",
+}
+
+
+def score_rows(scores: Mapping[str, Controlled]) -> list[dict[str, Any]]:
+    """What the page shows of each measure."""
+    rows = []
+    for name, each in scores.items():
+        means = each.means()
+        low, high = means.over_random.interval
+        rows.append(
+            {
+                "name": _WORDS.get(name, name),
+                "better": each.better,
+                "score": wording.number(means.score.value),
+                "random": wording.number(means.random.value),
+                "edges": wording.number(None if means.edges is None else means.edges.value),
+                "gain": _gain(means.over_random),
+                "gain_edges": wording.MISSING
+                if means.over_edges is None
+                else _gain(means.over_edges),
+                "n": means.score.n,
+                "told": low > 0 or high < 0,
+            }
+        )
+    return rows
+
+
+def score_json(scores: Mapping[str, Controlled]) -> dict[str, Any]:
+    """The means with their intervals, for programs; what is no number is null."""
+    return {
+        name: {
+            "better": each.better,
+            **{key: _json(value) for key, value in vars(each.means()).items()},
+        }
+        for name, each in scores.items()
+    }
+
+
+def _gain(mean: SampleMean) -> str:
+    low, high = mean.interval
+    return f"{_signed(mean.value)} ({_signed(low)} to {_signed(high)})"
+
+
+def _signed(value: float) -> str:
+    text = wording.number(value)
+    return f"+{text}" if value > 0 else text.replace("-", "\N{MINUS SIGN}")
+
+
+def _json(mean: SampleMean | None) -> dict[str, Any] | None:
+    if mean is None:
+        return None
+    numbers = [mean.value, *mean.interval]
+    value, low, high = (number if math.isfinite(number) else None for number in numbers)
+    return {"value": value, "interval": [low, high], "n": mean.n}

@@ -1,0 +1,64 @@
+"""Grad-CAM of every family against captum's LayerGradCam, in float64: the same raw maps."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+import convarium
+from convarium.explain import grad_cam
+
+TOLERANCE = 1e-6
+
+QUICK = {
+    **dict.fromkeys(("convnet", "lenet5", "resnet20_cifar", "resnet8", "speednet"), 32),
+    **dict.fromkeys(("densenet_40_12", "plain20_cifar"), 32),
+    **dict.fromkeys(("alexnet", "vgg11_bn", "squeezenet1_1", "mobilenet_v1"), 64),
+    **dict.fromkeys(("mobilenet_v2", "mobilenet_v3_small", "mnasnet0_5", "resnet18"), 64),
+    **dict.fromkeys(("efficientnet_b0", "convnext_atto"), 64),
+}
+
+
+def settled(name: str, shape: tuple[int, ...], **options: object) -> tuple[nn.Module, torch.Tensor]:
+    """A network in float64 whose norms know their inputs, and a batch."""
+    torch.manual_seed(0)
+    network = convarium.create(name, **options).double()
+    x = torch.randn(shape, dtype=torch.float64)
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.running_mean.normal_(0, 0.1)
+                module.running_var.uniform_(0.5, 1.5)
+    return network.eval(), x
+
+
+def largest_difference(network: nn.Module, x: torch.Tensor) -> float:
+    """Of the raw maps, as a share of the largest value of each sample's map."""
+    from captum.attr import LayerGradCam
+
+    target = [1, 5][: len(x)]
+    heat = grad_cam(network, x, target=target)
+    layer = network.get_submodule(heat.layer)
+    theirs = LayerGradCam(network, layer).attribute(x, target=target).detach().squeeze(1)
+    assert theirs.shape == heat.values.shape
+    largest = theirs.abs().flatten(1).amax(1)
+    assert (largest > 0).all()
+    return float(((heat.values - theirs).abs().flatten(1).amax(1) / largest).max())
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_raw_maps_are_captums(name: str) -> None:
+    channels = 1 if name == "lenet5" else 3
+    options = {"dense_width": 16} if name in ("alexnet", "vgg11_bn") else {}
+    network, x = settled(name, (2, channels, QUICK[name], QUICK[name]), **options)
+    assert largest_difference(network, x) <= TOLERANCE
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", convarium.list_models())
+def test_raw_maps_of_every_network_are_captums(name: str) -> None:
+    with torch.device("meta"):
+        shape = convarium.create(name).example_input().shape
+    network, x = settled(name, (1, *shape[1:]))
+    assert largest_difference(network, x) <= TOLERANCE
