@@ -11,8 +11,9 @@ same number of parameters:
     ... FLAGS   the same with channels_last and, where timm's loop is faster with it, bf16: their
                 users have to know and ask for it
 
-Each run is a process of its own, and they take turns. The clock runs from the end of the steps that
-warm up, while the loaders go on reading ahead.
+Each contender trains in processes of its own. After the steps that warm up they take turns: one
+goes on for a few steps, and all processes of the others stand still meanwhile, those that read
+ahead too. So every pair of numbers is seconds apart, on a machine whose pace changes by the minute.
 
 Bounds: the geometric mean over the networks of ours / peer is at least 1.6 for each peer with its
 defaults; and no network is below 0.97 of either peer at its best.
@@ -27,26 +28,30 @@ import dataclasses
 import json
 import math
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from statistics import fmean
-from typing import Any, NamedTuple
+from statistics import fmean, median
+from typing import IO, Any, NamedTuple
 
 from convarium.train.config import TrainConfig
 from harness import PEER_PYTHON, PEERS, ratio, summary, write
 from loader import write_photographs
 
-ROUNDS, WORKERS, WARM, AHEAD = 3, 2, 3, 6
+ROUNDS, TRIALS, WORKERS, WARM, AHEAD = 10, 3, 2, 3, 6
+DRAWN = 500  # small pictures that differ
 LONG = 100_000  # epochs of the run that the probe decides for
 PEERS_COMPARED, FLAGS = ("lightning", "timm"), ("bf16,channels_last", "fp32,channels_last")
 BOUNDS = {"defaults": 1.6, "best": 0.97}
 
 
 class Case(NamedTuple):
-    """A network, its input's side, the batch, and the steps that are timed."""
+    """A network, its input's side, the batch, and the steps of a turn."""
 
     name: str
     size: int
@@ -56,41 +61,30 @@ class Case(NamedTuple):
 
 
 CASES = (
-    Case("resnet50", 224, 16, 5, {}),
-    Case("efficientnet_b0", 224, 16, 8, {}),
-    Case("mobilenet_v1", 224, 16, 12, {}),
-    Case("densenet121", 224, 16, 6, {}),
+    Case("resnet50", 224, 16, 2, {}),
+    Case("efficientnet_b0", 224, 16, 2, {}),
+    Case("mobilenet_v1", 224, 16, 4, {}),
+    Case("densenet121", 224, 16, 2, {}),
     Case("resnet18", 32, 64, 12, {"stem": "cifar"}),
 )
 
 
-class Ended(Exception):  # noqa: N818
-    """The last step that is timed is done."""
-
-
-class Clock:
-    """An observer that times the steps after those that warm up, and ends the run."""
-
-    def __init__(self, timed: int) -> None:
-        self.timed, self.start, self.seconds = timed, 0.0, 0.0
+class Steps:
+    """An observer that tells the benchmark of each step."""
 
     def on_start(self, **_: int) -> None:
         """Nothing to do."""
 
     def on_step(self, step: int, loss: float) -> None:
-        """Start and stop the clock."""
-        if step == WARM:
-            self.start = time.perf_counter()
-        if step == WARM + self.timed:
-            self.seconds = time.perf_counter() - self.start
-            raise Ended
+        """The update is done."""
+        os.write(int(os.environ["STEPS"]), b"step\n")
 
     def on_epoch(self, row: object) -> None:
         """Nothing to do."""
 
 
 def ours(case: Case, folder: Path, choices: dict[str, str]) -> dict[str, Any]:
-    """What the probe decides; or images per second of `train.fit`, where that is known."""
+    """What the probe decides; or, where that is known, `train.fit` until it is stopped."""
     import torch
 
     from convarium import data, models, train
@@ -121,60 +115,127 @@ def ours(case: Case, folder: Path, choices: dict[str, str]) -> dict[str, Any]:
         found = train.probe(model, parts, long, preprocessing=preprocessing, cache=False)
         taken = {name: getattr(found.config, name) for name in ("precision", "layout", "compile")}
         return {"choices": taken, **found.to_mapping()}
-    clock = Clock(case.steps)
-    with contextlib.suppress(Ended):
-        train.fit(model, parts, config, preprocessing=preprocessing, observers=[clock])
-    return {
-        "images_per_second": case.steps * case.batch / clock.seconds,
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-    }
+    count = sum(parameter.numel() for parameter in model.parameters())
+    os.write(int(os.environ["STEPS"]), json.dumps({"parameters": count}).encode() + b"\n")
+    train.fit(model, parts, config, preprocessing=preprocessing, observers=[Steps()])
+    raise SystemExit("The pictures were too few.")
 
 
-def answer(*words: str | Path) -> dict[str, Any]:
-    """The last line that a process writes, which is JSON."""
-    command = [str(word) for word in words]
+class Contender:
+    """One that trains in processes of its own, and stands still except when it is its turn.
+
+    Args:
+        kind: "ours", or a peer and its flags.
+        case: the network.
+        folder: the pictures.
+        choices: what our probe decided.
+        said: takes what its processes print.
+    """
+
+    def __init__(
+        self, kind: str, case: Case, folder: Path, choices: dict[str, str], said: IO[str]
+    ) -> None:
+        self.kind, self.said = kind, said
+        reading, writing = os.pipe()
+        self.process = subprocess.Popen(
+            [str(word) for word in _command(kind, case, folder, choices)],
+            stdout=said,
+            stderr=said,
+            env={**os.environ, "STEPS": str(writing)},
+            pass_fds=(writing,),
+            start_new_session=True,
+        )
+        os.close(writing)
+        self.lines = os.fdopen(reading)
+        self.told: dict[str, Any] = json.loads(self._line())
+        self._steps(WARM)
+
+    def turn(self, steps: int) -> float:
+        """Steps a second."""
+        start = time.perf_counter()
+        self._all(signal.SIGCONT)
+        self._steps(steps)
+        return steps / (time.perf_counter() - start)
+
+    def end(self) -> None:
+        """Stop for good."""
+        self._all(signal.SIGKILL)
+        self.process.wait()
+        self.lines.close()
+
+    def _steps(self, count: int) -> None:
+        for _ in range(count):
+            self._line()
+        self._all(signal.SIGSTOP)
+
+    def _all(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, number)
+
+    def _line(self) -> str:
+        line = self.lines.readline()
+        if not line:
+            self.said.seek(0)
+            raise SystemExit(f"{self.kind} ended early:\n{self.said.read()[-2000:]}")
+        return line
+
+
+def _command(kind: str, case: Case, folder: Path, choices: dict[str, str]) -> list[Any]:
+    if kind == "ours":
+        return [sys.executable, __file__, "--ours", case.name, folder, json.dumps(choices)]
+    peer, _, flags = kind.partition(" ")
+    python = PEER_PYTHON if peer == "timm" else sys.executable
+    script = PEERS / f"training_{peer}.py"
+    return [python, script, folder, case.name, case.size, case.batch, WORKERS, flags or "none"]
+
+
+def decided(case: Case, folder: Path) -> dict[str, Any]:
+    """What our probe takes, in a process of its own."""
+    command = [sys.executable, __file__, "--ours", case.name, str(folder), "{}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
+        raise SystemExit(f"The probe of {case.name} failed:\n{done.stderr[-2000:]}")
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
-def run(kind: str, case: Case, folder: Path, choices: dict[str, str]) -> dict[str, Any]:
-    """One contender's run in a process of its own."""
-    if kind == "ours":
-        return answer(sys.executable, __file__, "--ours", case.name, folder, json.dumps(choices))
-    peer, _, flags = kind.partition(" ")
-    python = PEER_PYTHON if peer == "timm" else sys.executable
-    numbers = (case.size, case.batch, WORKERS, WARM, case.steps)
-    script = PEERS / f"training_{peer}.py"
-    return answer(python, script, folder, case.name, *map(str, numbers), flags or "none")
+def in_turns(
+    kinds: Sequence[str], case: Case, folder: Path, choices: dict[str, str], rounds: int
+) -> tuple[dict[str, list[float]], list[dict[str, Any]]]:
+    """Images a second of each contender, round by round, and what they tell of themselves."""
+    with contextlib.ExitStack() as closing:
+        contenders = []
+        for kind in kinds:
+            said = closing.enter_context(tempfile.TemporaryFile("w+"))
+            contenders.append(Contender(kind, case, folder, choices, said))
+            closing.callback(contenders[-1].end)
+        rates: dict[str, list[float]] = {kind: [] for kind in kinds}
+        for number in range(rounds):
+            first = number % len(contenders)
+            for contender in contenders[first:] + contenders[:first]:
+                rates[contender.kind].append(case.batch * contender.turn(case.steps))
+        return rates, [contender.told for contender in contenders]
 
 
 def compare(case: Case, rounds: int, folder: Path) -> dict[str, Any]:
     """Every contender's images per second, round by round, and the ratios."""
-    decided = answer(sys.executable, __file__, "--ours", case.name, folder, "{}")
-    flags = max(FLAGS, key=lambda each: run(f"timm {each}", case, folder, {})["images_per_second"])
+    probe = decided(case, folder)
+    choices = probe["choices"]
+    tried, _ = in_turns([f"timm {each}" for each in FLAGS], case, folder, choices, TRIALS)
+    flags = max(FLAGS, key=lambda each: median(tried[f"timm {each}"]))
     best = [f"{peer} {flags}" for peer in PEERS_COMPARED]
     kinds = ["ours", *PEERS_COMPARED, *best]
-    rates: dict[str, list[float]] = {kind: [] for kind in kinds}
-    versions: dict[str, str] = {}
-    counts = set()
-    for turn in range(rounds):
-        first = turn % len(kinds)
-        for kind in kinds[first:] + kinds[:first]:
-            found = run(kind, case, folder, decided["choices"])
-            rates[kind].append(found["images_per_second"])
-            counts.add(found["parameters"])
-            versions |= found.get("versions", {})
+    rates, told = in_turns(kinds, case, folder, choices, rounds)
+    counts = {each["parameters"] for each in told}
     if len(counts) > 1:
         raise SystemExit(f"{case.name} is not the same network everywhere: {counts}.")
+    versions = {name: number for each in told for name, number in each.get("versions", {}).items()}
     ratios = {kind: ratio(rates["ours"], rates[kind]) for kind in kinds[1:]}
     return {
         "network": case.name,
         "size": case.size,
         "batch": case.batch,
         "parameters": counts.pop(),
-        "probe": decided,
+        "probe": probe,
         "peers' best flags": flags,
         "images_per_second": {kind: summary(values) for kind, values in rates.items()},
         "ratios": ratios,
@@ -184,17 +245,22 @@ def compare(case: Case, rounds: int, folder: Path) -> dict[str, Any]:
 
 
 def write_small(folder: Path, count: int) -> None:
-    """The photographs as JPEGs of 32x32."""
+    """Photographs as JPEGs of 32x32; beyond `DRAWN` they repeat."""
     from PIL import Image
 
     with tempfile.TemporaryDirectory() as name:
-        write_photographs(Path(name), count)
-        for path in sorted(Path(name).rglob("*.jpg")):
+        write_photographs(Path(name), min(count, DRAWN))
+        paths = sorted(Path(name).rglob("*.jpg"))
+        for path in paths:
             place = folder / path.parent.name
             place.mkdir(exist_ok=True)
             Image.open(path).resize((32, 32), Image.Resampling.BICUBIC).save(
                 place / path.name, quality=95
             )
+    for number in range(len(paths), count):
+        path = paths[number % len(paths)]
+        place = folder / path.parent.name
+        shutil.copy(place / path.name, place / f"{number}.jpg")
 
 
 def main(rounds: int, names: list[str]) -> int:
@@ -204,7 +270,7 @@ def main(rounds: int, names: list[str]) -> int:
         if case.name not in names:
             continue
         with tempfile.TemporaryDirectory() as name:
-            count = (WARM + case.steps + AHEAD) * case.batch
+            count = (WARM + case.steps * max(rounds, TRIALS) + AHEAD) * case.batch * 21 // 20
             fill = write_photographs if case.size == 224 else write_small
             fill(Path(name), count)
             rows.append(compare(case, rounds, Path(name)))
@@ -235,7 +301,7 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--ours"]:
         wanted = next(case for case in CASES if case.name == sys.argv[2])
         print(json.dumps(ours(wanted, Path(sys.argv[3]), json.loads(sys.argv[4]))), flush=True)
-        os._exit(0)  # what the loader reads ahead need not be waited for
+        sys.exit(0)
     arguments = sys.argv[1:]
     sys.exit(
         main(

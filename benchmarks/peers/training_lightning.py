@@ -1,10 +1,8 @@
 """A peer of `benchmarks/training.py`: Lightning's Trainer, torchvision's pipeline, timm's network.
 
-Usage: training_lightning.py FOLDER NETWORK SIZE BATCH WORKERS WARM TIMED FLAGS
+Usage: training_lightning.py FOLDER NETWORK SIZE BATCH WORKERS FLAGS
 """
 
-import contextlib
-import os
 import sys
 import tempfile
 import warnings
@@ -12,13 +10,12 @@ import warnings
 import lightning
 import torch
 from torchvision_operators import photos
-from training_loops import Ended, Steps, network, say
+from training_loops import network, say, tell
 
 folder, name = sys.argv[1:3]
-size, batch, workers, warm, timed = map(int, sys.argv[3:8])
-rounded, last = "bf16" in sys.argv[8], "channels_last" in sys.argv[8]
+size, batch, workers = map(int, sys.argv[3:6])
+rounded, last = "bf16" in sys.argv[6], "channels_last" in sys.argv[6]
 warnings.simplefilter("ignore")
-steps = Steps(warm, timed)
 
 
 class Module(lightning.LightningModule):
@@ -41,7 +38,7 @@ class Module(lightning.LightningModule):
 
     def on_train_batch_end(self, *_):
         """The update is done."""
-        steps.count()
+        tell("step")
 
     def configure_optimizers(self):
         """SGD with momentum."""
@@ -62,7 +59,5 @@ with tempfile.TemporaryDirectory() as place:
     trainer = lightning.Trainer(
         max_epochs=1, accelerator="cpu", devices=1, default_root_dir=place, **options
     )
-    with contextlib.suppress(Ended):
-        trainer.fit(module, loader)
-say(steps, batch, module.model, lightning=lightning.__version__)
-os._exit(0)  # the loader's workers need not be waited for
+    say(module.model, lightning=lightning.__version__)
+    trainer.fit(module, loader)

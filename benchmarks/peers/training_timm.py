@@ -5,17 +5,16 @@ arguments, from the parts that the package has. Left out is what costs nothing h
 logging every 50 updates, and colour jitter and smoothing, which the others do not have either.
 FLAGS may name bf16 (--amp --amp-dtype bfloat16) and channels_last (--channels-last).
 
-Usage: training_timm.py FOLDER NETWORK SIZE BATCH WORKERS WARM TIMED FLAGS
+Usage: training_timm.py FOLDER NETWORK SIZE BATCH WORKERS FLAGS
 """
 
 # ruff: isort: skip_file
 # training_loops finds torchvision and timm, so it comes before them.
 import contextlib
-import os
 import sys
 
 import torch
-from training_loops import Ended, Steps, network, say
+from training_loops import network, say, tell
 
 import timm.data
 import timm.optim
@@ -23,10 +22,9 @@ import timm.scheduler
 import timm.utils
 
 folder, name = sys.argv[1:3]
-size, batch, workers, warm, timed = map(int, sys.argv[3:8])
-rounded, last = "bf16" in sys.argv[8], "channels_last" in sys.argv[8]
+size, batch, workers = map(int, sys.argv[3:6])
+rounded, last = "bf16" in sys.argv[6], "channels_last" in sys.argv[6]
 device = torch.device("cpu")
-steps = Steps(warm, timed)
 
 model = network(name, size)
 if last:
@@ -50,21 +48,17 @@ loss_function = torch.nn.CrossEntropyLoss()
 autocast = torch.autocast("cpu", torch.bfloat16) if rounded else contextlib.nullcontext()
 losses, times = timm.utils.AverageMeter(), timm.utils.AverageMeter()
 
+say(model)
 model.train()
 optimizer.zero_grad()
-try:
-    for number, (inputs, target) in enumerate(loader):
-        if last:
-            inputs = inputs.contiguous(memory_format=torch.channels_last)
-        with autocast:
-            loss = loss_function(model(inputs), target)
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        losses.update(loss.item(), inputs.size(0))
-        scheduler.step_update(num_updates=number + 1, metric=losses.avg)
-        steps.count()
-except Ended:
-    pass
-say(steps, batch, model)
-os._exit(0)  # the loader's workers need not be waited for
+for number, (inputs, target) in enumerate(loader):
+    if last:
+        inputs = inputs.contiguous(memory_format=torch.channels_last)
+    with autocast:
+        loss = loss_function(model(inputs), target)
+    loss.backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    losses.update(loss.item(), inputs.size(0))
+    scheduler.step_update(num_updates=number + 1, metric=losses.avg)
+    tell("step")
