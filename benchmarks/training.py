@@ -23,25 +23,23 @@ Run: python benchmarks/training.py [ROUNDS [NETWORK ...]]
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import math
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean, median
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from convarium.train.config import TrainConfig
 from harness import PEER_PYTHON, PEERS, ratio, summary, write
 from loader import write_photographs
+from turns import in_turns
 
 ROUNDS, TRIALS, WORKERS, WARM, AHEAD = 10, 3, 2, 3, 6
 DRAWN = 500  # small pictures that differ
@@ -121,65 +119,6 @@ def ours(case: Case, folder: Path, choices: dict[str, str]) -> dict[str, Any]:
     raise SystemExit("The pictures were too few.")
 
 
-class Contender:
-    """One that trains in processes of its own, and stands still except when it is its turn.
-
-    Args:
-        kind: "ours", or a peer and its flags.
-        case: the network.
-        folder: the pictures.
-        choices: what our probe decided.
-        said: takes what its processes print.
-    """
-
-    def __init__(
-        self, kind: str, case: Case, folder: Path, choices: dict[str, str], said: IO[str]
-    ) -> None:
-        self.kind, self.said = kind, said
-        reading, writing = os.pipe()
-        self.process = subprocess.Popen(
-            [str(word) for word in _command(kind, case, folder, choices)],
-            stdout=said,
-            stderr=said,
-            env={**os.environ, "STEPS": str(writing)},
-            pass_fds=(writing,),
-            start_new_session=True,
-        )
-        os.close(writing)
-        self.lines = os.fdopen(reading)
-        self.told: dict[str, Any] = json.loads(self._line())
-        self._steps(WARM)
-
-    def turn(self, steps: int) -> float:
-        """Steps a second."""
-        start = time.perf_counter()
-        self._all(signal.SIGCONT)
-        self._steps(steps)
-        return steps / (time.perf_counter() - start)
-
-    def end(self) -> None:
-        """Stop for good."""
-        self._all(signal.SIGKILL)
-        self.process.wait()
-        self.lines.close()
-
-    def _steps(self, count: int) -> None:
-        for _ in range(count):
-            self._line()
-        self._all(signal.SIGSTOP)
-
-    def _all(self, number: int) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, number)
-
-    def _line(self) -> str:
-        line = self.lines.readline()
-        if not line:
-            self.said.seek(0)
-            raise SystemExit(f"{self.kind} ended early:\n{self.said.read()[-2000:]}")
-        return line
-
-
 def _command(kind: str, case: Case, folder: Path, choices: dict[str, str]) -> list[Any]:
     if kind == "ours":
         return [sys.executable, __file__, "--ours", case.name, folder, json.dumps(choices)]
@@ -198,33 +137,24 @@ def decided(case: Case, folder: Path) -> dict[str, Any]:
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
-def in_turns(
+def _rates(
     kinds: Sequence[str], case: Case, folder: Path, choices: dict[str, str], rounds: int
 ) -> tuple[dict[str, list[float]], list[dict[str, Any]]]:
     """Images a second of each contender, round by round, and what they tell of themselves."""
-    with contextlib.ExitStack() as closing:
-        contenders = []
-        for kind in kinds:
-            said = closing.enter_context(tempfile.TemporaryFile("w+"))
-            contenders.append(Contender(kind, case, folder, choices, said))
-            closing.callback(contenders[-1].end)
-        rates: dict[str, list[float]] = {kind: [] for kind in kinds}
-        for number in range(rounds):
-            first = number % len(contenders)
-            for contender in contenders[first:] + contenders[:first]:
-                rates[contender.kind].append(case.batch * contender.turn(case.steps))
-        return rates, [contender.told for contender in contenders]
+    commands = {kind: _command(kind, case, folder, choices) for kind in kinds}
+    rates, told = in_turns(commands, warm=WARM, steps=case.steps, rounds=rounds)
+    return {kind: [case.batch * rate for rate in rates[kind]] for kind in kinds}, told
 
 
 def compare(case: Case, rounds: int, folder: Path) -> dict[str, Any]:
     """Every contender's images per second, round by round, and the ratios."""
     probe = decided(case, folder)
     choices = probe["choices"]
-    tried, _ = in_turns([f"timm {each}" for each in FLAGS], case, folder, choices, TRIALS)
+    tried, _ = _rates([f"timm {each}" for each in FLAGS], case, folder, choices, TRIALS)
     flags = max(FLAGS, key=lambda each: median(tried[f"timm {each}"]))
     best = [f"{peer} {flags}" for peer in PEERS_COMPARED]
     kinds = ["ours", *PEERS_COMPARED, *best]
-    rates, told = in_turns(kinds, case, folder, choices, rounds)
+    rates, told = _rates(kinds, case, folder, choices, rounds)
     counts = {each["parameters"] for each in told}
     if len(counts) > 1:
         raise SystemExit(f"{case.name} is not the same network everywhere: {counts}.")

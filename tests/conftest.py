@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-
-# Two tests run side by side, and a test's own processes inherit this: one thread each.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
+
+# Two tests run side by side, and a test's own processes inherit this: one thread each, and the
+# package of this checkout.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["PYTHONPATH"] = str(Path(__file__).resolve().parents[1] / "src")
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -24,36 +22,11 @@ settings.register_profile(
 )
 settings.load_profile("convarium")
 
-Convarium = Callable[..., "subprocess.CompletedProcess[str]"]
-
 
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The checkout."""
     return Path(__file__).resolve().parents[1]
-
-
-@pytest.fixture(scope="session")
-def convarium(root: Path) -> Convarium:
-    """Run the command in a process of its own: `convarium("list", cwd=tmp_path)`."""
-
-    def run(
-        *words: str | Path, cwd: Path, timeout: float = 150
-    ) -> subprocess.CompletedProcess[str]:
-        environment = dict(os.environ, PYTHONPATH=str(root / "src"))
-        command = [sys.executable, "-m", "convarium", *map(str, words)]
-        return subprocess.run(
-            command,
-            cwd=cwd,
-            env=environment,
-            timeout=timeout,
-            capture_output=True,
-            text=True,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
-
-    return run
 
 
 @pytest.fixture(scope="session")

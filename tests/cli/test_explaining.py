@@ -134,6 +134,7 @@ def test_views_are_drawn_with_a_page_and_json(run, photos, tmp_path, capsys):
         (["PHOTOS", "--layer", "nowhere"], "not in the model"),
         (["PHOTOS", "--method", "occlusion", "--layer", "body"], "reads no layer"),
         (["PHOTOS", "--method", "gradcam"], "invalid choice"),
+        (["PHOTOS", "--shared-scale", "--layer", "a", "--layer", "b"], "cannot be compared"),
         (["EMPTY"], "No images"),
         (["TEXT"], "None of the inputs can be read"),
         (["MISSING"], "There is no file"),
@@ -142,9 +143,11 @@ def test_views_are_drawn_with_a_page_and_json(run, photos, tmp_path, capsys):
         (["--filters", "PHOTOS"], "takes no INPUT"),
         (["--filters", "--target", "bee"], "belongs to heatmaps"),
         (["--filters", "--method", "occlusion"], "belongs to heatmaps"),
-        (["--maps", "nowhere", "PHOTOS"], "not in the model"),
+        (["--maps", "nowhere", "PHOTO"], "not in the model"),
         (["--maps", "head"], "INPUT is missing"),
         (["--maps", "nowhere", "TEXT"], "read"),
+        (["--maps", "head", "PHOTOS"], "these are 4; name one file"),
+        (["--exciting", "LAYER:0", "PHOTOS", "--shared-scale"], "--exciting draws neither"),
         (["--exciting", "LAYER", "PHOTOS"], "LAYER:CHANNEL"),
         (["--exciting", "LAYER:99", "PHOTOS"], "from 0 to 7"),
         (["--exciting", "LAYER:0", "TEXT"], "read"),
@@ -154,7 +157,8 @@ def test_what_cannot_be_explained_is_one_sentence(words, reason, run, photos, tm
     (tmp_path / "EMPTY").mkdir()
     (tmp_path / "TEXT").write_text("no image")
     layer = open_run(run).model.heatmap_layer
-    places = {"PHOTOS": str(photos), **{k: str(tmp_path / k) for k in ("EMPTY", "TEXT", "MISSING")}}
+    places = {"PHOTOS": str(photos), "PHOTO": str(photos / "one" / "a.png")}
+    places |= {k: str(tmp_path / k) for k in ("EMPTY", "TEXT", "MISSING")}
     given = [
         places.get(word, word.replace("LAYER", layer) if "R:" in word else word) for word in words
     ]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import pickle
+from multiprocessing import Queue
 from pathlib import Path
 
 import numpy as np
 import pytest
+from forked import CONTEXT
 from PIL import Image
 
 from convarium import data
@@ -128,16 +129,15 @@ def test_what_a_killed_process_left_is_removed_and_never_taken(part, tmp_path):
     assert only(tmp_path / "cache") == folder
 
 
-def _pack(part: Part, folder: Path, results: multiprocessing.Queue) -> None:
+def _pack(part: Part, folder: Path, results: Queue) -> None:
     found = packed(part, 32, folder)
     results.put(int(found.dataset.read(5).astype(np.int64).sum()))
 
 
 def test_two_processes_at_once_end_with_one_pack(part, tmp_path):
-    context = multiprocessing.get_context("spawn")
-    results = context.Queue()
+    results = CONTEXT.Queue()
     workers = [
-        context.Process(target=_pack, args=(part, tmp_path / "cache", results)) for _ in range(2)
+        CONTEXT.Process(target=_pack, args=(part, tmp_path / "cache", results)) for _ in range(2)
     ]
     for worker in workers:
         worker.start()

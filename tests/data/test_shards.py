@@ -6,7 +6,6 @@ import io
 import json
 import os
 import pickle
-import subprocess
 import sys
 import tarfile
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import datasets
 import numpy as np
 import pytest
+from forked import Forked, execute
 from sharded import (
     CLASSES,
     picture,
@@ -299,7 +299,6 @@ def test_what_cannot_be_opened_is_one_sentence(tmp_path, monkeypatch):
 
 TOLD = """
 import os, sys
-from pathlib import Path
 from dataset_hub import hub
 
 def told():
@@ -309,22 +308,21 @@ def told():
     print("|")
     print("|", file=sys.stderr)
 
-with hub(Path(sys.argv[1])) as endpoint:
+with hub(repository) as endpoint:
     os.environ["HF_ENDPOINT"] = endpoint
     told()
 told()
 """
 
 
-def test_an_address_is_fetched_once_and_found_again_without_the_network(root, tmp_path):
+def test_an_address_is_fetched_once_and_found_again_without_the_network(tmp_path):
     write_parquets(tmp_path / "repo" / "data", 24, 2, "train")
     write_parquets(tmp_path / "repo" / "data", 9, 1, "test")
     (tmp_path / "repo" / "README.md").write_text("---\nlicense: mit\n---\n")
 
-    folders = os.pathsep.join([str(root / "src"), str(Path(__file__).parent)])
-    environment = {**os.environ, "HF_HOME": str(tmp_path / "home"), "PYTHONPATH": folders}
-    words = [sys.executable, "-c", TOLD, str(tmp_path / "repo")]
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    environment = {**os.environ, "HF_HOME": str(tmp_path / "home")}
+    names = {"repository": tmp_path / "repo"}
+    done = Forked(execute, TOLD, names, folder=tmp_path, words=environment).wait()
     assert "Traceback" not in done.stderr, done.stderr
     here, gone = (text.removesuffix("0\n2\n") for text in done.stdout.split("|\n")[:2])
     unknown, lost, _ = done.stderr.split("|\n")

@@ -192,6 +192,13 @@ def test_a_map_between_reused_layers_is_named_when_it_has_only_one() -> None:
     assert grad_cam(model, torch.randn(1, 3, 9, 9)).layer == "0.stem"
 
 
+@pytest.mark.parametrize("pool", [nn.MaxPool1d(2), nn.AvgPool1d(2)])
+def test_the_pooling_of_a_series_gives_a_map(pool: nn.Module) -> None:
+    network = nn.Sequential(nn.Conv1d(2, 4, 3), pool, nn.Flatten(), nn.Linear(16, 3))
+    heat = grad_cam(network, torch.randn(2, 2, 10))
+    assert (heat.layer, heat.values.shape) == ("1", (2, 4))
+
+
 class Parallel(nn.Module):
     """As convolutional nets for sentences: kernels of several lengths side by side."""
 
@@ -298,7 +305,7 @@ def test_a_network_that_decides_by_values_is_asked_for_its_layer() -> None:
             return (maps if maps.sum() > 0 else -maps).mean((2, 3))
 
     with pytest.raises(
-        OptionError, match=r"cannot be followed.*name the layer, for example layer="
+        OptionError, match=r"cannot be followed.*\(.*decides by.*\); name the layer, for example"
     ):
         grad_cam(Deciding(), torch.randn(1, 3, 8, 8))
     assert grad_cam(Deciding(), torch.randn(1, 3, 8, 8), layer="conv").layer == "conv"

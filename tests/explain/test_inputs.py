@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -106,16 +107,14 @@ def test_occlusion_hides_tokens_too() -> None:
         ({"window": 9}, r"window \(=9\) must have sides from 1"),
         ({"window": (2, 2, 2)}, "must have sides from 1"),
         ({"window": 2, "stride": 3}, "must not be larger than window"),
-        ({"stride": 0}, None),
+        ({"stride": 0}, r"stride \(=0\) must have sides from 1"),
+        ({"window": 0}, r"window \(=0\) must have sides from 1"),
+        ({"window": 2.5}, r"window \(=2.5\) must have sides from 1"),
     ],
 )
 def test_windows_that_do_not_fit_are_refused(
-    deep: Deep, inputs: Inputs, keywords: dict[str, object], words: str | None
+    deep: Deep, inputs: Inputs, keywords: dict[str, object], words: str
 ) -> None:
-    if words is None:
-        default = occlusion(deep(), inputs(1))
-        assert torch.equal(occlusion(deep(), inputs(1), **keywords).values, default.values)
-        return
     with pytest.raises(OptionError, match=words):
         occlusion(deep(), inputs(), **keywords)
 
@@ -144,12 +143,22 @@ def test_smooth_grad_of_a_square_is_known() -> None:
     assert mean_noise.std() == pytest.approx(expected, rel=0.15)
 
 
-@pytest.mark.parametrize("keywords", [{"samples": 0}, {"noise": -0.1}])
-def test_smooth_grad_refuses_what_means_nothing(
-    deep: Deep, inputs: Inputs, keywords: dict[str, float]
+@pytest.mark.parametrize(
+    ("method", "keywords", "words"),
+    [
+        (smooth_grad, {"samples": 0}, r"samples \(=0\) must be a whole number of 1 or more"),
+        (smooth_grad, {"noise": -0.1}, r"noise \(=-0.1\) must be 0 or more"),
+        (smooth_grad, {"batch_size": 0}, r"batch_size \(=0\) must be a whole number"),
+        (integrated_gradients, {"steps": 0}, r"steps \(=0\) must be a whole number"),
+        (integrated_gradients, {"batch_size": 0}, r"batch_size \(=0\) must be a whole number"),
+        (occlusion, {"batch_size": 0}, r"batch_size \(=0\) must be a whole number"),
+    ],
+)
+def test_numbers_that_mean_nothing_are_refused(
+    deep: Deep, inputs: Inputs, method: Any, keywords: dict[str, float], words: str
 ) -> None:
-    with pytest.raises(OptionError, match="must be 1 or more"):
-        smooth_grad(deep(), inputs(), **keywords)
+    with pytest.raises(OptionError, match=words):
+        method(deep(), inputs(), **keywords)
 
 
 class Rectified(nn.Module):

@@ -90,8 +90,8 @@ def test_narrow_numbers_and_autocast_give_the_map_within_their_precision(
     with torch.autocast("cpu", torch.bfloat16):
         cast = method(network, x, target=1)
     narrow = method(network.bfloat16(), x.bfloat16(), target=1)
-    # the changes that ablation and score-CAM look at are smaller than the scores themselves
-    tolerance = 0.4 if method.__name__ in ("ablation_cam", "occlusion") else 0.08
+    # the changes that occlusion looks at are smaller than the scores themselves
+    tolerance = 0.4 if method.__name__ == "occlusion" else 0.08
     for heat in (cast, narrow):
         assert heat.values.dtype == torch.float32
         assert close(heat, expected, tolerance)

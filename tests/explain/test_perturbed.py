@@ -105,19 +105,74 @@ def test_ablation_cam_follows_whatever_lies_behind_the_layer(kind: str) -> None:
     torch.testing.assert_close(heat.values, expected.float(), rtol=1e-5, atol=1e-7)
 
 
+class Counting(nn.Module):
+    """Counts the samples that it sees."""
+
+    seen = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        Counting.seen += len(x)
+        return x
+
+
 def test_only_the_part_behind_the_layer_runs_again() -> None:
-    class Counting(nn.Module):
-        calls = 0
+    parts = nn.Conv2d(1, 64, 3), nn.Tanh(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 2)
+    Counting.seen = 0
+    ablation_cam(nn.Sequential(Counting(), *parts), torch.randn(2, 1, 6, 6), layer="1")
+    assert Counting.seen == 2 + 32 + 32  # whether it is affine, the tape, its check
 
-        def forward(self, x: Tensor) -> Tensor:
-            Counting.calls += 1
-            return x
 
-    network = nn.Sequential(
-        Counting(), nn.Conv2d(1, 64, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 2)
-    )
-    ablation_cam(network, torch.randn(2, 1, 6, 6), layer="1", batch_size=2)
-    assert Counting.calls == 3
+HEADS = {
+    "linear": (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.5), nn.Linear(6, 3)),
+    "convolution": (nn.Conv2d(6, 3, 1), nn.AvgPool2d((3, 4)), nn.Flatten()),
+    "dense": (nn.Flatten(), nn.Linear(72, 4), nn.Linear(4, 3)),
+}
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_what_is_affine_behind_the_layer_takes_one_pass(head: str, dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    behind = (part.double() for part in HEADS[head])
+    network = nn.Sequential(Counting(), nn.Conv2d(1, 6, 3).double(), nn.ReLU(), *behind).eval()
+    x = torch.randn(2, 1, 5, 6, dtype=torch.float64)
+    expected = expected_ablation(network, network[2], x, 1).float()
+    Counting.seen = 0
+    heat = ablation_cam(network.to(dtype), x.to(dtype), target=1, layer="2")
+    assert Counting.seen == 4  # the tape, its check
+    tolerance = 1e-6 if dtype == torch.float64 else 0.03
+    largest = expected.abs().max().item()
+    torch.testing.assert_close(heat.values, expected, rtol=0, atol=tolerance * largest)
+
+
+class Nearly(nn.Module):
+    """Behind the maps all is affine, or nearly so."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.head, self.kind = nn.Conv2d(1, 4, 3), nn.Linear(4, 3), kind
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps = self.conv(x)
+        pooled = maps.mean((2, 3))
+        if self.kind == "product":
+            pooled = pooled * maps.sum((2, 3))
+        if self.kind == "rounded":
+            pooled = pooled.mul(8).to(torch.int32).to(x.dtype)
+        if self.kind == "added":
+            pooled = pooled.add_(pooled, alpha=0.5) + x.mean()
+        if self.kind == "divided":
+            pooled = 1 / (3 + pooled)
+        return self.head(pooled)
+
+
+@pytest.mark.parametrize("kind", ["product", "rounded", "added", "divided"])
+def test_what_only_looks_affine_is_not_taken_for_it(kind: str) -> None:
+    network, x = Nearly(kind).double(), torch.randn(2, 1, 6, 6, dtype=torch.float64)
+    heat = ablation_cam(network, x, target=1, layer="conv")
+    expected = expected_ablation(network, network.conv, x, 1)
+    torch.testing.assert_close(heat.values, expected.float(), rtol=1e-5, atol=1e-7)
 
 
 def test_a_layer_without_gradient_can_still_be_ablated(deep: Deep, inputs: Inputs) -> None:
@@ -174,5 +229,5 @@ def test_score_cam_sees_nothing_through_a_constant_map(conv_gap_linear: Nets) ->
 
 def test_batch_size_is_one_or_more(deep: Deep, inputs: Inputs) -> None:
     for method in (ablation_cam, score_cam):
-        with pytest.raises(OptionError, match=r"batch_size \(=0\) must be 1 or more"):
+        with pytest.raises(OptionError, match=r"batch_size \(=0\) must be a whole number of 1"):
             method(deep(), inputs(), layer="1", batch_size=0)

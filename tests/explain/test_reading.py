@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Callable
 
+import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils import checkpoint
 
-from convarium.explain import grad_cam
+from convarium.explain import ablation_cam, grad_cam
+from convarium.explain.checkpoints import without_checkpoints
 
 Deep = Callable[..., nn.Sequential]
 Inputs = Callable[..., Tensor]
@@ -112,18 +116,82 @@ def test_autocast_gives_the_same_map_within_its_precision(deep: Deep, inputs: In
     assert network[0].weight.grad is not None
 
 
-def test_activation_checkpointing_around_the_layer(deep: Deep, inputs: Inputs) -> None:
+@pytest.mark.parametrize("reentrant", [False, True])
+@pytest.mark.parametrize("part", [slice(0, 1), slice(0, 4), slice(2, 7)])
+def test_activation_checkpointing_before_around_and_behind_the_layer(
+    deep: Deep, inputs: Inputs, part: slice, reentrant: bool
+) -> None:
     class Checkpointed(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.body = deep()
 
         def forward(self, x: Tensor) -> Tensor:
-            first = torch.utils.checkpoint.checkpoint(self.body[:4], x, use_reentrant=False)
-            return self.body[4:](first)
+            x = self.body[: part.start](x)
+            x = checkpoint.checkpoint(self.body[part], x, use_reentrant=reentrant)
+            return self.body[part.stop :](x)
 
-    heat = grad_cam(Checkpointed(), inputs(), target=1, layer="body.1")
-    assert torch.equal(heat.values, grad_cam(deep(), inputs(), target=1, layer="1").values)
+    kept = checkpoint.CheckpointFunction
+    network = Checkpointed()
+    for layer, method in itertools.product(("1", None), (grad_cam, ablation_cam)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            heat = method(network, inputs(), target=1, layer=layer and f"body.{layer}")
+        plain = method(deep(), inputs(), target=1, layer=heat.layer.removeprefix("body."))
+        torch.testing.assert_close(heat.values, plain.values)
+        assert heat.status == plain.status
+    assert checkpoint.CheckpointFunction is kept
+
+
+def test_checkpointing_comes_back_when_the_last_of_several_threads_has_left(deep: Deep) -> None:
+    kept = checkpoint.CheckpointFunction
+    first, second = without_checkpoints(), without_checkpoints()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert checkpoint.CheckpointFunction is not kept
+    second.__exit__(None, None, None)
+    assert checkpoint.CheckpointFunction is kept
+
+
+def test_a_layer_off_the_way_to_the_score_says_so(inputs: Inputs) -> None:
+    class Beside(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.main, self.other = (nn.Conv2d(1, 3, 3).double() for _ in range(2))
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.other(x)
+            return self.main(x).mean((2, 3))
+
+    heat = grad_cam(Beside(), inputs(), layer="other")
+    assert heat.status == ("not connected",) * 3
+    assert heat.note == (
+        "The score is not computed from other, or not differentiably; "
+        "choose a layer on the way to it."
+    )
+    assert grad_cam(Beside(), inputs()).note == ""
+
+
+def test_a_layer_behind_the_pooling_says_so() -> None:
+    network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    heat = grad_cam(network, torch.ones(1, 1, 6, 6), layer="1")
+    assert heat.status == ("no spatial extent",)
+    assert heat.note == "1 has one position; choose a layer before the pooling."
+
+
+def test_channels_that_stand_last_are_noticed() -> None:
+    class Last(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.movedim(1, -1)
+
+    network = nn.Sequential(
+        nn.Conv2d(3, 24, 4, stride=4), Last(), nn.Linear(24, 24), nn.Flatten(), nn.Linear(1536, 2)
+    )
+    x = torch.randn(2, 3, 32, 32)
+    assert grad_cam(network, x, layer="0").note == ""
+    for method in (grad_cam, ablation_cam):
+        assert "(2, 8, 8, 24), which looks as if its channels" in method(network, x, layer="2").note
 
 
 def test_only_the_part_behind_the_layer_is_differentiated() -> None:

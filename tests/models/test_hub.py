@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from forked import Forked, execute
 from hub_server import COMMIT, Server
 from peer_truth import fill
 from safetensors.torch import save_file
@@ -22,7 +22,7 @@ from convarium.errors import MissingExtraError, OptionError
 from convarium.models import hub
 
 PLAY = """
-import json, sys
+import json
 import torch
 import convarium
 from convarium import models
@@ -35,7 +35,7 @@ def said(call, *args, **kwargs):
 """
 
 
-def play(root: Path, server: Server, home: Path, code: str, **settings: str) -> dict[str, Any]:
+def play(server: Server, home: Path, code: str, **settings: str) -> dict[str, Any]:
     """Run code in a process whose Hub is the server; `out` comes back."""
     environment = {
         key: value for key, value in os.environ.items() if not key.startswith(("HF_", "HUGGING"))
@@ -48,16 +48,10 @@ def play(root: Path, server: Server, home: Path, code: str, **settings: str) -> 
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "NO_PROXY": "127.0.0.1",
-        "PYTHONPATH": str(root / "src"),
         **settings,
     }
-    done = subprocess.run(
-        [sys.executable, "-c", PLAY + code + "\nprint(json.dumps(out))"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    text = PLAY + code + "\nprint(json.dumps(out))"
+    done = Forked(execute, text, folder=home.parent, words=environment).wait()
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -87,10 +81,10 @@ out["default"] = said(models.create, "mobilenet_v1", pretrained=True)
 
 
 def test_a_network_goes_up_and_comes_down_and_stays_without_the_network(
-    root: Path, server: Server, tmp_path: Path
+    server: Server, tmp_path: Path
 ) -> None:
     (server.folder / "me" / "empty").mkdir(parents=True)
-    out = play(root, server, tmp_path / "home", UP_AND_DOWN)
+    out = play(server, tmp_path / "home", UP_AND_DOWN)
     assert out["address"] == f"{server.address}/me/net"
     assert Path(out["folder"]).name == COMMIT
     assert out["classes"] == ["a", "b", "c"]
@@ -111,7 +105,7 @@ def test_a_network_goes_up_and_comes_down_and_stays_without_the_network(
     assert 'license: "apache-2.0"' in page
     assert 'convarium.models.pull_from_hub("me/net")' in page
 
-    out = play(root, server, tmp_path / "home", OFFLINE, HF_HUB_OFFLINE="1")
+    out = play(server, tmp_path / "home", OFFLINE, HF_HUB_OFFLINE="1")
     assert out["kept"] == 3
     assert "Cannot fetch card.json of me/unknown (" in out["unknown"]
     assert "give its path instead" in out["unknown"]
@@ -137,7 +131,7 @@ def test_the_default_weights_come_from_the_hub(root: Path, server: Server, tmp_p
         folder = server.folder / repo_id
         folder.mkdir(parents=True)
         save_file(state, folder / "model.safetensors")
-    out = play(root, server, tmp_path / "home", DEFAULT)
+    out = play(server, tmp_path / "home", DEFAULT)
     assert out["weights"] == "timm/mobilenetv1_100.ra4_e3600_r224_in1k"
     assert out["size"] == [3, 256, 256]
     wanted = models.create("mobilenet_v1")
@@ -187,11 +181,9 @@ out["seconds"] = time.monotonic() - start
 """
 
 
-def test_a_hub_that_cannot_be_reached_is_given_up_at_once(
-    root: Path, server: Server, tmp_path: Path
-) -> None:
+def test_a_hub_that_cannot_be_reached_is_given_up_at_once(server: Server, tmp_path: Path) -> None:
     closed = "http://127.0.0.1:9"
-    out = play(root, server, tmp_path / "home", UNREACHABLE, HF_ENDPOINT=closed)
+    out = play(server, tmp_path / "home", UNREACHABLE, HF_ENDPOINT=closed)
     assert "Cannot fetch model.safetensors of timm/resnet18.a1_in1k (" in out["default"]
     assert "Cannot fetch card.json of me/other (" in out["other"]
     assert "not in the cache" not in out["other"]

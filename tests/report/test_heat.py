@@ -26,8 +26,14 @@ def opened(data: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
 
 
-def test_an_overlay_holds_the_picture_its_map_and_the_colour_scale() -> None:
-    pixels = opened(report.overlay(IMAGE, HEAT, caption="3"))
+def sheet(folder: Path, image: np.ndarray, heat: np.ndarray, title: str) -> np.ndarray:
+    """Of one picture."""
+    shown = [report.Picture(image, title, heat=heat)]
+    return opened(report.heatmap_sheet(folder / "sheet.png", shown).read_bytes())
+
+
+def test_a_sheet_holds_the_picture_its_map_and_the_colour_scale(tmp_path: Path) -> None:
+    pixels = sheet(tmp_path, IMAGE, HEAT, "3")
     seen = colours(pixels)
     assert {(value,) * 3 for value in IMAGE.ravel().tolist()} <= seen
     assert colours(pictures.blend(IMAGE, HEAT)) <= seen
@@ -39,20 +45,20 @@ def test_an_overlay_holds_the_picture_its_map_and_the_colour_scale() -> None:
     assert np.abs(scale - expected).max() < 10
 
 
-def test_pixels_are_squares_without_a_blur() -> None:
+def test_pixels_are_squares_without_a_blur(tmp_path: Path) -> None:
     board = (np.indices((8, 8)).sum(axis=0) % 2 * 255).astype(np.uint8)[..., None]
-    pixels = opened(report.overlay(board, np.zeros((8, 8), np.float32), caption=""))
+    pixels = sheet(tmp_path, board, np.zeros((8, 8), np.float32), "")
     edge, side = round(0.12 * 160), round(1.42 * 160)
     row = pixels[edge + round(0.23 * 160) + 14, edge + 2 : edge + side - 2, 0]
     assert set(row.tolist()) == {0, 255}
     assert np.count_nonzero(np.diff(row.astype(int))) == 7
 
 
-def test_captions_change_the_picture_and_dollars_are_no_formula() -> None:
-    plain = report.overlay(IMAGE, HEAT, caption="7")
-    assert plain != report.overlay(IMAGE, HEAT, caption="8")
-    for caption in (r"$\frac{1}{", "日本語", "<script>", "a\x00\ud800", "many words " * 40):
-        assert opened(report.overlay(IMAGE, HEAT, caption=caption)).shape == opened(plain).shape
+def test_titles_change_the_picture_and_dollars_are_no_formula(tmp_path: Path) -> None:
+    plain = sheet(tmp_path, IMAGE, HEAT, "7")
+    assert (plain != sheet(tmp_path, IMAGE, HEAT, "8")).any()
+    for title in (r"$\frac{1}{", "日本語", "<script>", "a\x00\ud800", "many words " * 40):
+        assert sheet(tmp_path, IMAGE, HEAT, title).shape == plain.shape
 
 
 def test_drawing_leaves_no_trace(tmp_path: Path) -> None:
@@ -83,9 +89,9 @@ def test_a_sheet_grows_by_rows_of_three(tmp_path: Path) -> None:
     assert sizes[7][0] - sizes[6][0] == pytest.approx(sizes[6][0] - sizes[3][0], abs=1)
 
 
-def test_a_sheet_needs_a_picture_and_an_overlay_a_map(tmp_path: Path) -> None:
+def test_a_sheet_needs_a_picture_and_a_picture_a_map_of_two_axes(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="at least one picture"):
         report.heatmap_sheet(tmp_path / "sheet.png", [])
     with pytest.raises(ShapeError, match="two axes"):
-        report.overlay(IMAGE, HEAT[0], caption="")
+        report.Picture(IMAGE, "", heat=HEAT[0])
     assert not list(tmp_path.iterdir())

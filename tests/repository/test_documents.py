@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import json
 import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from filelock import FileLock
+from forked import Forked, execute
 from PIL import Image
 
 from convarium.cli import VERBS
@@ -103,16 +102,17 @@ def command(line: str, folder: Path) -> list[str]:
     # The run that documents suppose is there already; training it again takes another name.
     line = re.sub(r"(train photos/ --out runs/photos)$", r"\1-again --epochs 1", line)
     line = re.sub(r"(train photos/ --out runs/photos-2)$", r"\1 --epochs 1", line)
+    line = re.sub(r"(train photos/ --find-rate)$", r"\1 --model convnet", line)
     script = "printf '%s\\0' " + line.removeprefix("$ convarium ")
     shown = subprocess.run(["bash", "-c", script], cwd=folder, capture_output=True, check=True)
     return shown.stdout.decode().split("\0")[:-1]
 
 
 PLAYER = """
-import json, sys, warnings
+import sys, warnings
 from convarium.cli import main
 names = {"__name__": "__main__"}
-for step in json.load(sys.stdin):
+for step in steps:
     print(">>>", step, flush=True)
     if isinstance(step, list):
         if code := main(step):
@@ -126,15 +126,8 @@ for step in json.load(sys.stdin):
 
 def play(played: Sequence[list[str] | str], folder: Path) -> subprocess.CompletedProcess[str]:
     """Run the command's lines and the Python blocks in one process, in `folder`."""
-    return subprocess.run(
-        [sys.executable, "-c", PLAYER],
-        cwd=folder,
-        env=dict(os.environ, PYTHONPATH=str(ROOT / "src"), XDG_CACHE_HOME=str(folder / "cache")),
-        input=json.dumps(played),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    words = {**os.environ, "XDG_CACHE_HOME": str(folder / "cache")}
+    return Forked(execute, PLAYER, {"steps": played}, folder=folder, words=words).wait(280)
 
 
 @pytest.mark.parametrize("document", sorted({*DOCUMENTS, *ROOT.glob("*.md")}), ids=name)

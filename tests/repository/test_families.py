@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from forked import Forked, execute
 
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 PLAYER = """
-import sys, warnings
+import warnings
 warnings.simplefilter("error")
-for name in sys.stdin.read().split("\\0"):
-    print(name.splitlines()[0])
-    exec(name, {"__name__": "__main__"})
+for name, text in texts.items():
+    print(name)
+    exec(text, {"__name__": "__main__"})
 """
 
 
@@ -55,18 +53,11 @@ def test_every_page_has_all_its_sections(writer: ModuleType) -> None:
             assert len(titles) - len(kinds) == 1
 
 
-def test_the_code_of_every_page_runs(root: Path, writer: ModuleType) -> None:
+def test_the_code_of_every_page_runs(writer: ModuleType, tmp_path: Path) -> None:
     pages = sorted(writer.FOLDER.glob("*.md"))
     texts = {path.name: "".join(BLOCK.findall(path.read_text(encoding="utf-8"))) for path in pages}
     assert [name for name, text in texts.items() if not text] == ["README.md"]
-    done = subprocess.run(
-        [sys.executable, "-c", PLAYER],
-        input="\0".join(f"# {name}\n{text}" for name, text in texts.items()),
-        env=dict(os.environ, PYTHONPATH=str(root / "src")),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = Forked(execute, PLAYER, {"texts": texts}, folder=tmp_path).wait()
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("torch.Size([2, 5])") == 2 * (len(pages) - 1)
 

@@ -17,17 +17,18 @@ PUBLIC = {
     "convarium.data": """
         Augmentation Batch Dataset Lookalikes Mix Overview Part Parts Preprocessing
         SeriesAugmentation ShardStream Skipped Survey Volume VolumeAugmentation
-        VolumePreprocessing batches build_card fit_preprocessing given_parts lookalikes
-        match_classes open_dataset open_inputs open_stream overview packed read_image read_volume
-        split split_folds split_stream steps_per_epoch target_in_words training_batches volume_sizes
+        VolumePreprocessing batches build_card column_words fit_preprocessing given_parts
+        lookalikes match_classes open_dataset open_inputs open_stream overview packed read_image
+        read_volume split split_folds split_stream steps_per_epoch target_in_words
+        training_batches volume_sizes
     """,
     "convarium.deploy": """
         Export Verification export verify
     """,
     "convarium.explain": """
-        Attribution AverageDrop Comparison Energy Excitement ExcitingInput FeatureMaps
+        Attribution Audit AverageDrop Comparison Energy Excitement ExcitingInput FeatureMaps
         Filters PointingGame RemovalCurve Road SampleMean SanityCheck ablation_cam
-        average_drop deletion eigen_cam energy exciting_inputs feature_maps filters
+        audit average_drop deletion eigen_cam energy exciting_inputs feature_maps filters
         finer_cam fuse grad_cam grad_cam_plus_plus guided_backpropagation hires_cam
         input_gradients insertion integrated_gradients layer_cam occlusion pointing_game
         road sanity_check score_cam smooth_grad xgrad_cam
@@ -67,9 +68,9 @@ PUBLIC = {
         check_page_name class_balance confused_pairs confusion_matrix curves draw_augmented
         draw_effective_field draw_field_growth draw_network draw_series exciting_pictures
         explain_samples filter_pictures heatmap_page heatmap_sheet map_pictures
-        network_lines overlay report_run score_json sequence_page show_samples slices_heat
-        slices_picture some_of_each_class svg_as_png tile_sheet view_page write_augmented
-        write_heat write_overlays write_page
+        network_lines report_run score_json sequence_page show_samples slices_heat
+        slices_picture some_of_each_class svg_as_png tile_sheet view_page write_audit
+        write_augmented write_heat write_overlays write_page
     """,
     "convarium.tasks": """
         Bin Calibration ClassEvaluation ClassRecord ClassRow ClassScores Classification

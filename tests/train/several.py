@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import contextlib
+import io
 import os
 import socket
 import traceback
@@ -10,12 +11,10 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from forked import CONTEXT
 
+from convarium.cli import main
 from convarium.processes import World, joined
-
-# Each process is a copy of one that has imported what takes seconds, and computed nothing yet.
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["torch.distributed", "convarium.train.loop", "convarium.cli.train"])
 
 
 def free_port() -> int:
@@ -54,3 +53,11 @@ def in_processes(size: int, task: Callable[[World], Any]) -> list[Any]:
     for worker in workers:
         worker.join()
     return [found[rank] for rank in range(size)]
+
+
+def commanded(words: list[str], world: World) -> tuple[int, str, str]:
+    """Exit code of the command in one of the processes, and what it printed."""
+    out, errors = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):
+        code = main(words)
+    return code, out.getvalue(), errors.getvalue()

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
 import torch
+from forked import Forked, command
 
 from convarium import data, files, models, train
 
@@ -20,38 +19,30 @@ WORDS = [
 ]  # fmt: skip
 
 
-def start(root, out, *extra):
-    environment = dict(os.environ, PYTHONPATH=str(root / "src"))
-    return subprocess.Popen(
-        [sys.executable, "-m", "convarium", "train", *WORDS, "--out", str(out), *extra],
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def start(out, *extra):
+    return Forked(command, "train", *WORDS, "--out", out, *extra, folder=out.parent)
 
 
 @pytest.mark.parametrize("workers", [pytest.param("0", marks=pytest.mark.long), "2"])
-def test_sigkill_at_random_moments_then_resume_is_bit_identical(root, tmp_path, workers):
+def test_sigkill_at_random_moments_then_resume_is_bit_identical(tmp_path, workers):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    process = start(root, whole, "--workers", workers)
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 0, errors
+    done = start(whole, "--workers", workers).wait()
+    assert done.returncode == 0, done.stderr
     moments = random.Random(int(workers))
     kills = 0
     for attempt in range(12):
         resume = ["--resume"] if (cut / "config.toml").exists() else []
-        process = start(root, cut, "--workers", workers, *resume)
+        life = start(cut, "--workers", workers, *resume)
         if attempt < 3:
             deadline = time.monotonic() + 60
             while not cut.exists() and time.monotonic() < deadline:
                 time.sleep(0.01)
             time.sleep(moments.uniform(0, 0.8))
-            process.send_signal(signal.SIGKILL)
-        _, errors = process.communicate(timeout=120)
-        if process.returncode == 0:
+            life.process.kill()
+        done = life.wait()
+        if done.returncode == 0:
             break
-        assert process.returncode == -signal.SIGKILL, errors
+        assert done.returncode == -signal.SIGKILL, done.stderr
         kills += 1
     assert kills >= 1
     names = ("model.safetensors", "splits.parquet", "predictions.parquet")

@@ -1,8 +1,8 @@
 """From the command line to a verb and an exit code.
 
-0: done. 2: what was asked for cannot be done, and one sentence says why and what helps.
-130: stopped by the keyboard. 141: whoever read the output left. A verb's file is loaded when the
-verb is used.
+0: done. 1: a gate of `audit` does not hold. 2: what was asked for cannot be done, and one sentence
+says why and what helps. 130: stopped by the keyboard. 141: whoever read the output left. A verb's
+file is loaded when the verb is used.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ VERBS = {
     "measure": "measure what a network sees and costs",
     "choose": "rank networks for an input by measurements on this machine",
     "explain": "show where a run looks, as heatmaps",
+    "audit": "say what a run's answers rest on: groups, backgrounds, small places",
     "export": "write a verified file for another runtime",
     "data": "tell what a data set holds, and show what training makes of it",
     "list": "list the networks",

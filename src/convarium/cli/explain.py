@@ -43,13 +43,15 @@ def add_arguments(parser: Parser) -> None:
         action="store_true",
         help="measure deletion, insertion and average drop, each with its controls",
     )
-    parser.add_argument("--most", type=positive, help="inputs, maps or filters at most (48)")
+    parser.add_argument(
+        "--most", type=positive, help="how many at most (48; exciting inputs 12, filters all)"
+    )
     parser.add_argument(
         "-o", "--output", metavar="FOLDER", default="heatmaps", help="where to write (heatmaps)"
     )
     views = parser.add_mutually_exclusive_group()
     views.add_argument("--filters", action="store_true", help="draw the first layer's filters")
-    views.add_argument("--maps", metavar="LAYER", help="draw the maps of a layer for INPUT")
+    views.add_argument("--maps", metavar="LAYER", help="draw the maps of a layer for one INPUT")
     views.add_argument(
         "--exciting", metavar="LAYER:CHANNEL", help="draw what of INPUT excites a channel most"
     )
@@ -97,6 +99,7 @@ def _heatmaps(arguments: argparse.Namespace, opened: Run) -> int:
         explained.pictures,
         f"{opened.folder.name}: where the network looks",
         about=about,
+        shows=_METHODS[arguments.method].shows,
         shared=explained.shared,
         scores=explained.scores,
     )
@@ -111,9 +114,9 @@ def _heatmaps(arguments: argparse.Namespace, opened: Run) -> int:
         write_json(told)
         return 0
     _say(explained, told)
-    write(f"{about}: {page}, {sheet} and {len(overlays)} overlays beside them")
+    write(f"{about}: {page}, {sheet} and {_counted(len(overlays), 'overlay')} beside them")
     if heat:
-        write(f"heat at the volumes' own voxels: {len(heat)} files beside them")
+        write(f"heat at the volumes' own voxels: {_counted(len(heat), 'file')} beside them")
     return 0
 
 
@@ -125,8 +128,17 @@ def _say(explained: Explained, told: dict[str, Any]) -> None:
         write(_sentence(name, figures))
     for note in dict.fromkeys(row["note"] for row in explained.rows if row["note"]):
         write(note)
-    for item in told["skipped"]:
+    say_skipped(told["skipped"])
+
+
+def say_skipped(skipped: list[dict[str, str]]) -> None:
+    """A line for each input that was left out."""
+    for item in skipped:
         sys.stderr.write(f"skipped {item['name']}: {item['reason']}\n")
+
+
+def _counted(n: int, word: str) -> str:
+    return f"{n} {word}" if n == 1 else f"{n} {word}s"
 
 
 def _told(

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from convarium.cli.explain import say_skipped
 from convarium.cli.parsing import write, write_json
 from convarium.errors import DataError, OptionError
 
@@ -30,6 +31,8 @@ def view(arguments: argparse.Namespace, opened: Run) -> int:
             raise OptionError(f"--{name} belongs to heatmaps; leave it out to draw this view.")
     if arguments.method != "grad-cam":
         raise OptionError("--method belongs to heatmaps; leave it out to draw this view.")
+    if arguments.exciting and arguments.shared_scale:
+        raise OptionError("--shared-scale is of maps and filters; --exciting draws neither.")
     if arguments.filters:
         return _filters(arguments, opened)
     if not arguments.inputs:
@@ -63,6 +66,11 @@ def _maps(arguments: argparse.Namespace, opened: Run) -> int:
     from convarium import data, explain, report
 
     dataset = data.open_inputs(arguments.inputs, kind=opened.preprocessing.kind)
+    if len(dataset) > 1:
+        raise OptionError(
+            f"--maps draws the maps of one INPUT, and these are {len(dataset)}; name one file, "
+            f"such as {dataset.name(0)}."
+        )
     batch = next(data.batches(dataset, opened.preprocessing, batch_size=1))
     most = arguments.most or _MOST
     found = explain.feature_maps(opened.model, batch.inputs, arguments.maps, most=most)
@@ -175,5 +183,6 @@ def _written(
     if arguments.json:
         write_json(whole)
     else:
+        say_skipped(told.get("skipped", []))
         write(f"{title}: {page} and {sheet}")
     return 0

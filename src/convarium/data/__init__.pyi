@@ -7,6 +7,7 @@ from .batching import batches as batches
 from .batching import steps_per_epoch as steps_per_epoch
 from .batching import training_batches as training_batches
 from .card import build_card as build_card
+from .columns import column_words as column_words
 from .contents import Overview as Overview
 from .contents import overview as overview
 from .contents import target_in_words as target_in_words
@@ -54,6 +55,7 @@ __all__ = [
     "VolumePreprocessing",
     "batches",
     "build_card",
+    "column_words",
     "fit_preprocessing",
     "given_parts",
     "lookalikes",

@@ -1,4 +1,6 @@
 from .attribution import Attribution as Attribution
+from .auditing.auditor import Audit as Audit
+from .auditing.auditor import audit as audit
 from .cam import finer_cam as finer_cam
 from .cam import grad_cam as grad_cam
 from .cam import grad_cam_plus_plus as grad_cam_plus_plus
@@ -39,6 +41,7 @@ from .views import filters as filters
 
 __all__ = [
     "Attribution",
+    "Audit",
     "AverageDrop",
     "Comparison",
     "Energy",
@@ -52,6 +55,7 @@ __all__ = [
     "SampleMean",
     "SanityCheck",
     "ablation_cam",
+    "audit",
     "average_drop",
     "deletion",
     "eigen_cam",

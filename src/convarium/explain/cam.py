@@ -78,10 +78,11 @@ def grad_cam_plus_plus(
     """Grad-CAM++: positions are weighted, so that several small finds count like a large one.
 
     With G = dy_c/dA: a = G^2 / (2 G^2 + G^3 sum_q A(q)), 0 where that is 0/0;
-    w_k = sum_p a_k ReLU(G_k); the map is sum_k w_k A_k. Arguments as in `grad_cam`.
+    w_k = sum_p a_k ReLU(G_k); the map is sum_k w_k A_k. For maps that are not negative, as behind
+    a ReLU: elsewhere 2 + G sum A may come near to 0. Arguments as in `grad_cam`.
 
     References:
-        Chattopadhay et al. (2018), "Grad-CAM++", arXiv:1710.11063, equations 19 and 5.
+        Chattopadhyay et al. (2018), "Grad-CAM++", arXiv:1710.11063, equation 19.
     """
     reading = read(model, x, target=target, layer=layer, forward=forward)
     return attribution(reading, "grad_cam_plus_plus", _of_higher_order)
@@ -100,7 +101,7 @@ def hires_cam(
     The map is sum_k G_k A_k, with G = dy_c/dA. Arguments as in `grad_cam`.
 
     References:
-        Draelos and Carin (2020), "Use HiResCAM instead of Grad-CAM", arXiv:2011.08891, section 3.
+        Draelos and Carin (2020), "Use HiResCAM instead of Grad-CAM", arXiv:2011.08891.
     """
     reading = read(model, x, target=target, layer=layer, forward=forward)
     return attribution(reading, "hires_cam", lambda a, g: (g * a).sum(1))
@@ -120,7 +121,7 @@ def layer_cam(
     maps of several layers.
 
     References:
-        Jiang et al. (2021), "LayerCAM", IEEE TIP 30, section III.
+        Jiang et al. (2021), "LayerCAM", IEEE Transactions on Image Processing 30.
     """
     reading = read(model, x, target=target, layer=layer, forward=forward)
     return attribution(reading, "layer_cam", lambda a, g: (g.relu() * a).sum(1))
@@ -137,10 +138,11 @@ def xgrad_cam(
     """XGrad-CAM: gradients averaged with the map's own values as weights.
 
     With G = dy_c/dA: w_k = sum_p G_k A_k / sum_p A_k, 0 where that is 0/0; the map is
-    sum_k w_k A_k. Its sum is that of HiResCAM. Arguments as in `grad_cam`.
+    sum_k w_k A_k. Its sum is that of HiResCAM. For maps that are not negative, as behind a ReLU:
+    elsewhere sum A may come near to 0. Arguments as in `grad_cam`.
 
     References:
-        Fu et al. (2020), "Axiom-based Grad-CAM", arXiv:2008.02312, section 3.
+        Fu et al. (2020), "Axiom-based Grad-CAM", arXiv:2008.02312.
     """
     reading = read(model, x, target=target, layer=layer, forward=forward)
     return attribution(reading, "xgrad_cam", _by_activation)
@@ -164,7 +166,7 @@ def finer_cam(
         OptionError: the model has one class only, or the target is a callable.
 
     References:
-        Zhang et al. (2025), "Finer-CAM", arXiv:2501.11309, section 3.
+        Zhang et al. (2025), "Finer-CAM", arXiv:2501.11309.
     """
     if callable(target):
         raise OptionError("target (a callable): finer_cam compares classes; give a class index.")
@@ -227,7 +229,7 @@ def attribution(
         values=values,
         layer=reading.layer,
         target=reading.target,
-        logit=reading.score,
+        logit=reading.score.float(),
         status=status,
         input_size=reading.input_size,
         method=method,

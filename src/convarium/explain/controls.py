@@ -227,19 +227,6 @@ def shown(heat: Any) -> tuple[Tensor, Tensor]:
     return torch.where(highest > 0, maps / highest, torch.zeros_like(maps)), finite
 
 
-def whole(low: int, high: float = math.inf, /, **values: Any) -> int:
-    """One named value as a whole number within limits.
-
-    Raises:
-        OptionError: it is none.
-    """
-    ((name, value),) = values.items()
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        limits = f"of {low} or more" if high == math.inf else f"from {low} to {high}"
-        raise OptionError(f"{name} (={value!r}) must be a whole number {limits}.")
-    return int(value)
-
-
 def _permutations(positions: int, keys: Sequence[int], seed: int, purpose: str) -> Tensor:
     drawn = [torch.from_numpy(seeds.permutation(positions, seed, purpose, key)) for key in keys]
     return torch.stack(drawn)

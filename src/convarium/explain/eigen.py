@@ -28,7 +28,7 @@ def eigen_cam(
     `.logit` say what was predicted or asked for. Arguments as in `grad_cam`.
 
     References:
-        Muhammad and Yeasin (2020), "Eigen-CAM", arXiv:2008.00299, section III.
+        Muhammad and Yeasin (2020), "Eigen-CAM", arXiv:2008.00299.
     """
     reading = read(model, x, target=target, layer=layer, forward=forward, differentiated=False)
     return attribution(reading, "eigen_cam", lambda a, _: principal(a))

@@ -39,7 +39,8 @@ def fuse(
     '0 + 1'
 
     References:
-        Jiang et al. (2021), "LayerCAM", IEEE TIP 30, section III, fuses layers by their maximum.
+        Jiang et al. (2021), "LayerCAM", IEEE Transactions on Image Processing 30, joins layers by
+        their maximum.
     """
     if not attributions:
         raise OptionError("attributions (=[]) must have at least one heatmap.")

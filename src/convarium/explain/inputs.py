@@ -6,7 +6,9 @@ input x (B, C, *S) -> score y -> dy/dx, or what y loses without a part of x -> s
 from __future__ import annotations
 
 import contextlib
+import math
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -19,6 +21,7 @@ from convarium.explain.guiding import Guided
 from convarium.explain.looking import Forward, Inputs, Look, looking
 from convarium.explain.reading import gradient_of
 from convarium.explain.targets import Goal, Target, goal
+from convarium.measure.arguments import sizes, whole
 
 _NO_RELU = "The network has no ReLU, so nothing was guided: this is its gradient."
 
@@ -68,17 +71,18 @@ def smooth_grad(
         seed: of the noise.
 
     References:
-        Smilkov et al. (2017), "SmoothGrad", arXiv:1706.03825, section 3.
+        Smilkov et al. (2017), "SmoothGrad", arXiv:1706.03825.
     """
-    if samples < 1 or noise < 0:
-        raise OptionError(f"samples (={samples}) must be 1 or more, noise (={noise}) 0 or more.")
+    whole(1, samples=samples)
+    if not 0 <= noise < math.inf:
+        raise OptionError(f"noise (={noise!r}) must be 0 or more.")
     with looking(model, x, forward) as look:
+        several = look.at_once(batch_size)
         scored = _Scored(look, target, layer, "smooth_grad")
         clean = look.inputs[0]
         spread = noise * (clean.flatten(1).amax(1) - clean.flatten(1).amin(1))
         spread = spread.reshape(-1, *[1] * (clean.ndim - 1))
         total = torch.zeros_like(scored.gradient)
-        several = max(1, batch_size // look.samples)
         for start in range(0, samples, several):
             drawn = [_normal(clean, seed, i) for i in range(start, min(start + several, samples))]
             rows = torch.cat([clean + spread * e for e in drawn])
@@ -115,7 +119,9 @@ def integrated_gradients(
         equation 1.
     """
     captum: Any = import_extra("captum.attr", "explain")
+    whole(1, steps=steps)
     with looking(model, x, forward) as look:
+        several = look.at_once(batch_size)
         scored = _Scored(look, target, layer, "integrated_gradients")
         if not scored.connected:
             return scored.result(scored.gradient)
@@ -128,7 +134,7 @@ def integrated_gradients(
                 wide.clone(),
                 baselines=start.clone(),
                 n_steps=steps,
-                internal_batch_size=max(batch_size, look.samples),
+                internal_batch_size=several * look.samples,
             )
         return scored.result(found.detach())
 
@@ -148,7 +154,7 @@ def guided_backpropagation(
     `grad_cam`, without a layer.
 
     References:
-        Springenberg et al. (2015), "Striving for Simplicity", arXiv:1412.6806, section 3.4.
+        Springenberg et al. (2015), "Striving for Simplicity", arXiv:1412.6806.
     """
     # captum's guides the modules `nn.ReLU` alone, and leaves out functional calls without a word.
     guide = Guided()
@@ -188,9 +194,10 @@ def occlusion(
     """
     captum: Any = import_extra("captum.attr", "explain")
     with looking(model, x, forward) as look, torch.no_grad():
+        several = look.at_once(batch_size)
         scored = _Scored(look, target, layer, "occlusion")
-        sides = _sides("window", window or tuple(max(1, side // 8) for side in look.size), look)
-        steps = _sides("stride", stride or tuple(max(1, side // 2) for side in sides), look)
+        sides = _sides("window", window, [side // 8 for side in look.size], look)
+        steps = _sides("stride", stride, [side // 2 for side in sides], look)
         if any(step > side for step, side in zip(steps, sides, strict=True)):
             raise OptionError(f"stride (={steps}) must not be larger than window (={sides}).")
         all_channels = tuple(look.inputs[0].shape[1 : look.inputs[0].ndim - look.rank])
@@ -199,7 +206,7 @@ def occlusion(
             sliding_window_shapes=(*all_channels, *sides),
             strides=(*all_channels, *steps),
             baselines=baseline if look.inputs[0].is_floating_point() else int(baseline),
-            perturbations_per_eval=max(1, batch_size // look.samples),
+            perturbations_per_eval=several,
         )
         return scored.result(found[:, 0] if all_channels else found, whole=True)
 
@@ -277,11 +284,14 @@ def _normal(x: Tensor, seed: int, number: int) -> Tensor:
     return torch.randn(x.shape[1:], generator=generator).to(x)
 
 
-def _sides(name: str, given: int | tuple[int, ...], look: Look) -> tuple[int, ...]:
-    sides = (given,) * look.rank if isinstance(given, int) else tuple(given)
-    fits = len(sides) == look.rank and all(
-        0 < a <= b for a, b in zip(sides, look.size, strict=True)
-    )
-    if not fits:
+def _sides(
+    name: str, given: int | tuple[int, ...] | None, default: Sequence[int], look: Look
+) -> tuple[int, ...]:
+    """A side along each axis: one for all, one each, or the default, which is at least 1."""
+    if given is None:
+        return tuple(max(1, side) for side in default)
+    sides = sizes(given if isinstance(given, tuple | list) else [given] * look.rank)
+    fits = len(sides) == look.rank
+    if not fits or not all(0 < a <= b for a, b in zip(sides, look.size, strict=True)):
         raise OptionError(f"{name} (={given}) must have sides from 1 to those of x, {look.size}.")
     return sides

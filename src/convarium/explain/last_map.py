@@ -72,9 +72,14 @@ def _feeding(graph: Graph, makers: dict[int, Operation], without: int = -1) -> s
 def _maps(graph: Graph, rank: int) -> set[int]:
     """Numbers of the values whose axes are (B, C, *S)."""
     found: set[int] = set()
+    rows: set[int] = set()  # torch pools a series as an image of one row
     for operation in graph.operations:
         results = [r for r in operation.results if r is not None and len(r.shape) == 2 + rank]
-        if operation.name in _HEADS or not results:
+        if operation.name in _HEADS:
+            continue
+        if "_pool" in operation.name:
+            rows |= {r.number for r in operation.results if r is not None}
+        if not results:
             continue
         inputs = [v for v in operation.values if len(v.shape) == 2 + rank]
         from_map = any(value.number in found for value in inputs)
@@ -82,6 +87,7 @@ def _maps(graph: Graph, rank: int) -> set[int]:
             keeps = not from_map and bool(inputs) and _channels_first(inputs[0], results[0])
         else:
             keeps = from_map and operation.name not in _MOVES
+            keeps |= operation.name == "squeeze" and operation.values[0].number in rows
         if keeps or "conv" in operation.name or "_pool" in operation.name:
             found |= {r.number for r in results if r.shape[0] == graph.inputs[0].shape[0]}
     return found

@@ -44,6 +44,15 @@ def find_layer(look: Look, layer: str | nn.Module | None, target: Target = None)
     return _by_identity(names, layer)
 
 
+def check_layer(network: nn.Module, layer: str) -> None:
+    """Refuse a name that no layer has, before anything is computed.
+
+    Raises:
+        OptionError: the network has no such layer.
+    """
+    _by_name(_names(unwrapped(network)), layer)
+
+
 def find_in_graph(look: Look, target: Target = None) -> Found:
     """The outermost module that returns, once, the last map with extent that feeds the score.
 
@@ -76,7 +85,8 @@ def _graph(look: Look, target: Target, kind: str, names: dict[str, nn.Module]) -
         return look.followed()
     except ConvariumError as error:
         look.run(*look.inputs)  # an error of its own says more
-        reason = str(error.__cause__ or error).strip().partition("\n")[0].rstrip(".")
+        reason = str(error.__cause__ or "") or str(error).partition(";")[0]
+        reason = reason.strip().partition("\n")[0].rstrip(".")
         raise OptionError(
             f"layer (=None): {kind} cannot be followed to its last map ({reason}); "
             f"name the layer{_example(names)}."

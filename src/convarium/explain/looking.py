@@ -16,8 +16,10 @@ from torch import Tensor, nn
 
 from convarium.errors import OptionError, ShapeError
 from convarium.explain.attribution import spatial_size
+from convarium.explain.checkpoints import without_checkpoints
 from convarium.graph import Graph, eager, trace, untouched, unwrapped
 from convarium.graph.wrappers import all_eager
+from convarium.measure.arguments import whole
 
 Inputs = Tensor | tuple[Tensor, ...]
 Forward = Callable[..., Any]
@@ -59,9 +61,18 @@ class Look:
         """Number of spatial axes."""
         return len(self.size)
 
+    def at_once(self, batch_size: int) -> int:
+        """How many versions of the batch make up a pass of so many samples; at least one."""
+        return max(1, whole(1, batch_size=batch_size) // self.samples)
+
     def run(self, *inputs: Tensor) -> Any:
         """The output, for copies that the network may write into."""
         return self.forward(*(x.clone() for x in inputs))
+
+    def repeated(self, n: int) -> Tensor:
+        """The first input n times, batch after batch: (n B, C, *S)."""
+        first = self.inputs[0]
+        return first.repeat(n, *[1] * (first.ndim - 1))
 
     def several(self, rows: Tensor) -> Any:
         """The output for n versions (n B, C, *S) of the first input, batch after batch."""
@@ -98,6 +109,7 @@ def looking(model: nn.Module, x: Inputs, forward: Forward | None = None) -> Iter
             stack.enter_context(untouched(network))
             stack.enter_context(torch.inference_mode(False))
             stack.enter_context(torch.enable_grad())
+            stack.enter_context(without_checkpoints())
             stack.enter_context(all_eager() if forward else compiled)
             if forward is not None:
                 stack.enter_context(_without_wrappers(model))

@@ -17,12 +17,20 @@ if TYPE_CHECKING:
 
 
 class Method(NamedTuple):
-    """What the literature calls a method, where its function stands, whether it reads a layer."""
+    """What the literature calls a method, where its function stands, whether it reads a layer.
+
+    Attributes:
+        shows: what its heat marks, as half a sentence; "": evidence for the class.
+    """
 
     title: str
     module: str
     layered: bool
     about: str
+    shows: str = ""
+
+
+_STEEPEST = "where a rise of the input would raise the score of the class named most"
 
 
 METHODS: Mapping[str, Method] = {
@@ -34,7 +42,13 @@ METHODS: Mapping[str, Method] = {
     "finer_cam": Method(
         "Finer-CAM", "cam", True, "what sets the class apart from those nearest to it"
     ),
-    "eigen_cam": Method("Eigen-CAM", "eigen", True, "what varies most, whatever the class"),
+    "eigen_cam": Method(
+        "Eigen-CAM",
+        "eigen",
+        True,
+        "what varies most, whatever the class",
+        "where the layer answers in the way that varies most, whatever the class",
+    ),
     "score_cam": Method(
         "Score-CAM", "perturbed", True, "the score of the input seen through each map"
     ),
@@ -42,14 +56,20 @@ METHODS: Mapping[str, Method] = {
         "Ablation-CAM", "perturbed", True, "what the score loses without each map"
     ),
     "input_gradients": Method(
-        "Input gradients", "inputs", False, "the score's gradient at the input"
+        "Input gradients", "inputs", False, "the score's gradient at the input", _STEEPEST
     ),
-    "smooth_grad": Method("SmoothGrad", "inputs", False, "mean gradient of noisy copies"),
+    "smooth_grad": Method(
+        "SmoothGrad", "inputs", False, "mean gradient of noisy copies", _STEEPEST
+    ),
     "integrated_gradients": Method(
         "Integrated gradients", "inputs", False, "gradients from a blank input to this one"
     ),
     "guided_backpropagation": Method(
-        "Guided backpropagation", "inputs", False, "edges; depends little on the class"
+        "Guided backpropagation",
+        "inputs",
+        False,
+        "edges; depends little on the class",
+        "edges that come back through the ReLUs, which depend little on the class",
     ),
     "occlusion": Method("Occlusion", "inputs", False, "what the score loses behind a moving patch"),
 }
@@ -59,6 +79,27 @@ FAITHFULNESS: Mapping[str, str] = {
     "insertion": "removal",
     "average_drop": "drops",
 }
+
+
+def method_named(method: str, layers: Sequence[str] = ()) -> Method:
+    """What is known of a method.
+
+    Args:
+        method: a name of `METHODS`.
+        layers: that it shall read.
+
+    Raises:
+        OptionError: no such method, or layers for one at the input.
+    """
+    if method not in METHODS:
+        near = did_you_mean(method, METHODS)
+        raise OptionError(f"method (={method!r}) is not known.{near} Known: {', '.join(METHODS)}.")
+    if layers and not METHODS[method].layered:
+        raise OptionError(
+            f"layer (={layers[0]!r}): {method} explains at the input and reads no layer; leave the "
+            "layer out, or choose another method."
+        )
+    return METHODS[method]
 
 
 def attributed(
@@ -79,16 +120,7 @@ def attributed(
     Raises:
         OptionError: no such method, or layers for one at the input.
     """
-    if method not in METHODS:
-        near = did_you_mean(method, METHODS)
-        raise OptionError(f"method (={method!r}) is not known.{near} Known: {', '.join(METHODS)}.")
-    chosen = METHODS[method]
-    if layers and not chosen.layered:
-        raise OptionError(
-            f"layer (={layers[0]!r}): {method} explains at the input and reads no layer; leave the "
-            "layer out, or choose another method."
-        )
-    call = _function(method, chosen.module)
+    call = _function(method, method_named(method, layers).module)
     maps = [call(model, x, target=target, layer=layer) for layer in layers or (None,)]
     if len(maps) == 1:
         return maps[0]  # type: ignore[no-any-return]

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from convarium.errors import OptionError
-from convarium.explain.attribution import Attribution, describe, resized
-from convarium.explain.cam import Layer
+from convarium.explain.attribution import Attribution, resized
+from convarium.explain.cam import Layer, attribution
 from convarium.explain.layers import Found, find_layer
 from convarium.explain.looking import Forward, Inputs, Look, looking
-from convarium.explain.reading import tapped, with_axes
+from convarium.explain.reading import Reading, remarks, tapped, with_axes
 from convarium.explain.replaying import Behind
 from convarium.explain.targets import Goal, Target, goal
 
@@ -34,26 +35,28 @@ def ablation_cam(
     """Ablation-CAM: each map weighs what the score loses without it.
 
     w_k = y_c - y_c(A_k = 0); the map is sum_k w_k A_k. The score is the logit and the weight a
-    difference, so that a negative logit does not turn the sign. The network runs up to the layer
-    once; what lies behind it runs once for each channel. Arguments as in `grad_cam`.
+    difference, so that a negative logit does not turn the sign. What lies behind the layer runs
+    once for each channel. Where that is affine, such as pooling and one linear layer, w_k is the
+    sum over positions of dy_c/dA_k A_k, and one pass gives all. Arguments as in `grad_cam`.
 
     Args:
         batch_size: samples in one pass, all changes together; at least the batch.
 
     References:
-        Desai and Ramaswamy (2020), "Ablation-CAM", WACV, section 3, without dividing by y_c.
+        Desai and Ramaswamy (2020), "Ablation-CAM", WACV; here without dividing by y_c.
     """
     with looking(model, x, forward) as look, torch.no_grad():
-        found, maps, what, score = _plain(look, target, layer)
-        several = _several(batch_size, look.samples)
-        behind = Behind(look, found, what, several)
-        weights = maps.new_zeros(maps.shape[:2])
-        alive = maps.flatten(2).any(2).any(0).nonzero().flatten()
-        for channels in torch.split(alive, several):
-            without = behind.scores(functools.partial(_ablated, channels, look.samples))
-            weights[:, channels] = (score - without[: len(channels)]).to(weights.dtype).T
-        values = _combined(maps, weights)
-        return _result("ablation_cam", look, found, what, (score, maps, values, weights))
+        several = look.at_once(batch_size)
+        found = find_layer(look, layer, target)
+        behind = Behind(look, found, target)
+        plain = _reading(look, found, behind.maps, behind.goal, behind.score)
+        slope = behind.slope()
+        if slope is None:
+            behind = behind if several == 1 else Behind(look, found, behind.goal, several)
+            weights = _losses(behind, plain.activation, plain.score)
+        else:
+            weights = (with_axes(slope, look.rank) * plain.activation).flatten(2).sum(2)
+        return attribution(replace(plain, gradient=weights), "ablation_cam", _combined)
 
 
 def score_cam(
@@ -81,39 +84,45 @@ def score_cam(
         OptionError: x holds token ids, which cannot be hidden by degrees.
 
     References:
-        Wang et al. (2020), "Score-CAM", arXiv:1910.01279, definition 3 and algorithm 1.
+        Wang et al. (2020), "Score-CAM", arXiv:1910.01279, algorithm 1.
     """
     with looking(model, x, forward) as look, torch.no_grad():
         if not look.inputs[0].is_floating_point():
             raise OptionError(
                 "x holds token ids, which score_cam cannot hide by degrees; use ablation_cam."
             )
-        found, maps, what, score = _plain(look, target, layer)
-        several = _several(batch_size, look.samples)
+        several = look.at_once(batch_size)
+        found = find_layer(look, layer, target)
+        output, maps = tapped(look, found, recorded=False)
+        what = goal(output, target, look.samples)
+        plain = _reading(look, found, maps, what, what(output))
         seen = [
             what(look.several(rows)).reshape(-1, look.samples)
-            for rows in _through(look, maps, several, baseline)
+            for rows in _through(look, plain.activation, several, baseline)
         ]
-        scores = torch.cat(seen).T.to(maps.dtype)
-        values = _combined(maps, scores.softmax(1))
-        return _result(
-            "score_cam", look, found, what, (score, maps, values, scores - scores[:, :1])
+        scores = torch.cat(seen).T.to(plain.activation.dtype)
+        moves = scores - scores[:, :1]
+        return attribution(
+            replace(plain, gradient=moves), "score_cam", lambda a, w: _combined(a, w.softmax(1))
         )
 
 
-def _plain(look: Look, target: Target, layer: Layer) -> tuple[Found, Tensor, Goal, Tensor]:
-    """The layer, its maps (B, C, *S), what is scored, and the scores (B,), of the input itself."""
-    found = find_layer(look, layer, target)
-    output, leaf = tapped(look, found, recorded=False)
-    what = goal(output, target, look.samples)
-    return found, with_axes(leaf, look.rank), what, what(output).detach()
+def _reading(look: Look, found: Found, maps: Tensor, what: Goal, score: Tensor) -> Reading:
+    """What is known of the input itself, without a gradient."""
+    maps = with_axes(maps, look.rank)
+    note = remarks(look, found, maps)
+    return Reading(found.name, maps, None, score, what.classes, look.size, note)
 
 
-def _several(batch_size: int, samples: int) -> int:
-    """How many batches of so many samples go through the network at once."""
-    if batch_size < 1:
-        raise OptionError(f"batch_size (={batch_size}) must be 1 or more.")
-    return max(1, batch_size // samples)
+def _losses(behind: Behind, maps: Tensor, score: Tensor) -> Tensor:
+    """What the score loses without each of the maps, (B, C); nothing without an empty one."""
+    samples = len(maps)
+    losses = maps.new_zeros(maps.shape[:2])
+    alive = maps.flatten(2).any(2).any(0).nonzero().flatten()
+    for channels in torch.split(alive, behind.several):
+        without = behind.scores(functools.partial(_ablated, channels, samples))
+        losses[:, channels] = (score - without[: len(channels)]).to(losses.dtype).T
+    return losses
 
 
 def _ablated(channels: Tensor, samples: int, rows: Tensor) -> Tensor:
@@ -136,20 +145,5 @@ def _through(look: Look, maps: Tensor, several: int, baseline: float) -> Iterato
 
 
 def _combined(maps: Tensor, weights: Tensor) -> Tensor:
+    """sum_k w_k A_k, for weights (B, C)."""
     return (maps * weights.reshape(*weights.shape, *[1] * (maps.ndim - 2))).sum(1)
-
-
-def _result(
-    method: str, look: Look, found: Found, what: Goal, numbers: tuple[Tensor, ...]
-) -> Attribution:
-    score, maps, values, moves = numbers
-    return Attribution(
-        values=values.float(),
-        layer=found.name,
-        target=what.classes,
-        logit=score.float(),
-        status=describe(values, moves, maps.shape[2:], score),
-        input_size=look.size,
-        method=method,
-        note=" ".join(filter(None, (look.note, found.note))),
-    )

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from convarium.errors import OptionError
 from convarium.explain.attribution import Attribution
-from convarium.explain.controls import whole
 from convarium.explain.looking import Forward, Inputs, Look, looking
 from convarium.explain.targets import Target, goal
+from convarium.measure.arguments import whole
 
 Output = Literal["probability", "score"]
 

@@ -8,7 +8,7 @@ through the network, so that an in-place activation behind the layer cannot over
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +31,7 @@ class Reading:
         layer: dotted name.
         activation: (B, C, *S) the layer's output, float32 (float64 in a float64 network).
         gradient: (B, C, *S) of the score, same type; None: the score does not depend on it.
-        score: (B,) float32, the score explained.
+        score: (B,) the score explained.
         target: the class of each sample; None for a callable target.
         input_size: spatial size of the input.
         note: what should be known about the way.
@@ -75,22 +75,37 @@ def read(
         what = goal(output, target, look.samples)
         scores = what(output) if contrast is None else contrast(output, what)
         gradient = gradient_of(scores, leaf) if differentiated else leaf
+        activation = with_axes(leaf.detach(), look.rank)
         return Reading(
             layer=found.name,
-            activation=with_axes(leaf.detach(), look.rank),
+            activation=activation,
             gradient=None if gradient is None else with_axes(gradient, look.rank),
-            score=scores.detach().float(),
+            score=scores.detach(),
             target=what.classes,
             input_size=look.size,
-            note=" ".join(filter(None, (look.note, found.note))),
+            note=remarks(look, found, activation, connected=gradient is not None),
         )
 
 
-def tapped(look: Look, found: Found, *, recorded: bool) -> tuple[Any, Tensor]:
-    """The model's output, and a copy of the layer's, from which on the computation is recorded."""
-    tap = _Tap(found.name, samples=look.samples, rank=look.rank, recorded=recorded)
+def tapped(
+    look: Look,
+    found: Found,
+    *,
+    recorded: bool,
+    several: int = 1,
+    begin: Callable[[Tensor], Tensor] = torch.clone,
+) -> tuple[Any, Tensor]:
+    """The model's output, and a copy of the layer's, from which on the computation is recorded.
+
+    Args:
+        recorded: by autograd.
+        several: how many times the batch goes through the model at once.
+        begin: from that copy to what goes on through the model, which may be written into.
+    """
+    samples = several * look.samples
+    tap = _Tap(found.name, samples=samples, rank=look.rank, recorded=recorded, begin=begin)
     handle = found.module.register_forward_hook(tap)
-    output = look.run(*look.inputs)
+    output = look.several(look.repeated(several))
     if not recorded:  # checkpointing runs the layer again in a backward pass, with the hook
         handle.remove()
     return output, tap.close()
@@ -99,9 +114,16 @@ def tapped(look: Look, found: Found, *, recorded: bool) -> tuple[Any, Tensor]:
 class _Tap:
     """A forward hook that puts a leaf of the graph in the place of a layer's output."""
 
-    def __init__(self, layer: str, samples: int, rank: int, recorded: bool) -> None:
+    def __init__(
+        self,
+        layer: str,
+        samples: int,
+        rank: int,
+        recorded: bool,
+        begin: Callable[[Tensor], Tensor],
+    ) -> None:
         self.layer, self.samples, self.rank = layer, samples, rank
-        self.recorded = recorded
+        self.recorded, self.begin = recorded, begin
         self.leaf: Tensor | None = None
         self.closed = False
 
@@ -117,7 +139,7 @@ class _Tap:
         self.check(output)
         self.leaf = output.detach().clone().requires_grad_(self.recorded)
         with torch.set_grad_enabled(self.recorded):
-            return self.leaf.clone()
+            return self.begin(self.leaf)
 
     def check(self, output: Any) -> None:
         if not isinstance(output, Tensor) or not output.is_floating_point():
@@ -139,6 +161,30 @@ class _Tap:
                 "choose a layer that the output is computed from."
             )
         return self.leaf
+
+
+def remarks(look: Look, found: Found, maps: Tensor, *, connected: bool = True) -> str:
+    """What should be known about maps (B, C, *S) of a layer, as sentences."""
+    told = [look.note, found.note]
+    if not connected:
+        told.append(
+            f"The score is not computed from {found.name}, or not differentiably; "
+            "choose a layer on the way to it."
+        )
+    if all(side == 1 for side in maps.shape[2:]):
+        told.append(f"{found.name} has one position; choose a layer before the pooling.")
+    if _evenly(maps.shape[1:-1], look.size) and not _evenly(maps.shape[2:], look.size):
+        told.append(
+            f"{found.name} gives {tuple(maps.shape)}, which looks as if its channels were last; "
+            "choose a layer that gives (B, C, *S)."
+        )
+    return " ".join(filter(None, told))
+
+
+def _evenly(sides: Sequence[int], size: Sequence[int]) -> bool:
+    """Whether sides are about the same share of the input's along every axis."""
+    shares = [side / whole for side, whole in zip(sides, size, strict=True)]
+    return max(shares) <= 1.25 * min(shares)
 
 
 def gradient_of(scores: Tensor, leaf: Tensor) -> Tensor | None:

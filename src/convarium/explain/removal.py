@@ -20,11 +20,11 @@ from convarium.explain.controls import (
     heat_of,
     is_tokens,
     three_orders,
-    whole,
 )
 from convarium.explain.looking import Forward, Inputs
 from convarium.explain.probing import Output, Probe, probing
 from convarium.explain.targets import Target
+from convarium.measure.arguments import whole
 
 Baseline = float | Literal["blur", "mean"]
 

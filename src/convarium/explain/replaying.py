@@ -5,14 +5,16 @@ forward with a tap -> operations that depend on the tap, as they ran -> the same
 What was recorded is run only where that gives what the network gives: no operation asks for a
 number, none writes into a tensor that does not depend on the maps, and for the first other maps
 the network's scores come out. Elsewhere the whole network runs, with the layer's output replaced.
+Where all that was recorded is affine in the maps, one gradient says what every change does.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,10 +24,22 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from convarium.explain.layers import Found
 from convarium.explain.looking import Look
-from convarium.explain.targets import Goal
+from convarium.explain.reading import gradient_of, tapped
+from convarium.explain.targets import Goal, Target, goal
 
 # They turn numbers into Python's, by which a network may decide what to do next.
 _DECIDING: Final = frozenset({"aten::_local_scalar_dense", "aten::equal", "aten::is_nonzero"})
+# Affine in all that they are given, and in any one argument while the others are constant.
+_SUMS: Final = frozenset(f"aten::{name}" for name in ("add", "sub", "cat", "stack"))
+_LINEAR: Final = frozenset(
+    f"aten::{name}"
+    for name in (
+        *("view", "_unsafe_view", "_reshape_alias", "alias", "clone", "expand", "_to_copy"),
+        *("permute", "transpose", "t", "squeeze", "unsqueeze", "select", "slice", "gather"),
+        *("mean", "sum", "avg_pool2d", "avg_pool3d", "_adaptive_avg_pool2d"),
+        *("_adaptive_avg_pool3d", "mm", "bmm", "addmm", "mul", "convolution"),
+    )
+)
 
 
 class Behind:
@@ -34,24 +48,26 @@ class Behind:
     Args:
         look: the network and its inputs.
         found: the layer.
-        goal: what is scored.
+        target: what is scored.
         several: n, how many batches run at once.
+
+    Attributes:
+        goal: the target, resolved.
+        maps: (n B, C, *S) the layer's own output.
+        score: (n B,) of that.
     """
 
-    def __init__(self, look: Look, found: Found, goal: Goal, several: int) -> None:
-        self.look, self.found, self.goal = look, found, goal
-        self.rows = look.inputs[0].repeat(several, *[1] * (look.inputs[0].ndim - 1))
+    def __init__(self, look: Look, found: Found, target: Target | Goal, several: int = 1) -> None:
+        self.look, self.found, self.several = look, found, several
         tape = _Tape()
-        kept: list[Tensor] = []
-
-        def keep(output: Tensor) -> Tensor:
-            kept.append(output.clone())
-            return tape.begin(output.clone())
-
-        with self._output_as(keep), tape:
-            scores = goal(look.several(self.rows.clone()))
-        self.maps = kept[0]
-        tape.end(scores)
+        with tape:
+            output, self.maps = tapped(
+                look, found, recorded=False, several=several, begin=tape.begin
+            )
+        self.goal = target if isinstance(target, Goal) else goal(output, target, look.samples)
+        with tape:
+            self.score = self.goal(output)
+        tape.end(self.score)
         self.tape = tape if tape.whole else None
         self.checked = False
 
@@ -60,17 +76,32 @@ class Behind:
         maps = change(self.maps.clone())
         if self.tape is not None and self.checked:
             return self.tape.play(maps).reshape(-1, self.look.samples)
-        with self._output_as(lambda _: maps.clone()):
-            scores = self.goal(self.look.several(self.rows.clone()))
+        with self._output(maps):
+            scores = self.goal(self.look.several(self.look.repeated(self.several)))
         if self.tape is not None:
             self.checked = _alike(self.tape.play(maps), scores)
             self.tape = self.tape if self.checked else None
         return scores.reshape(-1, self.look.samples)
 
+    def slope(self) -> Tensor | None:
+        """Gradient of the scores, (n B, C, *S), where they are affine in the maps; else None.
+
+        There y - y(A_k = 0) is the sum over positions of slope_k A_k, without another pass.
+        """
+        tape = self.tape
+        if tape is None or not tape.affine:
+            return None
+        self.scores(torch.zeros_like)
+        if not self.checked:
+            return None
+        with torch.enable_grad():
+            leaf = self.maps.detach().requires_grad_()
+            return gradient_of(tape.play(leaf.clone()), leaf)
+
     @contextlib.contextmanager
-    def _output_as(self, make: Callable[[Tensor], Tensor]) -> Iterator[None]:
-        """Inside, the layer gives what `make` makes of its output."""
-        handle = self.found.module.register_forward_hook(lambda module, given, out: make(out))
+    def _output(self, maps: Tensor) -> Iterator[None]:
+        """Inside, the layer gives copies of these maps."""
+        handle = self.found.module.register_forward_hook(lambda *_: maps.clone())
         try:
             yield
         finally:
@@ -84,11 +115,21 @@ class _Slot:
     number: int
 
 
+class _Step(NamedTuple):
+    """An operation as it ran: what it was given, what it made, and what nobody needs after it."""
+
+    call: Any
+    given: Any
+    made: list[_Slot | None]
+    over: list[_Slot]
+
+
 class _Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Operations that depend on one tensor, in their order; the tensors they gave are not kept.
 
     Attributes:
         whole: whether what was recorded can stand for what ran.
+        affine: whether every operation is affine in the start.
     """
 
     @classmethod
@@ -97,20 +138,27 @@ class _Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.steps: list[tuple[Any, Any, list[_Slot | None]]] = []
+        self.steps: list[_Step] = []
         self.slots = WeakTensorKeyDictionary()
-        self.whole = True
+        self.numbers = itertools.count(1)
+        self.whole = self.affine = True
         self.result: Any = None
 
     def begin(self, tensor: Tensor) -> Tensor:
-        """Operations on this tensor, and on what comes of it, are recorded from now on."""
-        self.slots[tensor] = _Slot(0)
-        return tensor
+        """A copy; operations on it, and on what comes of it, are recorded from now on."""
+        start = tensor.clone()
+        self.slots[start] = _Slot(0)
+        return start
 
     def end(self, result: Tensor) -> None:
         """This is what playing gives."""
         self.result = self._slotted(result)
         self.slots.clear()
+        kept = {self.result}
+        for step in reversed(self.steps):
+            used = {x for x in tree_flatten((step.given, step.made))[0] if isinstance(x, _Slot)}
+            step.over.extend(used - kept)
+            kept |= used
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -122,7 +170,8 @@ class _Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if func._schema.name in _DECIDING or _writes_elsewhere(func, *given):
                 self.whole = False
             made = tree_flatten(results)[0]
-            self.steps.append((func, given, [self._slot(x) for x in made]))
+            self.affine = self.affine and _affine(func, given, made)
+            self.steps.append(_Step(func, given, [self._slot(x) for x in made], []))
         return results
 
     def _slotted(self, x: Any) -> Any:
@@ -133,7 +182,7 @@ class _Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if not isinstance(result, Tensor):
             return None
         if result not in self.slots:
-            self.slots[result] = _Slot(len(self.steps) * 1000 + len(self.slots) + 1)
+            self.slots[result] = _Slot(next(self.numbers))
         slot: _Slot = self.slots[result]
         return slot
 
@@ -145,10 +194,12 @@ class _Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return now[x] if isinstance(x, _Slot) else x
 
         with torch.autocast(maps.device.type, enabled=False):  # its casts are recorded
-            for func, given, slots in self.steps:
+            for call, given, made, over in self.steps:
                 args, kwargs = tree_map(current, given)
-                results = tree_flatten(func(*args, **kwargs))[0]
-                now.update((s, r) for s, r in zip(slots, results, strict=True) if s is not None)
+                results = tree_flatten(call(*args, **kwargs))[0]
+                now.update((s, r) for s, r in zip(made, results, strict=True) if s is not None)
+                for slot in over:
+                    del now[slot]
         scores: Tensor = current(self.result)
         return scores
 
@@ -157,6 +208,14 @@ def _alike(scores: Tensor, expected: Tensor) -> bool:
     """Whether two ways to the same scores differ by no more than rounding."""
     largest = expected.abs().nan_to_num().amax().item()
     return torch.allclose(scores, expected, rtol=0, atol=1e-5 * largest, equal_nan=True)
+
+
+def _affine(call: Any, given: Any, made: list[Any]) -> bool:
+    """Whether what an operation made is affine in what it was given of the start."""
+    name = call._schema.name.removesuffix("_")
+    varying = sum(isinstance(x, _Slot) for x in tree_flatten(given)[0])
+    numbers = all(isinstance(x, Tensor) and x.is_floating_point() for x in made)
+    return numbers and (name in _SUMS or (name in _LINEAR and varying == 1))
 
 
 def _writes_elsewhere(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

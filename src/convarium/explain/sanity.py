@@ -22,12 +22,12 @@ from convarium.explain.controls import (
     is_tokens,
     sample_mean,
     sobel,
-    whole,
 )
 from convarium.explain.looking import Forward, Inputs, looking
 from convarium.explain.randomising import layers_from_the_top, measure_norms, randomise
 from convarium.explain.similarity import spearman, structural_similarity
 from convarium.explain.targets import Target, goal
+from convarium.measure.arguments import whole
 
 Verdict = Literal["passes", "fails", "undecided"]
 Method = Callable[..., Attribution | Tensor]

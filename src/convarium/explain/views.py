@@ -14,13 +14,13 @@ from torch.nn.parameter import is_lazy
 from convarium.data import Batch
 from convarium.errors import ConvariumError, OptionError, did_you_mean
 from convarium.explain.cam import Layer
-from convarium.explain.controls import whole
 from convarium.explain.layers import find_layer
 from convarium.explain.looking import Forward, Inputs, looking
-from convarium.explain.reading import tapped, with_axes
+from convarium.explain.reading import remarks, tapped, with_axes
 from convarium.graph import unwrapped
 from convarium.layers import CONVOLUTIONS
 from convarium.measure import Field, receptive_field
+from convarium.measure.arguments import whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,7 +230,7 @@ def _maps(
         found = find_layer(look, layer)
         _, leaf = tapped(look, found, recorded=False)
         maps = with_axes(leaf.detach(), look.rank).float().clone()
-        return found.name, maps, look.size, " ".join(filter(None, (look.note, found.note)))
+        return found.name, maps, look.size, remarks(look, found, maps)
 
 
 def _field(model: nn.Module, shape: Sequence[int], layer: str, size: Sequence[int]) -> Field | None:

@@ -1,3 +1,4 @@
+from .audited import write_audit as write_audit
 from .augmented import AugmentedSample as AugmentedSample
 from .augmented import augmented_samples as augmented_samples
 from .augmented import check_page_name as check_page_name
@@ -12,7 +13,6 @@ from .explained import show_samples as show_samples
 from .faithful import score_json as score_json
 from .fields import draw_field_growth as draw_field_growth
 from .heat import heatmap_sheet as heatmap_sheet
-from .heat import overlay as overlay
 from .heat_files import write_heat as write_heat
 from .heat_files import write_overlays as write_overlays
 from .heat_page import heatmap_page as heatmap_page
@@ -63,7 +63,6 @@ __all__ = [
     "heatmap_sheet",
     "map_pictures",
     "network_lines",
-    "overlay",
     "report_run",
     "score_json",
     "sequence_page",
@@ -74,6 +73,7 @@ __all__ = [
     "svg_as_png",
     "tile_sheet",
     "view_page",
+    "write_audit",
     "write_augmented",
     "write_heat",
     "write_overlays",

@@ -22,6 +22,7 @@ from convarium.data import (
     VolumePreprocessing,
     batches,
 )
+from convarium.errors import OptionError
 from convarium.explain import Attribution
 from convarium.explain.attribution import resized
 from convarium.explain.controls import Controlled
@@ -100,9 +101,15 @@ def explain_samples(
         faithful: measure deletion, insertion and average drop too, with their controls.
 
     Raises:
-        OptionError: the network has no such layer, or there is no such method.
+        OptionError: the network has no such layer, there is no such method, or several layers are
+            to share a scale.
     """
     layers = (layer,) if isinstance(layer, str) else tuple(layer or ())
+    if shared and len(layers) > 1:
+        raise OptionError(
+            "shared (=True): fused maps have been divided by their own maxima, so they cannot be "
+            "compared; name one layer, or leave the shared scale out."
+        )
     name = " + ".join(layers) or run.model.heatmap_layer
     found = _Gathered()
     output = "probability" if run.card["task"] == "classification" else "score"
@@ -216,14 +223,15 @@ def _samples(run: Run, data: Part | Dataset, batch: Batch) -> Iterator[_Sample]:
     for record in predictor.task.decode(predictor.outputs(batch), batch):
         name = dataset.name(record.id)
         original = dataset.read(record.id)
-        truth = "" if record.target is None else f", truth: {record.target}"
+        known = record.target is not None
+        told = PurePath(name).name if known else "/".join(name.split("/")[-2:])
         yield _Sample(
             id=record.id,
             name=name,
             seen=seen_by(run.preprocessing, original),
             original=original,
             prediction=record.sentence(),
-            about=f"{PurePath(name).name}{truth}",
+            about=f"{told}, truth: {record.target}" if known else told,
             classes=run.card["classes"],
         )
 

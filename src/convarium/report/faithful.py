@@ -23,7 +23,6 @@ def score_rows(scores: Mapping[str, Controlled]) -> list[dict[str, Any]]:
     rows = []
     for name, each in scores.items():
         means = each.means()
-        low, high = means.over_random.interval
         rows.append(
             {
                 "name": _WORDS.get(name, name),
@@ -36,7 +35,6 @@ def score_rows(scores: Mapping[str, Controlled]) -> list[dict[str, Any]]:
                 if means.over_edges is None
                 else _gain(means.over_edges),
                 "n": means.score.n,
-                "told": low > 0 or high < 0,
             }
         )
     return rows

@@ -13,7 +13,7 @@ from convarium.tasks.class_results import in_turns
 if TYPE_CHECKING:
     from convarium.tasks import ClassEvaluation, Evaluation
 
-_EACH = 4
+_EACH = 3  # as many as stand beside each other on the page
 _SPREAD = 12
 
 Galleries = dict[str, NDArray[np.int64]]
@@ -42,7 +42,10 @@ def _by_certainty(evaluation: ClassEvaluation) -> Galleries:
         order = places[np.argsort(-evaluation.confidences[places], kind="stable")]
         half = -(-len(order) // 2)
         for certainty, some in (("confident", order[:half]), ("unsure", order[half:][::-1])):
-            turns = in_turns(evaluation.labels[some], _EACH)
+            _, first, kind = np.unique(
+                evaluation.labels[some], return_index=True, return_inverse=True
+            )
+            turns = in_turns(first[kind], _EACH)  # the class of the foremost sample begins
             found[f"{word} and {certainty}"] = evaluation.ids[some[turns]]
     return found
 

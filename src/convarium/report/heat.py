@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from convarium import files
 from convarium.errors import OptionError
@@ -32,27 +31,8 @@ _COLUMNS = 3
 _CELL, _SIDE, _EDGE, _LINE, _FOOT = 3.2, 1.42, 0.12, 0.2, 0.55
 _FONT = "DejaVu Sans"
 _INK, _SOFT = "#1b222b", "#5a6572"
-SCALE_TEXT = "evidence for the class, relative to the strongest in the picture"
-SHARED_TEXT = "evidence for the class, relative to the strongest in all pictures"
-
-
-def overlay(image: NDArray[np.uint8], heat: NDArray[np.float32], *, caption: str) -> bytes:
-    """One picture and its heatmap beside it as a PNG, with caption and colour scale.
-
-    Args:
-        image: uint8 `(H, W, C)`, C 1 or 3.
-        heat: `(h, w)` in [0, 1].
-        caption: the class that the map speaks for, and what else is to be said.
-
-    Raises:
-        ShapeError: the image is not uint8 `(H, W, 1)` or `(H, W, 3)`, or the map has not two axes.
-        OptionError: the map leaves [0, 1] or is not finite.
-
-    >>> image = np.zeros((8, 8, 1), np.uint8)
-    >>> overlay(image, np.zeros((8, 8), np.float32), caption="7")[1:4]
-    b'PNG'
-    """
-    return _sheet([Picture(image, caption, heat=heat)], 1, "", SCALE_TEXT)
+SCALE_TEXT = "relative to the strongest in the picture"
+SHARED_TEXT = "relative to the strongest in all pictures"
 
 
 def heatmap_sheet(path: str | Path, pictures: Sequence[Picture], *, shared: bool = False) -> Path:

@@ -21,6 +21,7 @@ def heatmap_page(
     title: str,
     *,
     about: str = "",
+    shows: str = "",
     shared: bool = False,
     scores: Mapping[str, Controlled] | None = None,
 ) -> Path:
@@ -31,6 +32,7 @@ def heatmap_page(
         pictures: at least one.
         title: heading of the page.
         about: how the heatmaps were made, below the heading.
+        shows: what the heat marks, as half a sentence; "": evidence for the class.
         shared: whether they all have one scale.
         scores: measures of faithfulness over the samples, by their names.
 
@@ -47,6 +49,7 @@ def heatmap_page(
         title=title,
         about=about,
         heatmaps=heatmaps,
+        shows=shows,
         shared=shared,
         scores=score_rows(scores or {}),
     )

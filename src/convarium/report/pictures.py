@@ -86,8 +86,8 @@ def figure(picture: Picture) -> dict[str, Any]:
     if picture.heat is not None:
         overlay = fit(blend(picture.image, picture.heat))
     return {
-        "title": picture.title,
-        "note": picture.note,
+        "title": picture.title.replace(" %", "\N{NO-BREAK SPACE}%"),
+        "note": picture.note.replace(" %", "\N{NO-BREAK SPACE}%"),
         "image": address(image),
         "overlay": None if overlay is None else address(overlay),
         "width": image.shape[1],

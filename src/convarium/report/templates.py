@@ -10,7 +10,6 @@ import numpy as np
 
 from convarium import files
 from convarium.report import palette, pictures, wording
-from convarium.report.heat import SCALE_TEXT
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -50,7 +49,6 @@ def environment() -> Environment:
         "palette": palette.variables(":root"),
         "font": palette.FONT,
         "heat_scale": _heat_scale(),
-        "scale_text": SCALE_TEXT,
     }
     return made
 

@@ -107,7 +107,7 @@ def exciting_pictures(run: Run, data: Part | Dataset, found: Excitement) -> list
     for one in found.inputs:
         original = dataset.read(one.id)
         seen = seen_by(run.preprocessing, original)
-        note = f"{wording.number(one.value)} at {' x '.join(map(str, one.place))}"
+        note = f"{wording.number(one.value)} at ({', '.join(map(str, one.place))})"
         if isinstance(seen, Volume):
             middle = [(start + stop - 1) // 2 for start, stop in one.patch]
             at = (middle[0], middle[1], middle[2])

@@ -22,6 +22,8 @@ def clean(text: str) -> str:
     >>> clean("two\nlines")
     'two lines'
     """
+    if text.isprintable():  # most texts, at once
+        return text
     return "".join(_printable(letter) for letter in text)
 
 
