@@ -9,9 +9,9 @@ square of 6x6 pixels stands in a corner. A small network is trained on that, and
 twin: the same images, split and seeds without squares. Class and corner change with the seed.
 
 Each network is audited twice on test images like those it was trained on: without regions, where
-the audit must find the place itself; and with the clean image's own pixels as the region, where the
-background must be found out. A shortcut is found where a claim about it is supported; a false alarm
-is any other supported claim of a place or background.
+the audit has to guess what the objects are; and with the clean image's own pixels as the region,
+so that what lies beside them is known. A shortcut is found where a claim about it is supported; a
+false alarm is any other supported claim of a place or background.
 """
 
 from __future__ import annotations
@@ -156,7 +156,9 @@ def judged(
             "elsewhere": evidence.digits(place.pasted.second.value),
             "foreign": evidence.digits(place.foreign.second.value),
             "lift": _mean(place.lift),
-            "lift_of_others": _mean(place.others),
+            "over_objects": None
+            if place.whole is None
+            else evidence.digits(place.whole.first.value),
             "on_object": evidence.digits(place.on_object),
         }
         for claim, place in zip(claims, audit.places, strict=True)
@@ -165,9 +167,8 @@ def judged(
     backgrounds = [
         claim.text for claim in audit.claims if claim.kind == "background" and claim.shortcut
     ]
-    own = f"decides for {planted}."
-    whole = "decides."  # of all labels: true where one of them has a square
-    false = [text for text in backgrounds if planted is None or not text.endswith((own, whole))]
+    own, any_label = f"decides for {planted}.", "decides."  # both are true where a square is
+    false = [text for text in backgrounds if planted is None or not text.endswith((own, any_label))]
     return {
         "place_found": any(supported),
         "false_places": supported.count(False),
@@ -228,7 +229,7 @@ def table(result: Mapping[str, Any]) -> str:
         alone, both, planted = run["without_regions"], run["with_regions"], run["planted"]
         where = f"{run['class']}, {run['corner']}" if planted else "nothing"
         cells = [run["source"], str(run["seed"]), where, f"{run['accuracy']:.1%}"]
-        cells.append(_words(planted, alone["place_found"], alone["false_places"]))
+        cells.append(_places(planted, alone))
         strongest = max(
             (
                 place
@@ -239,11 +240,17 @@ def table(result: Mapping[str, Any]) -> str:
             default={"pasted": None, "elsewhere": None},
         )
         cells.append(_pair(strongest["pasted"], strongest["elsewhere"]))
-        cells.append(_words(planted, both["place_found"], both["false_places"]))
+        cells.append(_places(planted, both))
         cells.append(_words(planted, both["background_found"], both["false_backgrounds"]))
         cells.append(_pair(*(both["taken"] or (None, None))))
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _places(planted: bool, audit: Mapping[str, Any]) -> str:
+    told = _words(planted, audit["place_found"], audit["false_places"])
+    is_open = any(p["planted"] and p["verdict"] == "undecided" for p in audit["places"])
+    return told.replace("not found", "undecided") if is_open else told
 
 
 def _words(planted: bool, found: bool, false: int) -> str:
@@ -285,7 +292,7 @@ def main() -> int:
                 "runs": runs,
             }
             write_json(arguments.out, told | evidence.provenance())
-            evidence.say(table({"runs": runs[-1:]}).splitlines()[-1])
+            evidence.say(table({"runs": [future.result()]}).splitlines()[-1])
     return 0
 
 

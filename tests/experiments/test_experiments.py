@@ -119,7 +119,8 @@ def test_the_table_of_the_families_is_markdown(figures):
 
 def test_the_table_of_planted_shortcuts_says_what_was_found_and_what_falsely(figures):
     planted = importlib.import_module("planted_shortcut")
-    place = {"planted": True, "pasted": 0.4, "elsewhere": 0.02}
+    place = {"planted": True, "pasted": 0.4, "elsewhere": 0.02, "verdict": "supported"}
+    still = place | {"verdict": "undecided"}
     found = {"place_found": True, "false_places": 0, "places": [place], "taken": [0.3, 0.0]}
     found |= {"background_found": False, "false_backgrounds": 0}
     nothing = found | {"place_found": False, "places": [], "taken": None}
@@ -127,16 +128,21 @@ def test_the_table_of_planted_shortcuts_says_what_was_found_and_what_falsely(fig
     runs = [
         {**told, "planted": True, "class": "2", "corner": "upper left"}
         | {"without_regions": found, "with_regions": nothing | {"false_places": 2}},
+        {**told, "planted": True, "class": "2", "corner": "upper left"}
+        | {"without_regions": nothing | {"places": [still]}, "with_regions": found},
         {**told, "planted": False, "class": None, "corner": None}
         | {"without_regions": nothing, "with_regions": nothing | {"false_backgrounds": 1}},
     ]
     rows = planted.table({"runs": runs}).splitlines()
-    first, second = ([cell.strip() for cell in row.strip("|").split("|")] for row in rows[2:])
+    first, between, second = (
+        [cell.strip() for cell in row.strip("|").split("|")] for row in rows[2:]
+    )
     assert first[2:] == [
         *("2, upper left", "90.0%", "found", "40%, 2%", "not found, 2 false", "not found", "")
     ]
+    assert between[4:7] == ["undecided", "40%, 2%", "found"]
     assert second[2:] == ["nothing", "90.0%", "nothing", "", "nothing", "1 false", ""]
     summary = planted.summary(runs)
-    assert (summary["planted"], summary["found_without_regions"]) == (1, 1)
-    assert (summary["found_with_regions"], summary["false_places"]) == (0, 2)
+    assert (summary["planted"], summary["found_without_regions"]) == (2, 1)
+    assert (summary["found_with_regions"], summary["false_places"]) == (1, 2)
     assert summary["false_backgrounds"] == 1

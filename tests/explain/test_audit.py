@@ -12,8 +12,7 @@ from audited import CARD, dataset, objects, pictures, sees_white
 from convarium import data, explain
 from convarium.errors import DataError, OptionError, ShapeError
 from convarium.explain.auditing import claiming
-from convarium.explain.controls import SampleMean
-from convarium.intervals import Interval
+from convarium.explain.auditing.counting import Difference
 from convarium.predict import Predictor
 
 
@@ -53,19 +52,31 @@ def test_the_square_is_found_without_masks_and_does_all(alone):
 
 
 @pytest.mark.parametrize(
-    ("others", "on_object", "verdict"),
+    ("beside", "over", "on_object", "verdict"),
     [
-        ((0.9, 1.5), None, "undecided"),
-        ((0.9, 1.5), 0.0, "supported"),
-        ((0.9, 1.5), 0.5, "not supported"),
-        ((0.2, 0.6), None, "supported"),
+        (90, 90, None, "supported"),
+        (1, 90, None, "undecided"),
+        (1, 1, None, "not supported"),
+        (90, None, 0.0, "supported"),
+        (1, None, 0.0, "not supported"),
+        (90, None, 0.5, "not supported"),
     ],
 )
-def test_where_all_predictions_look_only_masks_tell_a_mark_from_the_object(
-    alone, others, on_object, verdict
+def test_what_decides_over_objects_only_may_be_a_part_of_them(
+    alone, beside, over, on_object, verdict
 ):
-    mean = SampleMean(1.2, Interval(*others), 40)
-    place = replace(alone.places[0], others=mean, on_object=on_object)
+    """Of 200 samples with the place, so many take its prediction; none of the controls does."""
+
+    def effect(n):
+        return Difference.of_pairs(np.arange(200) < n, np.zeros(200, np.bool_))
+
+    place = replace(
+        alone.places[0],
+        pasted=effect(beside),
+        foreign=effect(beside),
+        whole=None if over is None else effect(over),
+        on_object=on_object,
+    )
     (claim,) = claiming.claims([place], None, [], alone.sanity, alone.least)
     assert claim.verdict == verdict
     assert ("regions would tell" in claim.reason) == (verdict == "undecided")

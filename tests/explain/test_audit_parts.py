@@ -133,10 +133,12 @@ def test_marked_objects_stay_out_of_what_is_pasted():
     images[1, :, 2:5, 3] = 2  # an object that reaches into the place
     masks = (images[:, 0] > 0) & (images[:, 0] < 9)
     numbers = torch.arange(2)
-    some = Drawn(None, ("x", "y"), np.arange(2), ("", ""), images, numbers, numbers, 2)
+    some = Drawn(
+        None, ("x", "y"), np.arange(2), ("", ""), images, numbers, numbers, 2, images[:, 0]
+    )  # fmt: skip
     one, other = numbers[:1], numbers[1:]
     place = [boxes.Box((0, 0), (3, 6), (6, 6))]
-    whole = searching.pasted(some, other, one, place)[0, 0]
+    whole = searching.pasted(some, other, one, place, over=True)[0, 0]
     assert torch.equal(whole[:3], images[0, 0, :3])
     assert torch.equal(whole[3:], images[1, 0, 3:])
     marked = replace(some, masks=tuple(masks))
@@ -144,6 +146,10 @@ def test_marked_objects_stay_out_of_what_is_pasted():
     assert found[0, 0] == 9
     found[0, 0] = 0
     assert torch.equal(found, images[1, 0])
+    estimated = searching.pasted(some, other, one, place)[0, 0]  # by the taker's heat, not masks
+    assert estimated[0, 0] == 9
+    assert torch.equal(estimated[2:5, 3], images[1, 0, 2:5, 3])
+    assert torch.equal(estimated[1, 1:5], images[0, 0, 1, 1:5])
 
 
 def test_equal_areas_lie_outside():

@@ -42,7 +42,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--layer", help="dotted name of the layer (the network's own choice)")
     parser.add_argument("--most", type=positive, default=512, help="samples to change (512)")
     parser.add_argument(
-        "--least", type=share, default=0.1, help="the effect that counts, as a share (0.1)"
+        "--least", type=share, default=0.05, help="the effect that counts, as a share (0.05)"
     )
     parser.add_argument(
         "--least-samples",

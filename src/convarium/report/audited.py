@@ -57,7 +57,7 @@ def write_audit(
         gates=gates,
         groups=[_groups(column) for column in audit.groups],
         regions=None if audit.regions is None else _regions(audit.regions),
-        places=[_place(place) for place in audit.places],
+        places=_places(audit),
         clusters=[
             {
                 "mean": audit_pictures.cluster_figure(cluster),
@@ -137,21 +137,31 @@ def _regions(regions: Regions) -> dict[str, Any]:
     }
 
 
-def _place(place: PlaceTest) -> dict[str, Any]:
+def _places(audit: Audit) -> list[dict[str, Any]]:
+    """The tested places with the verdicts of their claims, the supported ones first."""
+    claims = [claim for claim in audit.claims if claim.kind == "place"]
+    pairs = sorted(
+        zip(claims, audit.places, strict=True), key=lambda pair: _ORDER.index(pair[0].verdict)
+    )
+    return [_place(place, claim.verdict == "not supported") for claim, place in pairs]
+
+
+def _place(place: PlaceTest, refused: bool) -> dict[str, Any]:
     label = place.cluster.label
     return {
+        "refused": refused,
         "title": f"{label}: {place.cluster.box.words}",
         "mean": audit_pictures.cluster_figure(place.cluster),
         "label": label,
         "share": place.cluster.box.share,
         "n": place.n,
         "lift": place.lift,
-        "others": place.others,
         "on_object": place.on_object,
         "pasted": _bars(
             (f"the place, of samples called {label}", place.pasted.first),
             (f"another place of samples called {label}", place.pasted.second),
             ("the same place of other samples", place.foreign.second),
+            *([] if place.whole is None else [("the place, over objects too", place.whole.first)]),
         ),
         "removed": _bars(
             ("the place", place.removed.first),

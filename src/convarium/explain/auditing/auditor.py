@@ -133,7 +133,7 @@ def audit(
     method: str = "grad_cam",
     layer: str | None = None,
     most: int = 512,
-    least: float = 0.1,
+    least: float = 0.05,
     least_samples: int = 20,
     removal: str = "surrounding",
     batch_size: int = 64,
@@ -157,7 +157,7 @@ def audit(
         method: name of a function of this room that makes heatmaps.
         layer: that is read; None means the method's own choice.
         most: samples to draw.
-        least: the effect that counts, as a share: 0.1 is one sample in ten.
+        least: the effect that counts, as a share: 0.05 is one sample in twenty.
         least_samples: from which a cell of label and group counts.
         removal: what stands where something is removed: "surrounding" (needs scipy, the extra
             measure), "mean" or "blur".
@@ -257,7 +257,7 @@ def _check_options(
     whole(1, least_samples=least_samples)
     whole(1, batch_size=batch_size)
     if not 0 < least < 1:
-        raise OptionError(f"least (={least!r}) must lie between 0 and 1, such as 0.1.")
+        raise OptionError(f"least (={least!r}) must lie between 0 and 1, such as 0.05.")
 
 
 def _sanity(some: gathering.Drawn, method: Callable[..., Attribution], seed: int) -> SanityCheck:

@@ -32,6 +32,7 @@ class _Evidence(NamedTuple):
     does: str
     against: str = ""  # what speaks against the claim whatever the effects are
     few: str = ""  # why nothing could be measured
+    may: str = ""  # why it is open though the effects are not there
 
 
 def claims(
@@ -42,7 +43,7 @@ def claims(
     least: float,
 ) -> tuple[Claim, ...]:
     """Every claim of an audit with its verdict."""
-    evidence = [_place(test) for test in tests]
+    evidence = [_place(test, least) for test in tests]
     if regions is not None:
         evidence += [_background(regions), *map(_donor, regions.donors), _object(regions)]
     values = holm([max(effect.p for effect in each.effects) for each in evidence])
@@ -60,6 +61,8 @@ def _judged(evidence: _Evidence, p: float, sanity: SanityCheck, least: float) ->
         verdict, reason = "not supported", evidence.against
     elif evidence.few:
         reason = evidence.few
+    elif evidence.may and found != "yes":
+        reason += evidence.may
     elif found == "no":
         verdict = "not supported"
         reason += f"; the interval lies below what counts, {_points(least)}."
@@ -87,38 +90,37 @@ def _effect(effect: Difference, p: float, least: float) -> Literal["yes", "no", 
     return "no" if effect.interval.high < least else "open"
 
 
-def _place(test: PlaceTest) -> _Evidence:
+def _place(test: PlaceTest, least: float) -> _Evidence:
     cluster = test.cluster
     text = (
         f"A small place beside the objects decides for {cluster.label}: {cluster.box.words} "
         f"({cluster.box.share:.1%} of the input)."
     )
     does = (
-        f"Pasted into {test.pasted.first.n} samples of other predictions it turns "
-        f"{test.pasted.first.value:.1%} into {cluster.label}; another place of the same size turns "
-        f"{test.pasted.second.value:.1%}, the same place of other samples "
+        f"Pasted into {test.pasted.first.n} samples of other predictions, beside their objects, it "
+        f"turns {test.pasted.first.value:.1%} into {cluster.label}; another place of the same size "
+        f"turns {test.pasted.second.value:.1%}, the same place of other samples "
         f"{test.foreign.second.value:.1%}"
     )
-    against = few = ""
+    against = few = may = ""
     if test.on_object is not None and test.on_object >= _ON_OBJECT:
         against = f"{test.on_object:.0%} of the place lies on the marked objects, where it should."
     elif not test.pasted.first.n:
         few = f"The half of the samples that tests it has {test.n} maps of this cluster: too few."
-    agrees, heat = _above_one(test.lift), _strength("in the place", test.lift)
-    if agrees == "agrees" and test.on_object is None and not _off_the_objects(test.others):
-        agrees = "does not tell"
-        heat += (
-            f", and {test.others.value:.2f} times in samples of other predictions, so the place "
-            "may be a part of the objects, which regions would tell"
+    elif test.whole is not None and test.whole.value >= least:
+        may = (
+            f"; over what their answers rest on it turns {test.whole.first.value:.1%}, so it may "
+            "be a part of the objects, which regions would tell."
         )
     return _Evidence(
         claim=Claim("place", text, "undecided", ""),
         effects=(test.pasted, test.foreign),
-        agrees=agrees,
-        heat=heat,
+        agrees=_above_one(test.lift),
+        heat=_strength("in the place", test.lift),
         does=does,
         against=against,
         few=few,
+        may=may,
     )
 
 
@@ -189,11 +191,6 @@ def _group(column: GroupColumn, least: float) -> Claim:
     )
     verdict: Verdict = "supported" if there else "undecided" if possible else "not supported"
     return Claim("group", text, verdict, reason)
-
-
-def _off_the_objects(others: SampleMean) -> bool:
-    """Whether other predictions look elsewhere; so too where none of their maps has heat."""
-    return not others.n or others.interval.high < 1
 
 
 def _above_one(lift: SampleMean) -> Literal["agrees", "disagrees", "does not tell"]:

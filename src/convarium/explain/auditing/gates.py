@@ -115,5 +115,7 @@ def _shortcut(audit: Audit) -> Gate:
     words = f"{len(found)} shortcuts are" if len(found) != 1 else "1 shortcut is"
     open_ = sum(c.verdict == "undecided" and c.kind in SHORTCUTS for c in audit.claims)
     sentence = f"{words} supported: {found[0].text}" if found else "No shortcut is supported."
-    sentence += f" {open_} more {'are' if open_ > 1 else 'is'} undecided." if open_ else ""
+    if open_:
+        more = "more " if found else ""
+        sentence += f" {open_} {more}{'are' if open_ > 1 else 'is'} undecided."
     return Gate("no_shortcut", 0, len(found), not found, sentence)

@@ -144,11 +144,10 @@ class PlaceTest:
         cluster: whose place.
         n: samples of the cluster among them.
         lift: of their heat in the place.
-        others: the same of samples with other predictions and labels; where they too have heat
-            there, the place may be a part of the objects.
         pasted: other predictions' samples that take the prediction when the place is pasted into
-            them, against another place of equal size from the same samples.
+            them, beside their objects, against another place of equal size from the same samples.
         foreign: the same, against the same place of samples with other predictions.
+        whole: as `pasted`, over the objects too; None with regions, which say what they are.
         removed: samples that lose the prediction without the place, against another place.
         on_object: mean share of the place that lies in the marked regions; None without regions.
         examples: recipients before and after, in turn.
@@ -157,9 +156,9 @@ class PlaceTest:
     cluster: Cluster
     n: int
     lift: SampleMean
-    others: SampleMean
     pasted: Difference
     foreign: Difference
+    whole: Difference | None
     removed: Difference
     on_object: float | None
     examples: tuple[tuple[Example, ...], ...]
@@ -172,9 +171,9 @@ class PlaceTest:
             "place": _box(self.cluster.box),
             "n": self.n,
             "lift": mean_mapping(self.lift),
-            "lift_of_other_predictions": mean_mapping(self.others),
             "pasted_against_elsewhere": self.pasted.to_mapping(),
             "pasted_against_other_predictions": self.foreign.to_mapping(),
+            "pasted_over_objects": None if self.whole is None else self.whole.to_mapping(),
             "removed_against_elsewhere": self.removed.to_mapping(),
             "on_object": self.on_object,
         }

@@ -108,22 +108,29 @@ def _tested(
     donors = drawn_from(rows, len(takers), seed, "donors", key)
     foreign = _foreign(others, takers, seed, key)
     places = elsewhere(box, len(takers), seed, "pasted", key)
-    versions = (
-        pasted(some, takers, donors, [box] * len(takers)),
+    here = [box] * len(takers)
+    with_place, with_other, with_foreign, over_all = (
+        pasted(some, takers, donors, here),
         pasted(some, takers, donors, places),
-        pasted(some, takers, foreign, [box] * len(takers)),
+        pasted(some, takers, foreign, here),
+        pasted(some, takers, donors, here, over=True),
     )
-    with_place, with_other, with_foreign = ((some.says(each) == label).numpy() for each in versions)
+
+    def taken(versions: Tensor) -> NDArray[np.bool_]:
+        return (some.says(versions) == label).numpy()
+
+    beside, control = taken(with_place), taken(with_other)
+    whole = None if some.masks else Difference.of_pairs(taken(over_all), control)
     return PlaceTest(
         cluster=cluster,
         n=len(rows),
         lift=_lift(some.heat[rows], box),
-        others=_lift(some.heat[others], box),
-        pasted=Difference.of_pairs(with_place, with_other),
-        foreign=Difference.of_pairs(with_place, with_foreign),
+        pasted=Difference.of_pairs(beside, control),
+        foreign=Difference.of_pairs(beside, taken(with_foreign)),
+        whole=whole,
         removed=_removed(some, rows, box, label, removal, seed, key),
         on_object=_on_object(some, rows, box),
-        examples=_examples(some, takers, versions[0], with_place, label),
+        examples=_examples(some, takers, with_place, beside, label),
     )
 
 
@@ -148,18 +155,32 @@ def _removed(
     return Difference.of_pairs(gone.numpy(), control.numpy())
 
 
-def pasted(some: Drawn, takers: Tensor, donors: Tensor, places: list[Box]) -> Tensor:
-    """Samples with the content of places of others, each at the same place.
+def pasted(
+    some: Drawn, takers: Tensor, donors: Tensor, places: list[Box], *, over: bool = False
+) -> Tensor:
+    """Samples with the content of places of others, beside the objects.
 
-    Marked objects, the taker's and the donor's, stay out of it: where a stroke is missing, a 7
-    becomes a 1, and that is no shortcut.
+    Where a stroke is pasted over, a 7 becomes a 1, and that is no shortcut. So the marked objects
+    of both stay out of it. Where no object is marked, that of the taker is what its own answer
+    rests on: heat above the mean of its map.
+
+    Args:
+        some: drawn samples.
+        takers, donors: rows (n,).
+        places: one each.
+        over: paste over objects too.
     """
     made = some.inputs[takers]
-    for row, (taker, donor, box) in enumerate(zip(takers, donors, places, strict=True)):
-        beside = box.mask()
-        for mask in (some.masks[int(i)] for i in (taker, donor) if some.masks):
-            beside = beside if mask is None else beside & ~mask
-        made[row] = torch.where(beside, some.inputs[donor], made[row])
+    for row, (taker, donor, box) in enumerate(
+        zip(takers.tolist(), donors.tolist(), places, strict=True)
+    ):
+        free = box.mask()
+        if not over:
+            own, its = (some.masks[i] if some.masks else None for i in (taker, donor))
+            heat = some.heat[taker]
+            free = free & ~(heat > heat.mean() if own is None else own)
+            free = free if its is None else free & ~its
+        made[row] = torch.where(free, some.inputs[donor], made[row])
     return made
 
 
