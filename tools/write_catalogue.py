@@ -28,7 +28,7 @@ def main() -> int:
 def row(name: str) -> dict[str, Any]:
     """One row: what the family gives, and the facts for one sample of the row's own size."""
     described = catalogue.describe(name)
-    shape = (1, described["in_channels"], *described["input_size"])
+    shape = (1, *described["parts"][0]["shape"])
     measured = facts(catalogue.without_memory(name), shape)
     return {**described, **{column: measured[column] for column in COLUMNS}}
 

@@ -114,7 +114,7 @@ NETWORKS = ("name", "what it is", "parameters", "input", "year", "follows", "pub
 
 def network_cells(row: Row) -> tuple[str, ...]:
     """A row of the table of networks."""
-    size = shape_words((row["in_channels"], *row["input_size"]))
+    size = shape_words(row["parts"][0]["shape"])
     found = [f"{w.accuracy:.2f} % ({w.accuracy_source})" for w in weights.rows(row["name"])]
     return (
         f"`{row['name']}`",
@@ -177,9 +177,27 @@ def initial_tables(rows: Sequence[Row]) -> list[str]:
 
 
 def example(row: Row) -> str:
-    """Lines that run: a network for other classes, its maps, and the same network in 1-D."""
+    """Lines that run: a network for other classes, its maps, and the same network in 1-D.
+
+    Of one that reads sequences only, sequences of unequal lengths.
+    """
     name = row["name"]
     size = "" if max(row["input_size"]) <= 64 else ", size=64"
+    if "spatial_dims" in row["choices"]:
+        return f"""import torch
+import convarium
+
+network = convarium.create("{name}", num_classes=5)
+x = network.example_input(batch=2{size})
+print(network(x).shape)  # (2, 5)
+for stage, y in zip(network.stages, network.features(x)):
+    print(stage.name, stage.reduction, tuple(y.shape))
+
+lengths = torch.tensor([x.shape[-1], 20])  # the second one has 20 steps, and padding behind them
+mask = torch.arange(x.shape[-1]) < lengths[:, None]
+y = network.eval()(x, mask)
+print(y.shape)  # (2, 5)
+print(torch.allclose(y[1:], network(x[1:, ..., :20]), atol=1e-5))  # True"""
     return f"""import convarium
 
 network = convarium.create("{name}", num_classes=5)

@@ -124,7 +124,7 @@ def test_explain_draws_slices_and_writes_heat_over_the_volumes(run, scans, tmp_p
 def test_a_real_scan_is_explained_at_its_own_voxels(run, tmp_path, capsys):
     head = Path(nibabel.__file__).parent / "tests" / "data" / "anatomical.nii"
     assert main(["explain", str(run), str(head), "-o", str(tmp_path)]) == 0
-    assert "files beside them" in capsys.readouterr().out
+    assert "1 file beside them" in capsys.readouterr().out
     canonical = nibabel.as_closest_canonical(nibabel.load(head))
     heat = nibabel.load(tmp_path / "001-anatomical.nii.gz")
     assert heat.shape == canonical.shape

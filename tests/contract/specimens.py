@@ -1,5 +1,8 @@
 """One small network of every family and kind of block: name, options, positions along each axis."""
 
+from convarium.models import registry
+from convarium.models.options import choices
+
 SPECIMENS = {
     "lenet5": ("lenet5", {}, 32),
     "convnet": ("convnet", {"channels": [4, 6], "kernel_sizes": [3, 4], "pool": "avg"}, 16),
@@ -50,4 +53,33 @@ SPECIMENS = {
         {"depths": [1, 1, 2, 1], "widths": [4, 6, 8, 10], "drop_path": 0.0},
         71,
     ),
+    "tcn": ("tcn", {"channels": [6, 6], "kernel_size": 2}, 16),
+    "tcn-batch": ("tcn", {"channels": [4, 6], "norm": "batch", "readout": "mean"}, 16),
+    "text_cnn": ("text_cnn", {"vocabulary": 50, "embedding_dim": 6, "filters": 4}, 16),
+    "text_cnn-batch": (
+        "text_cnn",
+        {"vocabulary": 50, "embedding_dim": 6, "embedding": "two_channel", "norm": "batch"},
+        16,
+    ),
+    "temporal_cnn": (
+        "temporal_cnn",
+        {"channels": [6, 8, 10, 10], "embedding_dim": 5, "num_classes": 3},
+        16,
+    ),
+    "fcn": ("fcn", {"channels": [4, 6, 4]}, 16),
+    "resnet1d": ("resnet1d", {"widths": [4, 6, 6]}, 16),
+    "inception_time": ("inception_time", {"filters": 3, "kernel_sizes": [8, 4]}, 16),
+    "inception_time-3": (
+        "inception_time_ensemble",
+        {"filters": 3, "kernel_sizes": [8, 4], "members": 3, "depth": 4, "in_channels": 2},
+        16,
+    ),
 }
+
+
+def of_one_rank(name):
+    """Whether the network is for sequences only."""
+    return "spatial_dims" in choices(registry.find(name).cls)
+
+
+SEQUENCES = [kind for kind, (name, _, _) in SPECIMENS.items() if of_one_rank(name)]

@@ -6,10 +6,12 @@ import math
 
 import pytest
 import torch
+from specimens import of_one_rank
 from torch import nn
 
 import convarium.models as models
 from convarium import layers
+from convarium.errors import OptionError
 from convarium.models.registry import VARIANTS
 
 UNPADDED = ("lenet5", "alexnet", "squeezenet")  # convolutions or pools that cut the border off
@@ -37,7 +39,7 @@ def model(row):
 @pytest.fixture(scope="module")
 def passed(model):
     """What one pass through the network gives, by name."""
-    x = torch.zeros(2, model.in_channels, *model.input_size, device="meta")
+    x = model.example_input(2)
     found = {"maps": model.features(x)}
 
     def keep(name):
@@ -89,10 +91,10 @@ def test_features_embedding_and_logits_have_the_stated_shapes(model, passed):
     assert passed["last map"].shape[2:] == passed["maps"][-1].shape[2:]
     if not model.name.startswith("squeezenet"):  # its head comes before its mean
         assert passed["embedding"].shape == (2, model.num_features)
-    assert passed["logits"].shape == (2, model.num_classes)
+    assert passed["logits"].shape == (2, model.num_classes or model.num_features)
     if model.name.startswith("squeezenet"):  # its last layer reads every position
         assert model.head.in_channels == model.num_features
-    else:
+    elif model.num_classes or not model.name.startswith("temporal_cnn"):  # it has none of its own
         assert isinstance(model.head, nn.Linear)
         assert model.head.in_features == model.num_features
 
@@ -114,6 +116,10 @@ def test_the_configuration_survives_json_and_builds_the_same_network(row, model)
 @pytest.mark.parametrize("rank", [1, 3])
 def test_every_rank_works(row, model, rank):
     options = {"spatial_dims": rank, "in_channels": 2, "num_classes": 3}
+    if of_one_rank(row.name):
+        with pytest.raises(OptionError, match=r"spatial_dims \(=3\) must be one of 1"):
+            models.create(row.name, spatial_dims=3)
+        return
     with torch.device("meta"):
         other = models.create(row.name, **options, **shortened(model.config)).eval()
     size = min(model.input_size[0], 64)
@@ -127,19 +133,20 @@ def test_no_activation_works_in_place(model):
     assert not [name for name, m in model.named_modules() if getattr(m, "inplace", False)]
 
 
-def test_convolutions_before_a_norm_have_no_bias_but_those_of_vgg_as_published(model):
+def test_convolutions_before_a_norm_have_no_bias_but_those_published_with_one(model):
     norms = tuple(layers.NORMS)
     for parent in model.modules():
         children = list(parent.children())
         for conv, norm in itertools.pairwise(children):
             if isinstance(conv, layers.CONVOLUTIONS) and isinstance(norm, norms):
-                expected = model.name.startswith("vgg") or isinstance(norm, layers.ChannelNorm)
+                published = model.name.startswith(("vgg", "temporal_cnn", "text_cnn"))
+                expected = published or isinstance(norm, layers.ChannelNorm)
                 assert (conv.bias is not None) == expected
 
 
 def test_without_classes_forward_is_the_embedding(row, model):
     with torch.device("meta"):
         bare = models.create(row.name, num_classes=0, **shortened(model.config)).eval()
-    x = torch.empty(2, bare.in_channels, *bare.input_size, device="meta")
+    x = bare.example_input(2)
     assert bare(x).shape == bare.embed(x).shape == (2, bare.num_features)
     assert not [name for name, _ in bare.named_parameters() if name.startswith("head")]

@@ -18,6 +18,12 @@ QUICK = {
     **dict.fromkeys(("mobilenet_v2", "mobilenet_v3_small", "mnasnet0_5", "resnet18"), 64),
     **dict.fromkeys(("efficientnet_b0", "convnext_atto"), 64),
 }
+SEQUENCES = {
+    "tcn": (2, 1, 60),
+    "text_cnn": (2, 12),
+    "resnet1d": (2, 1, 40),
+    "inception_time": (2, 1, 40),
+}
 
 
 def settled(name: str, shape: tuple[int, ...], **options: object) -> tuple[nn.Module, torch.Tensor]:
@@ -25,6 +31,8 @@ def settled(name: str, shape: tuple[int, ...], **options: object) -> tuple[nn.Mo
     torch.manual_seed(0)
     network = convarium.create(name, **options).double()
     x = torch.randn(shape, dtype=torch.float64)
+    if network.input_kind == "tokens":
+        x = network.example_input(*shape)
     with torch.no_grad():
         for module in network.modules():
             if isinstance(module, nn.BatchNorm2d):
@@ -52,6 +60,13 @@ def test_raw_maps_are_captums(name: str) -> None:
     channels = 1 if name == "lenet5" else 3
     options = {"dense_width": 16} if name in ("alexnet", "vgg11_bn") else {}
     network, x = settled(name, (2, channels, QUICK[name], QUICK[name]), **options)
+    assert largest_difference(network, x) <= TOLERANCE
+
+
+@pytest.mark.parametrize("name", SEQUENCES)
+def test_raw_maps_of_sequences_are_captums(name: str) -> None:
+    options = {"vocabulary": 50} if name == "text_cnn" else {}
+    network, x = settled(name, SEQUENCES[name], num_classes=6, **options)
     assert largest_difference(network, x) <= TOLERANCE
 
 

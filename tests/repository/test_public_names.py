@@ -16,11 +16,11 @@ PUBLIC = {
     """,
     "convarium.data": """
         Augmentation Batch Dataset Lookalikes Mix Overview Part Parts Preprocessing
-        SeriesAugmentation ShardStream Skipped Survey Volume VolumeAugmentation
-        VolumePreprocessing batches build_card column_words fit_preprocessing given_parts
-        lookalikes match_classes open_dataset open_inputs open_stream overview packed read_image
-        read_volume split split_folds split_stream steps_per_epoch target_in_words
-        training_batches volume_sizes
+        SeriesAugmentation ShardStream Skipped Survey TextAugmentation TextPreprocessing
+        TokenOptions Volume VolumeAugmentation VolumePreprocessing batches build_card column_words
+        fit_preprocessing given_parts lookalikes match_classes open_dataset open_inputs open_stream
+        overview packed read_image read_volume split split_folds split_stream steps_per_epoch
+        target_in_words training_batches volume_sizes
     """,
     "convarium.deploy": """
         Export Verification export verify
@@ -37,11 +37,14 @@ PUBLIC = {
         Call Graph Operation Timing Value eager paired_timing trace untouched unwrapped
     """,
     "convarium.layers": """
-        Activation BasicBlock Blocks BlurPool BottleneckBlock CONVOLUTIONS ChannelNorm ConvBlock
-        ConvNormAct DropPath InitialTable InvertedResidual LayerScale NORMS Norm PadShortcut Padding
-        Pool PreActBasicBlock PreActBottleneckBlock Shortcut SqueezeExcitation TorchLayers
-        drop_path_rates global_average handing_on he_normal initialise make_activation make_conv
-        make_norm make_pool recomputed same_padding small_normal torch_layers uniform_fan_in unit
+        Activation BasicBlock BlockTaps Blocks BlurPool BottleneckBlock CONVOLUTIONS CausalBlock
+        CausalConv1d CausalNorm ChannelNorm ConvBlock ConvNormAct DropPath EveryStep InitialTable
+        InvertedResidual LastStep LayerScale MaskedBatchNorm1d MaskedBlocks MaskedMaxPool1d
+        MeanOverTime NORMS Norm PadShortcut Padding Pool PreActBasicBlock PreActBottleneckBlock
+        SequenceConv SequenceShortcut Shortcut SqueezeExcitation Table TorchLayers
+        Windows block_step coarser drop_path_rates global_average handing_on he_normal hidden
+        initialise make_activation make_conv make_norm make_pool materialise_weights
+        recomputed same_padding small_normal torch_layers uniform_fan_in unit
     """,
     "convarium.measure": """
         BatchLatency Candidate Choices CompoundScaling Cost Design EffectiveField Equivariance
@@ -60,8 +63,8 @@ PUBLIC = {
         read_card register save
     """,
     "convarium.predict": """
-        Predictor Run check_table_name fit_temperature open_run record_result write_predictions
-        write_table
+        Predictor Run check_table_name check_vectors_name fit_temperature open_run
+        record_baselines record_result write_predictions write_table write_vectors
     """,
     "convarium.report": """
         AugmentedSample Explained HeatedSeries HeatedTokens Pair Picture augmented_samples

@@ -9,9 +9,8 @@ from convarium.cli.parsing import write
 from convarium.train.named import RECIPES
 
 if TYPE_CHECKING:
-    from convarium.data import Parts, Preprocessing
-
-_DOTS = {"images": "pixels", "volumes": "voxels"}
+    from convarium.data import Parts, Preprocessing, TextPreprocessing
+    from convarium.train.config import TrainConfig
 
 
 def announce(ready: Prepared) -> None:
@@ -34,8 +33,8 @@ def announce(ready: Prepared) -> None:
     write(
         f"recipe: {f'{config.recipe}, ' if config.recipe else ''}{config.optimizer}, "
         f"{config.epochs} epochs, batch {config.batch_size}, "
-        f"rate {config.learning_rate:.2g}, {'flips' if config.flip else 'no flips'}, "
-        f"crops by {config.pad_crop} {_DOTS[ready.preprocessing.kind]}, seed {config.seed}"
+        f"rate {config.learning_rate:.2g}, {_changes(config, ready.preprocessing.kind)}, "
+        f"seed {config.seed}"
     )
     usual = RECIPES[config.recipe].options.get("batch_size", 0) if config.recipe else 0
     if config.batch_size < usual:
@@ -56,8 +55,45 @@ def announce(ready: Prepared) -> None:
         )
 
 
+def _changes(config: TrainConfig, kind: str) -> str:
+    """What is changed at random, in a few words."""
+    from convarium.data.kinds import KINDS
+
+    if kind == "texts":
+        dropped = f"{config.word_dropout:.0%} of the words dropped"
+        return dropped if config.word_dropout else "no words dropped"
+    flips = "flips" if config.flip else "no flips"
+    return f"{flips}, crops by {config.pad_crop} {KINDS[kind].dots}"
+
+
+def _text_lines(parts: Parts, preprocessing: TextPreprocessing) -> list[str]:
+    """What of the training texts the network sees."""
+    from convarium.data.texts.fitting import cut_of
+
+    cut = cut_of(parts.train, preprocessing)
+    kept = max(1, cut.tokens - cut.lost)
+    lines = [
+        f"tokens: {len(preprocessing.tokens):,} known, {cut.unknown / kept:.1%} of the training "
+        f"tokens unknown; {cut.median} a text (median), {cut.longest} at most"
+    ]
+    if cut.cut:
+        lines.append(
+            f"seen: {cut.cut:,} of {cut.texts:,} training texts are cut at "
+            f"{preprocessing.longest} tokens, which loses {cut.lost / cut.tokens:.1%} of all; "
+            "--max-length keeps more"
+        )
+    return lines
+
+
 def seen_lines(parts: Parts, preprocessing: Preprocessing) -> list[str]:
-    """What share of the volumes the input holds, where a common spacing may cut some off."""
+    """What share of the volumes the input holds, where a common spacing may cut some off.
+
+    Of texts what share of their tokens it holds.
+    """
+    from convarium.data import TextPreprocessing
+
+    if isinstance(preprocessing, TextPreprocessing):
+        return _text_lines(parts, preprocessing)
     from convarium.data import VolumePreprocessing
     from convarium.data.volumes.fitting import shares_seen
 
@@ -78,6 +114,8 @@ def alike_lines(parts: Parts) -> list[str]:
     if not found:
         return []
     told = " and ".join(f"{count} {word}" for word, count in reversed(found.items()))
-    grouped = "group_alike" in parts.settings or parts.crossing
+    grouped = parts.settings.get("group_alike") or parts.crossing
     remedy = "" if grouped else "; --group-alike keeps them in one part"
-    return [f"warning: {told} images look like training images{remedy}"]
+    texts = parts.train.dataset.kind == "texts"
+    verb = "texts read like training texts" if texts else "images look like training images"
+    return [f"warning: {told} {verb}{remedy}"]

@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from convarium.cli.parsing import given_options, given_reading, refuse_idle
+from convarium.cli.parsing import given_options, refuse_idle
+from convarium.cli.reading import given_reading, given_tokens
 from convarium.errors import OptionError
 from convarium.processes import ALONE, World
 from convarium.train.config import TrainConfig
@@ -131,7 +132,7 @@ def prepared(
     parts = data.split(dataset, **split)
     if choice.config.time_budget is not None and started is not None:
         return _in_time(arguments, dataset, choice, parts, started)
-    preprocessing = data.fit_preprocessing(parts.train, size=choice.size, spacing=arguments.spacing)
+    preprocessing = data.fit_preprocessing(parts.train, size=choice.size, **settings_of(arguments))
     return Prepared(choice, parts, preprocessing, network(choice, preprocessing))
 
 
@@ -155,14 +156,30 @@ def network(choice: Choice, preprocessing: Preprocessing) -> Network:
 
     from convarium import models, seeds
 
+    _check_reads(choice.model, preprocessing)
     seeds.torch_seed(torch.device("cpu"), choice.config.seed, "initial weights")
-    channels, *sides = preprocessing.input_shape
-    shape = {"num_classes": len(preprocessing.classes), "in_channels": channels}
-    if preprocessing.kind == "volumes":
-        shape["spatial_dims"] = len(sides)
+    shape = {"num_classes": len(preprocessing.classes), **preprocessing.network_options}
     model = models.create(choice.model, **{**choice.options, **shape})
-    models.check_input(model, preprocessing.input_shape)
+    if preprocessing.input_kind == "maps":  # texts of any length fit
+        models.check_input(model, preprocessing.input_shape)
     return model
+
+
+def _check_reads(name: str, preprocessing: Preprocessing) -> None:
+    """Refuse a network that reads other inputs than the data gives."""
+    from convarium.models.registry import find
+
+    reads = find(name).cls.input_kind
+    if reads != preprocessing.input_kind:
+        raise OptionError(
+            f"--model {name} reads {reads}, and {preprocessing.kind} become "
+            f"{preprocessing.input_kind}; choose another, or leave it out."
+        )
+
+
+def settings_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What was said about the preprocessing besides the size, as `fit_preprocessing` takes it."""
+    return {"spacing": arguments.spacing, "tokens": given_tokens(arguments)}
 
 
 def chosen(
@@ -185,10 +202,12 @@ def chosen(
     config = dataclasses.replace(choice.config, **given)
     refuse_idle(given, config)
     own = {**choice.options, **model_options(arguments)}
+    if own.get("embedding", "random") == "random":  # it draws its vectors
+        config = dataclasses.replace(config, vectors=given.get("vectors", "drawn"))
     choice = dataclasses.replace(choice, options=own, config=config)
     _refuse_idle_shares(arguments, dataset)
     parts = {"validation": choice.validation, "test": choice.test, **shares(arguments)}
-    parts |= {"group_alike": True} if arguments.group_alike else {}
+    parts |= {} if arguments.group_alike is None else {"group_alike": arguments.group_alike}
     return choice, {**parts, "seed": config.seed}
 
 
@@ -211,7 +230,7 @@ def _in_time(
         if size != choice.size:
             choice, _ = chosen(arguments, dataset, size)
         preprocessing = data.fit_preprocessing(
-            parts.train, size=choice.size, spacing=arguments.spacing
+            parts.train, size=choice.size, **settings_of(arguments)
         )
         model = network(choice, preprocessing)
         ready = Prepared(choice, parts, preprocessing, model).probed(decided)
@@ -254,7 +273,7 @@ def _refuse_idle_shares(arguments: argparse.Namespace, dataset: Dataset) -> None
 def model_options(arguments: argparse.Namespace) -> dict[str, Any]:
     """The network's options that the command line gives; the data decides its ends."""
     given = dict(arguments.option or [])
-    for name in ("name", "num_classes", "in_channels", "spatial_dims"):
+    for name in ("name", "num_classes", "in_channels", "spatial_dims", "vocabulary"):
         if name in given:
             raise OptionError(f"--option {name} follows from the data; leave it out.")
     return given

@@ -19,7 +19,8 @@ from convarium.errors import ConvariumError, OptionError, did_you_mean
 VERBS = {
     "train": "train a network on a folder, a table or arrays, into a run folder",
     "evaluate": "measure a run on labelled data",
-    "predict": "name what is on images",
+    "predict": "name what is on images, or what texts are about",
+    "embed": "write the vectors that a run has for its inputs",
     "measure": "measure what a network sees and costs",
     "choose": "rank networks for an input by measurements on this machine",
     "explain": "show where a run looks, as heatmaps",

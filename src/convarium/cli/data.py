@@ -5,21 +5,19 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from convarium.cli.parsing import (
     Parser,
     add_config_arguments,
-    add_data_arguments,
-    add_grid_arguments,
     given_options,
-    given_reading,
     natural,
     positive,
     refuse_idle,
     write,
     write_json,
 )
+from convarium.cli.reading import add_data_arguments, add_grid_arguments, given_reading
 from convarium.errors import OptionError
 from convarium.train.named import RECIPES
 
@@ -70,6 +68,10 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.show:
         _refuse_idle(arguments, changes)
     dataset = data.open_dataset(arguments.data, **given_reading(arguments))
+    if arguments.show and dataset.kind not in ("images", "volumes"):
+        raise OptionError(
+            f"--show draws images and volumes, and these are {dataset.kind}; leave it out."
+        )
     with Progress(len(dataset), "read", enabled=not arguments.json) as progress:
         found = data.overview(dataset, progress)
     if arguments.show:
@@ -105,7 +107,8 @@ def _show(arguments: argparse.Namespace, dataset: Dataset, changes: dict[str, An
     refuse_idle(changes, config)
     seed, epoch = arguments.seed or 0, arguments.epoch or 0
     sides = choice.size if isinstance(choice.size, tuple) else (1, 1, 1)
-    augmentation = augmentation_of(config, dataset.kind, sides)
+    found = augmentation_of(config, dataset.kind, sides)
+    augmentation = cast("data.Augmentation | data.VolumeAugmentation", found)
     usable = np.flatnonzero(dataset.survey().digests != 0)
     if dataset.given is not None and (dataset.given[usable] == 0).any():
         usable = usable[dataset.given[usable] == 0]
@@ -142,7 +145,7 @@ def _facts(found: Overview) -> list[str]:
     about = f" of {names} {kinds[found.task]}" if names else ", no labels"
     parts = ", ".join(f"{n:,} {word}" for word, n in found.parts.items())
     lines = [
-        f"{found.source}: {readable:,} {'images' if found.volumes is None else 'volumes'}{about}",
+        f"{found.source}: {readable:,} {found.kind}{about}",
         f"  parts        {parts or 'none given; train splits the data'}",
         *_sizes(found),
         f"  copies       {_copies(found)}",
@@ -156,6 +159,8 @@ def _facts(found: Overview) -> list[str]:
 
 def _sizes(found: Overview) -> list[str]:
     """Lines on the size, and what else is measured of volumes."""
+    if found.kind == "texts":
+        return [f"  length       {_range(*found.widths)} characters"]
     if found.volumes is None:
         return [f"  size         {_size(found)}, {'colour' if found.channels == 3 else 'grey'}"]
     told, readable = found.volumes, found.samples - found.unreadable
@@ -196,7 +201,7 @@ def _copies(found: Overview) -> str:
 
 
 def _alike(found: Overview) -> str:
-    what = "images that look alike"
+    what = "texts that read alike" if found.kind == "texts" else "images that look alike"
     return _sets(found.alike, what, found.alike_contradicting, found.alike_crossing)
 
 

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, cast
 
 from convarium.cli.parsing import (
     Parser,
-    add_data_arguments,
     add_prediction_arguments,
-    given_reading,
     write,
     write_json,
 )
+from convarium.cli.reading import add_data_arguments, given_reading
 from convarium.errors import DataError, OptionError
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convarium.cli.parsing import Parser, positive, write, write_json
+from convarium.cli.reading import add_input_columns
 from convarium.errors import DataError, OptionError, did_you_mean
 from convarium.explain.methods import METHODS
 
@@ -26,7 +27,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("inputs", metavar="INPUT", nargs="*", help="files, folders or patterns")
     told = "; ".join(f"{name}: {method.about}" for name, method in _METHODS.items())
     parser.add_argument(
-        "--method", choices=_METHODS, default="grad-cam", metavar="NAME", help=f"(grad-cam) {told}"
+        "--method", choices=_METHODS, metavar="NAME", help=f"(grad-cam; texts: hires-cam) {told}"
     )
     parser.add_argument("--target", metavar="CLASS", help="the class to explain (the predicted)")
     parser.add_argument(
@@ -49,6 +50,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "-o", "--output", metavar="FOLDER", default="heatmaps", help="where to write (heatmaps)"
     )
+    add_input_columns(parser)
     views = parser.add_mutually_exclusive_group()
     views.add_argument("--filters", action="store_true", help="draw the first layer's filters")
     views.add_argument("--maps", metavar="LAYER", help="draw the maps of a layer for one INPUT")
@@ -68,13 +70,18 @@ def run(arguments: argparse.Namespace) -> int:
         return view(arguments, opened)
     if not arguments.inputs:
         raise OptionError("INPUT is missing: name files, folders or patterns to explain.")
-    return _heatmaps(arguments, opened)
+    target = _class_number(arguments.target, opened.card["classes"])
+    if opened.preprocessing.kind == "texts":
+        from convarium.cli.explaining_texts import explain_texts
+
+        return explain_texts(arguments, opened, target)
+    return _heatmaps(arguments, opened, target)
 
 
-def _heatmaps(arguments: argparse.Namespace, opened: Run) -> int:
+def _heatmaps(arguments: argparse.Namespace, opened: Run, target: int | None) -> int:
     from convarium import data, files, report
 
-    target = _class_number(arguments.target, opened.card["classes"])
+    method = arguments.method or "grad-cam"
     dataset = data.open_inputs(arguments.inputs, kind=opened.preprocessing.kind)
     explained = report.explain_samples(
         opened,
@@ -82,7 +89,7 @@ def _heatmaps(arguments: argparse.Namespace, opened: Run) -> int:
         most=arguments.most or 48,
         target=target,
         layer=arguments.layer,
-        method=arguments.method.replace("-", "_"),
+        method=method.replace("-", "_"),
         shared=arguments.shared_scale,
         faithful=arguments.faithfulness,
     )
@@ -92,18 +99,17 @@ def _heatmaps(arguments: argparse.Namespace, opened: Run) -> int:
             f"None of the inputs can be read; the first: {skipped[0].name} ({skipped[0].reason})."
         )
     folder = Path(arguments.output)
-    overlays = report.write_overlays(folder, explained)
-    about = f"{_METHODS[arguments.method].title} at {explained.layer}"
+    overlays, shared = report.write_overlays(folder, explained), explained.shared
+    about = f"{_METHODS[method].title} at {explained.layer}"
     page = report.heatmap_page(
         folder / "heatmaps.html",
         explained.pictures,
         f"{opened.folder.name}: where the network looks",
         about=about,
-        shows=_METHODS[arguments.method].shows,
-        shared=explained.shared,
+        shows=_METHODS[method].shows,
+        shared=shared,
         scores=explained.scores,
     )
-    shared = explained.shared
     sheet = report.heatmap_sheet(folder / "heatmaps.png", explained.pictures, shared=shared)
     heat = report.write_heat(folder, opened, dataset, explained)
     places: dict[str, Any] = {"page": str(page), "sheet": str(sheet)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from convarium import files
 from convarium.cli.announcing import announce
@@ -14,9 +14,10 @@ from convarium.cli.choosing import (
     data_of,
     network,
     parts_of,
+    settings_of,
 )
 from convarium.cli.parsing import write, write_json
-from convarium.cli.resuming import spacing_of, stored_choice
+from convarium.cli.resuming import fitted_with, stored_choice
 from convarium.errors import OptionError, RunError
 
 if TYPE_CHECKING:
@@ -77,19 +78,19 @@ def _prepared(
     """What a fold trains: chosen now, as its own run has it, or as the first fold's has it."""
     from convarium import data, train
 
-    size: int | tuple[int, ...] | None
+    own: dict[str, Any]
     if arguments.resume:
         folder = out / (f"fold-{number}" if begun else "fold-1")
         choice, split = stored_choice(arguments, folder)
         if split.get("folds") != arguments.folds:
             raise RunError(f"{out} does not hold {arguments.folds} folds; give --folds as it was.")
         preprocessing = train.read_preprocessing(folder)
-        size, spacing = preprocessing.input_shape[1:], spacing_of(preprocessing)
+        own = fitted_with(preprocessing)
     else:
         choice, shares = chosen(arguments, dataset, arguments.size)
         split = {name: value for name, value in shares.items() if name != "test"}
-        size, spacing = choice.size, arguments.spacing
+        own = {"size": choice.size, **settings_of(arguments)}
     parts = parts_of(dataset, {**split, "folds": arguments.folds, "fold": number})
     if not begun:
-        preprocessing = data.fit_preprocessing(parts.train, size=size, spacing=spacing)
+        preprocessing = data.fit_preprocessing(parts.train, **own)
     return Prepared(choice, parts, preprocessing, network(choice, preprocessing))

@@ -142,7 +142,7 @@ def _table(rows: Sequence[Row]) -> list[str]:
                 f"{row['parameters']:,}",
                 wording.short(row["macs"]),
                 wording.axes(row["field"]),
-                "x".join(str(n) for n in (row["in_channels"], *row["input_size"])),
+                "x".join(str(n) for n in row["parts"][0]["shape"]),
                 row["summary"],
             )
         )

@@ -15,7 +15,6 @@ from typing import Any, NoReturn
 from convarium.errors import OptionError, RunError, did_you_mean
 from convarium.train.config import TrainConfig, options
 
-_READING = ("path_column", "label_column", "group_column", "task", "kind")
 _METAVARS: Mapping[type, str] = {int: "INT", float: "FLOAT", str: "STR", tuple: "INT,..."}
 _NUMBER = r"(\d+(?:\.\d+)?)"
 _DURATION = re.compile(rf"(?:{_NUMBER}h)?(?:{_NUMBER}m)?(?:{_NUMBER}s?)?")
@@ -54,51 +53,6 @@ class Parser(argparse.ArgumentParser):
             near = did_you_mean(word, known)
             raise OptionError(f"Unknown argument {word!r}.{near} See: {self.prog} --help")
         return values
-
-
-def add_data_arguments(parser: Parser, *, task: bool = True) -> None:
-    """DATA, the columns of a table, and what labels and samples are, where no run says it."""
-    parser.add_argument(
-        "data",
-        metavar="DATA",
-        help="a folder of class folders with images or volumes, a CSV or Parquet table, IDX, .npz "
-        "or CIFAR files, tar or Parquet shards, hf:OWNER/NAME, or the built-in name digits",
-    )
-    parser.add_argument("--path-column", help="column of a table with the files' paths")
-    parser.add_argument(
-        "--label-column",
-        action="append",
-        help="column of a table with the labels; may be given several times",
-    )
-    parser.add_argument("--group-column", help="column whose equal values stay in one part")
-    if task:
-        parser.add_argument(
-            "--task",
-            choices=("classification", "multilabel", "regression"),
-            help="what a table's labels are (classification)",
-        )
-        parser.add_argument(
-            "--kind",
-            choices=("images", "volumes"),
-            help="what the samples are (what most files are by their names or pages)",
-        )
-
-
-def given_reading(values: argparse.Namespace) -> dict[str, Any]:
-    """Columns, task and kind by the keywords of `data.open_dataset`; None is what was not given."""
-    return {name: value for name, value in vars(values).items() if name in _READING}
-
-
-def add_grid_arguments(parser: Any) -> None:
-    """Size, and spacing of volumes, that a network gets; to a parser or a group of one."""
-    parser.add_argument(
-        "--size", type=sides, help="side in pixels to resize to; of volumes also such as 16x32x32"
-    )
-    parser.add_argument(
-        "--spacing",
-        type=spacing,
-        help="spacing to resample volumes to: median, a number, or such as 3x1x1",
-    )
 
 
 def add_prediction_arguments(parser: Parser) -> None:

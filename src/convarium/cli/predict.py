@@ -14,6 +14,7 @@ from convarium.cli.parsing import (
     write,
     write_json,
 )
+from convarium.cli.reading import add_input_columns, input_columns
 from convarium.errors import DataError
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def add_arguments(parser: Parser) -> None:
     """The verb's own arguments."""
     parser.add_argument("run", metavar="RUN", help="a run folder of 'convarium train'")
     parser.add_argument("inputs", metavar="INPUT", nargs="+", help="files, folders or patterns")
+    add_input_columns(parser)
     add_prediction_arguments(parser)
     parser.add_argument("-o", "--output", metavar="FILE", help="write a .csv or .parquet file")
     add_tta(parser)
@@ -47,7 +49,9 @@ def _predict(arguments: argparse.Namespace, world: World) -> int:
         predict.check_table_name(arguments.output)
     opened = predict.open_run(arguments.run)
     predictor = predict.Predictor(opened.model, opened.card, tta=arguments.tta)
-    dataset = data.open_inputs(arguments.inputs, kind=opened.preprocessing.kind)
+    dataset = data.open_inputs(
+        arguments.inputs, kind=opened.preprocessing.kind, columns=input_columns(arguments, opened)
+    )
     skipped: list[data.Skipped] = list(dataset.skipped)
     quiet = arguments.json or not arguments.output or not world.first
     with Progress(len(dataset), "predict", enabled=not quiet) as progress:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from convarium.cli.choosing import model_options, shares
 from convarium.cli.parsing import given_options
+from convarium.cli.reading import given_tokens
 from convarium.errors import OptionError
 from convarium.train.config import TrainConfig
 
@@ -25,8 +26,8 @@ def stored_choice(arguments: argparse.Namespace, out: Path) -> tuple[Choice, dic
 
     settings = train.read_settings(out)
     split = {**settings["split"], **shares(arguments)}
-    if arguments.group_alike:
-        split["group_alike"] = True
+    if arguments.group_alike is not None:
+        split["group_alike"] = arguments.group_alike
     config = TrainConfig.from_mapping({**settings["train"], **given_options(arguments)})
     preprocessing = train.read_preprocessing(out)
     _refuse_grid(arguments, preprocessing)
@@ -48,9 +49,11 @@ def stored_choice(arguments: argparse.Namespace, out: Path) -> tuple[Choice, dic
     return choice, {**split, "seed": config.seed}
 
 
-def _grid(preprocessing: Preprocessing) -> int | tuple[int, ...]:
-    """What `--size` would be: one side of images, three of volumes."""
+def _grid(preprocessing: Preprocessing) -> int | tuple[int, ...] | None:
+    """What `--size` would be: one side of images, three of volumes, none of texts."""
     sides = preprocessing.input_shape[1:]
+    if not sides:
+        return None
     return sides if preprocessing.kind == "volumes" else sides[-1]
 
 
@@ -60,8 +63,18 @@ def spacing_of(preprocessing: Preprocessing) -> str | tuple[float, ...] | None:
     return "median" if getattr(preprocessing, "median", False) else own
 
 
+def fitted_with(preprocessing: Preprocessing) -> dict[str, Any]:
+    """The keywords of `fit_preprocessing` that give one of the same kind."""
+    options = getattr(preprocessing, "options", None)
+    if options is not None:
+        return {"tokens": options}
+    return {"size": preprocessing.input_shape[1:], "spacing": spacing_of(preprocessing)}
+
+
 def _refuse_grid(arguments: argparse.Namespace, preprocessing: Preprocessing) -> None:
-    """A resumed run keeps its size and spacing."""
+    """A resumed run keeps its size, its spacing and its tokens."""
+    if given_tokens(arguments) is not None:
+        raise OptionError("A resumed run keeps its tokens; leave what is said about them out.")
     was = {"size": _grid(preprocessing), "spacing": spacing_of(preprocessing)}
     for name, value in was.items():
         given = getattr(arguments, name)

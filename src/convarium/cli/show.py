@@ -114,6 +114,11 @@ def check_input(row: Row, options: Mapping[str, Any], given: Sequence[int] | int
         if isinstance(channels, int) and channels * given**rank > LARGEST:
             raise ShapeError(f"--input (={given}) along {rank} axes is more than 2^40 numbers.")
         return
+    if row["input_kind"] == "tokens":
+        if len(given) != 1:
+            shown = "x".join(map(str, given))
+            raise ShapeError(f"--input (={shown}) must be one number, the tokens of a text.")
+        return
     letters = ("L", "HxW", "DxHxW")[rank - 1]
     if len(given) != rank + 1 or given[0] != channels:
         raise ShapeError(

@@ -30,6 +30,7 @@ from convarium.models import catalogue
 if TYPE_CHECKING:
     from torch import nn
 
+    from convarium.models import Network
     from convarium.predict import Run
 
 Given = tuple[int, ...] | int | None
@@ -43,7 +44,7 @@ class Subject:
     Attributes:
         name: as it was given.
         model: the network; without memory where only a name was given.
-        shape: of one sample, `(C, *S)`.
+        shape: of one sample, `(C, *S)`; of ids `(T,)`.
         weights: which ones `with_weights` has: initial, trained, or the function's own.
         with_weights: the network with memory.
         run: the run folder, with its preprocessing, if it is one.
@@ -103,9 +104,7 @@ def _by_name(name: str, given: Given, options: Mapping[str, Any]) -> Subject:
             seeds.torch_seed(torch.device("cpu"), _SEED, "initial weights")
             return models.create(name, **options)
 
-    shape = _whole(given, model.in_channels, model.spatial_dims)
-    own = (model.in_channels, *model.input_size)
-    return Subject(name, model, shape or own, "initial weights", with_weights)
+    return Subject(name, model, _whole(given, model), "initial weights", with_weights)
 
 
 def _from_folder(folder: Path, given: Given) -> Subject:
@@ -115,14 +114,15 @@ def _from_folder(folder: Path, given: Given) -> Subject:
     run = None
     if (folder / "card.json").exists() and "preprocessing" not in models.read_card(folder):
         model = models.load(folder)
-        own = (model.in_channels, *model.input_size)
+        own = model.sample_shape()
     else:
         run = predict.open_run(folder)
         model, own = run.model, run.preprocessing.input_shape
-    shape = _whole(given, model.in_channels, model.spatial_dims) or own
+    shape = own if given is None else _whole(given, model)
     if given is not None:
         check = {"name": folder.name, "in_channels": model.in_channels}
-        check_input({**check, "spatial_dims": model.spatial_dims}, {}, shape)
+        kind = {"spatial_dims": model.spatial_dims, "input_kind": model.input_kind}
+        check_input({**check, **kind}, {}, shape)
     return Subject(str(folder), model, shape, "trained weights", lambda: model, run)
 
 
@@ -151,11 +151,9 @@ def _give_shapes(text: str, model: nn.Module, shape: tuple[int, ...]) -> None:
             model.eval()(torch.zeros(2, *shape))
 
 
-def _whole(given: Given, channels: int, rank: int) -> tuple[int, ...]:
-    """The shape of one sample, where one is given."""
-    if isinstance(given, int):
-        return (channels, *(given,) * rank)
-    return given or ()
+def _whole(given: Given, model: Network) -> tuple[int, ...]:
+    """The shape of one sample: as it is given, or the network's own."""
+    return given if isinstance(given, tuple) else model.sample_shape(given)
 
 
 def _imported(text: str) -> nn.Module:

@@ -6,21 +6,20 @@ import argparse
 import contextlib
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from convarium.cli.announcing import announce
 from convarium.cli.choosing import Prepared
 from convarium.cli.parsing import (
     Parser,
     add_config_arguments,
-    add_data_arguments,
-    add_grid_arguments,
     key_value,
     positive,
     share,
     write,
     write_json,
 )
+from convarium.cli.reading import add_data_arguments, add_grid_arguments, add_token_arguments
 from convarium.cli.streaming import add_stream_arguments, ready_of
 from convarium.errors import OptionError
 from convarium.processes import ALONE, World, joined
@@ -28,6 +27,7 @@ from convarium.train.allocator import keep_freed_memory
 from convarium.train.trackers import TRACKERS, Tracker
 
 if TYPE_CHECKING:
+    from convarium.data import TextPreprocessing
     from convarium.tasks import Evaluation
     from convarium.train import History
 
@@ -47,10 +47,13 @@ def add_arguments(parser: Parser) -> None:
         help="an option of the network, such as stem=cifar; may be given several times",
     )
     add_grid_arguments(parser)
+    add_token_arguments(parser)
     parser.add_argument("--validation", type=share, help="share of the samples that chooses")
     parser.add_argument("--test", type=share, help="share of the samples kept for the end")
     parser.add_argument(
-        "--group-alike", action="store_true", help="keep images that look alike in one part"
+        "--group-alike",
+        action=argparse.BooleanOptionalAction,
+        help="keep images that look alike, or texts that read alike, in one part (texts)",
     )
     parser.add_argument("--resume", action="store_true", help="go on with the run in RUN")
     parser.add_argument(
@@ -67,6 +70,11 @@ def add_arguments(parser: Parser) -> None:
         action="append",
         choices=TRACKERS,
         help="also tell this tracker of steps and epochs; may be given several times",
+    )
+    parser.add_argument(
+        "--baselines",
+        action="store_true",
+        help="texts: train a bag of words and TF-IDF with logistic regression beside it",
     )
     add_stream_arguments(parser)
     add_config_arguments(parser)
@@ -99,6 +107,8 @@ def _run(arguments: argparse.Namespace, world: World) -> int:
     if not arguments.resume and world.first:
         train.refuse_existing(out)
     ready = ready_of(arguments, out, started=started, world=world)
+    if arguments.baselines:
+        _refuse_baselines(ready)
     if not arguments.resume:
         ready = ready.probed(world=world)
     if world.first and not arguments.json:
@@ -112,7 +122,8 @@ def _run(arguments: argparse.Namespace, world: World) -> int:
         return 0
     write(f"test: {evaluation.sentence()}")
     write(f"report: {page}")
-    write(f"next: convarium predict {out} IMAGE...   convarium explain {out} IMAGE...")
+    what = "INPUT" if ready.preprocessing.kind == "texts" else "IMAGE..."
+    write(f"next: convarium predict {out} {what}   convarium explain {out} {what}")
     return 0
 
 
@@ -151,8 +162,29 @@ def trained(
     page = out / "report.html"
     if world.first:
         predict.record_result(out, "test", evaluation, test)
+        if arguments.baselines:
+            _compare(ready, evaluation, out, quiet=quiet)
         page = report.report_run(predict.open_run(out), history, evaluation, test)
     return history, evaluation, page
+
+
+def _refuse_baselines(ready: Prepared) -> None:
+    """Before anything is trained: baselines are for texts of one class each."""
+    dataset = ready.parts.train.dataset
+    if dataset.kind != "texts" or dataset.task != "classification":
+        raise OptionError("--baselines is for texts of one class each; leave it out.")
+
+
+def _compare(ready: Prepared, evaluation: Evaluation, out: Path, *, quiet: bool) -> None:
+    """Train simple classifiers beside the network, and write into the card who won."""
+    from convarium import predict
+    from convarium.train.text_baselines import text_baselines
+
+    preprocessing = cast("TextPreprocessing", ready.preprocessing)
+    found = text_baselines(ready.parts, preprocessing, ready.config, evaluation)
+    predict.record_baselines(out, [each.to_json() for each in found])
+    for each in found if not quiet else ():
+        write(f"baseline: {each.sentence()}")
 
 
 def _refuse_clashes(arguments: argparse.Namespace, looks: list[str]) -> None:

@@ -29,7 +29,7 @@ def view(arguments: argparse.Namespace, opened: Run) -> int:
     for name in _OF_HEATMAPS:
         if getattr(arguments, name):
             raise OptionError(f"--{name} belongs to heatmaps; leave it out to draw this view.")
-    if arguments.method != "grad-cam":
+    if arguments.method not in (None, "grad-cam"):
         raise OptionError("--method belongs to heatmaps; leave it out to draw this view.")
     if arguments.exciting and arguments.shared_scale:
         raise OptionError("--shared-scale is of maps and filters; --exciting draws neither.")

@@ -1,4 +1,5 @@
 from .augment.series import SeriesAugmentation as SeriesAugmentation
+from .augment.texts import TextAugmentation as TextAugmentation
 from .augment.volumes import VolumeAugmentation as VolumeAugmentation
 from .augmentation import Augmentation as Augmentation
 from .batch import Batch as Batch
@@ -31,6 +32,8 @@ from .shards.stream import ShardStream as ShardStream
 from .shards.stream import open_stream as open_stream
 from .shards.streamed_parts import split_stream as split_stream
 from .skipping import Skipped as Skipped
+from .texts.steps import TextPreprocessing as TextPreprocessing
+from .texts.tokens import TokenOptions as TokenOptions
 from .volumes.fitting import volume_sizes as volume_sizes
 from .volumes.reading import read_volume as read_volume
 from .volumes.steps import VolumePreprocessing as VolumePreprocessing
@@ -50,6 +53,9 @@ __all__ = [
     "ShardStream",
     "Skipped",
     "Survey",
+    "TextAugmentation",
+    "TextPreprocessing",
+    "TokenOptions",
     "Volume",
     "VolumeAugmentation",
     "VolumePreprocessing",

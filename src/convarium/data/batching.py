@@ -19,15 +19,19 @@ from torch import Tensor
 from convarium import seeds
 from convarium.data.augment.mixing import mix as mixed
 from convarium.data.augment.stream import Stream
+from convarium.data.augment.texts import TextAugmentation
 from convarium.data.augment.volumes import VolumeAugmentation
 from convarium.data.augmentation import Augmentation
 from convarium.data.batch import Batch
 from convarium.data.dataset import Dataset, Part
+from convarium.data.kinds import KINDS
 from convarium.data.parallel import ordered
-from convarium.data.pictures import Pictures, pictures_of
+from convarium.data.pictures import Gathered, Pictures, pictures_of
 from convarium.data.preprocessing import Preprocessing
 from convarium.data.skipping import Skipped
 from convarium.errors import DataError, OptionError
+
+Changes = Augmentation | VolumeAugmentation | TextAugmentation
 
 
 def batches(
@@ -59,12 +63,12 @@ def batches(
         pictures = pictures_of(dataset, preprocessing)
     else:
         dataset, ids = data, np.arange(len(data))
-        pictures = Pictures(dataset, preprocessing, keep=False)
+        pictures = KINDS[dataset.kind].load("ready")(dataset, preprocessing, keep=False)
 
     def build(start: int) -> tuple[Batch, list[tuple[int, str]]]:
         gathered = pictures.gather(ids[start : start + batch_size])
         inputs = preprocessing.finish(gathered.pixels)
-        return _batch(dataset, gathered.ids, inputs), gathered.broken
+        return _batch(dataset, gathered.ids, inputs, gathered.mask), gathered.broken
 
     def run() -> Iterator[Batch]:
         for batch, broken in results:
@@ -86,7 +90,7 @@ def training_batches(
     batch_size: int,
     seed: int,
     epoch: int,
-    augmentation: Augmentation | VolumeAugmentation | None = None,
+    augmentation: Changes | None = None,
     start: int = 0,
     workers: int = 0,
     rank: int = 0,
@@ -110,7 +114,7 @@ def training_batches(
         seed: of the run.
         epoch: number of the epoch.
         augmentation: what is changed at random; None means nothing. Volumes take a
-            `VolumeAugmentation`.
+            `VolumeAugmentation`, and texts a `TextAugmentation`.
         start: number of the first batch, for a run that is continued.
         workers: threads that prepare batches ahead.
         rank: number of this process.
@@ -135,31 +139,33 @@ def training_batches(
 
         place = {"start": start, "workers": workers, "rank": rank, "world": world}
         order = {"batch_size": batch_size, "seed": seed, "epoch": epoch}
+        if isinstance(change, TextAugmentation):
+            raise OptionError("A stream is one of images; give texts as a table.")
         return stream_batches(part, preprocessing, change, **order, **place)
     if change.mixes and part.targets is None:
         raise OptionError("mixup and cutmix need labels, and the data has none; set them to None.")
     dataset, pictures = part.dataset, pictures_of(part.dataset, preprocessing)
-    ids = epoch_order(part, seed, epoch)
+    ids = pictures.arranged(epoch_order(part, seed, epoch), batch_size, seed, epoch)
     turns = turns_of(ids)
 
     def build(step: int) -> Batch:
         own = _own_places(step * batch_size, min((step + 1) * batch_size, len(ids)), rank, world)
         stream = Stream(ids[own], seed, epoch, None if turns is None else turns[own])
-        pixels = _on(device, _gathered(pictures, change, stream))
-        inputs = preprocessing.finish(change.change(pixels, stream, own=True))
+        gathered = _gathered(pictures, change, stream)
+        inputs = preprocessing.finish(change.change(_on(device, gathered.pixels), stream, own=True))
         inputs = change.after(inputs, stream)
         target, mix = _targets(dataset.targets, stream.ids), None
         draw = change.draw_mix(tuple(inputs.shape[2:]), seed=seed, epoch=epoch, step=step)
         if draw is not None and target is not None:
             inputs, mix = mixed(inputs, target.to(device), draw)
-        batch = _batch(dataset, stream.ids, inputs)
+        batch = _batch(dataset, stream.ids, inputs, gathered.mask)
         return batch if mix is None else replace(batch, mix=mix)
 
     needed = workers if not change.light else _useful(workers, pictures, ids)
     return ordered(build, range(start, steps), needed)
 
 
-def _check_kind(change: Augmentation | VolumeAugmentation, part: Part) -> None:
+def _check_kind(change: Changes, part: Part) -> None:
     if change.active and change.kind != part.dataset.kind:
         raise OptionError(
             f"augmentation (={type(change).__name__}) is for {change.kind}, and the data holds "
@@ -206,9 +212,7 @@ def _own_places(begin: int, end: int, rank: int, world: int) -> slice:
     return slice(first, end if rank == world - 1 else last)
 
 
-def _gathered(
-    pictures: Pictures, change: Augmentation | VolumeAugmentation, stream: Stream
-) -> Tensor:
+def _gathered(pictures: Pictures, change: Changes, stream: Stream) -> Gathered:
     """Pixels of the stream's samples, or of the crops that are taken when they are read."""
     draws = change.crop_draws(stream)
     if draws is None:
@@ -217,7 +221,7 @@ def _gathered(
         gathered = pictures.gather_crops(stream.ids, draws)
     for i, reason in gathered.broken:
         raise DataError(f"Cannot read {pictures.dataset.name(i)} any more: {reason}.")
-    return gathered.pixels
+    return gathered
 
 
 def _on(device: torch.device | str, pixels: Tensor) -> Tensor:
@@ -227,11 +231,11 @@ def _on(device: torch.device | str, pixels: Tensor) -> Tensor:
     return pixels.pin_memory().to(device, non_blocking=True)
 
 
-def _batch(dataset: Dataset, ids: NDArray[np.int64], inputs: Tensor) -> Batch:
+def _batch(dataset: Dataset, ids: NDArray[np.int64], inputs: Tensor, mask: Tensor | None) -> Batch:
     return Batch(
         inputs=(inputs,),
         target=_targets(dataset.targets, ids),
-        mask=None,
+        mask=mask,
         index=torch.from_numpy(ids),
         weight=None,
     )

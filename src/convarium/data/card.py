@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,8 @@ import numpy as np
 from convarium.data.crossing import lookalikes
 from convarium.data.parts import Parts
 from convarium.data.preprocessing import Preprocessing
+from convarium.data.texts.fitting import cut_of
+from convarium.data.texts.steps import TextPreprocessing
 from convarium.data.volumes.fitting import shares_seen
 from convarium.data.volumes.steps import VolumePreprocessing
 
@@ -36,6 +39,7 @@ def build_card(parts: Parts, preprocessing: Preprocessing) -> dict[str, Any]:
             "skipped": len(dataset.skipped),
             "alike": lookalikes(parts).counts,
             **_of_volumes(parts, preprocessing),
+            **_of_texts(parts, preprocessing),
         },
     }
 
@@ -58,6 +62,13 @@ def _of_volumes(parts: Parts, preprocessing: Preprocessing) -> dict[str, Any]:
         return facts
     seen = shares_seen(parts.train, preprocessing)
     return {**facts, "seen": {"mean": float(seen.mean()), "smallest": float(seen.min())}}
+
+
+def _of_texts(parts: Parts, preprocessing: Preprocessing) -> dict[str, Any]:
+    """Of the training part how long texts are, and what the network does not see of them."""
+    if not isinstance(preprocessing, TextPreprocessing):
+        return {}
+    return {"texts": dataclasses.asdict(cut_of(parts.train, preprocessing))}
 
 
 def _of_task(parts: Parts) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from convarium.data import table
 from convarium.data.dataset import Dataset
+from convarium.data.table_rows import Columns, header_of
 from convarium.errors import DataError, OptionError
 
 
@@ -31,10 +32,10 @@ def column_words(dataset: Dataset, names: Sequence[str]) -> dict[str, tuple[str,
             f"A column ({names[0]!r}) needs a CSV, TSV or Parquet table of files, and "
             f"{dataset.source} is none; give one with a row for each sample."
         )
-    header = table.header_of(file)
+    header = header_of(file)
     found = tuple(table.column_named(file, header, name, (), "", "") for name in names)
     labels = dataset.columns["label_column"]
-    columns = table.Columns(
+    columns = Columns(
         path=str(dataset.columns["path_column"]),
         labels=(labels,) if isinstance(labels, str) else tuple(labels),
         group=None,

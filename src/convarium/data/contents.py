@@ -69,6 +69,7 @@ class Overview:
         skipped: everything left out, with its reason; the unreadable samples are among them.
         fingerprint: of the pixels, targets, groups, parts and classes.
         volumes: what only volumes have; None for images.
+        kind: what the samples are. Texts are 1 high, and as wide as they have characters.
     """
 
     source: str
@@ -90,6 +91,7 @@ class Overview:
     skipped: tuple[Skipped, ...]
     fingerprint: str
     volumes: VolumeOverview | None = None
+    kind: str = "images"
 
     def to_json(self) -> dict[str, Any]:
         """The same as a mapping that JSON can hold."""
@@ -138,6 +140,7 @@ def overview(dataset: Dataset, progress: Progress | None = None) -> Overview:
         skipped=tuple(dataset.skipped),
         fingerprint=dataset.fingerprint(),
         volumes=_volumes(survey, usable),
+        kind=dataset.kind,
     )
 
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from convarium.data.kinds import KINDS
 from convarium.data.looks import alike_pairs
 from convarium.data.names import shown
 from convarium.data.samples import ArraySamples, Samples
 from convarium.data.skipping import SkipList, Skipped
 from convarium.data.surveying import Survey as Survey
-from convarium.data.surveying import check_broken, survey_samples
-from convarium.data.volumes.samples import VolumeArrays, VolumeFiles
+from convarium.data.surveying import check_broken
 from convarium.errors import DataError
 from convarium.progress import Progress
 
@@ -30,7 +30,7 @@ class Dataset:
     A data set can be pickled and works in spawned processes. A million files cost under 200 MB.
 
     Args:
-        samples: where the pictures or volumes come from.
+        samples: where the pictures, volumes or texts come from.
         source: what the user named, for the card.
         classes: class names, in the order of the class numbers; for other tasks the names of the
             labels or of the numbers, in the order of the targets' columns.
@@ -108,15 +108,15 @@ class Dataset:
     @property
     def in_memory(self) -> bool:
         """Whether the samples are arrays, which nothing has to be read for."""
-        return isinstance(self.samples, ArraySamples | VolumeArrays)
+        return getattr(self.samples, "in_memory", False)
 
     @property
     def kind(self) -> str:
-        """What the samples are: "images" or "volumes"."""
-        return "volumes" if isinstance(self.samples, VolumeFiles | VolumeArrays) else "images"
+        """What the samples are, a name of `KINDS`: "images", "volumes" or "texts"."""
+        return getattr(self.samples, "kind", "images")
 
     def read(self, i: int) -> Any:
-        """Pixels of sample `i`, uint8 `(H, W, C)`; or a `Volume`.
+        """Pixels of sample `i`, uint8 `(H, W, C)`; or a `Volume`; or a text.
 
         Raises:
             DataError: it cannot be read; the text names it and gives the reason.
@@ -164,7 +164,7 @@ class Dataset:
             samples, self.staged = self.samples, staging
             if staging is not None and self.kind == "images":
                 samples = staging.watch(samples)
-            survey, skipped = survey_samples(samples, progress)
+            survey, skipped = KINDS[self.kind].load("survey")(samples, progress)
             check_broken(skipped, len(self), max_broken, self.kind)
             self.skipped.extend(skipped)
             self._survey = survey
@@ -173,8 +173,8 @@ class Dataset:
     def alike(self) -> NDArray[np.int64]:
         """Pairs of pictures that look alike, equal ones too, int64 `(P, 2)`: `data.looks` says how.
 
-        Of large sets only some pairs, which link the whole set. Empty for small pictures, volumes
-        and arrays of numbers.
+        Of large sets only some pairs, which link the whole set. Of texts those that read alike, by
+        `data.texts.alike`. Empty for small pictures, volumes and arrays of numbers.
         """
         if self._alike is None:
             hashes = self.survey().looks

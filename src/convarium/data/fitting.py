@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -10,12 +11,15 @@ from numpy.typing import NDArray
 
 from convarium import seeds
 from convarium.data.dataset import Part
+from convarium.data.kinds import KINDS, check_settings
 from convarium.data.parallel import ordered, processors
 from convarium.data.pictures import Pictures, pictures_of
 from convarium.data.preprocessing import Preprocessing
 from convarium.data.samples import ArraySamples
-from convarium.data.volumes.fitting import fit_volumes
 from convarium.errors import DataError, OptionError
+
+if TYPE_CHECKING:
+    from convarium.data.texts.tokens import TokenOptions
 
 STATISTICS_SAMPLES = 20_000
 _DEFAULT_SIZE = 224
@@ -28,6 +32,7 @@ def fit_preprocessing(
     size: int | tuple[int, ...] | None = None,
     channels: int | None = None,
     spacing: float | Sequence[float] | str | None = None,
+    tokens: TokenOptions | None = None,
 ) -> Preprocessing:
     """Preprocessing fitted to a training part; no other sample is looked at for mean and std.
 
@@ -35,7 +40,8 @@ def fit_preprocessing(
     resize and crop, from exact counts of the 256 values. Above 20,000 samples, 20,000 drawn ones
     are counted. A channel that never changes gets std 1.
 
-    Volumes get a `VolumePreprocessing`, with the moments of their values, in float64.
+    Volumes get a `VolumePreprocessing`, with the moments of their values, in float64. Texts get a
+    `TextPreprocessing`, whose tokens come from the training texts.
 
     Args:
         part: the training part.
@@ -45,24 +51,37 @@ def fit_preprocessing(
         channels: 1 or 3; None means 3 where any image has colour, else 1.
         spacing: of volumes, to which they are resampled: "median", one number for all axes, or
             (depth, height, width); None resizes each axis to the input's.
+        tokens: of texts, how they become tokens; None means `TokenOptions()`.
 
     Raises:
-        OptionError: a size below 1, channels other than 1 and 3, or a spacing for images.
+        OptionError: a size below 1, channels other than 1 and 3, or a setting of another kind.
         DataError: the part is empty, or one of its images cannot be read any more.
     """
     part = part.probe
     if not len(part):
         raise DataError("The training part is empty; give more samples or smaller other parts.")
-    if part.dataset.kind == "volumes":
-        return fit_volumes(part, _drawn(part), size=size, channels=channels, spacing=spacing)
-    if spacing is not None:
-        raise OptionError(f"spacing (={spacing}) belongs to volumes, and these are images.")
+    kind = part.dataset.kind
+    given = {"size": size, "channels": channels, "spacing": spacing, "tokens": tokens}
+    fitted: Preprocessing = KINDS[kind].load("fit")(
+        part, _drawn(part), **check_settings(kind, given)
+    )
+    return fitted
+
+
+def fit_images(
+    part: Part,
+    ids: NDArray[np.int64],
+    *,
+    size: int | tuple[int, ...] | None = None,
+    channels: int | None = None,
+) -> Preprocessing:
+    """`fit_preprocessing` for images; `ids` are the samples that are counted."""
     if channels not in (None, 1, 3):
         raise OptionError(f"channels (={channels}) must be 1 (grey) or 3 (colour).")
     height, width = _input_size(part) if size is None else _pair(size)
     depth = channels or part.dataset.channels
     plain = Preprocessing((depth, height, width), (0.0,) * depth, (1.0,) * depth, part.classes)
-    mean, std = _moments(_counts(pictures_of(part.dataset, plain), _drawn(part)))
+    mean, std = _moments(_counts(pictures_of(part.dataset, plain), ids))
     return Preprocessing((depth, height, width), mean, std, part.classes)
 
 

@@ -82,7 +82,7 @@ def walk(root: str, start: str, skipped: SkipList, kind: str | None = None) -> I
             if is_sample_name(name, kind):
                 yield name
             else:
-                skipped.append(Skipped(name, NOT_BY_NAME[kind]))
+                skipped.append(Skipped(name, NOT_BY_NAME.get(kind, f"not {kind} by its name")))
 
 
 def _sorted_entries(root: str, folder: str, skipped: SkipList) -> tuple[list[str], list[str]]:

@@ -11,6 +11,7 @@ from convarium import seeds
 from convarium.data.dataset import Dataset, Part
 from convarium.data.given import TEST, TRAIN
 from convarium.data.iterative import assign_labels
+from convarium.data.kinds import KINDS
 from convarium.data.parts import Parts, alike_groups
 from convarium.data.stratify import assign, units
 from convarium.errors import DataError, OptionError
@@ -22,7 +23,7 @@ def split_folds(
     *,
     validation: float = 0.15,
     seed: int = 0,
-    group_alike: bool = False,
+    group_alike: bool | None = None,
 ) -> tuple[Parts, ...]:
     """Divide into folds by class or label, each of which is the test part once; numbers at random.
 
@@ -36,7 +37,7 @@ def split_folds(
         count: number of folds, 2 or more.
         validation: share of all samples that chooses between epochs, in each fold.
         seed: draws which samples go where.
-        group_alike: keep pictures that look alike in one fold, as copies are.
+        group_alike: keep what is alike in one fold, as copies are; None does so with texts.
 
     Returns:
         The parts of each fold.
@@ -60,6 +61,8 @@ def split_folds(
     single = dataset.task == "classification" and len(dataset.classes) < 2
     if dataset.targets is None or single:
         raise DataError(f"{dataset.source} has no labels of two classes or more; give such data.")
+    grouped = KINDS[dataset.kind].grouped
+    group_alike = grouped if group_alike is None else group_alike
     usable, unit = _free(dataset, group_alike=group_alike)
     targets = dataset.targets[usable]
     if dataset.task == "regression":
@@ -77,7 +80,7 @@ def split_folds(
         ids = (usable[outside[part == 0]], usable[outside[part == 1]], usable[inside])
         train, valid, test = (Part(dataset, each) for each in ids)
         settings = {"folds": count, "fold": number + 1, "validation": validation, "seed": seed}
-        settings |= {"group_alike": True} if group_alike else {}
+        settings |= {"group_alike": group_alike} if group_alike or grouped else {}
         found.append(Parts(train, valid, test, settings=settings))
     return tuple(found)
 

@@ -1,25 +1,128 @@
-"""What the files of a data set are: images or volumes, by their names, and of TIFFs by content."""
+"""The kinds of samples: what each does in a way of its own, and of which kind files are.
+
+Whatever differs between kinds is named in `KINDS` and looked up there. Files are images or volumes
+by their names, and TIFFs by their content; texts are what the user says are texts.
+"""
 
 from __future__ import annotations
 
+import functools
+import importlib
 import importlib.util
 import os
 import re
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final
 
 from PIL import Image
 
 from convarium.data.decode import is_image_name
 from convarium.data.names import Names
 from convarium.data.samples import FileSamples
-from convarium.data.volumes.samples import VolumeFiles
 from convarium.data.volumes.tiff import holds_stack
 from convarium.errors import OptionError, did_you_mean
 
-KINDS = ("images", "volumes")
+
+@dataclass(frozen=True)
+class Kind:
+    """What one kind of samples does in a way of its own; `module:name` is loaded when it is used.
+
+    Args:
+        name: of the kind.
+        dots: what a sample is made of.
+        step: the first step of its preprocessing, by which a card is known.
+        steps: the class of its preprocessing.
+        fit: makes that from a training part: `(part, ids, **settings)`.
+        settings: keywords of `fit_preprocessing` that it takes.
+        survey: reads every sample once: `(samples, progress)`.
+        ready: keeps samples ready for batches, as `data.pictures.Pictures` does.
+        inputs: opens what is to be predicted: `(inputs, kind, columns)`.
+        files: samples from files: `(root, names)`.
+        suffixes: of the names of its files; of images and volumes other rules decide.
+        grouped: whether what is alike stays in one part without being asked for.
+    """
+
+    name: str
+    dots: str
+    step: str
+    steps: str
+    fit: str
+    settings: tuple[str, ...] = ("size", "channels")
+    survey: str = "convarium.data.surveying:survey_samples"
+    ready: str = "convarium.data.pictures:Pictures"
+    inputs: str = "convarium.data.opening:file_inputs"
+    files: str = "convarium.data.samples:FileSamples"
+    suffixes: tuple[str, ...] = ()
+    grouped: bool = False
+
+    def load(self, what: str) -> Any:
+        """The class or function that one of the fields names.
+
+        >>> KINDS["images"].load("steps").__name__
+        'Preprocessing'
+        """
+        return _loaded(getattr(self, what))
+
+
+_ALL = (
+    Kind(
+        "images",
+        "pixels",
+        "decode",
+        "convarium.data.preprocessing:Preprocessing",
+        "convarium.data.fitting:fit_images",
+    ),
+    Kind(
+        "volumes",
+        "voxels",
+        "read_volume",
+        "convarium.data.volumes.steps:VolumePreprocessing",
+        "convarium.data.volumes.fitting:fit_volumes",
+        settings=("size", "channels", "spacing"),
+        files="convarium.data.volumes.samples:VolumeFiles",
+    ),
+    Kind(
+        "texts",
+        "tokens",
+        "read_text",
+        "convarium.data.texts.steps:TextPreprocessing",
+        "convarium.data.texts.fitting:fit_texts",
+        settings=("tokens",),
+        survey="convarium.data.texts.surveying:survey_texts",
+        ready="convarium.data.texts.ready:ReadyTexts",
+        inputs="convarium.data.texts.opening:text_inputs",
+        files="convarium.data.texts.samples:TextFiles",
+        suffixes=(".txt",),
+        grouped=True,
+    ),
+)
+KINDS: Final[Mapping[str, Kind]] = MappingProxyType({kind.name: kind for kind in _ALL})
 _VOLUME = re.compile(r"\.(npy|npz|nii|nii\.gz)$", re.IGNORECASE)
 _TIFF = re.compile(r"\.tiff?$", re.IGNORECASE)
 _LOOKED_AT = 32
+
+
+def steps_class(first: str) -> Any:
+    """The class of the preprocessing that begins with a step; images' where no kind has it."""
+    found = next((kind for kind in _ALL if kind.step == first), _ALL[0])
+    return found.load("steps")
+
+
+def check_settings(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a preprocessing that are not None, if the kind takes them.
+
+    Raises:
+        OptionError: one belongs to other kinds.
+    """
+    said = {key: value for key, value in given.items() if value is not None}
+    for key, value in said.items():
+        if key not in KINDS[name].settings:
+            owners = " and ".join(kind.name for kind in _ALL if key in kind.settings)
+            raise OptionError(f"{key} (={value}) belongs to {owners}, and these are {name}.")
+    return said
 
 
 def check_kind(kind: str | None) -> None:
@@ -34,11 +137,15 @@ def check_kind(kind: str | None) -> None:
 
 
 def is_sample_name(name: str, kind: str | None = None) -> bool:
-    """Whether a file's name ends like that of an image or of a volume; a TIFF may be both.
+    """Whether a file's name ends like that of a kind; without a kind, an image's or a volume's.
+
+    A TIFF may be both. Files of other kinds, such as texts, are taken where they are asked for.
 
     >>> is_sample_name("a.nii.gz"), is_sample_name("a.nii.gz", "images"), is_sample_name("a.tif")
     (True, False, True)
     """
+    if kind is not None and KINDS[kind].suffixes:
+        return name.lower().endswith(KINDS[kind].suffixes)
     image = kind != "volumes" and is_image_name(name)
     volume = kind != "images" and bool(_VOLUME.search(name) or _TIFF.search(name))
     return image or volume
@@ -51,7 +158,8 @@ def file_samples(root: str, names: Names, kind: str | None) -> FileSamples:
     any file that is damaged.
     """
     found = kind_of(root, names) if kind is None else kind
-    return VolumeFiles(root, names) if found == "volumes" else FileSamples(root, names)
+    samples: FileSamples = KINDS[found].load("files")(root, names)
+    return samples
 
 
 def kind_of(root: str, names: Names) -> str:
@@ -84,6 +192,12 @@ def all_may_be(names: Names, kind: str) -> bool:
     (True, False)
     """
     return all(is_sample_name(names.path(i), kind) for i in range(len(names)))
+
+
+@functools.cache
+def _loaded(place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(module), name)
 
 
 def is_stack(path: str) -> bool:

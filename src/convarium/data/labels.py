@@ -62,22 +62,49 @@ def check_task(task: str | None) -> None:
         )
 
 
-def cells_of(task: str | None, columns: Sequence[str]) -> Cells:
+def cells_of(task: str | None, columns: Sequence[str], separator: str | None = None) -> Cells:
     """The collector for a task and its label columns; without a task it is classification.
+
+    Args:
+        task: one of `TASKS`, or None.
+        columns: of the labels.
+        separator: of several labels in one cell; None takes `;` and `|`.
 
     Raises:
         DataError: several columns for one class a sample.
+        OptionError: a separator where no cell has several labels.
     """
+    if separator is not None and (task != "multilabel" or len(columns) > 1 or not separator):
+        raise OptionError(
+            f"separator (={separator!r}) stands between several labels in one column; give it with "
+            "task='multilabel' and one label column, or leave it out."
+        )
+    if not columns:
+        return NoCells()
     if task == "regression":
         return NumberCells(columns)
     if task == "multilabel":
-        return SetCells(columns[0]) if len(columns) == 1 else FlagCells(columns)
+        return SetCells(columns[0], separator) if len(columns) == 1 else FlagCells(columns)
     if len(columns) > 1:
         raise DataError(
             f"{len(columns)} label columns ({', '.join(columns[:5])}) are not one class a sample; "
             "say --task multilabel (columns of 0 and 1) or --task regression (numbers)."
         )
     return ClassCells(columns[0], sure=task is not None)
+
+
+class NoCells:
+    """No label a sample."""
+
+    def __init__(self) -> None:
+        self.refused = 0
+
+    def add(self, cells: Sequence[str]) -> None:
+        """Nothing is taken in."""
+
+    def labels(self) -> Labels:
+        """None."""
+        return Labels([], np.empty(0, np.int64))
 
 
 class ClassCells:
@@ -117,10 +144,15 @@ class SetCells:
     """Several labels a sample in one cell, separated by `;` or `|`; an empty cell has none.
 
     Where all cells are 0 or 1, the column is one label that is named as the column is.
+
+    Args:
+        column: its name.
+        separator: what stands between labels instead.
     """
 
-    def __init__(self, column: str) -> None:
+    def __init__(self, column: str, separator: str | None = None) -> None:
         self.refused = 0
+        self._between = _SEPARATORS if separator is None else re.compile(re.escape(separator))
         self._column = column
         self._labels = array("q")
         self._samples = array("q")
@@ -132,7 +164,7 @@ class SetCells:
         """Names between the separators; the same one twice counts once."""
         if self._flags is not None and self._flags.add(cells) is not None:
             self._flags = None
-        for name in dict.fromkeys(map(str.strip, _SEPARATORS.split(cells[0]))):
+        for name in dict.fromkeys(map(str.strip, self._between.split(cells[0]))):
             if name:
                 self._labels.append(self._words.setdefault(name, len(self._words)))
                 self._samples.append(self._rows)

@@ -6,10 +6,14 @@ once for each operation; the result is the same bit by bit.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Final
 
 import torch
 from torch import Tensor
+
+from convarium.errors import DataError
 
 _PIECE: Final = 2**17  # numbers at a time: half a mebibyte as float32
 
@@ -35,3 +39,17 @@ def normalised(pixels: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     for source, target in zip(torch.split(given, count), torch.split(made, count), strict=True):
         target.copy_(source).sub_(shift).div_(scale)
     return done
+
+
+def check_moments(channels: int, mean: Sequence[float], std: Sequence[float]) -> None:
+    """Refuse moments that do not fit the channels.
+
+    Raises:
+        DataError: so.
+    """
+    fits = len(mean) == len(std) == channels and all(map(math.isfinite, (*mean, *std)))
+    if not fits or min(std) <= 0:
+        raise DataError(
+            f"mean (={mean}) and std (={std}) must have {channels} finite numbers, and those of "
+            "std must be positive."
+        )

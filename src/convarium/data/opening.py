@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from convarium.data import arrays, folder, npz, table
 from convarium.data.dataset import Dataset
-from convarium.data.kinds import check_kind, file_samples
+from convarium.data.kinds import KINDS, check_kind, file_samples
 from convarium.data.labels import check_task
 from convarium.data.names import Names, shown
 from convarium.data.shards.opening import open_shards
 from convarium.data.skipping import SkipList
+from convarium.data.texts.opening import open_texts
 from convarium.errors import DataError, OptionError, did_you_mean
 
 BUILT_IN = ("digits",)
 _KINDS = (
-    "a folder of class folders, a CSV or Parquet table of path and label, IDX files, an .npz file, "
+    "a folder of class folders, a CSV or Parquet table of path and label (of texts with --text), "
+    "IDX files, an .npz file, "
     "a folder of CIFAR's .bin files, tar or Parquet shards, or hf:OWNER/NAME"
 )
 
@@ -31,6 +34,8 @@ def open_dataset(
     group_column: str | None = None,
     task: str | None = None,
     kind: str | None = None,
+    text_column: str | Sequence[str] | None = None,
+    separator: str | None = None,
 ) -> Dataset:
     """Labelled data from a path or a built-in name; a path that exists goes first.
 
@@ -48,8 +53,11 @@ def open_dataset(
         task: what the labels of a table are: "classification" (one class a sample), "multilabel"
             (several names, separated by `;` or `|`) or "regression" (numbers); None is
             classification, unless most rows have decimal numbers of their own, which is an error.
-        kind: what the samples are: "images" or "volumes"; None means what most files are by their
-            names (TIFFs: by whether they are stacks of pages), and arrays by their shape.
+        kind: what the samples are: "images", "volumes" or "texts"; None means what most files are
+            by their names (TIFFs: by whether they are stacks of pages), and arrays by their shape.
+        text_column: the table's columns of texts, joined in their order; then the samples are texts
+            and not files.
+        separator: of several labels in one cell of a table of texts, instead of `;` and `|`.
 
     Raises:
         DataError: nothing is there, or it cannot be used.
@@ -62,25 +70,21 @@ def open_dataset(
     """
     check_task(task)
     check_kind(kind)
-    labels = (label_column,) if isinstance(label_column, str) else tuple(label_column or ())
+    labels, texts = _several(label_column), _several(text_column)
+    own: dict[str, Any] = {"label_columns": labels, "group_column": group_column, "task": task}
     try:
+        if texts or kind == "texts" or separator is not None:
+            _refuse_files(kind, path_column)
+            return open_texts(str(source), text_column=texts, separator=separator, **own)
         found = open_shards(source, image=path_column, labels=labels, group=group_column, task=task)
         if found is not None:
-            _as_asked(found, kind)
-            found.columns |= {"path_column": path_column} if path_column else {}
-            found.columns |= {"label_column": list(labels)} if labels else {}
-            found.columns |= {"group_column": group_column} if group_column else {}
-            return found
+            said = {"path_column": path_column, "label_column": list(labels)}
+            said |= {"group_column": group_column}
+            found.columns |= {name: value for name, value in said.items() if value}
+            return _as_asked(found, kind)
         path = Path(str(source))
         if path.is_file() and path.suffix.lower() in table.SUFFIXES:
-            return table.open_table(
-                path,
-                path_column=path_column,
-                label_columns=labels,
-                group_column=group_column,
-                task=task,
-                kind=kind,
-            )
+            return table.open_table(path, path_column=path_column, kind=kind, **own)
         named = next(filter(None, (path_column, *labels, group_column)), None)
         if named is not None:
             raise OptionError(
@@ -99,7 +103,12 @@ def open_dataset(
         ) from error
 
 
-def open_inputs(inputs: Sequence[str | Path], *, kind: str | None = None) -> Dataset:
+def open_inputs(
+    inputs: Sequence[str | Path],
+    *,
+    kind: str | None = None,
+    columns: Mapping[str, Any] | None = None,
+) -> Dataset:
     """Unlabelled samples from files, folders (with all folders in them) and patterns.
 
     A file that is named is taken whatever its suffix; in folders, files are taken by their suffix.
@@ -108,13 +117,38 @@ def open_inputs(inputs: Sequence[str | Path], *, kind: str | None = None) -> Dat
 
     Args:
         inputs: what is to be read.
-        kind: "images" or "volumes", as a run's `preprocessing.kind` says it; None finds out.
+        kind: a name of `KINDS`, as a run's `preprocessing.kind` says it; None finds out between
+            images and volumes.
+        columns: of tables of texts, `text_column` and `id_column`.
 
     Raises:
         DataError: an input does not exist, or no sample is found.
-        OptionError: another kind.
+        OptionError: another kind, or columns of what is no table.
     """
     check_kind(kind)
+    found: Dataset = KINDS[kind or "images"].load("inputs")(inputs, kind, columns)
+    return found
+
+
+def file_inputs(
+    inputs: Sequence[str | Path], kind: str | None, columns: Mapping[str, Any] | None = None
+) -> Dataset:
+    """`open_inputs` for samples that are files of their own."""
+    named = next(iter(columns or ()), None)
+    if named is not None:
+        raise OptionError(f"{named} names columns of tables, and {kind} are files; leave it out.")
+    names, skipped = listed_inputs(inputs, kind)
+    source = ", ".join(map(str, inputs[:3])) + (", ..." if len(inputs) > 3 else "")
+    samples = file_samples(os.getcwd(), names, kind)
+    return Dataset(samples, source=source, skipped=skipped)
+
+
+def listed_inputs(inputs: Sequence[str | Path], kind: str | None) -> tuple[Names, SkipList]:
+    """Names of the files that inputs name, and what is left out.
+
+    Raises:
+        DataError: an input does not exist, or no file is found.
+    """
     skipped = SkipList()
     names = Names.of(_input_names(inputs, skipped, kind))
     if not names:
@@ -122,9 +156,24 @@ def open_inputs(inputs: Sequence[str | Path], *, kind: str | None = None) -> Dat
             f"No {kind or 'images or volumes'} in {', '.join(map(str, inputs)) or 'no inputs'}; "
             "name files of them, folders, or a pattern such as 'new/*.jpg'."
         )
-    source = ", ".join(map(str, inputs[:3])) + (", ..." if len(inputs) > 3 else "")
-    samples = file_samples(os.getcwd(), names, kind)
-    return Dataset(samples, source=source, skipped=skipped)
+    return names, skipped
+
+
+def _several(names: str | Sequence[str] | None) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else tuple(names or ())
+
+
+def _refuse_files(kind: str | None, path_column: str | None) -> None:
+    """Texts are not files of another kind."""
+    if kind not in (None, "texts"):
+        raise OptionError(
+            f"A column of texts holds texts, and {kind} are asked for; leave one out."
+        )
+    if path_column is not None:
+        raise OptionError(
+            f"path_column (={path_column!r}) names files, and texts stand in the table; leave it "
+            "out."
+        )
 
 
 def _open_path(path: Path, kind: str | None) -> Dataset:

@@ -15,6 +15,7 @@ from convarium.data.contents import label_text
 from convarium.data.dataset import Dataset, Part
 from convarium.data.given import PARTS, TEST, TRAIN, VALIDATION
 from convarium.data.iterative import assign_labels
+from convarium.data.kinds import KINDS
 from convarium.data.looks import linked
 from convarium.data.stratify import assign, units
 from convarium.errors import DataError, OptionError
@@ -103,7 +104,7 @@ def split(
     validation: float = 0.15,
     test: float = 0.15,
     seed: int = 0,
-    group_alike: bool = False,
+    group_alike: bool | None = None,
 ) -> Parts:
     """Split into training, validation and test parts, by class and without copies on two sides.
 
@@ -120,7 +121,8 @@ def split(
         validation: share of the samples for validation; 0 makes an empty part.
         test: likewise for the test.
         seed: draws which samples go where; the split is a function of the data and the seed.
-        group_alike: keep pictures that look alike in one part, as copies are; chains of them too.
+        group_alike: keep pictures that look alike, or texts that read alike, in one part, as copies
+            are; chains of them too. None does so with texts.
 
     Raises:
         OptionError: shares below 0, or that leave nothing for training.
@@ -137,6 +139,8 @@ def split(
             f"validation (={validation}) and test (={test}) must be 0 or more and together below 1."
         )
     targets = _checked_targets(dataset)
+    grouped = KINDS[dataset.kind].grouped
+    group_alike = grouped if group_alike is None else group_alike
     digests = dataset.survey().digests
     usable = np.flatnonzero(digests != 0)
     _check_enough(dataset, targets[usable])
@@ -148,7 +152,7 @@ def split(
     _check_parts(dataset, targets[usable], part, shares)
     train, valid, held = (Part(dataset, usable[part == k]) for k in (TRAIN, VALIDATION, TEST))
     settings = {"validation": validation, "test": test, "seed": seed}
-    settings |= {"group_alike": True} if group_alike else {}
+    settings |= {"group_alike": group_alike} if group_alike or grouped else {}
     return Parts(train, valid, held, crossing=_crossing(unit, part), settings=settings)
 
 
@@ -214,7 +218,7 @@ def _checked_targets(dataset: Dataset) -> NDArray[Any]:
         only = f": {dataset.classes[0]!r}" if dataset.classes else ""
         raise DataError(
             f"{dataset.source} has {len(dataset.classes)} class{only}; a classifier needs two or "
-            "more, each in a folder of its own."
+            f"more, each {'in rows' if dataset.columns else 'in a folder'} of its own."
         )
     return dataset.targets
 

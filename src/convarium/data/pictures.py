@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from convarium.data.augment.crops import CropDraws
 from convarium.data.dataset import Dataset
+from convarium.data.kinds import KINDS
 from convarium.data.preprocessing import Preprocessing, with_channels
 from convarium.data.samples import ArraySamples, EncodedSamples
 from convarium.errors import DataError
@@ -29,11 +30,13 @@ class Gathered(NamedTuple):
         pixels: `(B, C, *S)`, those of `ids`: uint8, and float32 of volumes.
         ids: int64 `(B,)`, the readable ones of the ids that were asked for.
         broken: (id, reason) of the others.
+        mask: which places of `pixels` are real, bool `(B, T)`; None means all, or that they say it.
     """
 
     pixels: Tensor
     ids: NDArray[np.int64]
     broken: list[tuple[int, str]]
+    mask: Tensor | None = None
 
 
 class Pictures:
@@ -81,6 +84,12 @@ class Pictures:
             draws: of the crops, in the order of `ids`.
         """
         return self._collect(ids, draws)
+
+    def arranged(
+        self, ids: NDArray[np.int64], batch_size: int, seed: int, epoch: int
+    ) -> NDArray[np.int64]:
+        """The samples of an epoch in another order, where that helps: pictures stay as they are."""
+        return ids
 
     def holds(self, ids: NDArray[np.int64]) -> bool:
         """Whether the samples `ids` are in memory, so that nothing has to be read."""
@@ -163,10 +172,11 @@ def _bytes(preprocessing: Preprocessing) -> int:
 
 
 def pictures_of(dataset: Dataset, preprocessing: Preprocessing) -> Pictures:
-    """The pictures that the data set keeps, made anew where their pixels would differ."""
+    """The samples that the data set keeps, made anew where they would differ."""
     pictures = dataset.pictures
     if pictures is None or not pictures.preprocessing.same_pixels(preprocessing):
-        pictures = dataset.pictures = Pictures(dataset, preprocessing, keep=True)
+        made: Pictures = KINDS[dataset.kind].load("ready")(dataset, preprocessing, keep=True)
+        pictures = dataset.pictures = made
     return pictures
 
 

@@ -12,7 +12,6 @@ everywhere.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Literal
@@ -23,7 +22,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from convarium.data.normalising import normalised
+from convarium.data.kinds import steps_class
+from convarium.data.normalising import check_moments, normalised
 from convarium.errors import DataError
 
 Interpolation = Literal["bilinear", "bicubic", "trilinear"]  # the last one is for volumes
@@ -68,6 +68,7 @@ class Preprocessing:
     interpolation: Interpolation = "bilinear"
 
     kind: ClassVar[str] = "images"  # of samples that `apply` takes
+    input_kind: ClassVar[str] = "maps"  # of networks that the result is for
     pixel_type: ClassVar[torch.dtype] = torch.uint8  # of what `apply` gives
     white: ClassVar[float] = 255.0  # the value there that mean and std call 1
 
@@ -134,6 +135,19 @@ class Preprocessing:
         return _MOST
 
     @property
+    def network_options(self) -> dict[str, int]:
+        """Keywords of a network that follow from its inputs."""
+        return {"in_channels": self.input_shape[0]}
+
+    def example(self, count: int = 1) -> Tensor:
+        """Inputs for a network, all the same, to see what it does with their shape."""
+        return torch.zeros(count, *self.input_shape)
+
+    def together(self, samples: Sequence[Tensor]) -> Tensor:
+        """What `apply` gave of several samples, as `finish` takes it."""
+        return torch.stack([*samples])
+
+    @property
     def margin(self) -> int:
         """Pixels by which the resized picture is larger than the input, on each axis at least."""
         return 0 if self.resize is None else self.resize - max(self.input_shape[1:])
@@ -195,7 +209,7 @@ class Preprocessing:
     def from_card(cls, card: Mapping[str, Any]) -> Preprocessing:
         """The steps that a card carries; its other entries are not looked at.
 
-        Steps that begin with `read_volume` are a `VolumePreprocessing`.
+        Which class they are of follows from the first one, as `data.kinds` has it.
 
         Raises:
             DataError: the card has no such entries, or steps that this version does not know.
@@ -203,10 +217,9 @@ class Preprocessing:
         try:
             part = card["preprocessing"]
             by_name = {step["op"]: step for step in part["steps"]}
-            if "read_volume" in by_name:
-                from convarium.data.volumes.steps import VolumePreprocessing
-
-                return VolumePreprocessing.from_card(card)
+            own: type[Preprocessing] = steps_class(next(iter(by_name), ""))
+            if own is not cls:
+                return own.from_card(card)
             resize = by_name["resize"]
             channels, height, width = map(int, part["input_shape"])
             found = cls(
@@ -239,20 +252,6 @@ class Preprocessing:
             shift, scale = (each.float().view(-1, *ones).to(device) for each in pair)
             kept[device] = (shift, scale)
         return kept[device]
-
-
-def check_moments(channels: int, mean: Sequence[float], std: Sequence[float]) -> None:
-    """Refuse moments that do not fit the channels.
-
-    Raises:
-        DataError: so.
-    """
-    fits = len(mean) == len(std) == channels and all(map(math.isfinite, (*mean, *std)))
-    if not fits or min(std) <= 0:
-        raise DataError(
-            f"mean (={mean}) and std (={std}) must have {channels} finite numbers, and those of "
-            "std must be positive."
-        )
 
 
 def with_channels(image: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:

@@ -6,7 +6,7 @@ import hashlib
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +47,10 @@ class Facts(NamedTuple):
 
 
 class Samples(Protocol):
-    """A numbered collection of pictures or volumes."""
+    """A numbered collection of samples.
+
+    A class of another kind than images says so as `kind`, and one in memory has `in_memory`.
+    """
 
     def __len__(self) -> int: ...
 
@@ -56,7 +59,7 @@ class Samples(Protocol):
         ...
 
     def read(self, i: int, at_least: tuple[int, int] | None = None) -> Any:
-        """What `Preprocessing.apply` takes: pixels `(H, W, C)`, or a `Volume`.
+        """What `Preprocessing.apply` takes: pixels `(H, W, C)`, a `Volume`, or a text.
 
         A DataError gives the reason alone.
 
@@ -80,6 +83,8 @@ class ArraySamples:
     Raises:
         DataError: images of another kind or shape.
     """
+
+    in_memory: ClassVar[bool] = True
 
     def __init__(self, images: NDArray[np.uint8], blocks: Sequence[tuple[str, int]]) -> None:
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1] not in (1, 3):

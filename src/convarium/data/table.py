@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,37 +15,16 @@ from convarium.data.kinds import file_samples
 from convarium.data.labels import cells_of
 from convarium.data.names import Names
 from convarium.data.skipping import SkipList, Skipped
+from convarium.data.table_rows import SUFFIXES as SUFFIXES
+from convarium.data.table_rows import Columns, header_of, read_rows
 from convarium.errors import DataError, did_you_mean
 
-_PARQUET = (".parquet", ".pq")
-SUFFIXES = (".csv", ".tsv", *_PARQUET)
 PATH_NAMES = ("path", "file", "image", "filename", "file_name", "image_path", "filepath", "volume")
 _LABEL = ("label", "class", "target", "category", "class_name")
 _LABELS = ("labels", "classes", "targets", "tags", "value")  # of other tasks, besides
 _MOST_REFUSED = 0.1
 _SPLIT = ("split",)
-
-
-class Columns(NamedTuple):
-    """The names of the columns in use; None where the table has none."""
-
-    path: str
-    labels: tuple[str, ...]
-    group: str | None
-    split: str | None
-    more: tuple[str, ...] = ()
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """All of them, in order."""
-        return tuple(filter(None, (self.path, *self.labels, self.group, self.split, *self.more)))
-
-    @property
-    def keywords(self) -> dict[str, str | list[str]]:
-        """The keywords of `open_dataset` that name them."""
-        own: dict[str, str | list[str]] = {"path_column": self.path}
-        own["label_column"] = list(self.labels)
-        return own if self.group is None else {**own, "group_column": self.group}
+_PATH_FLAG = "--path-column, or a column of texts with --text"
 
 
 def open_table(
@@ -73,19 +50,15 @@ def open_table(
     """
     header = header_of(file)
     columns = Columns(
-        column_named(file, header, path_column, PATH_NAMES, "an image path", "--path-column"),
-        _label_columns(file, header, label_columns, task),
+        column_named(file, header, path_column, PATH_NAMES, "an image path", _PATH_FLAG),
+        label_columns_of(file, header, label_columns, task),
         column_named(file, header, group_column, (), "a group", "") if group_column else None,
         next((name for name in header if name.lower() in _SPLIT), None),
     )
-    for name in columns.names:
-        if header.count(name) > 1:
-            raise DataError(
-                f"{file} has {header.count(name)} columns named {name!r}; rename all but one."
-            )
+    check_once(file, header, columns)
     rows = Rows(file, columns, task)
     names = Names.of(rows)
-    _check_refused(file, rows, len(names))
+    check_refused(file, rows, len(names))
     if not names:
         raise DataError(f"{file} has no row with a path and a label; give one row for each image.")
     found = rows.cells.labels()
@@ -105,11 +78,22 @@ def open_table(
 
 
 class Rows:
-    """Iterates over the image paths and collects the other columns beside them."""
+    """Iterates over the image paths and collects the other columns beside them.
 
-    def __init__(self, file: Path, columns: Columns, task: str | None) -> None:
+    Args:
+        file: the table.
+        columns: in use.
+        task: what the labels are; None is classification.
+        separator: of several labels in one cell, where it is given.
+    """
+
+    lacking = "the row has no path"
+
+    def __init__(
+        self, file: Path, columns: Columns, task: str | None, separator: str | None = None
+    ) -> None:
         self.file, self.columns = file, columns
-        self.cells = cells_of(task, columns.labels)
+        self.cells = cells_of(task, columns.labels, separator)
         self.groups, self.parts = array("q"), array("b")
         self.group_words: dict[str, int] = {}
         self.skipped = SkipList()
@@ -117,14 +101,14 @@ class Rows:
 
     def __iter__(self) -> Iterator[str]:
         names = self.columns
-        for number, row in enumerate(_read_rows(self.file, names), start=1):
-            path = row.get(names.path, "")
-            problem = "the row has no path"
+        for number, row in enumerate(read_rows(self.file, names), start=1):
+            path, problem = self.sample(row), self.lacking
             if path:
                 problem = self.cells.add([row.get(name, "") for name in names.labels]) or ""
             if problem:
-                self.skipped.append(Skipped(path or f"row {number}", problem))
+                self.skipped.append(Skipped(self.named(path, row, number), problem))
                 continue
+            self.taken(path, row, number)
             if names.group is not None:
                 self.groups.append(self._group(row.get(names.group, ""), number))
             if names.split is not None:
@@ -132,6 +116,17 @@ class Rows:
             for name, words in self.more.items():
                 words.append(row.get(name, ""))
             yield path
+
+    def sample(self, row: Mapping[str, str]) -> str:
+        """What a row names; nothing where it lacks it."""
+        return row.get(self.columns.path, "")
+
+    def named(self, sample: str, row: Mapping[str, str], number: int) -> str:
+        """What a row is called where it is left out."""
+        return sample or f"row {number}"
+
+    def taken(self, sample: str, row: Mapping[str, str], number: int) -> None:
+        """Told of each row that is not left out."""
 
     def _group(self, word: str, number: int) -> int:
         """Number of a group; a row without one is a group of its own."""
@@ -148,7 +143,25 @@ class Rows:
         return part
 
 
-def _check_refused(file: Path, rows: Rows, taken: int) -> None:
+def check_once(file: Path, header: Sequence[str], columns: Columns) -> None:
+    """Refuse a table that has a column in use twice.
+
+    Raises:
+        DataError: so.
+    """
+    for name in columns.names:
+        if header.count(name) > 1:
+            raise DataError(
+                f"{file} has {header.count(name)} columns named {name!r}; rename all but one."
+            )
+
+
+def check_refused(file: Path, rows: Rows, taken: int) -> None:
+    """Refuse a table of which more than a tenth of the rows have no label of the task.
+
+    Raises:
+        DataError: so.
+    """
     refused = rows.cells.refused
     if refused > _MOST_REFUSED * (refused + taken):
         first = next(item for item in rows.skipped if not item.reason.startswith("the row"))
@@ -158,7 +171,7 @@ def _check_refused(file: Path, rows: Rows, taken: int) -> None:
         )
 
 
-def _label_columns(
+def label_columns_of(
     file: Path, header: Sequence[str], wanted: Sequence[str], task: str | None
 ) -> tuple[str, ...]:
     """The label columns that are named, or the one with a usual name."""
@@ -171,36 +184,6 @@ def _label_columns(
     if repeated is not None:
         raise DataError(f"The label column {repeated!r} is named twice; name each once.")
     return tuple(found)
-
-
-def header_of(file: Path) -> list[str]:
-    """The names of a table's columns.
-
-    Raises:
-        DataError: the file cannot be read.
-    """
-    if file.suffix.lower() in _PARQUET:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        try:
-            return list(pq.read_schema(file).names)
-        except (OSError, ValueError, pa.lib.ArrowException) as error:
-            raise DataError(f"Cannot read {file} as Parquet: {_in_one_line(error)}.") from error
-    try:
-        with open(file, encoding="utf-8-sig", newline="") as lines:
-            return [
-                name.strip() for name in next(csv.reader(lines, delimiter=_delimiter(file)), [])
-            ]
-    except (OSError, UnicodeError, csv.Error) as error:
-        raise DataError(f"Cannot read {file} as a table in UTF-8: {error}.") from error
-
-
-def _delimiter(file: Path) -> str:
-    """Of tab, semicolon and comma the one that the first line has most often."""
-    with open(file, encoding="utf-8-sig") as lines:
-        first = lines.readline()
-    return max(",;\t", key=first.count)
 
 
 def column_named(
@@ -228,62 +211,3 @@ def column_named(
         problem = f"{file} has no column for {what} ({', '.join(usual[:3])}); name it with {flag}"
     hint = did_you_mean(wanted or usual[0], header)
     raise DataError(f"{problem}; its columns are: {', '.join(header) or 'none'}.{hint}")
-
-
-def _read_rows(file: Path, columns: Columns) -> Iterator[Mapping[str, str]]:
-    """One mapping from column to stripped text a row, read piece by piece."""
-    if file.suffix.lower() in _PARQUET:
-        yield from _parquet_rows(file, columns)
-        return
-    try:
-        yield from _csv_rows(file)
-    except (OSError, UnicodeError, csv.Error) as error:
-        raise DataError(f"Cannot read {file} as a table in UTF-8: {error}.") from error
-
-
-def _csv_rows(file: Path) -> Iterator[Mapping[str, str]]:
-    with open(file, encoding="utf-8-sig", newline="") as lines:
-        reader = csv.reader(lines, delimiter=_delimiter(file))
-        header = [name.strip() for name in next(reader, [])]
-        for row in reader:
-            if row:
-                yield dict(zip(header, map(str.strip, row), strict=False))
-
-
-def _parquet_rows(file: Path, columns: Columns) -> Iterator[Mapping[str, str]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    names = list(dict.fromkeys(columns.names))
-    try:
-        table = pq.ParquetFile(file)
-        _check_types(file, table.schema_arrow, columns)
-        for batch in table.iter_batches(batch_size=4096, columns=names):
-            values = [batch.column(name).to_pylist() for name in names]
-            for row in zip(*values, strict=True):
-                texts = ("" if value is None else str(value).strip() for value in row)
-                yield dict(zip(names, texts, strict=True))
-    except (OSError, ValueError, pa.lib.ArrowException) as error:
-        raise DataError(f"Cannot read {file} as Parquet: {_in_one_line(error)}.") from error
-
-
-def _check_types(file: Path, schema: Any, columns: Columns) -> None:
-    """Paths must be texts; labels, groups and parts must be texts or other single values."""
-    from pyarrow import types
-
-    for name in columns.names:
-        kind = schema.field(name).type
-        kind = kind.value_type if types.is_dictionary(kind) else kind
-        binary = types.is_binary(kind) or types.is_large_binary(kind)
-        single = not (types.is_nested(kind) or binary or types.is_fixed_size_binary(kind))
-        text = types.is_string(kind) or types.is_large_string(kind) or str(kind) == "string_view"
-        if not single or (name == columns.path and not text):
-            what = "texts" if name == columns.path else "texts or numbers"
-            raise DataError(
-                f"The column {name!r} of {file} has the type {kind}; it must hold {what}, so "
-                "convert it or name another column."
-            )
-
-
-def _in_one_line(error: Exception) -> str:
-    return " ".join(str(error).split()).rstrip(".")

@@ -153,6 +153,8 @@ def _shapes(input_shape: Sequence[Any]) -> list[tuple[int, ...]]:
 
 
 def _dtype(network: nn.Module) -> torch.dtype:
+    if getattr(network, "input_kind", "maps") == "tokens":
+        return torch.int64
     floating = (p.dtype for p in network.parameters() if p.is_floating_point())
     return next(floating, torch.get_default_dtype())
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
+from torch.nn.utils.parametrize import is_parametrized
 
 Rule = Callable[[nn.Module], None]
 InitialTable = Sequence[tuple[tuple[type[nn.Module], ...], Rule]]
@@ -18,7 +19,8 @@ InitialTable = Sequence[tuple[tuple[type[nn.Module], ...], Rule]]
 def initialise(module: nn.Module, table: InitialTable) -> None:
     """Apply to each submodule the rule of the first row that has its class; others stay.
 
-    Tensors on the meta device hold no numbers and are passed over.
+    Tensors on the meta device hold no numbers and are passed over. Of a weight under weight norm
+    the rule draws the direction v, and g = |v| makes the weight v.
 
     Example:
         >>> layer = nn.Linear(4, 2)
@@ -30,6 +32,8 @@ def initialise(module: nn.Module, table: InitialTable) -> None:
         rule = next((rule for classes, rule in table if isinstance(child, classes)), None)
         if rule is not None and not any(p.is_meta for p in child.parameters(recurse=False)):
             rule(child)
+            if is_parametrized(child, "weight"):
+                child.weight = _weight(child).detach()
 
 
 def he_normal(module: nn.Module) -> None:
@@ -77,6 +81,8 @@ def unit(module: nn.Module) -> None:
 
 def _weight(module: nn.Module) -> torch.Tensor:
     weight = module.weight
+    if is_parametrized(module, "weight"):
+        weight = module.get_parameter("parametrizations.weight.original1")
     if not isinstance(weight, torch.Tensor):
         raise TypeError(f"{type(module).__name__} has no weight tensor.")
     return weight

@@ -22,7 +22,7 @@ from convarium.measure.field import receptive_field
 from convarium.measure.guide import TARGETS, WIDTHS
 from convarium.measure.kept import Kept, code
 from convarium.models import Network, list_models, registry
-from convarium.models.options import complete
+from convarium.models.options import choices, complete
 from convarium.models.variants import Variant
 from convarium.progress import Progress
 
@@ -229,6 +229,8 @@ def forms(
 
 def _options(row: Variant, input_shape: Sequence[int], target: str) -> Iterator[dict[str, Any]]:
     """The keywords of each form of a row; none where the row is for inputs of another size."""
+    if row.cls.input_kind != "maps" or not _has_rank(row, len(input_shape) - 2):
+        return
     config = complete(row.cls, row.keywords)
     small = min(input_shape[2:]) < SMALL
     signal = len(input_shape) == 3
@@ -242,6 +244,11 @@ def _options(row: Variant, input_shape: Sequence[int], target: str) -> Iterator[
             yield {} if own else {"image_size": list(input_shape[2:])}
     elif small or signal or config.get("stem") != "cifar":
         yield from _widths(row.name, target, {})
+
+
+def _has_rank(row: Variant, rank: int) -> bool:
+    """Whether the class is for maps of so many axes."""
+    return rank in choices(row.cls).get("spatial_dims", [rank])
 
 
 def _widths(name: str, target: str, options: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -18,7 +18,7 @@ def facts(model: nn.Module, input_shape: Sequence[int]) -> dict[str, Any]:
 
     Args:
         model: any module with one input whose dimensions after the second are places.
-        input_shape: the whole shape, `(B, C, *S)`.
+        input_shape: the whole shape, `(B, C, *S)` or, of ids, `(B, T)`.
 
     Returns:
         `macs` of the whole batch; `field`, `field_stride` and `field_with_gates` of the last map, a

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import Any
 
+import torch
 from torch import nn
 
 from convarium.errors import OptionError
@@ -24,7 +25,7 @@ from convarium.measure import arguments
 from convarium.measure.rules.following import batch_shapes, follow_sample
 from convarium.measure.rules.reach import spans
 from convarium.measure.rules.states import State
-from convarium.measure.verdict import gates_see_all, output_size, verdict
+from convarium.measure.verdict import axes_of, gates_see_all, output_size, verdict
 
 EXACT = "exact"
 WHOLE = "whole input"
@@ -125,7 +126,7 @@ class ReceptiveField(Field):
         return {**asdict(self), "covered_by": first and first.layer, "beyond": beyond}
 
     def _covers(self, row: Field) -> bool:
-        return _local(row) and all(map(operator.ge, row.size, self.input_shape[2:]))
+        return _local(row) and all(map(operator.ge, row.size, axes_of(self.input_shape)))
 
 
 def receptive_field(
@@ -141,8 +142,9 @@ def receptive_field(
     weight is read, and the model is left as it was.
 
     Args:
-        model: any module with one input whose dimensions after the second are places.
-        input_shape: the whole shape, `(B, C, *S)`, also as a list of one.
+        model: any module with one input whose dimensions after the second are places; of ids
+            `(B, T)`, after the first.
+        input_shape: the whole shape, `(B, C, *S)` or `(B, T)`, also as a list of one.
         training: whether batch norms use the batch's statistics, which makes them gates.
 
     Raises:
@@ -170,8 +172,10 @@ def field_and_graph(
     training: bool = False,
 ) -> tuple[ReceptiveField, Graph]:
     """The field, and the graph of the whole batch in which it was found."""
-    network, shape = unwrapped(model), arguments.shape(input_shape, 3)
+    network, shape = unwrapped(model), arguments.shape(input_shape, 2)
     batch = trace(network, shape, training=training)
+    if batch.inputs[0].dtype != torch.int64:  # of numbers that are looked up, (B, T) has places
+        arguments.shape(input_shape, 3)
     graph, states = follow_sample(network, batch, training=training)
     shapes = batch_shapes(graph, batch)
 
@@ -186,7 +190,7 @@ def field_and_graph(
         **vars(whole),
         input_shape=shape,
         rows=tuple(rows.values()),
-        gates_see_all=gates_see_all(states[last.number], shape[2:], last.shape),
+        gates_see_all=gates_see_all(states[last.number], axes_of(shape), last.shape),
         output_size=output_size(graph, states),
     )
     return field, batch

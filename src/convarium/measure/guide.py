@@ -6,7 +6,7 @@
 | (small)  | ResNet, DenseNet, EfficientNet, ConvNeXt | none                                 |
 | mobile   | EfficientNet, MobileNet, MnasNet         | 600 M multiply-adds                  |
 | edge     | MobileNet, EfficientNet, MnasNet         | 300 M multiply-adds, 5 M parameters  |
-| sequence | ResNet, ConvNet                          | none                                 |
+| sequence | InceptionTime, TCN, ResNet, ConvNet      | none                                 |
 
 Inputs under 64 positions are small; there the families come first that were published for such.
 600 million multiply-adds are what papers call the mobile setting. The limits of edge are our own:
@@ -55,7 +55,7 @@ TARGETS: Final[Mapping[str, Target]] = {
         {"max_macs": 300e6, "max_parameters": 5e6},
         narrow=True,
     ),
-    "sequence": Target(("resnet", "convnet")),
+    "sequence": Target(("inception_time", "tcn", "resnet", "convnet")),
 }
 
 WIDTHS: Final[Mapping[str, tuple[float, ...]]] = {
@@ -71,13 +71,19 @@ _WORDS: Final[Mapping[str, str]] = {
     "convnext": "best trade-off on a server",
     "densenet": "reuses features, for little data",
     "efficientnet": "best trade-off, for any size",
+    "fcn": "plain, for series",
+    "inception_time": "long and short shapes in series",
     "lenet": "the network of 1998, for small grey images",
     "mnasnet": "searched for phones",
     "mobilenet_v1": "for phones and smaller",
     "mobilenet_v2": "for phones and smaller",
     "mobilenet_v3": "for phones and smaller, searched on them",
     "resnet": "depth that trains well",
+    "resnet1d": "long kernels with shortcuts, for series",
     "squeezenet": "few parameters",
+    "tcn": "causal, for live data and long context",
+    "temporal_cnn": "several variables to one vector",
+    "text_cnn": "short texts and their vectors",
     "vgg": "plain and heavy, for comparison",
 }
 

@@ -153,7 +153,8 @@ def _normal(model: nn.Module, shapes: Sequence[Sizes]) -> list[Tensor]:
     network = unwrapped(model)
     if isinstance(network, Network) and len(shapes) == 1:
         shape = shapes[0]
-        x = network.example_input(shape[0], shape[2:] or None)
+        own = len(network.sample_shape())
+        x = network.example_input(shape[0], shape[1 + own - network.spatial_dims :] or None)
         if x.shape != torch.Size(shape):
             name = network.name or type(network).__name__
             raise ShapeError(

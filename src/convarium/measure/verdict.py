@@ -21,7 +21,7 @@ def verdict(field: ReceptiveField) -> str:
     if not field.size:
         reason = field.status.partition(": ")[2]
         return f"The field is unknown, since it cannot be followed beyond {reason}."
-    axes = field.input_shape[2:]
+    axes = axes_of(field.input_shape)
     if field.kind == "input" and field.output_size:
         return f"No layer keeps a map of the input of {_times(axes)}; {_output(field)}."
     bound = field.status == "bound"
@@ -54,7 +54,7 @@ def _beyond(field: ReceptiveField, first: Field) -> str:
 
 
 def _output(field: ReceptiveField) -> str:
-    whole = field.output_size == field.input_shape[2:]
+    whole = field.output_size == axes_of(field.input_shape)
     return f"the output sees {'the whole input' if whole else _inputs(field.output_size)}"
 
 
@@ -72,6 +72,11 @@ def _inputs(sizes: Sequence[int]) -> str:
 
 def _times(sizes: Sequence[int]) -> str:
     return " x ".join(map(str, sizes))
+
+
+def axes_of(shape: Sequence[int]) -> tuple[int, ...]:
+    """The sizes of an input's places: of (B, C, *S), and of (B, T)."""
+    return tuple(shape[2:] or shape[1:])
 
 
 def gates_see_all(state: State, axes: Sequence[int], shape: Sequence[int]) -> bool:

@@ -97,10 +97,8 @@ def describe(
     from convarium.models import options as _options
 
     variant, network = registry.find(name), without_memory(name, options)
-    if shape is None:
-        shape = (network.in_channels, *network.input_size)
-    elif isinstance(shape, int):
-        shape = (network.in_channels, *(shape,) * network.spatial_dims)
+    if shape is None or isinstance(shape, int):
+        shape = network.sample_shape(shape)
     config = network.config
     text = docstrings.family_text(sys.modules[variant.cls.__module__].__doc__ or "")
     parts = structure.measure(network, shape)
@@ -114,9 +112,10 @@ def describe(
         "summary": variant.summary,
         "year": variant.year,
         "spatial_dims": config["spatial_dims"],
-        "in_channels": config["in_channels"],
+        "in_channels": network.in_channels,
         "num_classes": config["num_classes"],
-        "input_size": list(parts[0].shape[1:]),
+        "input_kind": network.input_kind,
+        "input_size": list(parts[0].shape[-network.spatial_dims :]),
         "heatmap_layer": network.heatmap_layer,
         "options": config,
         "choices": _options.choices(variant.cls),
@@ -157,11 +156,14 @@ def without_memory(name: str, options: Mapping[str, Any] = MappingProxyType({}))
 
 def _initial(network: Network) -> list[dict[str, str]]:
     """How the weights of each kind of layer start, in the words of the rule that starts them."""
+    from torch.nn.utils.parametrize import ParametrizationList
+
     from convarium.layers import CONVOLUTIONS, NORMS
 
     found: dict[str, str] = {}
     for module in network.modules():
-        if not any(True for _ in module.parameters(recurse=False)):
+        own = any(True for _ in module.parameters(recurse=False))
+        if not own or isinstance(module, ParametrizationList):  # told with the layer it belongs to
             continue
         rule = next((r for classes, r in network.initial if isinstance(module, classes)), None)
         kinds = {CONVOLUTIONS: "convolutions", NORMS: "norms"}

@@ -167,6 +167,11 @@ class Network(nn.Module):
         x = torch.randn(shape, generator=generator, device="cpu")
         return x.to(device=weight.device, dtype=weight.dtype)
 
+    def sample_shape(self, size: int | None = None) -> tuple[int, ...]:
+        """Shape of one sample of its own size, or of `size` along each axis: (C, *S), or (T,)."""
+        sides = self.input_size if size is None else (size,) * self.spatial_dims
+        return sides if self.input_kind == "tokens" else (self.in_channels, *sides)
+
     def use_gradient_checkpointing(self, enabled: bool = True) -> None:
         """Keep only the inputs of blocks for the gradient and recompute the rest: less memory.
 

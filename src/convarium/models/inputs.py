@@ -47,6 +47,12 @@ def checked(network: Network, x: Any) -> Tensor:
     return x
 
 
+def without_numbers(network: Network, sample: Sequence[int]) -> Tensor:
+    """An input of one sample of a shape, of the type that the network reads, on the meta device."""
+    dtype = torch.int64 if network.input_kind == "tokens" else torch.get_default_dtype()
+    return torch.empty(1, *sample, dtype=dtype, device="meta")
+
+
 def check_input(model: Network, shape: Sequence[int]) -> None:
     """Check that inputs of `shape` fit, and warn when the last map would be a single position.
 
@@ -54,7 +60,7 @@ def check_input(model: Network, shape: Sequence[int]) -> None:
 
     Args:
         model: a network whose inputs are maps.
-        shape: of one sample `(C, *S)`, or of a batch `(B, C, *S)`.
+        shape: of one sample `(C, *S)`, or of a batch `(B, C, *S)`; of ids `(T,)` or `(B, T)`.
 
     Raises:
         ShapeError: a size is no positive number, rank or channels do not fit, or the input is too
@@ -63,10 +69,10 @@ def check_input(model: Network, shape: Sequence[int]) -> None:
     if not all(type(n) is int and n > 0 for n in shape):
         raise ShapeError(f"shape (={tuple(shape)}) must have whole numbers of 1 or more.")
     name = model.name or type(model).__name__
-    sample = tuple(shape[1:] if len(shape) == model.spatial_dims + 2 else shape)
+    sample = tuple(shape[1:] if len(shape) == len(model.sample_shape()) + 1 else shape)
     with torch.device("meta"):
         twin = type(model)(**model.config).eval()
-        x = torch.empty(1, *sample)
+    x = without_numbers(model, sample)
     twin.name = model.name
     twin.check(x)
     try:

@@ -17,6 +17,8 @@ from convarium.models import (
     convnext,
     densenet,
     efficientnet,
+    fcn,
+    inception_time,
     lenet,
     mnasnet,
     mobilenet_v1,
@@ -24,8 +26,12 @@ from convarium.models import (
     mobilenet_v3,
     options,
     resnet,
+    resnet1d,
     speednet,
     squeezenet,
+    tcn,
+    temporal_cnn,
+    text_cnn,
     vgg,
 )
 from convarium.models.catalogue import unknown_model
@@ -52,6 +58,12 @@ FAMILIES = (
     efficientnet,
     convnext,
     speednet,
+    tcn,
+    text_cnn,
+    temporal_cnn,
+    fcn,
+    resnet1d,
+    inception_time,
 )
 
 VARIANTS = tuple(row for family in FAMILIES for row in family.VARIANTS)

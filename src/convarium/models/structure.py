@@ -53,7 +53,7 @@ def measure(network: Network, shape: Sequence[int]) -> list[Part]:
 
     Args:
         network: on any device; nothing of it changes.
-        shape: of one sample, `(C, *S)`.
+        shape: of one sample, `(C, *S)`; of ids `(T,)`.
 
     Raises:
         ShapeError: rank or channels do not fit, or the input is too small for the network.
@@ -81,11 +81,11 @@ def _shapes(network: Network, shape: tuple[int, ...]) -> dict[str, tuple[int, ..
     import torch
 
     from convarium.layers import NORMS
-    from convarium.models.inputs import check_input
+    from convarium.models.inputs import check_input, without_numbers
 
     with torch.device("meta"):
         twin = type(network)(**network.config).eval()
-        x = torch.empty(1, *shape)
+    x = without_numbers(network, shape)
     twin.name = network.name
     for norm in (module for module in twin.modules() if isinstance(module, NORMS)):
         norm.__dict__["forward"] = _same  # norms keep shapes, and are slow to work out
@@ -105,5 +105,5 @@ def _shapes(network: Network, shape: tuple[int, ...]) -> dict[str, tuple[int, ..
     return shapes
 
 
-def _same(x: Tensor) -> Tensor:
+def _same(x: Tensor, *mask: Tensor | None) -> Tensor:
     return x

@@ -193,16 +193,29 @@ class Predictor:
         Raises:
             OptionError: `forward` is not a network with `embed`.
         """
+        pairs = [*self.embedded(data, batch_size=batch_size, workers=workers, world=world)]
+        return np.concatenate([ids for ids, _ in pairs]), np.concatenate([v for _, v in pairs])
+
+    def embedded(
+        self,
+        data: Part | Dataset,
+        *,
+        batch_size: int = 256,
+        workers: int = 0,
+        skipped: list[Skipped] | None = None,
+        world: World = ALONE,
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+        """`embed` batch by batch, in the data's order, so that nothing is kept.
+
+        Raises:
+            OptionError: `forward` is not a network with `embed`.
+        """
         embed = getattr(self.forward, "embed", None)
         if embed is None:
             raise OptionError("forward has no embed(x); give a convarium classifier.")
-        ids: list[NDArray[np.int64]] = []
-        vectors: list[NDArray[np.float32]] = []
         held = partial(self.outputs, forward=embed)
-        for found, batch in self._shared(held, data, batch_size, workers, None, world):
-            vectors.append(found.float().numpy())
-            ids.append(batch.index.numpy())
-        return np.concatenate(ids), np.concatenate(vectors)
+        for found, batch in self._shared(held, data, batch_size, workers, skipped, world):
+            yield batch.index.numpy(), found.float().numpy()
 
     def outputs(self, batch: Batch, forward: Callable[..., Tensor] | None = None) -> Tensor:
         """Outputs of one batch, without gradients, on the processor.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from convarium.tasks import Evaluation
 
 _SAMPLES = 32
+_OPTIONS = {"in_channels": "channels", "spatial_dims": "axes", "vocabulary": "tokens"}
 
 
 @dataclass(frozen=True)
@@ -159,7 +161,7 @@ def _check_fit(path: Path, card: dict[str, Any], model: models.Network) -> None:
         preprocessing = Preprocessing.from_card(card)
     except (DataError, OverflowError) as error:
         raise RunError(f"{path} cannot be used: {error} Else {remedy}") from error
-    classes, channels = card["classes"], preprocessing.input_shape[0]
+    classes = card["classes"]
     if not isinstance(classes, list):
         raise RunError(f"{path} has classes that are no list of names; {remedy}")
     try:
@@ -171,11 +173,13 @@ def _check_fit(path: Path, card: dict[str, Any], model: models.Network) -> None:
         raise RunError(
             f"{path} has {len(classes)} classes and a network of {outputs} outputs; {remedy}"
         )
-    if channels != model.in_channels:
-        raise RunError(
-            f"{path} prepares {preprocessing.kind} of {channels} channels for a network that takes "
-            f"{model.in_channels}; {remedy}"
-        )
+    for name, value in preprocessing.network_options.items():
+        own = model.config.get(name, getattr(model, name, None))
+        if own != value:
+            raise RunError(
+                f"{path} prepares {preprocessing.kind} of {value} {_OPTIONS.get(name, name)} for a "
+                f"network that takes {own}; {remedy}"
+            )
 
 
 def record_result(folder: str | Path, name: str, evaluation: Evaluation, part: Part) -> None:
@@ -196,6 +200,17 @@ def record_result(folder: str | Path, name: str, evaluation: Evaluation, part: P
         write_predictions(folder / "predictions.parquet", evaluation, part.dataset)
         card = files.read_json(folder / "card.json")
         card.setdefault("result", {})[name] = evaluation.summary()
+        files.write_json(folder / "card.json", card)
+
+
+def record_baselines(folder: str | Path, baselines: Sequence[Mapping[str, Any]]) -> None:
+    """Write into the run's card what simple classifiers reach on its test samples."""
+    import filelock
+
+    folder = Path(folder)
+    with filelock.FileLock(folder / ".lock"):
+        card = files.read_json(folder / "card.json")
+        card.setdefault("result", {})["baselines"] = [dict(each) for each in baselines]
         files.write_json(folder / "card.json", card)
 
 

@@ -35,6 +35,11 @@ class Views:
             raise OptionError(
                 f"tta (={tta!r}) must be one of {', '.join(TTA)}.{did_you_mean(tta, TTA)}"
             )
+        if tta != "none" and preprocessing.input_kind != "maps":
+            raise OptionError(
+                f"tta (={tta!r}) is for images and volumes, and these are {preprocessing.kind}; "
+                "use 'none'."
+            )
         self._flip, self._crops = "flip" in tta, "five_crops" in tta
         self._preprocessing = preprocessing
         if self._crops and preprocessing.margin == 0:

@@ -18,11 +18,14 @@ from convarium.report.learning import curves
 from convarium.report.matrix import FULL_UP_TO, confused_pairs, confusion_matrix
 from convarium.report.pictures import Picture, figure
 from convarium.report.reliability import calibration_of
+from convarium.report.sequences import HeatedSeries, HeatedTokens, shown_sequence
 from convarium.report.templates import write_filled
 
 if TYPE_CHECKING:
     from convarium.data import Skipped
     from convarium.tasks import ClassEvaluation, ClassRow, Evaluation
+
+Sample = Picture | HeatedTokens | HeatedSeries  # as a page shows it
 
 _LOWEST = 20
 _STACKED_FROM = 16
@@ -35,10 +38,10 @@ def write_page(
     card: Mapping[str, Any],
     history: Sequence[Mapping[str, Any]],
     evaluation: ClassEvaluation,
-    errors: Sequence[Picture],
-    heatmaps: Sequence[Picture],
+    errors: Sequence[Sample],
+    heatmaps: Sequence[Sample],
     skipped: Sequence[Skipped],
-    alike: Sequence[tuple[Picture, Picture]] = (),
+    alike: Sequence[tuple[Sample, Sample]] = (),
 ) -> Path:
     """Write the report of a run as one HTML file, atomically.
 
@@ -80,28 +83,42 @@ def shared(
     card: Mapping[str, Any],
     history: Sequence[Mapping[str, Any]],
     score: str,
-    errors: Sequence[Picture],
-    heatmaps: Sequence[Picture],
+    errors: Sequence[Sample],
+    heatmaps: Sequence[Sample],
     skipped: Sequence[Skipped],
-    alike: Sequence[tuple[Picture, Picture]] = (),
+    alike: Sequence[tuple[Sample, Sample]] = (),
 ) -> dict[str, Any]:
     """What the page of every task shows, for its template; `score` names a learning curve."""
     return {
         "title": _title(card),
         "subtitle": _subtitle(card),
         "learning": _learning(card, history, score),
-        "errors": [figure(picture) for picture in errors],
+        "things": _things(card),
+        "errors": [_figure(sample) for sample in errors],
         "galleries": [
-            (heading, [figure(picture) for picture in some])
+            (heading, [_figure(sample) for sample in some])
             for heading, some in itertools.groupby(heatmaps, key=attrgetter("group"))
         ],
         "data": _source(card),
-        "alike": [(figure(test), figure(train)) for test, train in alike],
+        "alike": [(_figure(test), _figure(train)) for test, train in alike],
         "alike_count": card.get("data", {}).get("alike", {}).get("test", 0),
         "skipped": skipped[:_SKIPPED_SHOWN],
         "skipped_count": len(skipped),
         "settings": _settings(card),
+        "baselines": card.get("result", {}).get("baselines", []),
     }
+
+
+def _figure(sample: Sample) -> dict[str, Any]:
+    """What a template shows of a sample."""
+    return figure(sample) if isinstance(sample, Picture) else shown_sequence(sample)
+
+
+def _things(card: Mapping[str, Any]) -> str:
+    """What the samples are called."""
+    steps = card.get("preprocessing", {}).get("steps", [])
+    first = str(steps[0].get("op")) if steps else ""
+    return {"read_text": "texts", "read_series": "series"}.get(first, "pictures")
 
 
 def _title(card: Mapping[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,9 +13,11 @@ from convarium import files
 from convarium.data import Part
 from convarium.report.explained import explain_samples, show_samples
 from convarium.report.galleries import Galleries, galleries_of
-from convarium.report.page import write_page
+from convarium.report.page import Sample, write_page
 from convarium.report.pictures import Picture
+from convarium.report.sequences import HeatedTokens
 from convarium.report.task_pages import write_labels_page, write_values_page
+from convarium.report.texts import explain_texts, show_texts
 
 if TYPE_CHECKING:
     from convarium.predict import Run
@@ -30,6 +32,7 @@ _PAGES: dict[str, Callable[..., Path]] = {
 }
 _ERRORS = 12
 _ALIKE = 12
+_WORDS = 60
 
 
 def report_run(run: Run, history: History, evaluation: Evaluation, part: Part) -> Path:
@@ -53,31 +56,53 @@ def report_run(run: Run, history: History, evaluation: Evaluation, part: Part) -
         card=run.card,
         history=history.rows,
         evaluation=evaluation,
-        errors=show_samples(run, worst, most=_ERRORS),
+        errors=_show(run, worst),
         heatmaps=_heatmaps(run, part, galleries_of(evaluation)),
         skipped=part.dataset.skipped,
         alike=_alike(run, part),
     )
 
 
-def _heatmaps(run: Run, part: Part, galleries: Galleries) -> list[Picture]:
+def _show(run: Run, part: Part) -> Sequence[Sample]:
+    """The samples of a part with their predictions."""
+    if run.preprocessing.kind == "texts":
+        return show_texts(run, part, most=_ERRORS)
+    return show_samples(run, part, most=_ERRORS)
+
+
+def _heatmaps(run: Run, part: Part, galleries: Galleries) -> list[Sample]:
     """The heatmaps of each gallery, with its heading as their group."""
     if not galleries:
         return []
     groups = {int(i): heading for heading, ids in galleries.items() for i in ids}
     some = Part(part.dataset, np.array(list(groups), np.int64))
+    if run.preprocessing.kind == "texts":
+        texts = explain_texts(run, some, most=len(groups))
+        heated = zip(texts.texts, texts.ids, strict=True)
+        return [replace(text, group=groups[i]) for text, i in heated]
     found = explain_samples(run, some, most=len(groups))
     pairs = zip(found.pictures, found.ids, strict=True)
     return [replace(picture, group=groups[i]) for picture, i in pairs]
 
 
-def _alike(run: Run, part: Part) -> list[tuple[Picture, Picture]]:
-    """The test pictures most like a training picture, each beside that one."""
+def _alike(run: Run, part: Part) -> list[tuple[Sample, Sample]]:
+    """The test samples most like a training sample, each beside that one."""
     file = run.folder / "lookalikes.jsonl"
     rows = files.read_jsonl(file) if file.exists() and part.listed else []
-    pairs = []
+    pairs: list[tuple[Sample, Sample]] = []
     for row in [row for row in rows if row["part"] == "test"][:_ALIKE]:
         test, train = (part.dataset.read(row[key]) for key in ("id", "train_id"))
+        if run.preprocessing.kind == "texts":
+            own = (row[key] for key in ("name", "train_name"))
+            one, other = (_plain(text, name) for text, name in zip((test, train), own, strict=True))
+            pairs.append((one, other))
+            continue
         note = f"{row['bits']} of 256 bits differ"
         pairs.append((Picture(test, row["name"], note), Picture(train, row["train_name"], "")))
     return pairs
+
+
+def _plain(text: str, name: str) -> HeatedTokens:
+    """A text in words, without heat."""
+    words = [f"{word} " for word in text.split()[:_WORDS]]
+    return HeatedTokens(words, np.zeros(len(words), np.float32), name)

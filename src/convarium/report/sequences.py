@@ -71,6 +71,7 @@ class HeatedTokens:
         heat: `(T,)` in [0, 1], or in [-1, 1] where what speaks against the class is shown too.
         title: what it is, such as the class named.
         note: the rest of what is to be said.
+        group: heading of the texts that it stands among.
 
     Raises:
         ShapeError: another number of tokens than of values.
@@ -81,6 +82,7 @@ class HeatedTokens:
     heat: Floats
     title: str
     note: str = ""
+    group: str = ""
 
     def __post_init__(self) -> None:
         if np.shape(self.heat) != (len(self.tokens),) or not len(self.tokens):
@@ -107,7 +109,7 @@ def sequence_page(
     """
     if not sequences:
         raise OptionError("sequences (=[]) must hold at least one series or text.")
-    shown = [_shown(each) for each in sequences]
+    shown = [shown_sequence(each) for each in sequences]
     return write_filled(path, "sequences.html.jinja", title=title, sequences=shown)
 
 
@@ -208,8 +210,8 @@ def _limits(values: Floats) -> tuple[float, float]:
     return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 
-def _shown(sequence: HeatedSeries | HeatedTokens) -> dict[str, Any]:
-    """What the template shows of a sequence."""
+def shown_sequence(sequence: HeatedSeries | HeatedTokens) -> dict[str, Any]:
+    """What a template shows of a sequence."""
     told = {"title": sequence.title, "note": sequence.note, "drawing": "", "tokens": []}
     if isinstance(sequence, HeatedSeries):
         return {**told, "drawing": draw_series(sequence)}
@@ -222,7 +224,8 @@ def _shown(sequence: HeatedSeries | HeatedTokens) -> dict[str, Any]:
         }
         for token, value in pairs
     ]
-    return {**told, "tokens": tokens, "signed": bool((np.asarray(sequence.heat) < 0).any())}
+    heat = np.asarray(sequence.heat)
+    return {**told, "tokens": tokens, "signed": bool((heat < 0).any()), "heated": bool(heat.any())}
 
 
 def _check(heat: Floats, least: int) -> None:

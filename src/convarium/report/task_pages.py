@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from convarium.report import wording
 from convarium.report.agreement import agreement, residual_histogram
 from convarium.report.matrix import FULL_UP_TO
-from convarium.report.page import balance_of, headline, scale_start, shared
-from convarium.report.pictures import Picture
+from convarium.report.page import Sample, balance_of, headline, scale_start, shared
 from convarium.report.reliability import calibration_of
 from convarium.report.templates import write_filled
 
@@ -28,10 +27,10 @@ def write_labels_page(
     card: Mapping[str, Any],
     history: Sequence[Mapping[str, Any]],
     evaluation: LabelEvaluation,
-    errors: Sequence[Picture],
-    heatmaps: Sequence[Picture],
+    errors: Sequence[Sample],
+    heatmaps: Sequence[Sample],
     skipped: Sequence[Skipped],
-    alike: Sequence[tuple[Picture, Picture]] = (),
+    alike: Sequence[tuple[Sample, Sample]] = (),
 ) -> Path:
     """Write the report of a run with several labels a sample; the arguments are `write_page`'s.
 
@@ -68,10 +67,10 @@ def write_values_page(
     card: Mapping[str, Any],
     history: Sequence[Mapping[str, Any]],
     evaluation: ValueEvaluation,
-    errors: Sequence[Picture],
-    heatmaps: Sequence[Picture],
+    errors: Sequence[Sample],
+    heatmaps: Sequence[Sample],
     skipped: Sequence[Skipped],
-    alike: Sequence[tuple[Picture, Picture]] = (),
+    alike: Sequence[tuple[Sample, Sample]] = (),
 ) -> Path:
     """Write the report of a run that gives numbers; the arguments are `write_page`'s.
 

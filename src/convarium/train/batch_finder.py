@@ -144,7 +144,7 @@ def _step_fits(learner: Learner, size: int, *, update: bool = True) -> bool:
     """Whether one training step on so many samples has room."""
     part, size = learner.parts.train.probe, max(2, size)  # batch norms take no single sample
     ids = part.ids[np.arange(size) % len(part)]
-    inputs = torch.zeros(size, *learner.preprocessing.input_shape)
+    inputs = learner.preprocessing.example(size)
     targets = None if part.dataset.targets is None else torch.from_numpy(part.dataset.targets[ids])
     batch = Batch(
         inputs=(inputs,), target=targets, mask=None, index=torch.from_numpy(ids), weight=None

@@ -31,7 +31,7 @@ def check_network(
         OptionError: parts of a batch would be too small for its batch norms, or images for crops.
     """
     predictor = Predictor(model, card, device=device)
-    example = torch.zeros(1, *predictor.preprocessing.input_shape)
+    example = predictor.preprocessing.example()
     empty = torch.zeros(1, dtype=torch.int64)
     batch = Batch(inputs=(example,), target=None, mask=None, index=empty, weight=None)
     outputs = predictor.outputs(batch)
@@ -42,12 +42,7 @@ def check_network(
             f"sample; create it with num_classes={size}."
         )
     _check_growth(predictor, config)
-    sides = predictor.preprocessing.input_shape[1:]
-    volumes = len(sides) == 3
-    side = max(sides) if volumes else min(sides)
-    if config.pad_crop >= side:
-        what = f"the volumes, {side} voxels" if volumes else f"the images, {side} pixels"
-        raise OptionError(f"pad_crop (={config.pad_crop}) must be smaller than {what}.")
+    _check_crop(predictor, config)
     norms = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())
     if norms and config.batch_size == 1:
         raise OptionError(
@@ -60,6 +55,18 @@ def check_network(
             f"(={config.batch_size}), too small for batch norm; use at most "
             f"{config.batch_size // 2}."
         )
+
+
+def _check_crop(predictor: Predictor, config: TrainConfig) -> None:
+    """Refuse crops that are larger than what they are cut from."""
+    sides = predictor.preprocessing.input_shape[1:]
+    if not sides:
+        return
+    volumes = len(sides) == 3
+    side = max(sides) if volumes else min(sides)
+    if config.pad_crop >= side:
+        what = f"the volumes, {side} voxels" if volumes else f"the images, {side} pixels"
+        raise OptionError(f"pad_crop (={config.pad_crop}) must be smaller than {what}.")
 
 
 def _check_growth(predictor: Predictor, config: TrainConfig) -> None:

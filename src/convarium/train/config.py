@@ -121,6 +121,14 @@ class TrainConfig:
     erasing: float = option(0.0, "share of images with an erased rectangle", low=0, high=1)
     mixup: float | None = option(None, "alpha of mixup, such as 0.2", above=0)
     cutmix: float | None = option(None, "alpha of CutMix, such as 1.0", above=0)
+    word_dropout: float = option(
+        0.0, "share of the words of training texts that become unknown", low=0, below=1
+    )
+    vectors: str = option(
+        "drawn",
+        "first vectors of a text network's tokens: drawn, or counted in the training texts",
+        choices=("drawn", "counted"),
+    )
     start_size: float | None = option(
         None,
         "share of the images' sides that the first quarter of the steps sees; the last sees all",

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from convarium.data import Augmentation, Part, VolumeAugmentation
+from convarium.data import Augmentation, Part, TextAugmentation, VolumeAugmentation
 from convarium.errors import ConvariumError, DataError, OptionError
 from convarium.tasks import Objective, Task, balanced_weights
 from convarium.train.config import TrainConfig
@@ -19,6 +19,13 @@ FOR_IMAGES = (
     *("start_size", "cache"),
 )
 FOR_VOLUMES = ("flip_axes",)
+FOR_TEXTS = ("word_dropout", "vectors")
+_FOR_BOTH = ("pad_crop", "mixup", "cutmix")  # images and volumes
+_FOREIGN = {
+    "images": FOR_VOLUMES + FOR_TEXTS,
+    "volumes": FOR_IMAGES + FOR_TEXTS,
+    "texts": FOR_IMAGES + FOR_VOLUMES + _FOR_BOTH,
+}
 _FLIPPED = {
     "width": ("width",),
     "plane": ("height", "width"),
@@ -27,9 +34,12 @@ _FLIPPED = {
 
 
 def augmentation_of(
-    config: TrainConfig, kind: str = "images", grid: Sequence[int] = (1, 1, 1)
-) -> Augmentation | VolumeAugmentation:
-    """What happens to training samples, which are "images" or "volumes".
+    config: TrainConfig,
+    kind: str = "images",
+    grid: Sequence[int] = (1, 1, 1),
+    longest: int = 1,
+) -> Augmentation | VolumeAugmentation | TextAugmentation:
+    """What happens to training samples, which are "images", "volumes" or "texts".
 
     `pad_crop` of volumes is that of the longest axis of the grid; along an axis of s voxels, where
     the longest has m, it is floor(pad_crop s / m), so that flat volumes stay where they are.
@@ -38,21 +48,24 @@ def augmentation_of(
         config: how to train.
         kind: of the samples.
         grid: depth, height and width of a network's input, of volumes.
+        longest: tokens of a text at most.
 
     Raises:
-        OptionError: an option that the other kind has.
+        OptionError: an option that another kind has.
     """
     table = {each.name: each.default for each in dataclasses.fields(config)}
-    foreign = FOR_IMAGES if kind == "volumes" else FOR_VOLUMES
-    for name in foreign:
+    for name in _FOREIGN[kind]:
         value = getattr(config, name)
         if value != table[name]:
-            other = "images" if kind == "volumes" else "volumes"
+            owners = {"flip_axes": "volumes", **dict.fromkeys(FOR_TEXTS, "texts")}
+            other = owners.get(name, "images")
             raise OptionError(
                 f"{name} (={value!r}) is for {other}, and the data holds {kind}; leave it out."
             )
     if kind == "images":
         return Augmentation(**_shared(Augmentation, config))
+    if kind == "texts":
+        return TextAugmentation(word_dropout=config.word_dropout, longest=longest)
     pads = [config.pad_crop * side // max(grid) for side in grid]
     return VolumeAugmentation(
         flip_axes=_FLIPPED[config.flip_axes] if config.flip else (),

@@ -24,6 +24,7 @@ from convarium.data import (
     training_batches,
 )
 from convarium.data.batch import memory_order
+from convarium.data.pictures import pictures_of
 from convarium.errors import DataError, OptionError
 from convarium.processes import ALONE, World
 from convarium.train.arithmetic import slow_in_bf16
@@ -39,6 +40,7 @@ from convarium.train.optimizers import build_optimizer, set_rate
 from convarium.train.sampling import balanced_order
 from convarium.train.schedule import learning_rate
 from convarium.train.synchronised import SyncedNorms, sees_all
+from convarium.train.word_vectors import counted_vectors
 
 
 class Learner:
@@ -84,7 +86,9 @@ class Learner:
                 "samples; training needs at least 2 and 1."
             )
         kind, grid = parts.train.dataset.kind, preprocessing.input_shape[1:]
-        self.augmentation = augmentation_of(config, kind, grid)
+        self.augmentation = augmentation_of(
+            config, kind, grid, longest=preprocessing.input_shape[-1]
+        )
         check_network(model, config, self.card, self.device)
         self._norms = SyncedNorms(model, active=sees_all(self.device, world))
         self.passes = Pass(
@@ -163,7 +167,12 @@ class Learner:
         return dataclasses.replace(batch, inputs=(resized(inputs, sides),))
 
     def _start_from_data(self) -> None:
-        """Let a network that asks for it work out its first weights from some training samples."""
+        """Let a network that asks for it work out its first weights from some training samples.
+
+        A network of texts gets vectors that are counted in all of them, where that is asked for.
+        """
+        if self.config.vectors == "counted":
+            self._count_vectors()
         wanted = getattr(self.model, "start_samples", 0)
         if not wanted:
             return
@@ -173,6 +182,19 @@ class Learner:
         given = [b.inputs[0] for b in batches(some, self.preprocessing, batch_size=len(some))]
         network: Any = self.model
         network.start_from(torch.cat(given).to(next(self.model.parameters())))
+        self.world.follow_first([*self.model.parameters(), *self.model.buffers()])
+
+    def _count_vectors(self) -> None:
+        network: Any = self.model
+        if not hasattr(network, "set_vectors") or network.config.get("embedding") == "random":
+            raise OptionError(
+                "vectors (='counted') needs a network that takes them, such as text_cnn with "
+                "--option embedding=fine_tuned; leave it out."
+            )
+        part, steps = self.parts.train, self.preprocessing
+        ready: Any = pictures_of(part.dataset, steps)
+        table = (network.config["vocabulary"], network.config["embedding_dim"])
+        network.set_vectors(counted_vectors(ready.flat(part.ids), *table, seed=self.config.seed))
         self.world.follow_first([*self.model.parameters(), *self.model.buffers()])
 
     def agree(self) -> None:

@@ -15,10 +15,12 @@ from typing import Any
 import numpy as np
 
 from convarium.data import Dataset
+from convarium.data.kinds import check_settings
 from convarium.errors import OptionError
 from convarium.train.config import TrainConfig
 from convarium.train.from_config import FOR_IMAGES
 from convarium.train.named import recipe_named
+from convarium.train.text_choice import text_choice, texts_in_words
 from convarium.train.volume_choice import (
     largest_batch_of,
     volume_grid,
@@ -70,6 +72,8 @@ def recommend(
 ) -> Choice:
     """The network and recipe for a data set of images; for volumes see `volume_network`.
 
+    For texts see `text_choice`.
+
     | short side      | network                                                |
     |-----------------|--------------------------------------------------------|
     | up to 16 pixels | resnet8, 3x3 stem                                      |
@@ -102,6 +106,9 @@ def recommend(
         size = named.size
     if dataset.kind == "volumes":
         return _for_volumes(dataset, size, spacing, optimizer, batch_size, recipe)
+    if dataset.kind == "texts":
+        check_settings("texts", {"size": size, "spacing": spacing})
+        return _for_texts(dataset, optimizer, batch_size, recipe)
     if spacing is not None:
         raise OptionError(f"spacing (={spacing}) belongs to volumes, and these are images.")
     if isinstance(size, tuple):
@@ -150,6 +157,24 @@ def _for_volumes(
     reason = f"{n} volumes of {len(dataset.classes)} {word}, {volumes_in_words(dataset)}"
     validation, test = (min(_SHARE, held / max(1, n)) for held in _MOST_HELD)
     return Choice(model, {**options, "spatial_dims": 3}, grid, validation, test, config, reason)
+
+
+def _for_texts(
+    dataset: Dataset, optimizer: str | None, batch_size: int | None, recipe: str | None
+) -> Choice:
+    """The same for texts: `text_choice` says what; recipes are made for images."""
+    if recipe is not None:
+        raise OptionError(f"recipe (={recipe!r}) is for images and volumes; leave it out.")
+    model, options, own = text_choice(len(dataset))
+    if optimizer not in (None, own["optimizer"]):
+        rate, _, decay = _RATES[str(optimizer)]
+        own |= {"optimizer": optimizer, "learning_rate": rate / 4, "weight_decay": decay}
+    own |= {} if batch_size is None else {"batch_size": batch_size}
+    word = _TOLD.get(dataset.task, "classes")
+    reason = f"{len(dataset)} texts of {len(dataset.classes)} {word}, {texts_in_words(dataset)}"
+    n = max(1, len(dataset))
+    validation, test = (min(_SHARE, most / n) for most in _MOST_HELD)
+    return Choice(model, options, None, validation, test, TrainConfig(**own), reason)
 
 
 def _config(

@@ -210,4 +210,7 @@ def _samples(part: Part, preprocessing: Preprocessing) -> dict[str, Tensor]:
     count = min(_KEPT_SAMPLES, len(part), preprocessing.most_at_once)
     chosen = [part.ids[k * len(part) // count] for k in range(count)]
     inputs = [preprocessing.apply(part.dataset.read(int(id))) for id in chosen]
-    return {"inputs": torch.stack(inputs), "ids": torch.tensor([int(id) for id in chosen])}
+    return {
+        "inputs": preprocessing.together(inputs),
+        "ids": torch.tensor([int(id) for id in chosen]),
+    }

@@ -40,9 +40,9 @@ class Stream:
         """A number in [0, 1) for each sample, `(n,)`."""
         return seeds.uniform(self._keys, self.seed, word, self.epoch)
 
-    def several(self, word: str, count: int) -> Floats:
-        """`count` numbers in [0, 1) for each sample, `(n, count)`."""
-        places = self._keys[:, None] * count + np.arange(count)
+    def several(self, word: str, count: int, first: int | None = None) -> Floats:
+        """`count` numbers in [0, 1) for each sample, `(n, count)`; or the `first` of them alone."""
+        places = self._keys[:, None] * count + np.arange(count if first is None else first)
         return seeds.uniform(places, self.seed, word, self.epoch)
 
     def normal(self, word: str, count: int) -> Floats:

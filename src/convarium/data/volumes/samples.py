@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,8 @@ class VolumeFiles(FileSamples):
         root: the folder that relative names start from.
         names: the files' names, `/` between folders.
     """
+
+    kind: ClassVar[str] = "volumes"
 
     def read(self, i: int, at_least: tuple[int, int] | None = None) -> Volume:  # type: ignore[override]
         """The volume; a DataError gives the reason alone."""
@@ -43,6 +45,9 @@ class VolumeArrays:
     Raises:
         DataError: volumes of another kind or shape.
     """
+
+    kind: ClassVar[str] = "volumes"
+    in_memory: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -17,7 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from convarium.data.preprocessing import Preprocessing, check_moments
+from convarium.data.normalising import check_moments
+from convarium.data.preprocessing import Preprocessing
 from convarium.data.volumes.resize import centred, resize, uncentred
 from convarium.data.volumes.volume import MAX_VALUES, Spacing, Volume, usable_spacing
 from convarium.errors import DataError
@@ -148,6 +149,11 @@ class VolumePreprocessing(Preprocessing):
             inside = min(max(at + cut, 0), size - 1)
             found.append((2 * inside + 1) * own // (2 * size))
         return tuple(found)
+
+    @property
+    def network_options(self) -> dict[str, int]:
+        """Channels, and three axes."""
+        return {**super().network_options, "spatial_dims": 3}
 
     @property
     def most_at_once(self) -> int:

@@ -208,6 +208,13 @@ def masked(operation: Operation, states: States) -> list[State]:
     return [replace(states[traced(operation, states).number], bound=True)]
 
 
+def looked_up(operation: Operation, states: States) -> list[State] | None:
+    """Rows of a table, by numbers that depend on the input."""
+    index = operation.arguments["indices"]
+    known = isinstance(index, Value) and index.number in states
+    return [states[index.number]] if known else None
+
+
 def constant(operation: Operation, states: States) -> list[State]:
     """Made in the shape of a tensor, whatever it holds."""
     return []
@@ -241,6 +248,7 @@ _TABLE: Final[Mapping[Rule, str]] = {
     copies: "repeat",
     filled: "fill_ zero_ fill",
     masked: "masked_fill_ masked_fill",
+    looked_up: "embedding",
     pad: """
         constant_pad_nd reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d
         replication_pad2d replication_pad3d pad_circular""",

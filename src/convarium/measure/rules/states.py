@@ -114,8 +114,8 @@ class State:
 
 
 def start(shape: Sequence[int]) -> State:
-    """Of an input whose dimensions after the second are places."""
-    axes = range(2, len(shape))
+    """Of an input whose dimensions after the second are places; of (B, T), after the first."""
+    axes = range(min(2, len(shape) - 1), len(shape))
     seen = tuple((0, shape[dim] - 1) for dim in axes)
     return State(tuple(map(identity, axes)), (None,) * len(axes), seen)
 

@@ -1,0 +1,57 @@
+"""`convarium explain RUN INPUT...` for texts: heat over their tokens, as a page and as JSON."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from convarium.cli.parsing import write, write_json
+from convarium.cli.reading import input_columns
+from convarium.errors import DataError, OptionError
+
+if TYPE_CHECKING:
+    from convarium.predict import Run
+
+_PICTURES = {"shared_scale": "--shared-scale", "faithfulness": "--faithfulness"}
+
+
+def explain_texts(arguments: argparse.Namespace, run: Run, target: int | None) -> int:
+    """Explain each text that can be read, and write a page and JSON."""
+    from convarium import data, files, report
+    from convarium.report.texts import explain_texts as explained_of
+
+    for name, flag in _PICTURES.items():
+        if getattr(arguments, name):
+            raise OptionError(f"{flag} is for images and volumes; leave it out.")
+    columns = input_columns(arguments, run)
+    dataset = data.open_inputs(arguments.inputs, kind="texts", columns=columns)
+    explained = explained_of(
+        run,
+        dataset,
+        most=arguments.most or 48,
+        target=target,
+        layer=arguments.layer,
+        method=(arguments.method or "hires-cam").replace("-", "_"),
+    )
+    skipped = [*dataset.skipped, *explained.skipped]
+    if not explained.texts:
+        raise DataError(
+            f"None of the inputs can be read; the first: {skipped[0].name} ({skipped[0].reason})."
+        )
+    folder = Path(arguments.output)
+    title = f"{run.folder.name}: where the network looks"
+    page = report.sequence_page(folder / "heatmaps.html", explained.texts, title)
+    left_out = [{"name": item.name, "reason": item.reason} for item in skipped]
+    told = {"page": str(page), "explanations": [*explained.rows], "skipped": left_out}
+    files.write_json(folder / "heatmaps.json", told)
+    if arguments.json:
+        write_json(told)
+        return 0
+    for row in explained.rows:
+        write(f"{row['name']}: {row['prediction']}; heatmap of {row['target']}: {row['status']}")
+    for item in skipped:
+        sys.stderr.write(f"skipped {item.name}: {item.reason}\n")
+    write(f"{explained.rows[0]['method']} at {explained.rows[0]['layer']}: {page}")
+    return 0

@@ -1,0 +1,144 @@
+"""Texts with their predictions and the heat of their tokens, ready to be drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convarium.data import Batch, Dataset, Part, Skipped, TextPreprocessing, batches
+from convarium.explain.methods import attributed
+from convarium.report.sequences import HeatedTokens
+
+if TYPE_CHECKING:
+    from convarium.predict import Run
+    from convarium.tasks import Record
+
+_AT_ONCE = 16
+_SHOWN = 120  # tokens of a text
+_METHOD = "hires_cam"  # exact where the maximum over time goes into one linear layer
+
+
+class ExplainedTexts(NamedTuple):
+    """Explained texts.
+
+    Args:
+        texts: each with the heat of its tokens.
+        rows: one mapping a text: name, prediction, target, logit, method, layer, status, note.
+        skipped: what could not be read.
+        ids: of the samples, in the order of the texts.
+    """
+
+    texts: tuple[HeatedTokens, ...]
+    rows: tuple[dict[str, Any], ...]
+    skipped: tuple[Skipped, ...]
+    ids: tuple[int, ...]
+
+
+def show_texts(run: Run, data: Part | Dataset, *, most: int = 48) -> tuple[HeatedTokens, ...]:
+    """The first texts of `data` with their predictions, without heat.
+
+    Args:
+        run: an opened run.
+        data: texts; labels are shown where they are known.
+        most: how many at most.
+    """
+    shown = []
+    for batch in _first(data, run, most, []):
+        for record, name in _records(run, data, batch):
+            tokens = _tokens(run, data, record.id)
+            heat = np.zeros(len(tokens), np.float32)
+            shown.append(HeatedTokens(tokens, heat, record.sentence(), _about(record, name)))
+    return tuple(shown)
+
+
+def explain_texts(
+    run: Run,
+    data: Part | Dataset,
+    *,
+    most: int = 48,
+    target: int | None = None,
+    layer: str | Sequence[str] | None = None,
+    method: str = _METHOD,
+) -> ExplainedTexts:
+    """Predict and explain the first texts of `data`.
+
+    Args:
+        run: an opened run.
+        data: texts; labels are shown where they are known.
+        most: how many at most.
+        target: the class to explain; None means each text's predicted class.
+        layer: where to read the maps; None means the network's own choice.
+        method: name of a method of `convarium.explain`.
+
+    Raises:
+        OptionError: the network has no such layer, or there is no such method.
+    """
+    layers = (layer,) if isinstance(layer, str) else tuple(layer or ())
+    texts, rows, skipped, ids = [], [], list[Skipped](), []
+    for batch in _first(data, run, most, skipped):
+        heat = attributed(run.model, batch.inputs[0], method=method, target=target, layers=layers)
+        maps = heat.display().cpu().numpy().astype(np.float32)
+        for place, (record, name) in enumerate(_records(run, data, batch)):
+            tokens = _tokens(run, data, record.id)
+            named = "" if heat.target is None else run.card["classes"][heat.target[place]]
+            note = f"{_about(record, name)}, predicted {record.sentence()}"
+            status = heat.status[place]
+            note = note if status == "fine" else f"{note}; {status}"
+            texts.append(HeatedTokens(tokens, _heat(maps[place], len(tokens)), named, note))
+            ids.append(record.id)
+            rows.append(
+                {
+                    "name": name,
+                    "prediction": record.sentence(),
+                    "target": named,
+                    "logit": float(heat.logit[place]),
+                    "method": heat.method,
+                    "layer": heat.layer,
+                    "status": status,
+                    "note": heat.note,
+                    "tokens": [token.strip() for token in tokens],
+                    "heat": maps[place][: len(tokens)].round(4).tolist(),
+                }
+            )
+    return ExplainedTexts(tuple(texts), tuple(rows), tuple(skipped), tuple(ids))
+
+
+def _heat(values: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+    """One value a token that is shown, the strongest of them 1 where any is above 0."""
+    heat = values[:count]
+    highest = float(heat.max(initial=0))
+    return heat / np.float32(highest) if highest > 0 else heat
+
+
+def _tokens(run: Run, data: Part | Dataset, i: int) -> list[str]:
+    """A text in pieces, each a token with what follows it up to the next; long ones cut."""
+    dataset = data.dataset if isinstance(data, Part) else data
+    steps = cast("TextPreprocessing", run.preprocessing)
+    text = str(dataset.read(i))
+    starts = [start for start, _ in steps.tokens.spans(text)][: steps.longest]
+    ends = [*starts[1:], len(text)][: len(starts)]
+    pieces = [text[start:end] for start, end in zip(starts, ends, strict=True)]
+    return [" ".join(piece.split()) + " " * (piece != piece.rstrip()) for piece in pieces[:_SHOWN]]
+
+
+def _records(run: Run, data: Part | Dataset, batch: Batch) -> Iterator[tuple[Record, str]]:
+    dataset = data.dataset if isinstance(data, Part) else data
+    for record in run.predictor.task.decode(run.predictor.outputs(batch), batch):
+        yield record, dataset.name(record.id)
+
+
+def _about(record: Record, name: str) -> str:
+    return name if record.target is None else f"{name}, truth: {record.target}"
+
+
+def _first(data: Part | Dataset, run: Run, most: int, skipped: list[Skipped]) -> Iterator[Batch]:
+    """Small batches until `most` texts have come."""
+    left = most
+    for batch in batches(data, run.preprocessing, batch_size=min(_AT_ONCE, most), skipped=skipped):
+        yield batch if len(batch) <= left else batch.first(left)
+        left -= len(batch)
+        if left <= 0:
+            return

@@ -1,0 +1,151 @@
+"""The walk over texts from the command: train, evaluate, predict, embed, explain, data."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from written import rows, write_csv
+
+from convarium import open_run
+from convarium.cli import main
+from convarium.cli.resuming import fitted_with
+
+pytest.importorskip("tokenizers")
+SMALL = ["--option", "filters=8", "--option", "embedding_dim=16", "--precision", "fp32"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("texts")
+    made = rows(150)
+    made[7]["text"] = ""
+    write_csv(folder / "items.csv", made)
+    new = [{"id": row["id"], "text": row["text"]} for row in rows(6, seed=9)]
+    write_csv(folder / "new.csv", new)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(folder):
+    words = ["train", str(folder / "items.csv"), "--text", "text", "--label", "label", *SMALL]
+    words += ["--group", "group", "--epochs", "3", "--baselines", "--max-length", "8"]
+    assert main([*words, "--out", str(folder / "run")]) == 0
+    return folder / "run"
+
+
+def test_the_run_says_what_it_learnt_from_and_who_won(run):
+    card = json.loads((run / "card.json").read_text())
+    assert card["classes"] == ["garden", "harbour", "kitchen"]
+    assert [step["op"] for step in card["preprocessing"]["steps"]] == [
+        "read_text",
+        "tokenize",
+        "pad",
+    ]
+    assert card["data"]["skipped"] == 1
+    assert card["data"]["texts"]["cut"] > 0
+    names = [each["name"] for each in card["result"]["baselines"]]
+    assert names == ["bag of words", "TF-IDF and logistic regression"]
+    page = (run / "report.html").read_text()
+    assert "Beside simple classifiers" in page
+    assert page.count('class="tokens"') >= 4
+    assert "picture" not in page.split("<main")[1].replace('class="picture', "")
+
+
+def test_predictions_have_the_ids_of_the_table(run, folder, capsys):
+    assert main(["predict", str(run), str(folder / "new.csv"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [each["name"] for each in told["predictions"]] == [f"t{k}" for k in range(6)]
+    assert main(["predict", str(run), str(folder / "items.csv"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["n"] == 149
+    assert told["skipped"] == [{"name": "t7", "reason": "the row has no text"}]
+
+
+def test_evaluate_finds_the_columns_of_the_run(run, folder, capsys):
+    words = ["evaluate", str(run), str(folder / "items.csv"), "--json"]
+    assert main([*words, "--part", "test"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    card = json.loads((run / "card.json").read_text())
+    assert told["accuracy"] == card["result"]["test"]["accuracy"]
+    unknown = rows(9)
+    unknown[0]["label"] = "cellar"
+    path = write_csv(folder / "unknown.csv", unknown)
+    assert main(["evaluate", str(run), str(path)]) == 2
+    assert "'cellar'" in capsys.readouterr().err
+
+
+def test_vectors_are_those_of_the_network(run, folder, capsys):
+    out = folder / "vectors.parquet"
+    assert main(["embed", str(run), str(folder / "new.csv"), "-o", str(out)]) == 0
+    assert "6 vectors of 24 float32" in capsys.readouterr().out
+    table = pq.read_table(out)
+    opened = open_run(run)
+    from convarium import data
+
+    inputs = data.open_inputs([folder / "new.csv"], kind="texts")
+    _, vectors = opened.predictor.embed(inputs)
+    assert np.array_equal(np.stack(table["vector"].to_numpy()), vectors)
+
+
+def test_heat_lies_over_tokens(run, folder, capsys):
+    words = ["explain", str(run), str(folder / "new.csv"), "-o", str(folder / "heat"), "--json"]
+    assert main(words) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert len(told["explanations"]) == 6
+    for row in told["explanations"]:
+        assert len(row["tokens"]) == len(row["heat"]) <= 8
+        assert max(row["heat"]) <= 1
+    assert (folder / "heat" / "heatmaps.html").read_text().count('class="tokens"') == 6
+
+
+def test_what_a_run_of_texts_has_no_use_for_is_one_sentence(run, folder, capsys):
+    assert main(["export", str(run), "--to", "onnx"]) == 2
+    assert "reads tokens" in capsys.readouterr().err
+    assert main(["predict", str(run), str(folder / "new.csv"), "--tta", "flip"]) == 2
+    assert "tta (='flip') is for images and volumes" in capsys.readouterr().err
+    assert fitted_with(open_run(run).preprocessing)["tokens"].longest == 8
+
+
+def test_data_tells_lengths(folder, capsys):
+    assert main(["data", str(folder / "items.csv"), "--text", "text", "--label", "label"]) == 0
+    out = capsys.readouterr().out
+    assert "149 texts of 3 classes" in out
+    assert "characters" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--text", "body"], "no column 'body'"),
+        (["--text", "text", "--label", "topic"], "no column 'topic'"),
+        (["--text", "text", "--model", "resnet8"], "resnet8 reads maps, and texts become tokens"),
+        (["--text", "text", "--labels", "label", "--label", "label"], "leave it or --label-column"),
+        (["--text", "text", "--pad-crop", "2"], "pad_crop (=2) is for images"),
+        (["--text", "text", "--separator", ";"], "separator"),
+        (["--text", "text", "--recipe", "strong"], "recipe"),
+        (["--text", "text", "--size", "32"], "size (=32) belongs to images and volumes"),
+    ],
+)
+def test_what_cannot_be_is_one_sentence(folder, tmp_path, capsys, words, said):
+    assert main(["train", str(folder / "items.csv"), "--out", str(tmp_path / "x"), *words]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert said in line
+    assert not (tmp_path / "x").exists()
+
+
+def test_several_labels_a_text(folder, tmp_path, capsys):
+    made = rows(90)
+    for number, row in enumerate(made):
+        row["tags"] = row.pop("label") + ("#late" if number % 2 else "")
+        row["text"] += " late late" if number % 2 else ""
+    path = write_csv(tmp_path / "tags.csv", made)
+    words = ["train", str(path), "--text", "text", "--labels", "tags", "--separator", "#", *SMALL]
+    assert main([*words, "--epochs", "2", "--out", str(tmp_path / "run")]) == 0
+    card = json.loads((tmp_path / "run" / "card.json").read_text())
+    assert card["task"] == "multilabel"
+    assert card["classes"] == ["garden", "harbour", "kitchen", "late"]
+    assert main(["train", str(path), "--resume", "--out", str(tmp_path / "run")]) == 0
+    assert "test:" in capsys.readouterr().out
