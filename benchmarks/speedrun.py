@@ -13,7 +13,9 @@ All compute on processors, one at a time, and take turns with the seeds of `spee
 
 Bounds: at most half of the time of each.
 
-Run: python benchmarks/speedrun.py [--seeds 0 1 2] [--threads N]
+What is finished is kept in FILE, where one is named, so that a run that was cut off goes on.
+
+Run: python benchmarks/speedrun.py [--seeds 0 1 2] [--threads N] [--keep FILE]
 Data: Fashion-MNIST (MIT licence), from `make data`.
 """
 
@@ -22,6 +24,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import functools
 import itertools
 import json
 import os
@@ -30,12 +33,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from convarium import data, models, train
+from convarium.files import read_json, write_json
 from convarium.predict import Predictor
 from harness import Peer, write
 
@@ -112,14 +117,35 @@ def baseline(source: Path, limit: float, threads: int) -> dict[str, Any]:
     return told(choice.model, watch.rows)
 
 
-def fastai(source: Path, limit: float, threads: int) -> dict[str, Any]:
+class Kept:
+    """What is finished, by name, in a file where one is given."""
+
+    def __init__(self, file: Path | None) -> None:
+        self.file = file
+        self.found: dict[str, Any] = read_json(file) if file and file.exists() else {}
+
+    def once(self, name: str, call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """What a call gives, or gave before it was cut off."""
+        if name not in self.found:
+            self.found[name] = call()
+            if self.file:
+                write_json(self.file, self.found)
+        return self.found[name]
+
+
+def fastai(source: Path, limit: float, threads: int, kept: Kept) -> dict[str, Any]:
     """Fastai's one cycle of as few epochs as it takes, each length from the start."""
-    shortest = {rate: one_cycle(source, CYCLES[0], rate, threads) for rate in RATES}
+
+    def cycle(epochs: int, rate: float) -> dict[str, Any]:
+        call = functools.partial(one_cycle, source, epochs, rate, threads)
+        return kept.once(f"fastai, {epochs} epochs, {rate}", call)
+
+    shortest = {rate: cycle(CYCLES[0], rate) for rate in RATES}
     rate, found = max(shortest.items(), key=lambda item: item[1]["rows"][-1]["accuracy"])
     for epochs in CYCLES[1:]:
         if found["reached"] or found["seconds"] > limit:
             break
-        found = one_cycle(source, epochs, rate, threads)
+        found = cycle(epochs, rate)
     tried = {str(each): run["rows"][-1]["accuracy"] for each, run in shortest.items()}
     return found | {"accuracy_of_the_shortest_by_rate": tried}
 
@@ -158,17 +184,21 @@ def shared(name: str, seconds: float, other: dict[str, Any]) -> dict[str, Any]:
 
 
 def turns(
-    source: Path, seeds: list[int], threads: int
+    source: Path, seeds: list[int], threads: int, kept: Kept
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """A seed of `speedrun`, another, the next seed; limits follow from the seeds before."""
     runs: list[dict[str, Any]] = []
     others: dict[str, Any] = {}
-    for seed, other in itertools.zip_longest(seeds, (baseline, fastai)):
+    for seed, other in itertools.zip_longest(seeds, ("baseline", "fastai")):
         if seed is not None:
-            runs.append(speedrun(source, seed, threads))
-        if other is not None:
-            limit = LIMIT * statistics.mean(run["seconds"] for run in runs)
-            others[other.__name__] = other(source, limit, threads)
+            call = functools.partial(speedrun, source, seed, threads)
+            runs.append(kept.once(f"speedrun, seed {seed}", call))
+        limit = LIMIT * statistics.mean(run["seconds"] for run in runs)
+        if other == "baseline":
+            call = functools.partial(baseline, source, limit, threads)
+            others[other] = kept.once(other, call)
+        elif other == "fastai":
+            others[other] = fastai(source, limit, threads, kept)
     return runs, others
 
 
@@ -177,10 +207,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--keep", type=Path, metavar="FILE")
     arguments = parser.parse_args()
     default = Path.home() / ".cache" / "convarium"
     source = Path(os.environ.get("CONVARIUM_DATA", default)) / "fashion-mnist"
-    runs, others = turns(source, arguments.seeds, arguments.threads)
+    runs, others = turns(source, arguments.seeds, arguments.threads, Kept(arguments.keep))
     seconds = statistics.mean(run["seconds"] for run in runs)
     accuracy = statistics.mean(run["accuracy"] for run in runs)
     shares = {name: shared(name, seconds, other) for name, other in others.items()}
