@@ -71,7 +71,9 @@ def test_grad_cam_plus_plus_is_equation_19(deep: Deep, inputs: Inputs) -> None:
             share = np.divide(g**2, below, out=np.zeros_like(g), where=below != 0)
             weight = (share * np.maximum(g, 0)).sum()
             expected[b] += torch.from_numpy(weight * a)
-    close(grad_cam_plus_plus(network, x, target=2, layer="1").values, expected)
+    found = grad_cam_plus_plus(network, x, target=2, layer="1")
+    assert found.layer == "1"
+    close(found.values, expected)
 
 
 def test_grad_cam_plus_plus_takes_nothing_over_nothing_as_nothing() -> None:
@@ -108,9 +110,10 @@ def test_hires_layer_and_xgrad_cam_by_hand(deep: Deep, inputs: Inputs) -> None:
     close(layer_cam(network, x, **keywords).values, (gradients.clamp(min=0) * maps).sum(1))
     shares = maps / maps.sum((2, 3), keepdim=True)
     weights = (shares * gradients).sum((2, 3), keepdim=True)
-    found = xgrad_cam(network, x, **keywords).values
-    close(found, (weights * maps).sum(1))
-    close(found.sum((1, 2)), (gradients * maps).sum((1, 2, 3)))
+    found = xgrad_cam(network, x, **keywords)
+    assert found.target == (3,) * len(x)
+    close(found.values, (weights * maps).sum(1))
+    close(found.values.sum((1, 2)), (gradients * maps).sum((1, 2, 3)))
 
 
 def test_xgrad_cam_of_a_dead_map_is_nothing() -> None:
