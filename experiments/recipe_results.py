@@ -112,7 +112,7 @@ def one_row(row: Row, folder: Path, threads: int) -> dict[str, Any]:
         "epochs": len(read_jsonl(folder / "history.jsonl")),
         "threads": threads,
     }
-    if found["accuracy"] < 1 and row.data == "fashion-mnist":
+    if row.data == "fashion-mnist":  # whose images may be mirrored; digits may not
         again = ["evaluate", str(folder), source, "--part", "test", "--tta", "flip", "--json"]
         said = subprocess.run(
             [*command, *again], check=True, env=environment, capture_output=True, text=True

@@ -16,23 +16,6 @@ from convarium.explain import grad_cam
 Deep = Callable[..., nn.Sequential]
 Inputs = Callable[..., Tensor]
 
-CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
-POOL = {1: nn.AdaptiveAvgPool1d, 2: nn.AdaptiveAvgPool2d, 3: nn.AdaptiveAvgPool3d}
-
-
-def conv_gap_linear(
-    rank: int, channels: int = 2, maps: int = 5, classes: int = 3, seed: int = 0
-) -> nn.Sequential:
-    """The nets for which Grad-CAM is known in closed form; layer "1" is the last map."""
-    torch.manual_seed(seed)
-    return nn.Sequential(
-        CONV[rank](channels, maps, 3, padding=1),
-        nn.ReLU(),
-        POOL[rank](1),
-        nn.Flatten(),
-        nn.Linear(maps, classes),
-    ).double()
-
 
 @settings(max_examples=25)
 @given(
@@ -43,7 +26,7 @@ def conv_gap_linear(
     seed=st.integers(0, 99),
 )
 def test_conv_gap_linear_gives_class_activation_map(
-    rank: int, batch: int, sides: list[int], maps: int, seed: int
+    conv_gap_linear: Deep, rank: int, batch: int, sides: list[int], maps: int, seed: int
 ) -> None:
     """Raw Grad-CAM = CAM / Z, and the map sums to the logit without its bias (any shape)."""
     network = conv_gap_linear(rank, maps=maps, seed=seed)

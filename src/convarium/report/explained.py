@@ -113,7 +113,7 @@ def explain_samples(
     name = " + ".join(layers) or run.model.heatmap_layer
     found = _Gathered()
     output = "probability" if run.card["task"] == "classification" else "score"
-    for batch in _first(data, run, most, found.skipped):
+    for batch in first_batches(data, run, most, found.skipped):
         x = batch.inputs[0]
         heat = attributed(run.model, x, method=method, target=target, layers=layers)
         name = heat.layer
@@ -200,7 +200,7 @@ def show_samples(run: Run, data: Part | Dataset, *, most: int = 48) -> tuple[Pic
     """
     return tuple(
         _picture(run, sample, sample.prediction, sample.about)
-        for batch in _first(data, run, most, [])
+        for batch in first_batches(data, run, most, [])
         for sample in _samples(run, data, batch)
     )
 
@@ -260,7 +260,9 @@ def _picture(
     return Picture(image, title, "{}; depth {}, height {}, width {}".format(note, *where), flat)
 
 
-def _first(data: Part | Dataset, run: Run, most: int, skipped: list[Skipped]) -> Iterator[Batch]:
+def first_batches(
+    data: Part | Dataset, run: Run, most: int, skipped: list[Skipped]
+) -> Iterator[Batch]:
     """Small batches until `most` samples have come."""
     left = most
     for batch in batches(data, run.preprocessing, batch_size=min(_AT_ONCE, most), skipped=skipped):

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from convarium.data import Batch, Dataset, Part, Skipped, TextPreprocessing, batches
+from convarium.data import Batch, Dataset, Part, Skipped, TextPreprocessing
 from convarium.explain.methods import attributed
+from convarium.report.explained import first_batches
 from convarium.report.sequences import HeatedTokens
 
 if TYPE_CHECKING:
     from convarium.predict import Run
     from convarium.tasks import Record
 
-_AT_ONCE = 16
 _SHOWN = 120  # tokens of a text
 _METHOD = "hires_cam"  # exact where the maximum over time goes into one linear layer
 
@@ -46,7 +46,7 @@ def show_texts(run: Run, data: Part | Dataset, *, most: int = 48) -> tuple[Heate
         most: how many at most.
     """
     shown = []
-    for batch in _first(data, run, most, []):
+    for batch in first_batches(data, run, most, []):
         for record, name in _records(run, data, batch):
             tokens = _tokens(run, data, record.id)
             heat = np.zeros(len(tokens), np.float32)
@@ -78,7 +78,7 @@ def explain_texts(
     """
     layers = (layer,) if isinstance(layer, str) else tuple(layer or ())
     texts, rows, skipped, ids = [], [], list[Skipped](), []
-    for batch in _first(data, run, most, skipped):
+    for batch in first_batches(data, run, most, skipped):
         heat = attributed(run.model, batch.inputs[0], method=method, target=target, layers=layers)
         maps = heat.display().cpu().numpy().astype(np.float32)
         for place, (record, name) in enumerate(_records(run, data, batch)):
@@ -132,13 +132,3 @@ def _records(run: Run, data: Part | Dataset, batch: Batch) -> Iterator[tuple[Rec
 
 def _about(record: Record, name: str) -> str:
     return name if record.target is None else f"{name}, truth: {record.target}"
-
-
-def _first(data: Part | Dataset, run: Run, most: int, skipped: list[Skipped]) -> Iterator[Batch]:
-    """Small batches until `most` texts have come."""
-    left = most
-    for batch in batches(data, run.preprocessing, batch_size=min(_AT_ONCE, most), skipped=skipped):
-        yield batch if len(batch) <= left else batch.first(left)
-        left -= len(batch)
-        if left <= 0:
-            return
