@@ -70,6 +70,7 @@ class Scaled(nn.Linear):
 def probe(parts, preprocessing, tmp_path, monkeypatch):
     """probe(MODEL, CONFIG) with a cache and a clock of its own, on a processor that knows bf16."""
     CLOCK.__init__()
+    torch.manual_seed(0)
     own = SimpleNamespace(perf_counter=CLOCK, monotonic=CLOCK)
     for room in (probing, trial):
         monkeypatch.setattr(room, "time", own)
@@ -165,6 +166,14 @@ def test_short_runs_have_the_default_and_cost_two_steps_of_two_samples(probe, tm
     assert "runs of less than 5 minutes are not probed" in found.reason
     assert found.run_seconds == pytest.approx(2 * 64 * STEP, abs=0.05)
     assert not (tmp_path / "kept").exists()
+
+
+def test_inputs_that_grow_make_a_run_shorter(probe):
+    whole, half = (
+        probe(Slow(), dataclasses.replace(CONFIG, epochs=12_000, start_size=start)).run_seconds
+        for start in (None, 0.5)
+    )
+    assert half / whole == pytest.approx((1 / 4 + 4 / 9 + 25 / 36 + 1) / 4, rel=1e-3)
 
 
 def test_times_are_kept_for_the_next_run_and_damaged_ones_are_measured_again(probe, tmp_path):

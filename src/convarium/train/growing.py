@@ -42,6 +42,22 @@ def sides_at(
     return tuple(min(n, max(smallest, _STEP * round(share * n / _STEP))) for n in sides)
 
 
+def mean_area(start: float | None, axes: int) -> float:
+    """The mean number of positions of an input over a run, as a share of those of the whole one.
+
+    Args:
+        start: share of each side at the beginning; None where inputs do not grow.
+        axes: along which they grow.
+
+    >>> mean_area(None, 2), round(mean_area(0.4, 1), 3)
+    (1.0, 0.7)
+    """
+    if start is None:
+        return 1.0
+    shares = [start + (1 - start) * part / (SIZES - 1) for part in range(SIZES)]
+    return sum(share**axes for share in shares) / SIZES
+
+
 def resized(inputs: Tensor, sides: Sequence[int]) -> Tensor:
     """Images of other sides, with antialiasing.
 

@@ -146,7 +146,6 @@ RECIPES: Mapping[str, Recipe] = {
             "label_smoothing": 0.1,
             "alternate_flip": True,
             "start_size": 0.57,
-            "precision": "bf16",
             "layout": "channels_last",
         },
         crop_share=1 / 14,

@@ -29,6 +29,7 @@ from convarium.train.candidates import PLAIN, Candidate, Times, candidates_of, k
 from convarium.train.choices import choices_of, is_open, settled
 from convarium.train.config import TrainConfig
 from convarium.train.from_config import device_named
+from convarium.train.growing import mean_area
 from convarium.train.trial import Trial
 
 SHORTEST: Final = 300.0  # seconds of a run that is probed
@@ -142,9 +143,11 @@ class _Search:
         self.candidates = candidates_of(config, preprocessing.input_shape, self.device)
         self.default = self.candidates[0]
         self.refused: Mapping[Candidate, str] = {}
+        steps = config.epochs * steps_per_epoch(parts.train, config.batch_size)
+        area = mean_area(config.start_size, len(preprocessing.input_shape) - 1)
         self.samples = (
-            config.epochs * config.batch_size * steps_per_epoch(parts.train, config.batch_size)
-        )
+            area * config.batch_size * steps
+        )  # of the whole size, at which steps are timed
 
     def probe(self) -> Probe:
         """What is decided."""
