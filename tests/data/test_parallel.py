@@ -6,6 +6,7 @@ import threading
 import time
 
 import pytest
+import torch
 
 from convarium.data.parallel import ordered, processors
 from convarium.errors import OptionError
@@ -51,3 +52,14 @@ def test_workers_below_zero_are_refused() -> None:
 
 def test_there_is_a_processor() -> None:
     assert 1 <= processors() <= 16
+
+
+def test_workers_compute_alone_and_leave_the_number_of_threads_to_others():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        assert set(ordered(lambda _: torch.get_num_threads(), range(8), 2)) == {1}
+        assert torch.get_num_threads() == 2
+        assert list(ordered(lambda _: torch.get_num_threads(), range(2), 0)) == [2, 2]
+    finally:
+        torch.set_num_threads(before)
