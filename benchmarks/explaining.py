@@ -144,7 +144,7 @@ def main(rounds: int, python: Path) -> int:
         "tolerance": TOLERANCE,
         "holds": holds,
     }
-    path = write("explaining", result, ("captum",))
+    path = write("explaining", result, ("captum",), by_processor=True)
     for name, bound in BOUNDS.items():
         print(f"{name} = {ratios[name]:.3f}, at most {bound:.3f} (n = {rounds})")
     print(f"memory {peaks}; maps differ by {equality}; holds: {holds}; {path}")

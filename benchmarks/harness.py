@@ -10,6 +10,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import statistics
 import subprocess
 import sys
@@ -123,8 +124,18 @@ def provenance(*packages: str) -> dict[str, Any]:
     }
 
 
-def write(name: str, result: Mapping[str, Any], packages: Sequence[str] = ()) -> Path:
-    """Write `results/NAME.json`: the result beside command, machine and versions."""
-    path = RESULTS / f"{name}.json"
+def write(
+    name: str,
+    result: Mapping[str, Any],
+    packages: Sequence[str] = (),
+    *,
+    by_processor: bool = False,
+) -> Path:
+    """Write `results/NAME.json`: the result beside command, machine and versions.
+
+    Where the processor's arithmetic decides, such as in bf16, its name is part of the file's.
+    """
+    kind = "-".join(re.findall(r"\w+", re.sub(r"\(\w+\)", "", processor()))).lower()
+    path = RESULTS / (f"{name}-{kind}.json" if by_processor else f"{name}.json")
     write_json(path, {"benchmark": name, **result, **provenance(*packages)})
     return path

@@ -227,7 +227,7 @@ def main() -> int:
         "bounds": {"mean_accuracy": ACCURACY, "share": SHARE},
         "holds": holds,
     }
-    print(write("speedrun", result))
+    print(write("speedrun", result, by_processor=True))
     print(f"speedrun: {accuracy:.4f} in {seconds:.0f} s")
     for share in shares.values():
         print(share["words"])

@@ -222,7 +222,7 @@ def main(rounds: int, names: list[str]) -> int:
         "holds": holds,
         "rows": rows,
     }
-    path = write("training", result, ("lightning", "pillow", "simplejpeg"))
+    path = write("training", result, ("lightning", "pillow", "simplejpeg"), by_processor=True)
     print(f"geometric means {means}, lowest to best {lowest:.3f}; holds: {holds}; {path}")
     return 0 if holds else 1
 
