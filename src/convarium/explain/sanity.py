@@ -224,9 +224,11 @@ def _judged(
                 f"The maps are near to an edge detector, by {before:.2f}, and still are with "
                 f"every layer randomised, by {after:.2f}; the limit is {limit:g}."
             )
-    if kept.interval.high >= limit:
-        return "undecided", f"{says}; its interval reaches the limit of {limit:g}: more samples."
-    return "passes", f"{says}, below the limit of {limit:g}."
+    if kept.interval.high < limit:
+        return "passes", f"{says}, below the limit of {limit:g}."
+    if kept.n == 1:
+        return "undecided", f"{says}, by one sample, which has no interval: more samples."
+    return "undecided", f"{says}; its interval reaches the limit of {limit:g}: more samples."
 
 
 def _name(method: Method, heat: Attribution | Tensor) -> str:

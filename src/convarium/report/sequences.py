@@ -94,7 +94,12 @@ class HeatedTokens:
 
 
 def sequence_page(
-    path: str | Path, sequences: Sequence[HeatedSeries | HeatedTokens], title: str
+    path: str | Path,
+    sequences: Sequence[HeatedSeries | HeatedTokens],
+    title: str,
+    *,
+    about: str = "",
+    shows: str = "",
 ) -> Path:
     """Write series and texts with their heat as one HTML file that needs nothing else, atomically.
 
@@ -102,6 +107,8 @@ def sequence_page(
         path: the HTML file.
         sequences: at least one.
         title: heading of the page.
+        about: how the heat was made, below the heading.
+        shows: what the heat marks, as half a sentence; "": evidence for the class.
 
     Raises:
         OptionError: there is none.
@@ -110,7 +117,8 @@ def sequence_page(
     if not sequences:
         raise OptionError("sequences (=[]) must hold at least one series or text.")
     shown = [shown_sequence(each) for each in sequences]
-    return write_filled(path, "sequences.html.jinja", title=title, sequences=shown)
+    told = {"title": title, "about": about, "shows": shows}
+    return write_filled(path, "sequences.html.jinja", sequences=shown, **told)
 
 
 def draw_series(series: HeatedSeries) -> str:

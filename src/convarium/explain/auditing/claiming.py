@@ -170,6 +170,7 @@ def _object(regions: Regions) -> _Evidence:
             f"Removing the region flips {flips.first.value:.1%} of {flips.first.n} predictions, "
             f"an equal area elsewhere {flips.second.value:.1%}"
         ),
+        few="" if flips.first.n else "No region leaves an equal area elsewhere to be removed.",
     )
 
 
