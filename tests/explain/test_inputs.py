@@ -151,6 +151,8 @@ def test_smooth_grad_of_a_square_is_known() -> None:
         (smooth_grad, {"batch_size": 0}, r"batch_size \(=0\) must be a whole number"),
         (integrated_gradients, {"steps": 0}, r"steps \(=0\) must be a whole number"),
         (integrated_gradients, {"baseline": torch.zeros(7)}, r"baseline \(=\(7,\)\) must be a"),
+        (smooth_grad, {"noise": "a"}, r"noise \(='a'\) must be 0 or more"),
+        (occlusion, {"baseline": "blur"}, r"baseline \(='blur'\) must be a finite number"),
         (integrated_gradients, {"baseline": "blur"}, r"baseline \(='blur'\) must be a number"),
         (integrated_gradients, {"batch_size": 0}, r"batch_size \(=0\) must be a whole number"),
         (occlusion, {"batch_size": 0}, r"batch_size \(=0\) must be a whole number"),

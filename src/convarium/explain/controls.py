@@ -192,6 +192,16 @@ def first_input(x: Any) -> Tensor:
     return first.detach()
 
 
+def check_heat(heat: Any) -> None:
+    """Refuse what holds no maps.
+
+    Raises:
+        ShapeError: it is neither an attribution nor a tensor.
+    """
+    if not isinstance(heat, Attribution | Tensor):
+        raise ShapeError(f"heat (={type(heat).__name__}) must be an Attribution, or a tensor.")
+
+
 def heat_of(heat: Any, x: Tensor, size: Sequence[int]) -> tuple[Tensor, Tensor]:
     """Signed maps at the input's size, on its device, and which of them are finite.
 
@@ -200,8 +210,7 @@ def heat_of(heat: Any, x: Tensor, size: Sequence[int]) -> tuple[Tensor, Tensor]:
     Raises:
         ShapeError: not one map a sample, or of another size.
     """
-    if not isinstance(heat, Attribution | Tensor):
-        raise ShapeError(f"heat (={type(heat).__name__}) must be an Attribution, or a tensor.")
+    check_heat(heat)
     maps = at_input(heat, size).detach().to(x.device).float()
     if len(maps) != len(x):
         raise ShapeError(f"heat has {len(maps)} maps for {len(x)} samples of x; give one each.")

@@ -20,7 +20,7 @@ from convarium.explain.guiding import Guided
 from convarium.explain.looking import Forward, Inputs, Look, looking
 from convarium.explain.scored import Scored
 from convarium.explain.targets import Target
-from convarium.measure.arguments import sizes, whole
+from convarium.measure.arguments import finite, real, sizes, whole
 
 _NO_RELU = "The network has no ReLU, so nothing was guided: this is its gradient."
 
@@ -73,7 +73,7 @@ def smooth_grad(
         Smilkov et al. (2017), "SmoothGrad", arXiv:1706.03825.
     """
     whole(1, samples=samples)
-    if not 0 <= noise < math.inf:
+    if not 0 <= real(noise) < math.inf:
         raise OptionError(f"noise (={noise!r}) must be 0 or more.")
     with looking(model, x, forward) as look:
         several = look.at_once(batch_size)
@@ -195,6 +195,7 @@ def occlusion(
         arXiv:1311.2901, section 4.2.
     """
     captum: Any = import_extra("captum.attr", "explain")
+    hidden = finite(baseline=baseline)
     with looking(model, x, forward) as look, torch.no_grad():
         several = look.at_once(batch_size)
         scored = Scored(look, target, layer, "occlusion")
@@ -207,7 +208,7 @@ def occlusion(
             look.inputs[0].clone(),
             sliding_window_shapes=(*all_channels, *sides),
             strides=(*all_channels, *steps),
-            baselines=baseline if look.inputs[0].is_floating_point() else int(baseline),
+            baselines=hidden if look.inputs[0].is_floating_point() else int(hidden),
             perturbations_per_eval=several,
         )
         return scored.result(found[:, 0] if all_channels else found, whole=True)

@@ -27,7 +27,7 @@ from convarium.explain.looking import Forward, Inputs, looking
 from convarium.explain.randomising import layers_from_the_top, measure_norms, randomise
 from convarium.explain.similarity import spearman, structural_similarity
 from convarium.explain.targets import Target, goal
-from convarium.measure.arguments import whole
+from convarium.measure.arguments import real, whole
 
 Verdict = Literal["passes", "fails", "undecided"]
 Method = Callable[..., Attribution | Tensor]
@@ -114,7 +114,7 @@ def sanity_check(
         model parameter randomisation test, cascading.
     """
     whole(1, stages=stages)
-    if not 0 < limit <= 1:
+    if not 0 < real(limit) <= 1:
         raise OptionError(f"limit (={limit!r}) must be above 0 and at most 1.")
     shown = first_input(x)
     options: dict[str, Any] = {} if layer is None else {"layer": layer}

@@ -144,7 +144,7 @@ def draw_series(series: HeatedSeries) -> str:
     colours = np.rint(255 * heat_colours(heat[None])).astype(np.uint8)
     box = (_LEFT, band, _WIDTH - _RIGHT - _LEFT, _BAND)
     drawing.picture(box, address(colours))
-    for tick in across.ticks(8):
+    for tick in [tick for tick in across.ticks(8) if tick == round(tick)]:
         drawing.words(
             across(tick), band + _BAND + 15, f"{tick:g}", "soft", size=11, anchor="middle"
         )
@@ -163,9 +163,9 @@ def _curve(
     steps, heat = heated
     top, name = place
     low, high = _limits(values)
-    down = Axis(low, high, top + _PANEL - 4, top + 4)
+    down = Axis(low, high, top + _PANEL - 4, top + (18 if name else 4))
     drawing.line([(_LEFT, top + _PANEL), (_WIDTH - _RIGHT, top + _PANEL)], "line")
-    for value, y in ((high, top + 12), (low, top + _PANEL - 3)):
+    for value, y in ((high, down(high) + 8), (low, top + _PANEL - 3)):
         drawing.words(_LEFT - 8, y, wording.number(value), "soft", size=11, anchor="end")
     if name:
         drawing.words(_LEFT + 4, top + 11, wording.shorten(name, 40), "soft", size=11)
@@ -180,6 +180,9 @@ def _curve(
         runs[-1] += [(across(float(steps[column])), down(edge), level) for edge in edges]
     for run in filter(None, runs):
         points = [(x, y) for x, y, _ in run]
+        if len(points) == 1:  # a step between holes, or a series of one
+            drawing.dot(*points[0], "miss" if run[0][2] > _FAINT * _LEVELS else "soft", 2.2)
+            continue
         drawing.line(points, "soft", thick=1.2)
         for begin, end, level in _pieces([level for _, _, level in run]):
             strength = level / _LEVELS
