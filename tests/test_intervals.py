@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from convarium.errors import OptionError
-from convarium.intervals import Interval, bootstrap, wilson
+from convarium.intervals import Interval, bootstrap, of_mean, wilson
 
 
 @st.composite
@@ -95,3 +95,32 @@ def test_bootstrap_of_a_constant_has_no_width() -> None:
 def test_bootstrap_without_samples_or_draws_is_refused(n: int, resamples: int) -> None:
     with pytest.raises(OptionError, match="must be at least 1"):
         bootstrap(lambda drawn: 0.0, n, resamples=resamples)
+
+
+@given(n=st.integers(2, 400), confidence=st.sampled_from([0.8, 0.9, 0.95, 0.99]))
+def test_means_are_as_much_wider_as_students_t_asks_for(n: int, confidence: float) -> None:
+    """Beside the plain bootstrap of the same draws."""
+    values = np.random.default_rng(n).normal(size=n)
+    plain = bootstrap(lambda rows: float(values[rows].mean()), n, confidence=confidence)
+    found = of_mean(values, confidence=confidence)
+    tail = (1 + confidence) / 2
+    wider = math.sqrt(n / (n - 1)) * stats.t.ppf(tail, n - 1) / stats.norm.ppf(tail)
+    for end, expected in zip(found, plain, strict=True):
+        assert end - values.mean() == pytest.approx(wider * (expected - values.mean()), rel=0.01)
+
+
+def test_intervals_of_few_cover_the_mean_and_those_of_the_plain_bootstrap_do_not() -> None:
+    draws = np.random.default_rng(0).normal(size=(100, 3))
+    plain = [bootstrap(lambda rows, v=values: float(v[rows].mean()), 3) for values in draws]
+    covered = [
+        np.mean([low <= 0 <= high for low, high in ends]) for ends in (map(of_mean, draws), plain)
+    ]
+    assert covered[0] >= 0.93
+    assert covered[1] < 0.85
+
+
+def test_one_value_has_no_interval_and_equal_values_have_no_width() -> None:
+    assert all(math.isnan(end) for end in of_mean(np.array([3.0])))
+    assert of_mean(np.full(4, 3.0)) == Interval(3.0, 3.0)
+    with pytest.raises(OptionError, match=r"n \(=0\)"):
+        of_mean(np.zeros(0))

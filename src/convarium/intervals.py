@@ -120,6 +120,53 @@ def bootstrap(
     return Interval(float(low), float(high))
 
 
+def of_mean(values: NDArray[np.float64], *, confidence: float = 0.95, seed: int = 0) -> Interval:
+    """Bootstrap interval of the mean of independent values `(n,)`, wide enough for few of them.
+
+    The resampled means of few values spread too little, and never beyond the values. So the ends of
+    the percentile interval are moved away from the mean by sqrt(n / (n - 1)) t / z, with t
+    Student's quantile for n - 1 degrees of freedom and z the normal one: 9 times as far for two
+    values, 1.02 times for a hundred. A single value has no interval: NaN.
+
+    Raises:
+        OptionError: no value, or a confidence outside (0, 1).
+
+    >>> [round(end, 2) for end in of_mean(np.array([1.0, 2.0, 3.0]))]
+    [-0.69, 4.69]
+
+    References:
+        Hesterberg (2015), "What teachers should know about the bootstrap", The American
+        Statistician 69, 371-386, arXiv:1411.5279: intervals of few samples are too narrow.
+    """
+    n, mean = len(values), float(np.mean(values)) if len(values) else math.nan
+    ends = bootstrap(lambda rows: float(values[rows].mean()), n, confidence=confidence, seed=seed)
+    if n == 1:
+        return Interval(math.nan, math.nan)
+    wider = math.sqrt(n / (n - 1)) * _student(n - 1, confidence) / _quantile(confidence)
+    return Interval(*(mean + wider * (end - mean) for end in ends))
+
+
+def _student(degrees: int, confidence: float) -> float:
+    """The quantile t of Student's distribution with a share `confidence` between -t and t.
+
+    References:
+        Abramowitz and Stegun (1964), "Handbook of mathematical functions", 26.7.5, for three and
+        more degrees, to 0.1 %; one and two have closed forms.
+    """
+    if degrees == 1:
+        return math.tan(math.pi * confidence / 2)
+    if degrees == 2:
+        return confidence * math.sqrt(2 / (1 - confidence * confidence))
+    z = _quantile(confidence)
+    terms = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
+    )
+    return z + sum(term / degrees**k for k, term in enumerate(terms, start=1))
+
+
 def _quantile(confidence: float) -> float:
     """The normal quantile z with a share `confidence` between -z and z."""
     if not 0 < confidence < 1:

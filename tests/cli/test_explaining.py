@@ -143,6 +143,8 @@ def test_views_are_drawn_with_a_page_and_json(run, photos, tmp_path, capsys):
         (["--filters", "PHOTOS"], "takes no INPUT"),
         (["--filters", "--target", "bee"], "belongs to heatmaps"),
         (["--filters", "--method", "occlusion"], "belongs to heatmaps"),
+        (["--filters", "--id", "name"], "--id belongs to heatmaps"),
+        (["PHOTOS", "--text", "caption"], "images are files"),
         (["--maps", "nowhere", "PHOTO"], "not in the model"),
         (["--maps", "head"], "INPUT is missing"),
         (["--maps", "nowhere", "TEXT"], "read"),

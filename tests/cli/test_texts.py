@@ -12,6 +12,7 @@ from written import rows, write_csv
 from convarium import open_run
 from convarium.cli import main
 from convarium.cli.resuming import fitted_with
+from convarium.report.texts import _cut
 
 pytest.importorskip("tokenizers")
 SMALL = ["--option", "filters=8", "--option", "embedding_dim=16", "--precision", "fp32"]
@@ -98,7 +99,20 @@ def test_heat_lies_over_tokens(run, folder, capsys):
     for row in told["explanations"]:
         assert len(row["tokens"]) == len(row["heat"]) <= 8
         assert max(row["heat"]) <= 1
-    assert (folder / "heat" / "heatmaps.html").read_text().count('class="tokens"') == 6
+    page = (folder / "heat" / "heatmaps.html").read_text()
+    assert page.count('class="tokens"') == 6
+    assert f"HiResCAM at {told['explanations'][0]['layer']}" in page
+
+
+def test_of_a_long_text_the_part_with_the_strongest_token_is_drawn():
+    heat = np.zeros(300, np.float32)
+    heat[250] = 1
+    drawn = _cut([f"w{k}" for k in range(300)], heat, "kitchen", "x")
+    assert (drawn.tokens[0], drawn.tokens[-1]) == ("w180", "w299")
+    assert drawn.heat.argmax() == 70
+    assert drawn.note == "x; tokens 181 to 300 of 300"
+    whole = _cut(["a"] * 120, heat[:120], "kitchen", "x")
+    assert (len(whole.tokens), whole.note) == (120, "x")
 
 
 def test_what_a_run_of_texts_has_no_use_for_is_one_sentence(run, folder, capsys):
@@ -106,6 +120,11 @@ def test_what_a_run_of_texts_has_no_use_for_is_one_sentence(run, folder, capsys)
     assert "reads tokens" in capsys.readouterr().err
     assert main(["predict", str(run), str(folder / "new.csv"), "--tta", "flip"]) == 2
     assert "tta (='flip') is for images and volumes" in capsys.readouterr().err
+    for words in (["--maps", "head"], ["--exciting", "head:0"]):
+        assert main(["explain", str(run), str(folder / "new.csv"), *words]) == 2
+        assert "draw inputs that are pictures" in capsys.readouterr().err
+    assert main(["audit", str(run), str(folder / "items.csv")]) == 2
+    assert "tokens are no places" in capsys.readouterr().err
     assert fitted_with(open_run(run).preprocessing)["tokens"].longest == 8
 
 

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image, ImageFile
 
 from convarium import data
-from convarium.data.decode import MAX_PIXELS, is_image_name, read_image
+from convarium.data.decode import MAX_PIXELS, is_image_name, read_image, read_mask
 from convarium.errors import DataError, OptionError
 
 CORNERS = [[10, 20, 30], [40, 50, 60]]
@@ -342,3 +342,36 @@ def test_image_names(name: str) -> None:
 @pytest.mark.parametrize("name", ["jpg", "a.txt", "a.jpg.txt", "png/a", "a.svg", "a.eps"])
 def test_other_names(name: str) -> None:
     assert not is_image_name(name)
+
+
+GREY = np.array([[0, 1], [0, 200]], np.uint8)
+MARKED = [[False, True], [False, True]]
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        Image.fromarray(GREY),
+        Image.fromarray(GREY > 0),
+        Image.fromarray(GREY.astype(np.uint16)),
+        Image.fromarray(np.stack([GREY, np.full_like(GREY, 255)], -1), "LA"),
+        Image.fromarray(np.stack([np.full_like(GREY, 9), 200 * (GREY > 0).astype("u1")], -1), "LA"),
+        Image.fromarray(np.stack([0 * GREY, GREY, 0 * GREY], -1)),
+    ],
+    ids=["8 bits", "1 bit", "16 bits", "opaque", "transparent", "colour"],
+)
+def test_a_mask_marks_what_is_neither_zero_nor_transparent(image: Image.Image) -> None:
+    assert read_mask(encoded(image)).tolist() == MARKED
+
+
+def test_masks_are_upright_and_the_black_of_a_jpeg_is_no_mark() -> None:
+    image = Image.new("L", (16, 8))
+    image.paste(255, (0, 0, 8, 8))
+    tags = Image.Exif()
+    tags[0x0112] = 6
+    found = read_mask(encoded(image, "JPEG", quality=30, exif=tags))
+    assert found.shape == (16, 8)
+    assert found[:8].all()
+    assert not found[8:].any()
+    with pytest.raises(DataError, match="not an image"):
+        read_mask(b"mask")

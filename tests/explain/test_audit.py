@@ -45,7 +45,7 @@ def test_the_square_is_found_without_masks_and_does_all(alone):
     (claim,) = alone.claims
     assert claim.verdict == "supported"
     assert "rows 1 to 3, columns 1 to 3" in claim.text
-    assert claim.p == pytest.approx(0.5**place.pasted.first.n)
+    assert claim.p == pytest.approx(0.5**min(place.n, place.pasted.first.n))
     assert alone.accuracy.value == 1
     assert alone.statuses["fine"] == 48
     assert "1 of 2 predictions have fewer than 5 maps with heat" in alone.note
@@ -128,6 +128,16 @@ def test_maps_that_do_not_pass_the_sanity_check_support_nothing(marked, verdict)
     assert not [claim for claim in found if claim.verdict == "supported"]
     assert {claim.verdict for claim in found if claim.kind == "place"} == {"undecided"}
     assert "sanity check" in found[0].reason or "sane" in found[0].reason
+
+
+def test_regions_of_more_than_half_leave_nothing_to_compare_their_removal_with():
+    masks = np.ones((96, 16, 16), np.uint8)
+    masks[:, 0:5] = 0
+    found = explain.audit(Predictor(sees_white(), CARD), dataset(pictures()), regions=masks)
+    (claim,) = claims(found, "object").values()
+    assert claim.verdict == "undecided"
+    assert claim.reason == "No region leaves an equal area elsewhere to be removed."
+    assert "nan" not in json.dumps([claim.reason for claim in found.claims])
 
 
 def test_an_audit_is_the_same_twice_and_json(marked):

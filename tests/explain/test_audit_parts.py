@@ -22,7 +22,7 @@ from convarium.errors import DataError, OptionError, ShapeError
 from convarium.explain.auditing import boxes, claiming, clusters, searching, swapping
 from convarium.explain.auditing.counting import Difference, Rate, holm, sign_test
 from convarium.explain.auditing.filling import without
-from convarium.explain.auditing.gathering import Answers, Drawn
+from convarium.explain.auditing.gathering import Answers, Drawn, drawn_from
 from convarium.explain.auditing.grouping import group_columns, group_tables
 from convarium.explain.auditing.masks import check_masks, read_masks
 
@@ -258,3 +258,50 @@ def test_the_black_of_a_jpeg_is_no_region(photos, tmp_path):
     steps = data.Preprocessing((1, 10, 20), mean=(0.0,), std=(1.0,))
     (found,) = read_masks(tmp_path / "masks", photos, np.array([1]), np.array([1]), steps)
     assert torch.equal(found, torch.from_numpy(mask > 0))
+
+
+def test_masks_of_the_inputs_size_follow_images_that_are_enlarged(tmp_path):
+    """An image of 8 x 8 is made 16 x 16, of which the middle 8 x 8 are kept; so is its mask."""
+    (tmp_path / "in").mkdir()
+    image = np.zeros((8, 8), np.uint8)
+    image[2:6, 2:6] = 255
+    Image.fromarray(image).save(tmp_path / "in" / "a.png")
+    names = Names.of(["a.png"])
+    samples = FileSamples(str(tmp_path / "in"), names)
+    dataset = data.Dataset(samples, source=str(tmp_path / "in"))
+    steps = data.Preprocessing((1, 8, 8), mean=(0.0,), std=(1.0,), resize=16)
+    first = np.array([0])
+    (found,) = read_masks(image[None], dataset, first, first, steps)
+    assert torch.equal(found, steps.apply(dataset.read(0))[0] > 127)
+    assert found.all()
+    large = data.Preprocessing((1, 32, 32), mean=(0.0,), std=(1.0,))
+    mask = np.zeros((1, 32, 32), np.uint8)
+    mask[:, :5] = 1
+    (own,) = read_masks(mask, dataset, first, first, large)
+    assert own.sum() == 5 * 32
+
+
+def test_what_one_donor_does_many_times_is_one_voice():
+    """Places of 5 donors do what they do, whether they are the tested one or the control."""
+    generator = np.random.default_rng(0)
+    donors = np.arange(250) % 5
+    naive, honest = [], []
+    for _ in range(300):
+        first, second = (generator.random((2, 5)) < 0.3)[:, donors]
+        naive.append(Difference.of_pairs(first, second).p <= 0.05)
+        honest.append(Difference.of_pairs(first, second, donors=donors).p <= 0.05)
+    assert np.mean(naive) > 0.25
+    assert np.mean(honest) <= 0.05
+    all_of_them = Difference.of_pairs(donors >= 0, donors < 0, donors=donors)
+    assert all_of_them.p == 0.5**5
+    each = np.arange(250)
+    assert Difference.of_pairs(donors > 2, donors < 1, donors=each).p == pytest.approx(
+        Difference.of_pairs(donors > 2, donors < 1).p
+    )
+
+
+def test_donors_take_turns():
+    pool = torch.tensor([3, 5, 8])
+    drawn = drawn_from(pool, 7, 0, "word")
+    assert sorted(drawn.bincount()[pool].tolist()) == [2, 2, 3]
+    assert not len(drawn_from(pool[:0], 7, 0, "word"))

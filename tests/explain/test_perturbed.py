@@ -219,6 +219,17 @@ def test_score_cam_weighs_what_each_map_lets_through(
         torch.testing.assert_close(heat.values[row], expected.float(), rtol=1e-5, atol=1e-7)
 
 
+def test_score_cam_of_one_map_is_that_map() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(1, 1, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16, 2)).double()
+    x = torch.randn(1, 1, 6, 6, dtype=torch.float64)
+    heat = score_cam(network, x, layer="1", target=0)
+    torch.testing.assert_close(heat.values, network[:2](x)[:, 0].detach().float())
+    assert heat.status == ("fine",)
+    with pytest.raises(OptionError, match=r"baseline \(='mean'\) must be a finite number"):
+        score_cam(network, x, layer="1", baseline="mean")
+
+
 def test_score_cam_sees_nothing_through_a_constant_map(conv_gap_linear: Nets) -> None:
     network = conv_gap_linear(1)
     nn.init.zeros_(network[0].weight)

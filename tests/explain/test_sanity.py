@@ -191,3 +191,12 @@ def test_what_it_cannot_take() -> None:
         sanity_check(nn.Flatten(), x, edges)
     with pytest.raises(ShapeError, match="method gives"):
         sanity_check(model, x, lambda *_, target: torch.ones(3))
+
+
+def test_one_sample_passes_nothing() -> None:
+    network = nn.Sequential(
+        nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.Flatten(), nn.Linear(8 * 36, 3)
+    )
+    check = sanity_check(network, torch.randn(1, 1, 10, 10), layer="2", target=1)
+    assert check.verdict in ("undecided", "fails")
+    assert check.verdict == "fails" or "one sample" in check.reason

@@ -33,6 +33,7 @@ def test_the_page_shows_every_part_and_escapes_names(audit, tmp_path):
     for place in ("claims", "groups", "regions", "places", "clusters", "reading"):
         assert f'<section id="{place}">' in text
     assert "&lt;b&gt;north" in text
+    assert "Grad-CAM at" in text
     assert "<b>north" not in text
     assert text.count("<figure") == text.count("<figcaption")
     assert not re.search(r"\bnan\b", text)

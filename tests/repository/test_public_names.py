@@ -19,8 +19,8 @@ PUBLIC = {
         SeriesAugmentation ShardStream Skipped Survey TextAugmentation TextPreprocessing
         TokenOptions Volume VolumeAugmentation VolumePreprocessing batches build_card column_words
         fit_preprocessing given_parts lookalikes match_classes open_dataset open_inputs open_stream
-        overview packed read_image read_volume split split_folds split_stream steps_per_epoch
-        target_in_words training_batches volume_sizes
+        overview packed read_image read_mask read_volume split split_folds split_stream
+        steps_per_epoch target_in_words training_batches volume_sizes
     """,
     "convarium.deploy": """
         Export Verification export verify

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convarium.cli.parsing import Parser, positive, write, write_json
-from convarium.cli.reading import add_input_columns
+from convarium.cli.reading import add_input_columns, input_columns
 from convarium.errors import DataError, OptionError, did_you_mean
 from convarium.explain.methods import METHODS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from convarium.data import Skipped
     from convarium.predict import Run
     from convarium.report import Explained
@@ -82,7 +84,9 @@ def _heatmaps(arguments: argparse.Namespace, opened: Run, target: int | None) ->
     from convarium import data, files, report
 
     method = arguments.method or "grad-cam"
-    dataset = data.open_inputs(arguments.inputs, kind=opened.preprocessing.kind)
+    columns = input_columns(arguments, opened)
+    kind = opened.preprocessing.kind
+    dataset = data.open_inputs(arguments.inputs, kind=kind, columns=columns)
     explained = report.explain_samples(
         opened,
         dataset,
@@ -119,20 +123,20 @@ def _heatmaps(arguments: argparse.Namespace, opened: Run, target: int | None) ->
     if arguments.json:
         write_json(told)
         return 0
-    _say(explained, told)
+    say(explained.rows, told)
     write(f"{about}: {page}, {sheet} and {_counted(len(overlays), 'overlay')} beside them")
     if heat:
         write(f"heat at the volumes' own voxels: {_counted(len(heat), 'file')} beside them")
     return 0
 
 
-def _say(explained: Explained, told: dict[str, Any]) -> None:
+def say(rows: Sequence[Mapping[str, Any]], told: dict[str, Any]) -> None:
     """A line an input, the scores, notes, and what was left out."""
-    for row in explained.rows:
+    for row in rows:
         write(f"{row['name']}: {row['prediction']}; heatmap of {row['target']}: {row['status']}")
     for name, figures in told.get("faithfulness", {}).items():
         write(_sentence(name, figures))
-    for note in dict.fromkeys(row["note"] for row in explained.rows if row["note"]):
+    for note in dict.fromkeys(row["note"] for row in rows if row["note"]):
         write(note)
     say_skipped(told["skipped"])
 

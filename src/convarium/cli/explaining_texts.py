@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from convarium.cli.explain import say
 from convarium.cli.parsing import write, write_json
 from convarium.cli.reading import input_columns
 from convarium.errors import DataError, OptionError
+from convarium.explain.methods import METHODS
 
 if TYPE_CHECKING:
     from convarium.predict import Run
@@ -42,16 +43,17 @@ def explain_texts(arguments: argparse.Namespace, run: Run, target: int | None) -
         )
     folder = Path(arguments.output)
     title = f"{run.folder.name}: where the network looks"
-    page = report.sequence_page(folder / "heatmaps.html", explained.texts, title)
+    known = METHODS[explained.rows[0]["method"]]
+    about = f"{known.title} at {explained.rows[0]['layer']}"
+    page = report.sequence_page(
+        folder / "heatmaps.html", explained.texts, title, about=about, shows=known.shows
+    )
     left_out = [{"name": item.name, "reason": item.reason} for item in skipped]
     told = {"page": str(page), "explanations": [*explained.rows], "skipped": left_out}
     files.write_json(folder / "heatmaps.json", told)
     if arguments.json:
         write_json(told)
         return 0
-    for row in explained.rows:
-        write(f"{row['name']}: {row['prediction']}; heatmap of {row['target']}: {row['status']}")
-    for item in skipped:
-        sys.stderr.write(f"skipped {item.name}: {item.reason}\n")
-    write(f"{explained.rows[0]['method']} at {explained.rows[0]['layer']}: {page}")
+    say(explained.rows, told)
+    write(f"{about}: {page}")
     return 0

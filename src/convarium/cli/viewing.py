@@ -19,22 +19,32 @@ if TYPE_CHECKING:
     from convarium.report import Picture
 
 _MOST = 48
-_OF_HEATMAPS = ("target", "layer", "faithfulness")
+_OF_HEATMAPS = {
+    "target": "--target",
+    "layer": "--layer",
+    "faithfulness": "--faithfulness",
+    "method": "--method",
+    "text_column": "--text",
+    "id_column": "--id",
+}
 _OWN_SCALE = "each has its own scale, so that weak ones are seen too"
 _ONE_SCALE = "all share one scale, so that they can be compared"
 
 
 def view(arguments: argparse.Namespace, opened: Run) -> int:
     """Draw what was asked for as a sheet and a page, with JSON beside them."""
-    for name in _OF_HEATMAPS:
+    for name, flag in _OF_HEATMAPS.items():
         if getattr(arguments, name):
-            raise OptionError(f"--{name} belongs to heatmaps; leave it out to draw this view.")
-    if arguments.method not in (None, "grad-cam"):
-        raise OptionError("--method belongs to heatmaps; leave it out to draw this view.")
+            raise OptionError(f"{flag} belongs to heatmaps; leave it out to draw this view.")
     if arguments.exciting and arguments.shared_scale:
         raise OptionError("--shared-scale is of maps and filters; --exciting draws neither.")
     if arguments.filters:
         return _filters(arguments, opened)
+    if opened.preprocessing.input_kind == "tokens":
+        raise OptionError(
+            "--maps and --exciting draw inputs that are pictures; of texts leave them out, which "
+            "draws heat over the tokens, or take --filters."
+        )
     if not arguments.inputs:
         raise OptionError("INPUT is missing: name files, folders or patterns to look at.")
     return _maps(arguments, opened) if arguments.maps else _exciting(arguments, opened)

@@ -18,6 +18,7 @@ from .dataset import Dataset as Dataset
 from .dataset import Part as Part
 from .dataset import Survey as Survey
 from .decode import read_image as read_image
+from .decode import read_mask as read_mask
 from .fitting import fit_preprocessing as fit_preprocessing
 from .folds import split_folds as split_folds
 from .matching import match_classes as match_classes
@@ -72,6 +73,7 @@ __all__ = [
     "overview",
     "packed",
     "read_image",
+    "read_mask",
     "read_volume",
     "split",
     "split_folds",

@@ -59,6 +59,7 @@ _IMAGE_NAME = re.compile(
 _ORIENTATION = 0x0112
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 0x0102, 0x0106, 0
 _BAND = 65_536
+_LOSSY = ("JPEG", "WEBP")
 _PILLOW = r"PIL\."
 _WIDE = ("I;16", "I;16L", "I;16B", "I;16N")
 _GREY = ("1", "L", "LA", "La")
@@ -97,6 +98,30 @@ def read_image(
             image.load()
             pixels = _pixels(image)
         return np.require(_upright(pixels, _orientation(image)), requirements=["C", "W"])
+
+
+def read_mask(source: str | Path | bytes) -> NDArray[np.bool_]:
+    """What an image marks, `(H, W)`: each pixel that is neither 0 nor transparent, upright.
+
+    Numbers of more than 8 bits count as they are, so that 1 of 65,535 is a mark. Of a JPEG or WebP,
+    whose black is not quite black, what is brighter than half is marked.
+
+    Raises:
+        DataError: the image cannot be read; the text is the reason alone, without the file's name.
+
+    >>> read_mask(b"P5 2 1 255 " + bytes([0, 1])).tolist()
+    [[False, True]]
+    """
+    with _opened(source) as image:
+        image.load()
+        if image.mode in (*_WIDE, "I"):
+            marked = np.asarray(image) != 0
+        else:
+            pixels = np.asarray(image.convert("RGBA"))
+            black = 127 if image.format in _LOSSY else 0
+            marked = (pixels[..., :3].max(2) > black) & (pixels[..., 3] > 0)
+        upright: NDArray[np.bool_] = _upright(marked[..., None], _orientation(image))[..., 0]
+        return np.ascontiguousarray(upright)
 
 
 def image_size(source: str | Path | bytes) -> tuple[int, int]:
@@ -250,7 +275,7 @@ def _orientation(image: Image.Image) -> int:
     return orientation if orientation in range(2, 9) else 1
 
 
-def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+def _upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
     """Apply an orientation of the EXIF standard."""
     if orientation >= 5:
         pixels = pixels.transpose(1, 0, 2)

@@ -19,7 +19,7 @@ from torch import Tensor
 from convarium import seeds
 from convarium.errors import OptionError, ShapeError
 from convarium.explain.attribution import Attribution, at_input
-from convarium.intervals import Interval, bootstrap
+from convarium.intervals import Interval, of_mean
 
 Better = Literal["lower", "higher"]
 
@@ -30,7 +30,7 @@ class SampleMean:
 
     Attributes:
         value: the mean; NaN where no sample counts.
-        interval: bootstrap over the samples.
+        interval: bootstrap over the samples, widened for few; NaN of a single one.
         n: the samples that count; those without a finite value do not.
     """
 
@@ -101,9 +101,7 @@ def sample_mean(values: Tensor, confidence: float = 0.95, seed: int = 0) -> Samp
     if not len(numbers):
         return SampleMean(math.nan, Interval(math.nan, math.nan), 0)
     finite = numbers.numpy()
-    interval = bootstrap(
-        lambda rows: float(finite[rows].mean()), len(finite), confidence=confidence, seed=seed
-    )
+    interval = of_mean(finite, confidence=confidence, seed=seed)
     return SampleMean(float(finite.mean()), interval, len(finite))
 
 
@@ -194,6 +192,16 @@ def first_input(x: Any) -> Tensor:
     return first.detach()
 
 
+def check_heat(heat: Any) -> None:
+    """Refuse what holds no maps.
+
+    Raises:
+        ShapeError: it is neither an attribution nor a tensor.
+    """
+    if not isinstance(heat, Attribution | Tensor):
+        raise ShapeError(f"heat (={type(heat).__name__}) must be an Attribution, or a tensor.")
+
+
 def heat_of(heat: Any, x: Tensor, size: Sequence[int]) -> tuple[Tensor, Tensor]:
     """Signed maps at the input's size, on its device, and which of them are finite.
 
@@ -202,8 +210,7 @@ def heat_of(heat: Any, x: Tensor, size: Sequence[int]) -> tuple[Tensor, Tensor]:
     Raises:
         ShapeError: not one map a sample, or of another size.
     """
-    if not isinstance(heat, Attribution | Tensor):
-        raise ShapeError(f"heat (={type(heat).__name__}) must be an Attribution, or a tensor.")
+    check_heat(heat)
     maps = at_input(heat, size).detach().to(x.device).float()
     if len(maps) != len(x):
         raise ShapeError(f"heat has {len(maps)} maps for {len(x)} samples of x; give one each.")

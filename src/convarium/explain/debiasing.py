@@ -25,6 +25,7 @@ from convarium.explain.imputing import Numbers, imputed, noise
 from convarium.explain.looking import Forward, Inputs
 from convarium.explain.probing import Output, probing
 from convarium.explain.targets import Target
+from convarium.measure.arguments import real
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +96,7 @@ def road(
             "floating-point numbers (B, C, *S). For token ids take deletion and insertion."
         )
     counts = _counts(shares, math.prod(size))
-    if not 0 <= noise_std < math.inf:
+    if not 0 <= real(noise_std) < math.inf:
         raise OptionError(f"noise_std (={noise_std!r}) must be 0 or more.")
     maps, finite = heat_of(heat, first, size)
     pictures = _Pictures(first, three_orders(first, maps, seed), counts, noise_std, seed)
@@ -153,6 +154,6 @@ class _Pictures:
 
 def _counts(shares: Sequence[float], positions: int) -> list[int]:
     """floor(p n), of the decimal number as written: 0.29 of 100 are 29."""
-    if not shares or not all(0 < share < 1 for share in shares):
+    if not isinstance(shares, Sequence) or not shares or not all(0 < real(s) < 1 for s in shares):
         raise OptionError(f"shares (={shares!r}) must be numbers above 0 and below 1.")
     return [math.floor(Fraction(str(float(share))) * positions) for share in shares]

@@ -5,7 +5,6 @@ input x (B, C, *S) -> score y -> dy/dx, or what y loses without a part of x -> s
 
 from __future__ import annotations
 
-import contextlib
 import math
 import warnings
 from collections.abc import Sequence
@@ -16,12 +15,12 @@ from torch import Tensor, nn
 
 from convarium import seeds
 from convarium.errors import OptionError, import_extra
-from convarium.explain.attribution import Attribution, describe
+from convarium.explain.attribution import Attribution
 from convarium.explain.guiding import Guided
 from convarium.explain.looking import Forward, Inputs, Look, looking
-from convarium.explain.reading import gradient_of
-from convarium.explain.targets import Goal, Target, goal
-from convarium.measure.arguments import sizes, whole
+from convarium.explain.scored import Scored
+from convarium.explain.targets import Target
+from convarium.measure.arguments import finite, real, sizes, whole
 
 _NO_RELU = "The network has no ReLU, so nothing was guided: this is its gradient."
 
@@ -43,7 +42,7 @@ def input_gradients(
         Simonyan et al. (2014), "Deep Inside Convolutional Networks", arXiv:1312.6034, section 3.
     """
     with looking(model, x, forward) as look:
-        scored = _Scored(look, target, layer, "input_gradients")
+        scored = Scored(look, target, layer, "input_gradients")
         return scored.result(scored.gradient)
 
 
@@ -74,11 +73,11 @@ def smooth_grad(
         Smilkov et al. (2017), "SmoothGrad", arXiv:1706.03825.
     """
     whole(1, samples=samples)
-    if not 0 <= noise < math.inf:
+    if not 0 <= real(noise) < math.inf:
         raise OptionError(f"noise (={noise!r}) must be 0 or more.")
     with looking(model, x, forward) as look:
         several = look.at_once(batch_size)
-        scored = _Scored(look, target, layer, "smooth_grad")
+        scored = Scored(look, target, layer, "smooth_grad")
         clean = look.inputs[0]
         spread = noise * (clean.flatten(1).amax(1) - clean.flatten(1).amin(1))
         spread = spread.reshape(-1, *[1] * (clean.ndim - 1))
@@ -114,6 +113,9 @@ def integrated_gradients(
             normalised images.
         steps: points on the line.
 
+    Raises:
+        OptionError: a baseline that does not fit x.
+
     References:
         Sundararajan et al. (2017), "Axiomatic Attribution for Deep Networks", arXiv:1703.01365,
         equation 1.
@@ -122,12 +124,12 @@ def integrated_gradients(
     whole(1, steps=steps)
     with looking(model, x, forward) as look:
         several = look.at_once(batch_size)
-        scored = _Scored(look, target, layer, "integrated_gradients")
+        scored = Scored(look, target, layer, "integrated_gradients")
         if not scored.connected:
             return scored.result(scored.gradient)
         clean = look.inputs[0]
         wide = clean if clean.dtype == torch.float64 else clean.float()
-        start = torch.as_tensor(baseline, dtype=wide.dtype, device=wide.device).expand_as(wide)
+        start = _blank(baseline, wide)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that x did not ask for gradients
             found = captum.IntegratedGradients(scored.scores).attribute(
@@ -159,7 +161,7 @@ def guided_backpropagation(
     # captum's guides the modules `nn.ReLU` alone, and leaves out functional calls without a word.
     guide = Guided()
     with looking(model, x, forward) as look:
-        scored = _Scored(look, target, layer, "guided_backpropagation", guide)
+        scored = Scored(look, target, layer, "guided_backpropagation", guide)
         return scored.result(scored.gradient, "" if guide.met else _NO_RELU)
 
 
@@ -193,9 +195,10 @@ def occlusion(
         arXiv:1311.2901, section 4.2.
     """
     captum: Any = import_extra("captum.attr", "explain")
+    hidden = finite(baseline=baseline)
     with looking(model, x, forward) as look, torch.no_grad():
         several = look.at_once(batch_size)
-        scored = _Scored(look, target, layer, "occlusion")
+        scored = Scored(look, target, layer, "occlusion")
         sides = _sides("window", window, [side // 8 for side in look.size], look)
         steps = _sides("stride", stride, [side // 2 for side in sides], look)
         if any(step > side for step, side in zip(steps, sides, strict=True)):
@@ -205,77 +208,22 @@ def occlusion(
             look.inputs[0].clone(),
             sliding_window_shapes=(*all_channels, *sides),
             strides=(*all_channels, *steps),
-            baselines=baseline if look.inputs[0].is_floating_point() else int(baseline),
+            baselines=hidden if look.inputs[0].is_floating_point() else int(hidden),
             perturbations_per_eval=several,
         )
         return scored.result(found[:, 0] if all_channels else found, whole=True)
 
 
-class _Scored:
-    """The score as a function of the first input, at which it is differentiated once.
-
-    Attributes:
-        connected: whether the score depends on the input, as far as the gradient knows.
-        gradient: (B, C, *S), zero where it is not connected or was not asked for.
-    """
-
-    def __init__(
-        self,
-        look: Look,
-        target: Target,
-        layer: object,
-        method: str,
-        guide: contextlib.AbstractContextManager[Any] | None = None,
-    ) -> None:
-        if layer is not None:
-            raise OptionError(f"layer (={layer!r}): {method} explains the input; leave it out.")
-        self.look, self.method = look, method
-        differentiated = torch.is_grad_enabled()
-        clean = look.inputs[0]
-        if differentiated and not clean.is_floating_point():
-            raise OptionError(
-                f"x holds token ids, which {method} cannot differentiate; use occlusion, or "
-                "grad_cam with the layer behind the embedding."
-            )
-        with guide or contextlib.nullcontext():
-            leaf = clean.detach().requires_grad_(differentiated)
-            output = look.several(leaf.clone())
-            self.goal: Goal = goal(output, target, look.samples)
-            score = self.goal(output)
-            gradient = gradient_of(score, leaf) if differentiated else None
-        self.score = score.detach()
-        self.connected = gradient is not None
-        found = torch.zeros_like(leaf) if gradient is None else gradient
-        self.gradient = found if found.dtype == torch.float64 else found.float()
-
-    def scores(self, rows: Tensor) -> Tensor:
-        """(n B,) for n versions of the input, which have the type of its numbers."""
-        given = rows.to(self.look.inputs[0].dtype)
-        return self.goal(self.look.several(given.clone()))
-
-    def gradients(self, rows: Tensor) -> Tensor:
-        """(n B, C, *S) of the scores."""
-        leaf = rows.detach().requires_grad_()
-        gradient = gradient_of(self.scores(leaf), leaf)
-        found = torch.zeros_like(leaf) if gradient is None else gradient
-        return found.to(self.gradient.dtype)
-
-    def result(self, found: Tensor, note: str = "", *, whole: bool = False) -> Attribution:
-        """Of numbers (B, C, *S) at the input; of whole positions (B, *S)."""
-        look, channels = self.look, None if whole else found.float()
-        values = found.float() if whole else found.sum(1).float()
-        moves = found if whole or self.connected else None
-        return Attribution(
-            values=values,
-            layer="input",
-            target=self.goal.classes,
-            logit=self.score.float(),
-            status=describe(values, moves, look.size, self.score),
-            input_size=look.size,
-            method=self.method,
-            note=" ".join(filter(None, (look.note, note))),
-            channels=channels,
-        )
+def _blank(baseline: Any, x: Tensor) -> Tensor:
+    """The baseline as an input."""
+    try:
+        return torch.as_tensor(baseline, dtype=x.dtype, device=x.device).expand_as(x)
+    except (RuntimeError, TypeError, ValueError) as error:
+        kind = tuple(baseline.shape) if isinstance(baseline, Tensor) else repr(baseline)
+        raise OptionError(
+            f"baseline (={kind}) must be a number, or a tensor that can be expanded to x, "
+            f"{tuple(x.shape)}."
+        ) from error
 
 
 def _normal(x: Tensor, seed: int, number: int) -> Tensor:

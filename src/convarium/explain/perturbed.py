@@ -21,6 +21,7 @@ from convarium.explain.looking import Forward, Inputs, Look, looking
 from convarium.explain.reading import Reading, remarks, tapped, with_axes
 from convarium.explain.replaying import Behind
 from convarium.explain.targets import Goal, Target, goal
+from convarium.measure.arguments import finite
 
 
 def ablation_cam(
@@ -81,11 +82,13 @@ def score_cam(
         baseline: b, what is hidden becomes; 0 is the mean colour of normalised images.
 
     Raises:
-        OptionError: x holds token ids, which cannot be hidden by degrees.
+        OptionError: x holds token ids, which cannot be hidden by degrees, or the baseline is no
+            number.
 
     References:
         Wang et al. (2020), "Score-CAM", arXiv:1910.01279, algorithm 1.
     """
+    hidden = finite(baseline=baseline)
     with looking(model, x, forward) as look, torch.no_grad():
         if not look.inputs[0].is_floating_point():
             raise OptionError(
@@ -98,10 +101,11 @@ def score_cam(
         plain = _reading(look, found, maps, what, what(output))
         seen = [
             what(look.several(rows)).reshape(-1, look.samples)
-            for rows in _through(look, plain.activation, several, baseline)
+            for rows in _through(look, plain.activation, several, hidden)
         ]
         scores = torch.cat(seen).T.to(plain.activation.dtype)
-        moves = scores - scores[:, :1]
+        alone = scores.shape[1] == 1  # then there is no other map to move the score from
+        moves = scores - (plain.score.unsqueeze(1) if alone else scores[:, :1])
         return attribution(
             replace(plain, gradient=moves), "score_cam", lambda a, w: _combined(a, w.softmax(1))
         )

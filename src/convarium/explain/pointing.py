@@ -12,7 +12,8 @@ from torch import Tensor
 
 from convarium.errors import OptionError, ShapeError
 from convarium.explain.attribution import Attribution
-from convarium.explain.controls import Controlled, heat_of, shown, sobel
+from convarium.explain.controls import Controlled, check_heat, heat_of, shown, sobel
+from convarium.measure.arguments import real
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +88,7 @@ def pointing_game(
         Zhang et al. (2016), "Top-down neural attention by excitation backprop", arXiv:1608.00507,
         the pointing game.
     """
-    if isinstance(tolerance, bool) or not 0 <= tolerance < math.inf:
+    if not 0 <= real(tolerance) < math.inf:
         raise OptionError(f"tolerance (={tolerance!r}) must be a number of 0 or more.")
     inside = _regions(heat, masks)
     size = inside.shape[1:]
@@ -158,6 +159,7 @@ def energy(heat: Attribution | Tensor, masks: Tensor, *, x: Tensor | None = None
 
 def _regions(heat: Attribution | Tensor, masks: Any) -> Tensor:
     """The masks as truth values, on the device of the maps."""
+    check_heat(heat)
     values = heat.values if isinstance(heat, Attribution) else heat
     size = heat.input_size if isinstance(heat, Attribution) else tuple(values.shape[1:])
     wanted = (len(values), *size)

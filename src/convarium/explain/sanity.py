@@ -27,7 +27,7 @@ from convarium.explain.looking import Forward, Inputs, looking
 from convarium.explain.randomising import layers_from_the_top, measure_norms, randomise
 from convarium.explain.similarity import spearman, structural_similarity
 from convarium.explain.targets import Target, goal
-from convarium.measure.arguments import whole
+from convarium.measure.arguments import real, whole
 
 Verdict = Literal["passes", "fails", "undecided"]
 Method = Callable[..., Attribution | Tensor]
@@ -114,7 +114,7 @@ def sanity_check(
         model parameter randomisation test, cascading.
     """
     whole(1, stages=stages)
-    if not 0 < limit <= 1:
+    if not 0 < real(limit) <= 1:
         raise OptionError(f"limit (={limit!r}) must be above 0 and at most 1.")
     shown = first_input(x)
     options: dict[str, Any] = {} if layer is None else {"layer": layer}
@@ -224,9 +224,11 @@ def _judged(
                 f"The maps are near to an edge detector, by {before:.2f}, and still are with "
                 f"every layer randomised, by {after:.2f}; the limit is {limit:g}."
             )
-    if kept.interval.high >= limit:
-        return "undecided", f"{says}; its interval reaches the limit of {limit:g}: more samples."
-    return "passes", f"{says}, below the limit of {limit:g}."
+    if kept.interval.high < limit:
+        return "passes", f"{says}, below the limit of {limit:g}."
+    if kept.n == 1:
+        return "undecided", f"{says}, by one sample, which has no interval: more samples."
+    return "undecided", f"{says}; its interval reaches the limit of {limit:g}: more samples."
 
 
 def _name(method: Method, heat: Attribution | Tensor) -> str:

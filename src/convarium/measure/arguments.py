@@ -48,6 +48,22 @@ def real(value: Any) -> float:
         return math.nan
 
 
+def finite(**values: Any) -> float:
+    """One named value as a `float`; True, False and words are none.
+
+    Raises:
+        OptionError: it is no finite number.
+
+    >>> finite(baseline=0)
+    0.0
+    """
+    ((name, value),) = values.items()
+    number = real(value)
+    if not math.isfinite(number):
+        raise OptionError(f"{name} (={shown(value)}) must be a finite number.")
+    return number
+
+
 def one_of(allowed: Collection[str], **values: Any) -> None:
     """Refuse a named value that is none of these words.
 

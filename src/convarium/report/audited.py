@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convarium import files
+from convarium.explain.methods import METHODS
 from convarium.report import audit_pictures
 from convarium.report.page import scale_start
 from convarium.report.templates import write_filled
@@ -50,6 +51,7 @@ def write_audit(
         "audit.html.jinja",
         title=title,
         audit=audit,
+        method=METHODS[audit.method].title if audit.method in METHODS else audit.method,
         accuracy=_rate(audit.accuracy),
         claims=sorted(audit.claims, key=lambda claim: _ORDER.index(claim.verdict)),
         refused=[claim for claim in audit.claims if claim.verdict == "not supported"],

@@ -52,6 +52,8 @@ def score_json(scores: Mapping[str, Controlled]) -> dict[str, Any]:
 
 
 def _gain(mean: SampleMean) -> str:
+    if mean.n == 1:
+        return f"{_signed(mean.value)} (one sample)"
     low, high = mean.interval
     return f"{_signed(mean.value)} ({_signed(low)} to {_signed(high)})"
 

@@ -94,7 +94,12 @@ class HeatedTokens:
 
 
 def sequence_page(
-    path: str | Path, sequences: Sequence[HeatedSeries | HeatedTokens], title: str
+    path: str | Path,
+    sequences: Sequence[HeatedSeries | HeatedTokens],
+    title: str,
+    *,
+    about: str = "",
+    shows: str = "",
 ) -> Path:
     """Write series and texts with their heat as one HTML file that needs nothing else, atomically.
 
@@ -102,6 +107,8 @@ def sequence_page(
         path: the HTML file.
         sequences: at least one.
         title: heading of the page.
+        about: how the heat was made, below the heading.
+        shows: what the heat marks, as half a sentence; "": evidence for the class.
 
     Raises:
         OptionError: there is none.
@@ -110,7 +117,8 @@ def sequence_page(
     if not sequences:
         raise OptionError("sequences (=[]) must hold at least one series or text.")
     shown = [shown_sequence(each) for each in sequences]
-    return write_filled(path, "sequences.html.jinja", title=title, sequences=shown)
+    told = {"title": title, "about": about, "shows": shows}
+    return write_filled(path, "sequences.html.jinja", sequences=shown, **told)
 
 
 def draw_series(series: HeatedSeries) -> str:
@@ -136,7 +144,7 @@ def draw_series(series: HeatedSeries) -> str:
     colours = np.rint(255 * heat_colours(heat[None])).astype(np.uint8)
     box = (_LEFT, band, _WIDTH - _RIGHT - _LEFT, _BAND)
     drawing.picture(box, address(colours))
-    for tick in across.ticks(8):
+    for tick in [tick for tick in across.ticks(8) if tick == round(tick)]:
         drawing.words(
             across(tick), band + _BAND + 15, f"{tick:g}", "soft", size=11, anchor="middle"
         )
@@ -155,9 +163,9 @@ def _curve(
     steps, heat = heated
     top, name = place
     low, high = _limits(values)
-    down = Axis(low, high, top + _PANEL - 4, top + 4)
+    down = Axis(low, high, top + _PANEL - 4, top + (18 if name else 4))
     drawing.line([(_LEFT, top + _PANEL), (_WIDTH - _RIGHT, top + _PANEL)], "line")
-    for value, y in ((high, top + 12), (low, top + _PANEL - 3)):
+    for value, y in ((high, down(high) + 8), (low, top + _PANEL - 3)):
         drawing.words(_LEFT - 8, y, wording.number(value), "soft", size=11, anchor="end")
     if name:
         drawing.words(_LEFT + 4, top + 11, wording.shorten(name, 40), "soft", size=11)
@@ -172,6 +180,9 @@ def _curve(
         runs[-1] += [(across(float(steps[column])), down(edge), level) for edge in edges]
     for run in filter(None, runs):
         points = [(x, y) for x, y, _ in run]
+        if len(points) == 1:  # a step between holes, or a series of one
+            drawing.dot(*points[0], "miss" if run[0][2] > _FAINT * _LEVELS else "soft", 2.2)
+            continue
         drawing.line(points, "soft", thick=1.2)
         for begin, end, level in _pieces([level for _, _, level in run]):
             strength = level / _LEVELS

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convarium.data import Batch, Dataset, Part, Skipped, TextPreprocessing
+from convarium.explain.auditing.counting import or_none
 from convarium.explain.methods import attributed
 from convarium.report.explained import first_batches
 from convarium.report.sequences import HeatedTokens
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from convarium.predict import Run
     from convarium.tasks import Record
 
-_SHOWN = 120  # tokens of a text
+_SHOWN = 120  # tokens of a text in a drawing
 _METHOD = "hires_cam"  # exact where the maximum over time goes into one linear layer
 
 
@@ -50,7 +51,7 @@ def show_texts(run: Run, data: Part | Dataset, *, most: int = 48) -> tuple[Heate
         for record, name in _records(run, data, batch):
             tokens = _tokens(run, data, record.id)
             heat = np.zeros(len(tokens), np.float32)
-            shown.append(HeatedTokens(tokens, heat, record.sentence(), _about(record, name)))
+            shown.append(_cut(tokens, heat, record.sentence(), _about(record, name)))
     return tuple(shown)
 
 
@@ -87,41 +88,53 @@ def explain_texts(
             note = f"{_about(record, name)}, predicted {record.sentence()}"
             status = heat.status[place]
             note = note if status == "fine" else f"{note}; {status}"
-            texts.append(HeatedTokens(tokens, _heat(maps[place], len(tokens)), named, note))
+            heated = _heat(maps[place], len(tokens))
+            texts.append(_cut(tokens, heated, named, note))
             ids.append(record.id)
             rows.append(
                 {
                     "name": name,
                     "prediction": record.sentence(),
                     "target": named,
-                    "logit": float(heat.logit[place]),
+                    "logit": or_none(heat.logit[place]),
                     "method": heat.method,
                     "layer": heat.layer,
                     "status": status,
                     "note": heat.note,
                     "tokens": [token.strip() for token in tokens],
-                    "heat": maps[place][: len(tokens)].round(4).tolist(),
+                    "heat": heated.round(4).tolist(),
                 }
             )
     return ExplainedTexts(tuple(texts), tuple(rows), tuple(skipped), tuple(ids))
 
 
 def _heat(values: NDArray[np.float32], count: int) -> NDArray[np.float32]:
-    """One value a token that is shown, the strongest of them 1 where any is above 0."""
+    """One value a token, the strongest of them 1 where any is above 0."""
     heat = values[:count]
     highest = float(heat.max(initial=0))
     return heat / np.float32(highest) if highest > 0 else heat
 
 
+def _cut(
+    tokens: Sequence[str], heat: NDArray[np.float32], title: str, note: str
+) -> HeatedTokens:
+    """A text to be drawn; of a long one the part around its strongest token."""
+    if len(tokens) > _SHOWN:
+        start = int(np.clip(heat.argmax() - _SHOWN // 2, 0, len(tokens) - _SHOWN))
+        note = f"{note}; tokens {start + 1} to {start + _SHOWN} of {len(tokens)}"
+        tokens, heat = tokens[start : start + _SHOWN], heat[start : start + _SHOWN]
+    return HeatedTokens(tokens, heat, title, note)
+
+
 def _tokens(run: Run, data: Part | Dataset, i: int) -> list[str]:
-    """A text in pieces, each a token with what follows it up to the next; long ones cut."""
+    """A text in pieces, each a token with what follows it up to the next, as the network gets it."""
     dataset = data.dataset if isinstance(data, Part) else data
     steps = cast("TextPreprocessing", run.preprocessing)
     text = str(dataset.read(i))
     starts = [start for start, _ in steps.tokens.spans(text)][: steps.longest]
     ends = [*starts[1:], len(text)][: len(starts)]
     pieces = [text[start:end] for start, end in zip(starts, ends, strict=True)]
-    return [" ".join(piece.split()) + " " * (piece != piece.rstrip()) for piece in pieces[:_SHOWN]]
+    return [" ".join(piece.split()) + " " * (piece != piece.rstrip()) for piece in pieces]
 
 
 def _records(run: Run, data: Part | Dataset, batch: Batch) -> Iterator[tuple[Record, str]]:

@@ -238,6 +238,11 @@ def _predictor(run: Run | Predictor) -> Predictor:
         )
     if not isinstance(predictor.forward, nn.Module):
         raise OptionError("run (a Predictor of a function) must hold a module, to be looked into.")
+    if predictor.preprocessing.input_kind == "tokens":
+        raise OptionError(
+            "run (of texts) cannot be audited: places are cut and pasted, and tokens are no places; "
+            "give a run of images or volumes, or look at the heat of tokens by explain."
+        )
     return predictor
 
 

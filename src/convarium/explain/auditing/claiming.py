@@ -34,6 +34,11 @@ class _Evidence(NamedTuple):
     few: str = ""  # why nothing could be measured
     may: str = ""  # why it is open though the effects are not there
 
+    @property
+    def tested(self) -> bool:
+        """Whether the effects decide, so that Holm's correction has to count them."""
+        return not (self.against or self.few)
+
 
 def claims(
     tests: Sequence[PlaceTest],
@@ -46,10 +51,19 @@ def claims(
     evidence = [_place(test, least) for test in tests]
     if regions is not None:
         evidence += [_background(regions), *map(_donor, regions.donors), _object(regions)]
-    values = holm([max(effect.p for effect in each.effects) for each in evidence])
-    judged = [_judged(*pair, sanity, least) for pair in zip(evidence, values, strict=True)]
+    tested = [each for each in evidence if each.tested]
+    values = iter(holm([max(effect.p for effect in each.effects) for each in tested]))
+    judged = [
+        _judged(each, next(values), sanity, least) if each.tested else _untested(each)
+        for each in evidence
+    ]
     groups = [_group(column, least) for column in columns]
     return (*judged, *groups)
+
+
+def _untested(evidence: _Evidence) -> Claim:
+    verdict: Verdict = "not supported" if evidence.against else "undecided"
+    return replace(evidence.claim, verdict=verdict, reason=evidence.against or evidence.few)
 
 
 def _judged(evidence: _Evidence, p: float, sanity: SanityCheck, least: float) -> Claim:
@@ -57,11 +71,7 @@ def _judged(evidence: _Evidence, p: float, sanity: SanityCheck, least: float) ->
     found = _effect(weakest, p, least)
     verdict: Verdict = "undecided"
     reason = evidence.does
-    if evidence.against:
-        verdict, reason = "not supported", evidence.against
-    elif evidence.few:
-        reason = evidence.few
-    elif evidence.may and found != "yes":
+    if evidence.may and found != "yes":
         reason += evidence.may
     elif found == "no":
         verdict = "not supported"
@@ -170,6 +180,7 @@ def _object(regions: Regions) -> _Evidence:
             f"Removing the region flips {flips.first.value:.1%} of {flips.first.n} predictions, "
             f"an equal area elsewhere {flips.second.value:.1%}"
         ),
+        few="" if flips.first.n else "No region leaves an equal area elsewhere to be removed.",
     )
 
 

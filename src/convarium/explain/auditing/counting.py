@@ -71,14 +71,31 @@ class Difference:
     p: float = math.nan
 
     @classmethod
-    def of_pairs(cls, first: Truths, second: Truths, confidence: float = 0.95) -> Difference:
-        """Two answers about each of the same samples: paired interval, exact McNemar test."""
+    def of_pairs(
+        cls,
+        first: Truths,
+        second: Truths,
+        confidence: float = 0.95,
+        *,
+        donors: NDArray[np.int64] | None = None,
+    ) -> Difference:
+        """Two answers about each of the same samples: paired interval, exact McNemar test.
+
+        Args:
+            first, second: answers.
+            confidence: of the interval.
+            donors: what each pair got its content from. Pairs of one donor are no independent
+                evidence about donors, so each of these has one voice in the test: the sign of its
+                sum. The interval is that of the samples.
+        """
         one, other = Rate.of(first), Rate.of(second)
-        only_first, only_second = int((first & ~second).sum()), int((~first & second).sum())
+        voices = first.astype(np.int64) - second
+        if donors is not None:
+            voices = np.bincount(np.unique(donors, return_inverse=True)[1], weights=voices)
         interval = newcombe(
             (one.successes, one.n), (other.successes, other.n), confidence, phi=_phi(first, second)
         )
-        return cls(one, other, interval, sign_test(only_first, only_second))
+        return cls(one, other, interval, sign_test(*_signs(voices)))
 
     @classmethod
     def of_others(cls, first: Rate, second: Rate, confidence: float = 0.95) -> Difference:
@@ -138,6 +155,11 @@ def holm(values: Sequence[float]) -> list[float]:
 def or_none(value: float) -> float | None:
     """None for what is no finite number, which JSON lacks."""
     return float(value) if math.isfinite(value) else None
+
+
+def _signs(voices: NDArray[Any]) -> tuple[int, int]:
+    """How many are above and below 0."""
+    return int((voices > 0).sum()), int((voices < 0).sum())
 
 
 def _phi(first: Truths, second: Truths) -> float:

@@ -230,11 +230,11 @@ def device_of(network: nn.Module) -> torch.device:
 
 
 def drawn_from(pool: Tensor, count: int, *keys: int | str) -> Tensor:
-    """`count` numbers of the pool by chance, with repetition; of an empty pool none."""
+    """`count` numbers of the pool by chance, each as often as the others; of an empty pool none."""
     if not len(pool):
         return pool
-    draws = seeds.uniform(np.arange(count), *keys)
-    return pool[torch.from_numpy((draws * len(pool)).astype(np.int64))]
+    order = torch.from_numpy(seeds.permutation(len(pool), *keys))
+    return pool[order[torch.arange(count) % len(pool)]]
 
 
 def dataset_of(data: Part | Dataset) -> Dataset:

@@ -11,13 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from convarium.data import Dataset, Preprocessing, read_image
+from convarium.data import Dataset, Preprocessing, read_mask
 from convarium.errors import DataError, OptionError, ShapeError
 
 Masks = str | Path | Sequence[str | Path | None] | NDArray[Any] | Tensor
 
 _SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".gif", ".webp", ".jpg", ".jpeg")
-_LOSSY = (".jpg", ".jpeg", ".webp")  # their black is not quite black
 
 
 def check_masks(regions: Masks, samples: int, preprocessing: Preprocessing) -> None:
@@ -62,8 +61,8 @@ def read_masks(
     Args:
         regions: a folder with a mask for each image, under the image's relative name, with its
             suffix or another one; or a path a sample, empty or None where it has no mask; or
-            numbers (N, *S), one mask a sample. What is not 0 is the region; in JPEG and WebP files,
-            what is brighter than half.
+            numbers (N, *S), one mask a sample. What is not 0 is the region; files as
+            `data.read_mask` has them.
         dataset: of the samples.
         places: of the drawn samples among the audited ones, of which `regions` has one each.
         ids: of the drawn samples in the data set.
@@ -118,27 +117,27 @@ def _fitted(
 ) -> Tensor:
     """A mask by the steps of its image: resized and cut as that is."""
     size = tuple(preprocessing.input_shape[1:])
+    images = preprocessing.kind == "images"
+    if mask.shape == size and (not images or preprocessing.keeps(preprocessing.input_shape)):
+        return torch.from_numpy(mask)
+    own = dataset.read(i).shape[:2] if images else size
+    if mask.shape == own:  # also where that is the input's, which the steps may still enlarge
+        pixels = np.where(mask, np.uint8(255), np.uint8(0))[..., None]
+        return preprocessing.apply(pixels)[0] > 127
     if mask.shape == size:
         return torch.from_numpy(mask)
-    own = dataset.read(i).shape[:2] if preprocessing.kind == "images" else size
-    if mask.shape != own:
-        found, wanted = (" x ".join(map(str, shape)) for shape in (mask.shape, own))
-        raise DataError(
-            f"{name} is {found}, and {dataset.name(i)} is {wanted}; a mask must have the size of "
-            "its image, or that of the network's input."
-        )
-    pixels = np.where(mask, np.uint8(255), np.uint8(0))[..., None]
-    return preprocessing.apply(pixels)[0] > 127
+    found, wanted = (" x ".join(map(str, shape)) for shape in (mask.shape, own))
+    raise DataError(
+        f"{name} is {found}, and {dataset.name(i)} is {wanted}; a mask must have the size of its "
+        "image, or that of the network's input."
+    )
 
 
 def _read(path: Path) -> NDArray[np.bool_]:
     try:
-        pixels = read_image(path)
+        return read_mask(path)
     except DataError as error:
         raise DataError(f"Cannot read the mask {path}: {error}.") from error
-    black = 127 if path.suffix.lower() in _LOSSY else 0
-    marked: NDArray[np.bool_] = pixels.max(2) > black
-    return marked
 
 
 def _path(

@@ -188,8 +188,8 @@ class Claim:
         text: what is claimed.
         verdict: "supported" only where intervention and attribution agree.
         reason: why, in one or two sentences with numbers.
-        p: of the intervention, adjusted for all interventions of the audit (Holm); None for groups,
-            whose intervals are corrected instead.
+        p: of the intervention, adjusted for all that were tested in the audit (Holm); None where
+            nothing was, and for groups, whose intervals are corrected instead.
     """
 
     kind: Literal["place", "background", "object", "group"]

@@ -120,14 +120,17 @@ def _tested(
         return (some.says(versions) == label).numpy()
 
     beside, control = taken(with_place), taken(with_other)
-    whole = None if some.masks else Difference.of_pairs(taken(over_all), control)
+
+    def excess(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> Difference:
+        return Difference.of_pairs(one, other, donors=donors.numpy())
+
     return PlaceTest(
         cluster=cluster,
         n=len(rows),
         lift=_lift(some.heat[rows], box),
-        pasted=Difference.of_pairs(beside, control),
-        foreign=Difference.of_pairs(beside, taken(with_foreign)),
-        whole=whole,
+        pasted=excess(beside, control),
+        foreign=excess(beside, taken(with_foreign)),
+        whole=None if some.masks else excess(taken(over_all), control),
         removed=_removed(some, rows, box, label, removal, seed, key),
         on_object=_on_object(some, rows, box),
         examples=_examples(some, takers, with_place, beside, label),

@@ -108,7 +108,7 @@ def audit_regions(some: Drawn, removal: str, seed: int) -> Regions:
         n=len(marked.rows),
         missing=sum(mask is None for mask in some.masks),
         empty=marked.empty,
-        background=_pairs(with_other != was, with_same != was),
+        background=_pairs(with_other != was, with_same != was, other[takers]),
         gap=_pairs(with_same == truth, with_other == truth),
         donors=_by_donor(marked, takers, with_same, seed),
         object=_removed(marked, without_object, removal, seed),
@@ -157,7 +157,7 @@ def _by_donor(
             continue
         givers = drawn_from(pool, len(chosen), seed, "backgrounds", label)
         said = marked.some.says(marked.on(takers[chosen], givers))
-        taken = _pairs(said == label, with_same[chosen] == label)
+        taken = _pairs(said == label, with_same[chosen] == label, givers)
         outside = sample_mean(lifts[marked.predicted == label])
         found.append(DonorLabel(marked.some.classes[label], taken, outside))
     return tuple(found)
@@ -251,5 +251,6 @@ def _examples(
     return tuple(found)
 
 
-def _pairs(first: Tensor, second: Tensor) -> Difference:
-    return Difference.of_pairs(first.numpy(), second.numpy())
+def _pairs(first: Tensor, second: Tensor, donors: Tensor | None = None) -> Difference:
+    given = None if donors is None else donors.numpy()
+    return Difference.of_pairs(first.numpy(), second.numpy(), donors=given)
