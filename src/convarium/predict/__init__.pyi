@@ -4,6 +4,8 @@ from .neighbours import build_index as build_index
 from .neighbours import index_recall as index_recall
 from .neighbours import nearest as nearest
 from .predictor import Predictor as Predictor
+from .quality import VectorQuality as VectorQuality
+from .quality import vector_quality as vector_quality
 from .run import Run as Run
 from .run import open_run as open_run
 from .run import record_baselines as record_baselines
@@ -12,8 +14,6 @@ from .run import write_predictions as write_predictions
 from .shards import write_shards as write_shards
 from .tables import check_table_name as check_table_name
 from .tables import write_table as write_table
-from .vector_quality import VectorQuality as VectorQuality
-from .vector_quality import vector_quality as vector_quality
 from .vectors import check_vectors_name as check_vectors_name
 from .vectors import read_vectors as read_vectors
 from .vectors import write_vectors as write_vectors
