@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import math
 import os
 import platform
 import re
@@ -17,7 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from convarium.files import write_json
 from convarium.graph import paired_timing
@@ -26,6 +27,9 @@ from convarium.measure.running import processor
 RESULTS = Path(__file__).parent / "results"
 PEERS = Path(__file__).parent / "peers"
 PEER_PYTHON = PEERS.parents[1] / ".venv-peers" / "bin" / "python"
+
+#: 97.5 % quantiles of Student's t, by degrees of freedom from 1 to 9.
+_T: Final = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 
 
 class Peer:
@@ -107,6 +111,22 @@ def summary(values: Sequence[float]) -> dict[str, float]:
         "lowest": min(values),
         "highest": max(values),
     }
+
+
+def over_seeds(values: Sequence[float]) -> dict[str, Any]:
+    """Mean and range of a number over seeds; from two on, Student's 95 % interval of the mean."""
+    mean, n = statistics.mean(values), len(values)
+    told = {"n": n, "mean": mean, "lowest": min(values), "highest": max(values)}
+    if 1 < n <= len(_T) + 1:
+        half = _T[n - 2] * statistics.stdev(values) / math.sqrt(n)
+        told["interval"] = [mean - half, mean + half]
+    return told
+
+
+def cache() -> Path:
+    """The folder that `make data` fills."""
+    default = Path.home() / ".cache" / "convarium"
+    return Path(os.environ.get("CONVARIUM_DATA", default))
 
 
 def ratio(ours: Sequence[float], reference: Sequence[float]) -> float:

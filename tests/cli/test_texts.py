@@ -14,7 +14,7 @@ from convarium.cli import main
 from convarium.cli.resuming import fitted_with
 from convarium.report.texts import _cut
 
-pytest.importorskip("tokenizers")
+tokenizers = pytest.importorskip("tokenizers")
 SMALL = ["--option", "filters=8", "--option", "embedding_dim=16", "--precision", "fp32"]
 
 
@@ -81,7 +81,7 @@ def test_evaluate_finds_the_columns_of_the_run(run, folder, capsys):
 def test_vectors_are_those_of_the_network(run, folder, capsys):
     out = folder / "vectors.parquet"
     assert main(["embed", str(run), str(folder / "new.csv"), "-o", str(out)]) == 0
-    assert "6 vectors of 24 float32" in capsys.readouterr().out
+    assert "6 vectors of 40 float32" in capsys.readouterr().out
     table = pq.read_table(out)
     opened = open_run(run)
     from convarium import data
@@ -116,8 +116,6 @@ def test_of_a_long_text_the_part_with_the_strongest_token_is_drawn():
 
 
 def test_what_a_run_of_texts_has_no_use_for_is_one_sentence(run, folder, capsys):
-    assert main(["export", str(run), "--to", "onnx"]) == 2
-    assert "reads tokens" in capsys.readouterr().err
     assert main(["predict", str(run), str(folder / "new.csv"), "--tta", "flip"]) == 2
     assert "tta (='flip') is for images and volumes" in capsys.readouterr().err
     for words in (["--maps", "head"], ["--exciting", "head:0"]):
@@ -126,6 +124,17 @@ def test_what_a_run_of_texts_has_no_use_for_is_one_sentence(run, folder, capsys)
     assert main(["audit", str(run), str(folder / "items.csv")]) == 2
     assert "tokens are no places" in capsys.readouterr().err
     assert fitted_with(open_run(run).preprocessing)["tokens"].longest == 8
+
+
+def test_the_file_of_a_run_has_its_tokenizer_beside_it(run, folder, capsys):
+    assert main(["export", str(run), "--to", "onnx", "-o", str(folder / "m.onnx"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["form"] == "tokens"
+    assert told["largest_difference"] < 1e-4
+    text = (folder / "m.tokenizer.json").read_text(encoding="utf-8")
+    assert text == open_run(run).preprocessing.tokenizer
+    ids = tokenizers.Tokenizer.from_str(text).encode("rose tulip").ids
+    assert ids == open_run(run).preprocessing.apply("rose tulip").tolist()
 
 
 def test_data_tells_lengths(folder, capsys):

@@ -61,6 +61,7 @@ SPECIMENS = {
         {"vocabulary": 50, "embedding_dim": 6, "embedding": "two_channel", "norm": "batch"},
         16,
     ),
+    "text_cnn-mean": ("text_cnn", {"vocabulary": 50, "embedding_dim": 6, "mean": True}, 16),
     "temporal_cnn": (
         "temporal_cnn",
         {"channels": [6, 8, 10, 10], "embedding_dim": 5, "num_classes": 3},

@@ -144,6 +144,23 @@ def test_the_theoretical_places_are_those_of_the_measured_position():
     assert found.theoretical == int((found.values > 0).sum()) == 11
 
 
+def test_of_tokens_it_is_that_of_their_vectors():
+    torch.manual_seed(0)
+    options = {"vocabulary": 30, "embedding_dim": 4, "filters": 6, "kernel_sizes": [3, 5]}
+    model = models.create("text_cnn", embedding="two_channel", **options).eval()
+    ids = model.example_input(6, 15)
+    found = effective_receptive_field(model, ids)
+    assert found.theoretical == int((found.values > 0).sum()) == 5
+    assert (found.values.shape, found.position) == ((15,), (7,))
+    assert found.values[5:10].sum().item() == pytest.approx(1)
+    vectors = model.stem(ids).detach().requires_grad_()
+    model.stage1(vectors, ids != 0)[:, :, 7].sum().backward()
+    expected = vectors.grad.double().abs().sum(1).mean(0)
+    torch.testing.assert_close(found.values, expected / expected.sum())
+    assert not any(m._forward_hooks for m in model.modules())
+    assert all(p.requires_grad for p in model.stem.learnt.parameters())
+
+
 def test_what_cannot_be_asked_is_told():
     model = models.create("resnet8")
     x = torch.randn(1, 3, 32, 32)

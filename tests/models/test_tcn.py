@@ -1,5 +1,6 @@
 import copy
 import math
+import pickle
 import warnings
 
 import onnxruntime
@@ -306,3 +307,33 @@ def test_inputs_and_states_that_do_not_fit_are_refused():
         model.step(torch.zeros(1, 2, 4), model.initial_state(1))
     with pytest.raises(ShapeError, match=r"begin with initial_state\(3\)"):
         model.stream(torch.zeros(3, 2, 4), model.initial_state(1))
+
+
+@pytest.mark.parametrize("norm", ["weight", "batch"])
+def test_pickled_it_is_the_same_network_that_still_learns(norm):
+    torch.manual_seed(0)
+    model = models.create("tcn", channels=[4, 6], num_classes=3, norm=norm).eval()
+    x = model.example_input(2, 20)
+    expected = model(x)
+    twin = pickle.loads(pickle.dumps(model))
+    assert torch.equal(twin(x), expected)
+    assert [*twin.state_dict()] == [*model.state_dict()]
+    twin(x).sum().backward()
+    assert all(p.grad is not None for p in twin.parameters())
+    assert not any(p.grad is not None for p in model.parameters())
+    with torch.no_grad():
+        for parameter in twin.parameters():
+            parameter.mul_(1.5)
+    assert not torch.allclose(twin(x), expected)
+    assert torch.equal(model(x), expected)
+
+
+def test_a_copy_that_is_materialised_leaves_the_network_as_it_was():
+    torch.manual_seed(0)
+    model = models.create("tcn", channels=[4, 4], num_classes=3).eval()
+    x = model.example_input(2, 20)
+    expected = model(x)
+    twin = copy.deepcopy(model).materialise()
+    assert torch.equal(model(x), expected)
+    torch.testing.assert_close(twin(x), expected)
+    assert not any("parametrizations" in name for name, _ in twin.named_parameters())

@@ -6,6 +6,7 @@ from torch import nn
 
 import convarium.models as models
 from convarium.errors import OptionError, ShapeError
+from convarium.explain import hires_cam
 from convarium.measure import receptive_field
 
 SMALL = {"vocabulary": 30, "embedding_dim": 5, "filters": 4, "num_classes": 3}
@@ -25,6 +26,7 @@ def parameters(model):
     [
         ({"num_classes": 0}, 3_993_900),
         ({"num_classes": 0, "norm": "batch"}, 3_994_500),
+        ({"num_classes": 2, "mean": True}, 3_994_502 + 2 * 128),
         ({"num_classes": 20, "norm": "batch", "vocabulary": 10_000}, 1_440_520),
         ({"num_classes": 0, "embedding": "static"}, 153_900),
         ({"num_classes": 0, "embedding": "two_channel"}, 3_993_900),
@@ -38,10 +40,13 @@ def test_it_has_the_stated_parameters(options, count):
 def test_without_a_head_it_is_an_embedding_of_300():
     model = models.create("text_cnn", num_classes=0, vocabulary=50).eval()
     assert model(torch.randint(50, (4, 9))).shape == (4, 300)
+    wide = models.create("text_cnn", num_classes=0, vocabulary=50, mean=True).eval()
+    assert wide(torch.randint(50, (4, 9))).shape == (4, 428)
+    assert (wide.num_features, wide.stages[0].channels) == (428, 428)
 
 
 def by_the_formula(model, words):
-    """One text, window by window: the maximum of relu(w x + b), and the last layer."""
+    """One text, window by window: the maximum of relu(w x + b), the mean, and the last layer."""
     vectors = torch.stack([sum(t.weight[word] for t in model.stem.children()) for word in words])
     found = []
     windows = model.stage1[0]
@@ -54,6 +59,7 @@ def by_the_formula(model, words):
             for i in range(len(text) - size + 1)
         ]
         found.append(torch.stack(answers).relu().amax(0))
+    found += [vectors.mean(0)] if model.config["mean"] else []
     return model.head(torch.cat(found))
 
 
@@ -63,9 +69,10 @@ def by_the_formula(model, words):
     more=st.integers(0, 6),
     kind=st.sampled_from(["random", "static", "two_channel"]),
     sizes=st.sampled_from([[3, 4, 5], [1, 2], [7], [2, 6]]),
+    mean=st.booleans(),
 )
-def test_it_is_the_formula_of_the_paper(words, more, kind, sizes):
-    model = small(embedding=kind, kernel_sizes=sizes)
+def test_it_is_the_formula_of_the_paper(words, more, kind, sizes, mean):
+    model = small(embedding=kind, kernel_sizes=sizes, mean=mean)
     expected = by_the_formula(model, words)
     ids = torch.tensor([words + [0] * more])
     torch.testing.assert_close(model(ids)[0], expected)
@@ -74,8 +81,9 @@ def test_it_is_the_formula_of_the_paper(words, more, kind, sizes):
     torch.testing.assert_close(model(rest, mask)[0], expected)
 
 
-def test_padding_never_reaches_the_maximum_nor_the_statistics():
-    model = small(norm="batch", dropout=0.0)
+@pytest.mark.parametrize("mean", [False, True])
+def test_padding_never_reaches_the_maximum_nor_the_statistics(mean):
+    model = small(norm="batch", dropout=0.0, mean=mean)
     with torch.no_grad():
         for norm in model.stage1[0].norms:
             norm.bias.fill_(5.0)  # what a window of nothing but padding would answer
@@ -86,9 +94,9 @@ def test_padding_never_reaches_the_maximum_nor_the_statistics():
     torch.testing.assert_close(model.train().embed(padded), model.embed(ids))
 
 
-@pytest.mark.parametrize("norm", ["none", "batch"])
-def test_an_empty_text_has_an_answer_that_padding_does_not_change(norm):
-    model = small(norm=norm)
+@pytest.mark.parametrize(("norm", "mean"), [("none", False), ("batch", False), ("none", True)])
+def test_an_empty_text_has_an_answer_that_padding_does_not_change(norm, mean):
+    model = small(norm=norm, mean=mean)
     nothing = torch.zeros(2, 0, dtype=torch.int64)
     expected = model(nothing)
     assert expected.isfinite().all()
@@ -101,9 +109,10 @@ def test_an_empty_text_has_an_answer_that_padding_does_not_change(norm):
     more=st.integers(0, 4),
     kind=st.sampled_from(["random", "static", "two_channel"]),
     norm=st.sampled_from(["none", "batch"]),
+    mean=st.booleans(),
 )
-def test_looked_up_texts_are_convolved_texts(lengths, more, kind, norm):
-    model = small(embedding=kind, norm=norm)
+def test_looked_up_texts_are_convolved_texts(lengths, more, kind, norm, mean):
+    model = small(embedding=kind, norm=norm, mean=mean)
     if norm == "batch":
         for module in model.stage1[0].norms:
             nn.init.uniform_(module.running_mean, -1, 1)
@@ -114,6 +123,16 @@ def test_looked_up_texts_are_convolved_texts(lengths, more, kind, norm):
         expected = model(x * mask), model(x, mask)
         model.tabulate()
         torch.testing.assert_close((model(x * mask), model(x, mask)), expected)
+
+
+@pytest.mark.parametrize("mean", [False, True])
+def test_the_heat_adds_up_to_the_logit_without_its_bias(mean):
+    model = small(mean=mean, kernel_sizes=[1, 3])
+    ids = torch.tensor([[2, 9, 4, 11, 6, 0, 0], [8, 9, 10, 11, 12, 13, 14], [5, 0, 0, 0, 0, 0, 0]])
+    heat = hires_cam(model, ids, target=1).values
+    expected = model(ids)[:, 1] - model.head.bias[1]
+    torch.testing.assert_close(heat.double().sum(1), expected, rtol=1e-5, atol=1e-6)
+    assert not heat[:, 5:][[0, 2]].any()
 
 
 def test_tables_are_left_when_a_weight_changes_or_gradients_are_wanted():

@@ -23,7 +23,7 @@ PUBLIC = {
         steps_per_epoch target_in_words training_batches volume_sizes
     """,
     "convarium.deploy": """
-        Export Verification export verify
+        Export SequenceExport Verification export export_sequences export_stream verify
     """,
     "convarium.explain": """
         Attribution Audit AverageDrop Comparison Energy Excitement ExcitingInput FeatureMaps
@@ -44,7 +44,7 @@ PUBLIC = {
         SequenceConv SequenceShortcut Shortcut SqueezeExcitation Table TorchLayers
         Windows block_step coarser drop_path_rates global_average handing_on he_normal hidden
         initialise make_activation make_conv make_norm make_pool materialise_weights
-        recomputed same_padding small_normal torch_layers uniform_fan_in unit
+        mean_vectors recomputed same_padding small_normal torch_layers uniform_fan_in unit
     """,
     "convarium.measure": """
         BatchLatency Candidate Choices CompoundScaling Cost Design EffectiveField Equivariance
@@ -63,8 +63,10 @@ PUBLIC = {
         read_card register save
     """,
     "convarium.predict": """
-        Predictor Run check_table_name check_vectors_name fit_temperature open_run
-        record_baselines record_result write_predictions write_table write_vectors
+        Neighbours Predictor Run VectorQuality build_index check_table_name
+        check_vectors_name fit_temperature index_recall nearest open_run read_vectors
+        record_baselines record_result vector_quality write_predictions write_shards
+        write_table write_vectors
     """,
     "convarium.report": """
         AugmentedSample Explained HeatedSeries HeatedTokens Pair Picture augmented_samples

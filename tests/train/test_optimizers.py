@@ -38,6 +38,18 @@ def test_layer_norm_over_several_axes_does_not_decay():
     assert [len(group["params"]) for group in groups] == [1, 3]
 
 
+def test_the_lengths_of_weight_norm_do_not_decay_and_its_directions_do():
+    model = models.create("tcn", channels=[4, 4], num_classes=3)
+    groups = {group["name"]: group for group in parameter_groups(model, 0.1)}
+    decayed = {id(p) for p in groups["weights"]["params"]}
+    told = {name: id(p) in decayed for name, p in model.named_parameters()}
+    lengths = [name for name in told if name.endswith("original0")]
+    assert len(lengths) == 4
+    assert not any(told[name] for name in lengths)
+    assert all(told[name] for name in told if name.endswith("original1"))
+    assert told["head.weight"]
+
+
 def test_no_decay_group_really_stays_without_gradient():
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
     optimizer = build_optimizer(model, TrainConfig(weight_decay=0.5, learning_rate=0.1))

@@ -12,6 +12,7 @@ from torch import nn
 from convarium import data, models, train
 from convarium.data import Batch
 from convarium.errors import ConvariumError
+from convarium.layers import MaskedBatchNorm1d
 from convarium.processes import ALONE, World
 from convarium.train.choices import settled
 from convarium.train.from_config import device_named
@@ -46,6 +47,29 @@ def test_norms_are_replaced_and_put_back_with_what_they_learnt():
     assert dict(model.named_modules()) == before
     assert not any(module.training for module in model.modules())
     assert any(bool((value == 3).all()) for name, value in model.state_dict().items())
+
+
+def learnt(world: World) -> list[list[float]]:
+    """Statistics and summed gradients of a norm of padded sequences, each process with a share."""
+    torch.manual_seed(0)
+    model = nn.Sequential(MaskedBatchNorm1d(3)).double().train()
+    x, mask = torch.randn(4, 3, 6).double(), torch.arange(6) < torch.tensor([[6], [2], [5], [1]])
+    norms = SyncedNorms(model, active=not world.alone)
+    own = slice(world.rank, None, world.size)
+    y = model[0](x[own], mask[own])
+    (y * torch.arange(6.0) * mask[own].unsqueeze(1)).sum().backward()
+    norms.lift()
+    assert type(model[0]) is MaskedBatchNorm1d
+    gradients = [p.grad for p in model.parameters()]
+    world.add_up(gradients)
+    return [t.tolist() for t in (model[0].running_mean, model[0].running_var, *gradients)]
+
+
+def test_norms_of_padded_sequences_see_the_real_steps_of_all_processes():
+    expected = learnt(ALONE)
+    for found in in_processes(2, learnt):
+        for one, other in zip(found, expected, strict=True):
+            assert one == pytest.approx(other, rel=1e-9, abs=1e-12)
 
 
 def test_only_processes_with_gpus_have_such_norms():

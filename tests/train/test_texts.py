@@ -38,7 +38,8 @@ def config(**options) -> TrainConfig:
 def test_subjects_are_told_apart_and_a_run_answers_as_it_was_measured(parts, tmp_path):
     steps = data.fit_preprocessing(parts.train)
     model = network(steps)
-    train.fit(model, parts, config(word_dropout=0.1), preprocessing=steps, out=tmp_path / "run")
+    longer = config(word_dropout=0.1, epochs=6)
+    train.fit(model, parts, longer, preprocessing=steps, out=tmp_path / "run")
     run = convarium.open_run(tmp_path / "run")
     whole = run.predictor.evaluate(parts.test)
     assert whole.accuracy > 0.9

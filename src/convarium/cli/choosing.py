@@ -204,6 +204,10 @@ def chosen(
     own = {**choice.options, **model_options(arguments)}
     if own.get("embedding", "random") == "random":  # it draws its vectors
         config = dataclasses.replace(config, vectors=given.get("vectors", "drawn"))
+    elif config.vectors not in ("drawn", "counted"):  # a file says how long they are
+        from convarium.train.vector_files import vector_length
+
+        own.setdefault("embedding_dim", vector_length(config.vectors))
     choice = dataclasses.replace(choice, options=own, config=config)
     _refuse_idle_shares(arguments, dataset)
     parts = {"validation": choice.validation, "test": choice.test, **shares(arguments)}

@@ -21,6 +21,7 @@ VERBS = {
     "evaluate": "measure a run on labelled data",
     "predict": "name what is on images, or what texts are about",
     "embed": "write the vectors that a run has for its inputs",
+    "neighbours": "find the nearest of vectors, and say what the vectors are worth",
     "measure": "measure what a network sees and costs",
     "choose": "rank networks for an input by measurements on this machine",
     "explain": "show where a run looks, as heatmaps",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from convarium.cli.exporting_texts import export_texts
 from convarium.cli.parsing import Parser, write, write_json
-from convarium.errors import OptionError
 
 
 def add_arguments(parser: Parser) -> None:
@@ -26,12 +26,8 @@ def run(arguments: argparse.Namespace) -> int:
     from convarium import deploy, predict
 
     opened = predict.open_run(arguments.run)
-    reads = opened.preprocessing.input_kind
-    if reads != "maps":
-        raise OptionError(
-            f"export writes networks that read maps, and that of {opened.folder} reads {reads}; "
-            "use it by predict and embed."
-        )
+    if opened.preprocessing.kind == "texts":
+        return export_texts(arguments, opened)
     path = Path(arguments.output or opened.folder / f"model.{arguments.to}")
     samples = opened.samples(arguments.samples)
     exported = deploy.export(

@@ -50,13 +50,13 @@ def write_onnx(
         raise OptionError(f"opset (={opset}) must be from {OPSETS[0]} to {OPSETS[-1]}.")
     for package in ("onnx", "onnxscript"):
         import_extra(package, "onnx")
-    text = None if card is None else _card_text(card)
+    text = None if card is None else card_text(card)
     _check_size(network)
-    with _silent():
+    with silent():
         program = _translate(network, samples, opset)
         if program.model.opset_imports[""] != opset:
             raise ConvariumError(f"The exporter cannot write opset (={opset}); choose {OPSET}.")
-        _remove_notes(program.model)
+        remove_notes(program.model)
         program.model.producer_name = "convarium"
         if text is not None:
             program.model.metadata_props[CARD_KEY] = text
@@ -79,11 +79,16 @@ def _translate(network: nn.Module, samples: Tensor, opset: int) -> Any:
         )
     except Exception as error:
         raise ConvariumError(
-            f"{type(network).__name__} cannot be written as ONNX: {_root(error)}"
+            f"{type(network).__name__} cannot be written as ONNX: {first_cause(error)}"
         ) from error
 
 
-def _card_text(card: Mapping[str, Any]) -> str:
+def card_text(card: Mapping[str, Any]) -> str:
+    """A card as one text.
+
+    Raises:
+        OptionError: it is no JSON.
+    """
     try:
         return json.dumps(card, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -99,7 +104,7 @@ def _check_size(network: nn.Module) -> None:
         )
 
 
-def _remove_notes(model: Any) -> None:
+def remove_notes(model: Any) -> None:
     """Empty every note that the exporter left on the file's nodes and values."""
     model.metadata_props.clear()
     for graph in (model.graph, *model.functions.values()):
@@ -113,7 +118,7 @@ def _remove_notes(model: Any) -> None:
 
 
 @contextlib.contextmanager
-def _silent() -> Iterator[None]:
+def silent() -> Iterator[None]:
     """The exporter's progress, warnings and log lines are not for the user."""
     loggers = [logging.getLogger(name) for name in _LOGGERS]
     levels = [logger.level for logger in loggers]
@@ -132,7 +137,7 @@ def _silent() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def _root(error: BaseException) -> str:
+def first_cause(error: BaseException) -> str:
     """The first line of the first cause."""
     while error.__cause__ is not None:
         error = error.__cause__

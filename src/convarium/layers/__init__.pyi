@@ -54,6 +54,7 @@ from .sequences import SequenceConv as SequenceConv
 from .sequences import SequenceShortcut as SequenceShortcut
 from .windows import Table as Table
 from .windows import Windows as Windows
+from .windows import mean_vectors as mean_vectors
 
 __all__ = [
     "CONVOLUTIONS",
@@ -106,6 +107,7 @@ __all__ = [
     "make_norm",
     "make_pool",
     "materialise_weights",
+    "mean_vectors",
     "recomputed",
     "same_padding",
     "small_normal",

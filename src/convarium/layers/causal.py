@@ -13,8 +13,8 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Literal, NamedTuple, get_args
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, SupportsIndex, get_args
 
 import torch
 from torch import Tensor, nn
@@ -113,6 +113,13 @@ class CausalConv1d(nn.Conv1d):
         """Convolve `x` with zeros before its first step."""
         return super().forward(pad(x, (self.reach, 0)))
 
+    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
+        """Pickled with weight norm too, which torch refuses."""
+        if not parametrize.is_parametrized(self):
+            return super().__reduce_ex__(protocol)
+        sizes = (self.in_channels, self.out_channels, self.kernel_size[0], self.dilation[0])
+        return _with_weight_norm, (sizes, dict(self.named_parameters()), self.training)
+
     def taps(self, norm: MaskedBatchNorm1d | None = None) -> Taps:
         """Its weights for single steps, with those of a batch norm behind it, as in evaluation."""
         weight, bias = self.weight, self.bias
@@ -159,6 +166,21 @@ def make_causal_conv(
     return conv
 
 
+def _with_weight_norm(
+    sizes: tuple[int, int, int, int], parameters: Mapping[str, nn.Parameter], training: bool
+) -> CausalConv1d:
+    """A convolution with weight norm that has these parameters."""
+    before, after, kernel_size, dilation = sizes
+    bias = "bias" in parameters
+    with torch.device("meta"):
+        conv = CausalConv1d(before, after, kernel_size, dilation=dilation, bias=bias)
+        parametrizations.weight_norm(conv, dim=0)
+    for name, parameter in parameters.items():
+        owner, _, own = name.rpartition(".")
+        setattr(conv.get_submodule(owner), own, parameter)
+    return conv.train(training)
+
+
 def materialise_weights(module: nn.Module) -> None:
     """Replace weight norm by the weights that it gives, everywhere in a module.
 
@@ -169,8 +191,16 @@ def materialise_weights(module: nn.Module) -> None:
         ['bias', 'weight']
     """
     for child in module.modules():
-        if parametrize.is_parametrized(child, "weight"):
-            parametrize.remove_parametrizations(child, "weight", leave_parametrized=True)
+        if not parametrize.is_parametrized(child, "weight"):
+            continue
+        learns = any(p.requires_grad for p in child.get_submodule("parametrizations").parameters())
+        found: Any = child.weight
+        weight = nn.Parameter(found.detach().clone(), requires_grad=learns)
+        # torch's own way takes the weight from the class too, which copies share with the original.
+        plain = parametrize.type_before_parametrizations(child)
+        del child.parametrizations
+        child.__class__ = plain
+        child.weight = weight
 
 
 class CausalBlock(nn.Module):

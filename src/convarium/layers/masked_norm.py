@@ -39,13 +39,17 @@ class MaskedBatchNorm1d(nn.BatchNorm1d):
             return super().forward(x)
         weight = mask.unsqueeze(1)
         wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
-        count = mask.sum().to(wide.dtype)
-        mean = wide.masked_fill(~weight, 0.0).sum((0, 2)) / count.clamp(min=1)
+        count = self.total(mask.sum().to(wide.dtype))
+        mean = self.total(wide.masked_fill(~weight, 0.0).sum((0, 2))) / count.clamp(min=1)
         centred = (wide - mean[:, None]).masked_fill(~weight, 0.0)
-        variance = centred.square().sum((0, 2)) / count.clamp(min=1)
+        variance = self.total(centred.square().sum((0, 2))) / count.clamp(min=1)
         self._move(mean.detach(), variance.detach() * count / (count - 1).clamp(min=1))
         y = centred * torch.rsqrt(variance + self.eps)[:, None]
         return (y * self.weight[:, None] + self.bias[:, None]).to(x.dtype)
+
+    def total(self, part: Tensor) -> Tensor:
+        """The sum of what each process has; here of this one alone."""
+        return part
 
     def settled(self, x: Tensor) -> Tensor:
         """As in evaluation mode, whatever the mode: by the running averages.

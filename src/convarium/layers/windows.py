@@ -1,6 +1,7 @@
 """Convolutions of several lengths over the words of a text, and the largest answer of each filter.
 
     vectors (B, E, T) -> conv k1, conv k2, ... -> relu -> (B, C, T) -> max over time -> (B, C)
+                      ----------------------------------> (B, E, T) -> mean over time -> (B, E)
 
 A window counts where all of its tokens are real; the first one always counts, so that a text which
 is shorter than a kernel has one window, in which zeros follow its tokens. With fixed weights the
@@ -19,6 +20,7 @@ from torch.nn.functional import embedding_bag, pad
 
 from convarium.layers.conv import make_conv
 from convarium.layers.masked_norm import MaskedBatchNorm1d
+from convarium.layers.masks import hidden
 
 
 class Windows(nn.Module):
@@ -31,6 +33,7 @@ class Windows(nn.Module):
         filters: of each convolution.
         kernel_sizes: words in a window.
         normed: whether a batch norm over the windows that count follows each convolution.
+        words: whether the words' own vectors stand behind the answers, E channels more.
 
     Shape:
         (B, E, T), mask (B, T) -> (B, filters len(kernel_sizes), T), T of the longest kernel or more
@@ -42,10 +45,17 @@ class Windows(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int, filters: int, kernel_sizes: Sequence[int], *, normed: bool
+        self,
+        in_channels: int,
+        filters: int,
+        kernel_sizes: Sequence[int],
+        *,
+        normed: bool,
+        words: bool = False,
     ) -> None:
         super().__init__()
         self.sizes = list(kernel_sizes)
+        self.words = words
         self.convs = nn.ModuleList(
             make_conv(1, in_channels, filters, size, bias=True) for size in kernel_sizes
         )
@@ -61,7 +71,7 @@ class Windows(nn.Module):
             y = conv(x)
             y = self.norms[i](y, counted) if len(self.norms) else y
             maps.append(self.act(y) * counted.unsqueeze(1))
-        return torch.cat(maps, 1)
+        return torch.cat([*maps, hidden(x, mask)] if self.words else maps, 1)
 
     def tables(self, vectors: Tensor) -> list[Table]:
         """What each word adds to the windows of each kernel, as in evaluation.
@@ -109,6 +119,26 @@ class Table(NamedTuple):
         least = torch.finfo(answers.dtype).min
         found: Tensor = answers.masked_fill(~counted.unsqueeze(2), least).amax(1) + self.bias
         return found.relu()
+
+
+def mean_vectors(vectors: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
+    """The mean of the real words' vectors; 0 for a text without words.
+
+    Args:
+        vectors: (V, E), a row a word.
+        ids: of the words.
+        mask: which of them are real.
+
+    Shape:
+        (V, E), (B, T), (B, T) -> (B, E)
+
+    Example:
+        >>> ids, mask = torch.tensor([[1, 2, 0]]), torch.tensor([[True, True, False]])
+        >>> mean_vectors(torch.tensor([[9.0], [1.0], [4.0]]), ids, mask).tolist()
+        [[2.5]]
+    """
+    shares = mask.to(vectors.dtype) / mask.sum(1, keepdim=True).clamp(min=1)
+    return embedding_bag(ids, vectors, per_sample_weights=shares, mode="sum")
 
 
 def whole_windows(mask: Tensor, size: int) -> Tensor:

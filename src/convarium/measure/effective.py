@@ -2,6 +2,8 @@
 
     x -> y at the middle of the last map -> |d y / d x|, summed over channels, mean over samples
 
+Of token ids, whose vectors are looked up, the gradient is that with respect to these vectors.
+
 Of n equal layers with k uniform taps the field has (k - 1) n + 1 inputs, and its weight is nearly a
 Gaussian of standard deviation sqrt(n (k^2 - 1) / 12): it grows with the square root of the depth.
 """
@@ -28,6 +30,9 @@ from convarium.measure.rules.following import follow_sample
 from convarium.measure.rules.reach import spans
 from convarium.measure.rules.states import State
 from convarium.measure.running import open_to_hooks
+from convarium.measure.verdict import axes_of
+
+_IDS = (torch.int64, torch.int32)
 
 
 @dataclass(frozen=True)
@@ -82,8 +87,8 @@ def effective_receptive_field(
 
     Args:
         model: any module with one input.
-        x: `(B, C, *S)` real or random inputs, on any device and of any floating type; more samples
-            give a smoother field.
+        x: `(B, C, *S)` real or random inputs, on any device and of any floating type, or token ids
+            `(B, T)`; more samples give a smoother field.
         layer: dotted name of the layer whose map is asked; None takes the last map with places, as
             `receptive_field` finds it, or where no layer returns that one, the last that one does.
         training: whether the model is in training mode meanwhile.
@@ -104,7 +109,9 @@ def effective_receptive_field(
         Luo, Li, Urtasun, Zemel 2016, "Understanding the effective receptive field in deep
         convolutional neural networks", arXiv:1701.04128, section 2.
     """
-    network, x = open_to_hooks(model), batch(x, 3)
+    given: Any = x
+    ids = isinstance(given, Tensor) and given.ndim == 2 and given.dtype in _IDS
+    network, x = open_to_hooks(model), batch(x, 2 if ids else 3, floating=not ids)
     if layer is not None:
         select(network, [layer], "layer")
     found = _map(network, tuple(x.shape), layer, training)
@@ -137,7 +144,8 @@ def _map(network: nn.Module, shape: tuple[int, ...], layer: str | None, training
         state = states.get(value.number)
         dims = None if state is None else [r.dim for r in state.reaches if r.spread]
         unknown = layer is not None and state is not None and bool(state.unknown)
-        if unknown or (len(value.shape) == len(shape) and dims == [*range(2, len(shape))]):
+        rank = len(axes_of(shape)) + 2
+        if unknown or (len(value.shape) == rank and dims == [*range(2, rank)]):
             name = name_of(graph, states, value)[0] if layer is None else layer
             position = tuple(n // 2 for n in value.shape[2:])
             return _Map(call, name, position, _theoretical(state, position, value.shape))
@@ -214,15 +222,32 @@ def _gradient(network: nn.Module, x: Tensor, found: _Map, training: bool) -> Ten
         set_mode(network, training=training)
         network.requires_grad_(False)
         watch({layer: network.get_submodule(layer)}, keep)
-        inputs = x.clone().requires_grad_()
-        network(inputs)
-        if not kept or kept[0].ndim != x.ndim:
+        inputs = [x.clone().requires_grad_()] if x.is_floating_point() else _looked_up(network)
+        network(inputs[0] if x.is_floating_point() else x)
+        if not kept or kept[0].ndim != len(axes_of(x.shape)) + 2:
             raise OptionError(
                 f"layer (={layer!r}) has no map of the input's axes that the input reaches; name "
                 "another one."
             )
-        if not kept[0].requires_grad:
+        if not inputs or not kept[0].requires_grad:
             raise OptionError(f"No gradient of {found.name or 'the output'} reaches x: {CUT_OFF}.")
         chosen = kept[0].sum((0, 1))[found.position]
-        (gradient,) = torch.autograd.grad(chosen, inputs)
-    return gradient
+        gradients = torch.autograd.grad(chosen, inputs)
+    return gradients[0] if x.is_floating_point() else torch.stack(gradients).sum(0).transpose(1, 2)
+
+
+def _looked_up(network: nn.Module) -> list[Tensor]:
+    """The vectors (B, T, E) that a network looks up from here on, each with a gradient of its own.
+
+    Whoever calls this undoes it with `untouched`.
+    """
+    found: list[Tensor] = []
+
+    def lift(_: nn.Module, __: Any, vectors: Tensor) -> Tensor:
+        found.append(vectors.detach().requires_grad_())
+        return found[-1]
+
+    for module in network.modules():
+        if isinstance(module, nn.Embedding):
+            module.register_forward_hook(lift)
+    return found

@@ -8,6 +8,11 @@ A filter is a phrase of three, four or five words that it answers to, by their v
 their spelling, so that phrases of like words count too. The maximum asks whether the phrase stands
 anywhere in the text; its place and the length of the text are left out.
 
+With `mean` the vectors of the words pass around the convolutions, and their mean over the text
+stands beside the maxima: (B, 300 + E). What all words say together then counts too, as in a bag of
+words. The map of the stage holds both, so that a heatmap finds both: for a linear head, HiResCAM
+over it adds up to the logit without its bias.
+
 Token 0 is padding. A window counts where all of its tokens are real; a text shorter than a kernel
 has one window, in which zeros follow its tokens, and so has an empty text. What stands in the
 padding never reaches a maximum or a batch norm's statistics.
@@ -17,7 +22,7 @@ The vectors are drawn and learnt ("random"), given and kept ("static"), given an
 and added is the filter applied to their sum). `set_vectors` gives them.
 
 Differs from the paper: its limit of 3 on the norm of the last layer's weights is left to weight
-decay, and batch norm behind the convolutions is an option.
+decay; batch norm behind the convolutions and the mean of the vectors are options.
 
 References:
     Kim 2014, "Convolutional neural networks for sentence classification", arXiv:1408.5882, section
@@ -38,8 +43,10 @@ from convarium.layers import (
     CONVOLUTIONS,
     NORMS,
     MaskedBlocks,
+    MeanOverTime,
     Table,
     Windows,
+    mean_vectors,
     uniform_fan_in,
     unit,
 )
@@ -52,6 +59,7 @@ from convarium.models.variants import Variant
 Vectors = Literal["random", "static", "fine_tuned", "two_channel"]
 
 _FIRST_WORD: Final = 2  # 0 is padding, 1 is unknown
+_TOKENS: Final = 16  # of a text, about; a table's row costs what convolving one token does
 
 
 def quarter(module: nn.Module) -> None:
@@ -75,6 +83,7 @@ class TextCNN(SequenceClassifier):
         kernel_sizes: words in a window.
         filters: for each of them.
         norm: behind the convolutions, "batch" or "none".
+        mean: whether the mean of the words' vectors stands beside the maxima.
         dropout: probability, before the head.
 
     Shape:
@@ -108,6 +117,7 @@ class TextCNN(SequenceClassifier):
         kernel_sizes: Sequence[int] = (3, 4, 5),
         filters: int = 100,
         norm: Literal["none", "batch"] = "none",
+        mean: bool = False,
         dropout: float = 0.5,
     ) -> None:
         super().__init__(spatial_dims=spatial_dims, in_channels=1)
@@ -118,16 +128,17 @@ class TextCNN(SequenceClassifier):
         self.longest = max(kernel_sizes)
 
         self.stem = WordVectors(vocabulary, embedding_dim, embedding)
-        windows = Windows(embedding_dim, filters, kernel_sizes, normed=norm == "batch")
+        normed = norm == "batch"
+        windows = Windows(embedding_dim, filters, kernel_sizes, normed=normed, words=mean)
         self.stage1 = MaskedBlocks(windows)
-        width = filters * len(kernel_sizes)
+        width = filters * len(kernel_sizes) + embedding_dim * mean
         self.stages = (Stage("stage1", width, 1),)
         self.heatmap_layer = "stage1"
         self.final = nn.Identity()
-        self.neck = MaxOverTime(dropout)
+        self.neck = OverTime(filters * len(kernel_sizes), dropout)
         self.build_head(width, num_classes)
         self.initialise_weights()
-        self._tables: Prepared[list[Table]] | None = None
+        self._tables: Prepared[tuple[list[Table], Tensor]] | None = None
 
     def embed(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Everything before the last linear layer; looked up where `tabulate` has made it ready.
@@ -140,7 +151,11 @@ class TextCNN(SequenceClassifier):
             return super().embed(x, mask)
         ids, real = self.real(x, mask)
         real = ids != 0 if real is None else real
-        return torch.cat([table.largest(ids, real) for table in self._tables.value], 1)
+        tables, vectors = self._tables.value
+        found = [table.largest(ids, real) for table in tables]
+        if self.config["mean"]:
+            found.append(mean_vectors(vectors, ids, real))
+        return torch.cat(found, 1)
 
     def tabulate(self) -> TextCNN:
         """Work out what each word adds to each filter, so that texts are looked up, not convolved.
@@ -163,8 +178,16 @@ class TextCNN(SequenceClassifier):
             vectors = torch.stack([table for table in tables if isinstance(table, Tensor)]).sum(0)
             windows = self.stage1[0]
             found = windows.tables(vectors) if isinstance(windows, Windows) else []
-        self._tables = Prepared(self, found)
+        self._tables = Prepared(self, (found, vectors))
         return self
+
+    def ready_for(self, texts: int) -> None:
+        """Tabulate before so many texts are embedded, where that is quicker in all."""
+        held = self._tables is not None and self._tables.holds(self)
+        few = texts * _TOKENS < self.config["vocabulary"]
+        vectors = next(iter(self.stem.children())).weight
+        if isinstance(vectors, Tensor) and vectors.is_cpu and not held and not few:
+            self.tabulate()
 
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
         """What moves or converts the weights makes the tables void."""
@@ -253,7 +276,7 @@ class FixedEmbedding(nn.Embedding):
     """An embedding whose table is no parameter: nothing trains it."""
 
     def __init__(self, vocabulary: int, size: int) -> None:
-        super().__init__(vocabulary, size, padding_idx=0)
+        super().__init__(vocabulary, size, padding_idx=0, _weight=torch.empty(vocabulary, size))
         table = self.weight.detach()
         del self.weight
         self.register_buffer("weight", table)
@@ -271,7 +294,8 @@ class WordVectors(nn.Module):
         if kind in ("static", "two_channel"):
             self.static = FixedEmbedding(vocabulary, size)
         if kind != "static":
-            self.learnt = nn.Embedding(vocabulary, size, padding_idx=0)
+            undrawn = torch.empty(vocabulary, size)
+            self.learnt = nn.Embedding(vocabulary, size, padding_idx=0, _weight=undrawn)
 
     def forward(self, ids: Tensor) -> Tensor:
         """Look the tokens up; of two tables, add."""
@@ -280,20 +304,29 @@ class WordVectors(nn.Module):
         return total.transpose(1, 2)
 
 
-class MaxOverTime(nn.Module):
-    """The largest value of each channel, and dropout.
+class OverTime(nn.Module):
+    """The largest value of each of the first channels, the mean of the others, and dropout.
+
+    Args:
+        maxima: of how many channels, whose values are 0 or more, with 0 where none counts.
+        dropout: probability.
 
     Shape:
-        (B, C, T) -> (B, C)
+        (B, C, T), (B, T) -> (B, C)
     """
 
-    def __init__(self, dropout: float) -> None:
+    def __init__(self, maxima: int, dropout: float) -> None:
         super().__init__()
+        self.maxima = maxima
+        self.mean = MeanOverTime()
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Of values of 0 or more, where 0 stands for windows that do not count."""
-        y: Tensor = self.dropout(x.amax(-1))
+        """Pool `x` over the text."""
+        found = x[:, : self.maxima].amax(-1)
+        if x.shape[1] > self.maxima:
+            found = torch.cat([found, self.mean(x[:, self.maxima :], mask)], 1)
+        y: Tensor = self.dropout(found)
         return y
 
 

@@ -99,6 +99,7 @@ class Predictor:
             OptionError: the card has another number of classes than the network has outputs.
         """
         data = self.matched(data)
+        self._make_ready(len(data))
         answers = partial(self._answers, data=data, workers=workers)
         for outputs, batch in self._shared(answers, data, batch_size, workers, skipped, world):
             yield from self.task.decode(outputs, batch)
@@ -205,14 +206,11 @@ class Predictor:
         skipped: list[Skipped] | None = None,
         world: World = ALONE,
     ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-        """`embed` batch by batch, in the data's order, so that nothing is kept.
-
-        Raises:
-            OptionError: `forward` is not a network with `embed`.
-        """
+        """`embed` batch by batch, in the data's order, so that nothing is kept; raises the same."""
         embed = getattr(self.forward, "embed", None)
         if embed is None:
             raise OptionError("forward has no embed(x); give a convarium classifier.")
+        self._make_ready(len(data))
         held = partial(self.outputs, forward=embed)
         for found, batch in self._shared(held, data, batch_size, workers, skipped, world):
             yield batch.index.numpy(), found.float().numpy()
@@ -238,6 +236,11 @@ class Predictor:
             for submodule in training:
                 submodule.training = True
         return outputs.to("cpu")
+
+    def _make_ready(self, count: int) -> None:
+        """What quickens so many samples; not for `evaluate`, which repeats validation's bits."""
+        if hasattr(self.forward, "ready_for"):
+            self.forward.ready_for(count)
 
     def _answers(self, batch: Batch, data: Part | Dataset, workers: int) -> Tensor:
         """Outputs of one batch, those of its views merged."""

@@ -126,8 +126,7 @@ class TrainConfig:
     )
     vectors: str = option(
         "drawn",
-        "first vectors of a text network's tokens: drawn, or counted in the training texts",
-        choices=("drawn", "counted"),
+        "first vectors of a text network's tokens: drawn, counted in the training texts, or a file",
     )
     start_size: float | None = option(
         None,

@@ -24,7 +24,6 @@ from convarium.data import (
     training_batches,
 )
 from convarium.data.batch import memory_order
-from convarium.data.pictures import pictures_of
 from convarium.errors import DataError, OptionError
 from convarium.processes import ALONE, World
 from convarium.train.arithmetic import slow_in_bf16
@@ -40,7 +39,7 @@ from convarium.train.optimizers import build_optimizer, set_rate
 from convarium.train.sampling import balanced_order
 from convarium.train.schedule import learning_rate
 from convarium.train.synchronised import SyncedNorms, sees_all
-from convarium.train.word_vectors import counted_vectors
+from convarium.train.vector_files import give_vectors
 
 
 class Learner:
@@ -169,10 +168,11 @@ class Learner:
     def _start_from_data(self) -> None:
         """Let a network that asks for it work out its first weights from some training samples.
 
-        A network of texts gets vectors that are counted in all of them, where that is asked for.
+        A network of texts gets vectors of its tokens, where that is asked for.
         """
-        if self.config.vectors == "counted":
-            self._count_vectors()
+        if self.config.vectors != "drawn":
+            give_vectors(self.model, self.parts.train, self.preprocessing, self.config)
+            self.world.follow_first([*self.model.parameters(), *self.model.buffers()])
         wanted = getattr(self.model, "start_samples", 0)
         if not wanted:
             return
@@ -182,19 +182,6 @@ class Learner:
         given = [b.inputs[0] for b in batches(some, self.preprocessing, batch_size=len(some))]
         network: Any = self.model
         network.start_from(torch.cat(given).to(next(self.model.parameters())))
-        self.world.follow_first([*self.model.parameters(), *self.model.buffers()])
-
-    def _count_vectors(self) -> None:
-        network: Any = self.model
-        if not hasattr(network, "set_vectors") or network.config.get("embedding") == "random":
-            raise OptionError(
-                "vectors (='counted') needs a network that takes them, such as text_cnn with "
-                "--option embedding=fine_tuned; leave it out."
-            )
-        part, steps = self.parts.train, self.preprocessing
-        ready: Any = pictures_of(part.dataset, steps)
-        table = (network.config["vocabulary"], network.config["embedding_dim"])
-        network.set_vectors(counted_vectors(ready.flat(part.ids), *table, seed=self.config.seed))
         self.world.follow_first([*self.model.parameters(), *self.model.buffers()])
 
     def agree(self) -> None:

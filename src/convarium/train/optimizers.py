@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrizations, parametrize
 
 from convarium.errors import OptionError
 from convarium.models import Network
@@ -54,7 +55,8 @@ def parameter_groups(
 ) -> list[dict[str, Any]]:
     """Weights with decay; norms, biases and every other vector without; deep layers faster.
 
-    A parameter decays when it has two axes or more and belongs to no normalisation layer. With a
+    A parameter decays when it has two axes or more and belongs to no normalisation layer; of weight
+    norm's two the direction does, and the length g does not. With a
     `layer_decay` f below 1, each child of the network's `in_order()` has groups of its own, whose
     `rate_scale` is f^(children that hold weights behind it): 1 for the head.
 
@@ -107,6 +109,7 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 def _kinds(module: nn.Module, filters: Collection[int]) -> dict[str, list[Tensor]]:
     """The trainable parameters by what is done with them; empty kinds are left out."""
     norms = {id(p) for m in module.modules() if _is_norm(m) for p in m.parameters(recurse=False)}
+    norms |= {id(m.original0) for m in module.modules() if _is_weight_norm(m)}
     found: dict[str, list[Tensor]] = {_FILTERS: [], _WEIGHTS: [], _PLAIN: []}
     for parameter in module.parameters():
         if not parameter.requires_grad:
@@ -128,6 +131,12 @@ def _is_norm(module: nn.Module) -> bool:
         nn.RMSNorm,
     )
     return isinstance(module, kinds)
+
+
+def _is_weight_norm(module: nn.Module) -> bool:
+    """Whether `original0` of it is the lengths of a layer's filters."""
+    norm = parametrizations._WeightNorm
+    return isinstance(module, parametrize.ParametrizationList) and isinstance(module[0], norm)
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -88,6 +88,11 @@ class Tokens:
         size: int = self._tokenizer.get_vocab_size()
         return size
 
+    def words(self) -> list[str]:
+        """The tokens, by id."""
+        found: dict[str, int] = self._tokenizer.get_vocab()
+        return sorted(found, key=found.__getitem__)
+
     def encode(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
         """The ids of several texts, whole; in threads of the library's own."""
         found = self._tokenizer.encode_batch_fast([*map(plain, texts)], add_special_tokens=False)

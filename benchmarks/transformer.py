@@ -1,0 +1,189 @@
+"""TextCNN against a transformer encoder of equal parameters: accuracy, and latency by length.
+
+    python benchmarks/transformer.py accuracy --seeds 0 1
+    python benchmarks/transformer.py latency
+
+The peer is torch's own `nn.TransformerEncoder` on the same token vectors plus learnt places: two
+layers of four heads before whose sublayers the norms stand, the masked mean over the text, dropout
+and a linear head; the width of its feed-forward layers is that which makes the parameters nearest
+TextCNN's. "accuracy": BBC news, the split, tokens, recipe and epochs of the default command for
+both, beside each other for each seed, but rates of their own: 4e-3 for TextCNN as the command has
+it, 1e-3 for the encoder, which learns nothing at 4e-3 (`--rate` changes it). "latency": batches of
+texts of random words, on the threads that OMP_NUM_THREADS says; TextCNN as it is and with its words
+looked up (`tabulate`); the encoder with torch's fast path. All take turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import convarium
+import harness
+import texts
+from convarium import data, seeds, train
+from convarium.files import read_json
+from convarium.intervals import wilson
+from convarium.predict import Predictor
+
+HEADS, LAYERS = 4, 2
+LENGTHS, BATCHES = (32, 64, 128, 256, 512), (1, 64)
+RATE = 1e-3
+
+
+class Encoder(nn.Module):
+    """A transformer encoder of texts.
+
+    Shape:
+        int64 (B, T) with 0 for padding -> (B, K)
+    """
+
+    def __init__(self, vocabulary: int, width: int, inner: int, classes: int, longest: int) -> None:
+        super().__init__()
+        self.vectors = nn.Embedding(vocabulary, width, padding_idx=0)
+        self.places = nn.Parameter(0.02 * torch.randn(longest, width))
+        layer = nn.TransformerEncoderLayer(
+            width, HEADS, inner, dropout=0.1, batch_first=True, norm_first=True
+        )
+        self.layers = nn.TransformerEncoder(
+            layer, LAYERS, norm=nn.LayerNorm(width), enable_nested_tensor=False
+        )
+        self.head = nn.Sequential(nn.Dropout(0.5), nn.Linear(width, classes))
+
+    def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Logits of each text."""
+        real = tokens != 0 if mask is None else mask
+        x = self.vectors(tokens) + self.places[: tokens.shape[1]]
+        x = self.layers(x, src_key_padding_mask=~real) * real.unsqueeze(2)
+        logits: Tensor = self.head(x.sum(1) / real.sum(1, keepdim=True).clamp(min=1))
+        return logits
+
+
+def parameters(model: nn.Module) -> int:
+    """Numbers that are learnt."""
+    return sum(p.numel() for p in model.parameters())
+
+
+def encoder(vocabulary: int, classes: int, longest: int, goal: int, width: int = 128) -> Encoder:
+    """The encoder whose parameters are nearest those of TextCNN."""
+    with torch.device("meta"):
+        least = parameters(Encoder(vocabulary, width, 1, classes, longest))
+        more = parameters(Encoder(vocabulary, width, 2, classes, longest)) - least
+    return Encoder(vocabulary, width, max(1, 1 + round((goal - least) / more)), classes, longest)
+
+
+def one_seed(seed: int, rate: float) -> dict[str, Any]:
+    """Both on one split of BBC news."""
+    with tempfile.TemporaryDirectory() as folder:
+        table = texts.as_table(Path(folder) / "bbc.csv", texts.bbc())
+        dataset = data.open_dataset(table, text_column="text", label_column="label")
+        choice = train.recommend(dataset)
+        test, validation = texts.SHARES["bbc"]
+        parts = data.split(dataset, test=test, validation=validation, seed=seed)
+        preprocessing = data.fit_preprocessing(parts.train)
+        shape = {"num_classes": len(dataset.classes), **preprocessing.network_options}
+        seeds.torch_seed(torch.device("cpu"), seed, "initial weights")
+        ours = convarium.create(choice.model, **{**choice.options, **shape})
+        longest = preprocessing.longest
+        theirs = encoder(shape["vocabulary"], shape["num_classes"], longest, parameters(ours))
+        config = dataclasses.replace(choice.config, seed=seed, precision="fp32")
+        plain = dataclasses.replace(config, vectors="drawn", learning_rate=rate)
+        found: dict[str, Any] = {"seed": seed}
+        for name, model, own in (("text_cnn", ours, config), ("encoder", theirs, plain)):
+            seconds = harness.seconds(
+                lambda model=model, own=own: train.fit(
+                    model, parts, own, preprocessing=preprocessing
+                )
+            )
+            predictor = Predictor(model, data.build_card(parts, preprocessing))
+            result = predictor.evaluate(parts.test)
+            right = round(result.score * result.n)
+            interval = list(wilson(right, result.n))
+            told = {"n": result.n, "accuracy": result.score, "interval": interval}
+            found[name] = {**told, "parameters": parameters(model), "seconds": round(seconds, 1)}
+    return found
+
+
+def accuracy(seeds_wanted: Sequence[int], rate: float, found: dict[str, Any]) -> None:
+    """Run the seeds that are missing, writing after each."""
+    kept = found.get("accuracy", {})
+    runs = kept.get("runs", []) if kept.get("rate") == rate else []
+    for seed in seeds_wanted:
+        if any(run["seed"] == seed for run in runs):
+            continue
+        runs.append(one_seed(seed, rate))
+        runs.sort(key=lambda run: run["seed"])
+        means = {
+            name: harness.over_seeds([run[name]["accuracy"] for run in runs])
+            for name in ("text_cnn", "encoder")
+        }
+        gaps = [run["text_cnn"]["accuracy"] - run["encoder"]["accuracy"] for run in runs]
+        found["accuracy"] = {"rate": rate, **means, "gap": harness.over_seeds(gaps), "runs": runs}
+        write(found)
+        print(f"seed {seed}:", {name: means[name]["mean"] for name in means}, "so far")
+
+
+def latency(rounds: int) -> dict[str, Any]:
+    """Milliseconds a batch, by tokens and batch, of all that take turns."""
+    torch.manual_seed(0)
+    vocabulary, classes = 20_000, 20
+    options = {"vocabulary": vocabulary, "num_classes": classes}
+    plain = convarium.create("text_cnn", **options).eval()
+    quick = convarium.create("text_cnn", **options).eval().tabulate()
+    theirs = encoder(vocabulary, classes, max(LENGTHS), parameters(plain)).eval()
+    rows = []
+    for length in LENGTHS:
+        for batch in BATCHES:
+            x = plain.example_input(batch, length)
+            models = {"text_cnn": plain, "looked_up": quick, "encoder": theirs}
+            with torch.inference_mode():
+                calls = {name: lambda model=model, x=x: model(x) for name, model in models.items()}
+                seconds = harness.alternate(calls, rounds)
+            own = {
+                name: harness.summary([1e3 * value for value in values])
+                for name, values in seconds.items()
+            }
+            faster = {
+                name: harness.ratio(seconds["encoder"], seconds[name])
+                for name in ("text_cnn", "looked_up")
+            }
+            rows.append({"tokens": length, "batch": batch, "ms": own, "times_faster": faster})
+            print(length, batch, {name: round(own[name]["median"], 3) for name in own}, faster)
+    counts = {"text_cnn": parameters(plain), "encoder": parameters(theirs)}
+    return {"parameters": counts, "threads": torch.get_num_threads(), "rows": rows}
+
+
+def write(found: Mapping[str, Any]) -> Path:
+    """What was measured so far, in one file."""
+    own = {name: found[name] for name in ("accuracy", "latency") if name in found}
+    return harness.write("transformer", own, ["numpy", "tokenizers"])
+
+
+def main() -> int:
+    """Run the parts that are asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", default=["accuracy", "latency"])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--rate", type=float, default=RATE, help="of the encoder")
+    parser.add_argument("--rounds", type=int, default=20)
+    arguments = parser.parse_args()
+    path = harness.RESULTS / "transformer.json"
+    found = read_json(path) if path.exists() else {}
+    if "accuracy" in arguments.parts:
+        accuracy(arguments.seeds, arguments.rate, found)
+    if "latency" in arguments.parts:
+        found["latency"] = latency(arguments.rounds)
+    print(write(found))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
