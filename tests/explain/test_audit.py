@@ -45,7 +45,7 @@ def test_the_square_is_found_without_masks_and_does_all(alone):
     (claim,) = alone.claims
     assert claim.verdict == "supported"
     assert "rows 1 to 3, columns 1 to 3" in claim.text
-    assert claim.p == pytest.approx(0.5**min(place.n, place.pasted.first.n))
+    assert claim.p == pytest.approx(0.5 ** min(place.n, place.pasted.first.n))
     assert alone.accuracy.value == 1
     assert alone.statuses["fine"] == 48
     assert "1 of 2 predictions have fewer than 5 maps with heat" in alone.note

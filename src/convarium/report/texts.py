@@ -115,9 +115,7 @@ def _heat(values: NDArray[np.float32], count: int) -> NDArray[np.float32]:
     return heat / np.float32(highest) if highest > 0 else heat
 
 
-def _cut(
-    tokens: Sequence[str], heat: NDArray[np.float32], title: str, note: str
-) -> HeatedTokens:
+def _cut(tokens: Sequence[str], heat: NDArray[np.float32], title: str, note: str) -> HeatedTokens:
     """A text to be drawn; of a long one the part around its strongest token."""
     if len(tokens) > _SHOWN:
         start = int(np.clip(heat.argmax() - _SHOWN // 2, 0, len(tokens) - _SHOWN))
@@ -127,7 +125,7 @@ def _cut(
 
 
 def _tokens(run: Run, data: Part | Dataset, i: int) -> list[str]:
-    """A text in pieces, each a token with what follows it up to the next, as the network gets it."""
+    """A text in pieces, each a token and what follows it up to the next, as the network gets it."""
     dataset = data.dataset if isinstance(data, Part) else data
     steps = cast("TextPreprocessing", run.preprocessing)
     text = str(dataset.read(i))

@@ -240,7 +240,7 @@ def _predictor(run: Run | Predictor) -> Predictor:
         raise OptionError("run (a Predictor of a function) must hold a module, to be looked into.")
     if predictor.preprocessing.input_kind == "tokens":
         raise OptionError(
-            "run (of texts) cannot be audited: places are cut and pasted, and tokens are no places; "
+            "run (of texts) cannot be audited: places are cut and pasted, and tokens are none; "
             "give a run of images or volumes, or look at the heat of tokens by explain."
         )
     return predictor
