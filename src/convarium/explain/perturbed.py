@@ -38,7 +38,7 @@ def ablation_cam(
     w_k = y_c - y_c(A_k = 0); the map is sum_k w_k A_k. The score is the logit and the weight a
     difference, so that a negative logit does not turn the sign. What lies behind the layer runs
     once for each channel. Where that is affine, such as pooling and one linear layer, w_k is the
-    sum over positions of dy_c/dA_k A_k, and one pass gives all. Arguments as in `grad_cam`.
+    sum over positions of dy_c/dA_k A_k, and a second pass gives all. Arguments as in `grad_cam`.
 
     Args:
         batch_size: samples in one pass, all changes together; at least the batch.
