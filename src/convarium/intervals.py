@@ -164,7 +164,7 @@ def _student(degrees: int, confidence: float) -> float:
         (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
         (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
     )
-    return z + sum(term / degrees**k for k, term in enumerate(terms, start=1))
+    return z + sum(term / float(degrees) ** k for k, term in enumerate(terms, start=1))
 
 
 def _quantile(confidence: float) -> float:

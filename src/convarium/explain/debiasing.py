@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import torch
@@ -152,7 +153,7 @@ class _Pictures:
         return imputed(values, removed) + self.noise_std * added
 
 
-def _counts(shares: Sequence[float], positions: int) -> list[int]:
+def _counts(shares: Any, positions: int) -> list[int]:
     """floor(p n), of the decimal number as written: 0.29 of 100 are 29."""
     if not isinstance(shares, Sequence) or not shares or not all(0 < real(s) < 1 for s in shares):
         raise OptionError(f"shares (={shares!r}) must be numbers above 0 and below 1.")

@@ -96,7 +96,7 @@ def explain_texts(
                     "name": name,
                     "prediction": record.sentence(),
                     "target": named,
-                    "logit": or_none(heat.logit[place]),
+                    "logit": or_none(float(heat.logit[place])),
                     "method": heat.method,
                     "layer": heat.layer,
                     "status": status,
