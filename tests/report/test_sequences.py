@@ -86,3 +86,13 @@ def test_what_does_not_fit_is_an_error(tmp_path: Path) -> None:
         report.HeatedTokens(["a", "b", "c"], np.nan * one, "up")
     with pytest.raises(OptionError, match="at least one series"):
         report.sequence_page(tmp_path / "none.html", [], "title")
+
+
+def test_a_step_between_holes_is_a_dot_and_steps_are_whole() -> None:
+    values = np.full((1, 5), np.nan, np.float32)
+    values[0, 2] = 1
+    svg = report.draw_series(report.HeatedSeries(values, np.zeros(5, "f4"), "up"))
+    assert svg.count("<circle") == 1
+    one = report.draw_series(report.HeatedSeries(values[:, 2:3], np.ones(1, "f4"), "up"))
+    assert one.count("<circle") == 1
+    assert ">0.5<" not in one.split("<image")[1]
