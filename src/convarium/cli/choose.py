@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from convarium import files
 from convarium.cli.list import amount
-from convarium.cli.parsing import Parser, positive, write, write_json
+from convarium.cli.parsing import Parser, above_zero, positive, write, write_json
 from convarium.cli.show import shape
 from convarium.errors import OptionError
 from convarium.report.wording import axes
@@ -35,8 +35,8 @@ def add_arguments(parser: Parser) -> None:
     add("--task", help="series, images or volumes (follows from the input)")
     add("--max-parameters", type=amount, metavar="N", help=f"at most, {words}")
     add("--max-macs", type=amount, metavar="N", help=f"multiply-adds at most, {words}")
-    add("--max-ms", type=_number, metavar="MS", help="milliseconds of a pass, on this machine")
-    add("--max-memory-mb", type=_number, metavar="MB", help="megabytes in a pass")
+    add("--max-ms", type=above_zero, metavar="MS", help="milliseconds of a pass, on this machine")
+    add("--max-memory-mb", type=above_zero, metavar="MB", help="megabytes in a pass")
     add("--min-field", type=positive, metavar="N", help="inputs that a position sees, at least")
     add("--causal", action="store_true", help="outputs may not see later inputs")
     add("--long-context", action="store_true", help="the field must cover the whole input")
@@ -175,14 +175,3 @@ def _wrapped(lead: str, words: str) -> list[str]:
         break_long_words=False,
         break_on_hyphens=False,
     )
-
-
-def _number(text: str) -> float:
-    """A number above 0."""
-    try:
-        value = float(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} must be a number") from error
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} must be above 0")
-    return value

@@ -4,37 +4,100 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from convarium.cli.exporting_texts import export_texts
-from convarium.cli.parsing import Parser, write, write_json
+from convarium.cli.parsing import Parser, above_zero, write, write_json
+from convarium.errors import OptionError
+
+if TYPE_CHECKING:
+    from convarium.deploy import Export, Quantisation
+    from convarium.predict import Run
+
+_SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}
 
 
 def add_arguments(parser: Parser) -> None:
     """The verb's own arguments."""
-    parser.add_argument("run", metavar="RUN", help="a run folder of 'convarium train'")
-    parser.add_argument("--to", required=True, choices=("onnx",), help="the file's format")
-    parser.add_argument(
-        "--samples",
-        metavar="DATA",
-        help="images to verify on; by default those that the run keeps (up to 32)",
-    )
-    parser.add_argument("-o", "--output", metavar="FILE", help="the file (RUN/model.onnx)")
+    add = parser.add_argument
+    add("run", metavar="RUN", help="a run folder of 'convarium train'")
+    add("--to", required=True, choices=tuple(_SUFFIXES), help="the file's format")
+    add("--samples", metavar="DATA",
+        help="images to verify on; by default those that the run keeps (up to 32)")  # fmt: skip
+    add("--dynamic-size", action="store_true", help="leave the size of the inputs free too")
+    add("--pixels", choices=("channels_first", "channels_last"),
+        help="put scaling and normalisation into the file, which takes 8-bit pixels")  # fmt: skip
+    add("--int8", action="store_true", help="8-bit numbers, if accuracy is shown to hold")
+    add("--data", metavar="DATA", help="with --int8: the run's data, if it is elsewhere by now")
+    add("--points", type=above_zero, default=None, metavar="X",
+        help="with --int8: points of accuracy that may be lost (0.5)")  # fmt: skip
+    add("-o", "--output", metavar="FILE", help="the file (RUN/model.onnx, .xml or .pt2)")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Export, verify on real samples, and say how close the two are."""
-    from convarium import deploy, predict
+    from convarium import predict
 
+    _check(arguments)
     opened = predict.open_run(arguments.run)
     if opened.preprocessing.kind == "texts":
+        if arguments.int8 or arguments.pixels or arguments.dynamic_size:
+            raise OptionError(
+                "--int8, --pixels and --dynamic-size are for networks that read maps, and that of "
+                f"{opened.folder} reads texts; leave them out."
+            )
         return export_texts(arguments, opened)
-    path = Path(arguments.output or opened.folder / f"model.{arguments.to}")
-    samples = opened.samples(arguments.samples)
-    exported = deploy.export(
-        opened.model, path, samples=samples, format=arguments.to, card=opened.card
-    )
+    suffix = _SUFFIXES[arguments.to]
+    path = Path(arguments.output or opened.folder / f"model{suffix}")
+    written = (_quantised if arguments.int8 else _exported)(arguments, opened, path)
     if arguments.json:
-        write_json(exported.to_json())
+        write_json(written.to_json())
         return 0
-    write(exported.sentence())
+    write(written.sentence())
     return 0
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """Refuse flags that have no effect with the others."""
+    if not arguments.int8:
+        for flag in ("data", "points"):
+            if getattr(arguments, flag) is not None:
+                raise OptionError(f"--{flag} belongs to --int8; add that, or leave it out.")
+        return
+    if arguments.to == "torch":
+        raise OptionError("--int8 is for --to openvino and --to onnx; choose one of these.")
+    for flag in ("samples", "dynamic_size", "pixels"):
+        if getattr(arguments, flag):
+            raise OptionError(f"--{flag.replace('_', '-')} does not go with --int8; leave one out.")
+
+
+def _exported(arguments: argparse.Namespace, opened: Run, path: Path) -> Export:
+    from convarium import deploy
+
+    return deploy.export(
+        opened.model,
+        path,
+        samples=opened.samples(arguments.samples),
+        format=arguments.to,
+        card=opened.card,
+        dynamic_size=arguments.dynamic_size,
+        preprocessing=opened.preprocessing,
+        pixels=arguments.pixels,
+    )
+
+
+def _quantised(arguments: argparse.Namespace, opened: Run, path: Path) -> Quantisation:
+    from convarium import deploy
+    from convarium.cli.labelled import samples_of
+
+    calibration, labelled = samples_of(opened, arguments.data)
+    points = {} if arguments.points is None else {"points": arguments.points}
+    return deploy.quantise(
+        opened.model,
+        path,
+        calibration=calibration,
+        labelled=labelled,
+        format=arguments.to,
+        card=opened.card,
+        **points,
+    )

@@ -187,6 +187,17 @@ def natural(text: str) -> int:
     return value
 
 
+def above_zero(text: str) -> float:
+    """A number above 0."""
+    try:
+        value = float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a number") from error
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} must be above 0")
+    return value
+
+
 def share(text: str) -> float:
     """A number between 0 and 1."""
     try:

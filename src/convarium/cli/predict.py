@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from convarium.cli.evaluate import add_tta
@@ -15,10 +15,14 @@ from convarium.cli.parsing import (
     write_json,
 )
 from convarium.cli.reading import add_input_columns, input_columns
+from convarium.cli.tune import FOLDER
 from convarium.errors import DataError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from convarium.data import Dataset, Skipped
+    from convarium.predict import Run
     from convarium.processes import World
     from convarium.tasks import Record
 
@@ -30,6 +34,9 @@ def add_arguments(parser: Parser) -> None:
     add_input_columns(parser)
     add_prediction_arguments(parser)
     parser.add_argument("-o", "--output", metavar="FILE", help="write a .csv or .parquet file")
+    parser.add_argument(
+        "--untuned", action="store_true", help="run the network itself, not what tune chose"
+    )
     add_tta(parser)
 
 
@@ -48,7 +55,8 @@ def _predict(arguments: argparse.Namespace, world: World) -> int:
     if arguments.output:
         predict.check_table_name(arguments.output)
     opened = predict.open_run(arguments.run)
-    predictor = predict.Predictor(opened.model, opened.card, tta=arguments.tta)
+    forward = opened.model if arguments.untuned else _fastest(opened)
+    predictor = predict.Predictor(forward, opened.card, tta=arguments.tta)
     dataset = data.open_inputs(
         arguments.inputs, kind=opened.preprocessing.kind, columns=input_columns(arguments, opened)
     )
@@ -68,6 +76,22 @@ def _predict(arguments: argparse.Namespace, world: World) -> int:
         for _ in records:  # the other processes only compute
             pass
     return 0
+
+
+def _fastest(opened: Run) -> Callable[..., Tensor]:
+    """What `tune` chose for this machine; the network itself where nothing was chosen."""
+    if not (opened.folder / FOLDER).is_dir():
+        return opened.model
+    from convarium import deploy
+
+    found = deploy.in_use(opened.model, opened.folder / FOLDER)
+    if found is None:
+        sys.stderr.write(
+            "convarium: what was tuned is for other weights, versions or another machine; "
+            "convarium tune RUN tunes anew\n"
+        )
+        return opened.model
+    return found[0]
 
 
 def _deliver(

@@ -1,17 +1,37 @@
+from .accuracy import Drop as Drop
+from .artefact import Artefact as Artefact
 from .exporting import Export as Export
 from .exporting import export as export
+from .folding import Folding as Folding
+from .folding import fold as fold
+from .quantising import Quantisation as Quantisation
+from .quantising import quantise as quantise
 from .sequence_files import SequenceExport as SequenceExport
 from .sequences import export_sequences as export_sequences
 from .sequences import export_stream as export_stream
+from .tuned import TunedForm as TunedForm
+from .tuned import Tuning as Tuning
+from .tuned import in_use as in_use
+from .tuning import tune as tune
 from .verification import Verification as Verification
 from .verification import verify as verify
 
 __all__ = [
+    "Artefact",
+    "Drop",
     "Export",
+    "Folding",
+    "Quantisation",
     "SequenceExport",
+    "TunedForm",
+    "Tuning",
     "Verification",
     "export",
     "export_sequences",
     "export_stream",
+    "fold",
+    "in_use",
+    "quantise",
+    "tune",
     "verify",
 ]

@@ -2,28 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
+from convarium.data import Preprocessing
+from convarium.deploy import manifest
+from convarium.deploy.artefact import Artefact, runtime_package
 from convarium.deploy.onnx_file import OPSET, write_onnx
+from convarium.deploy.openvino_file import write_openvino
+from convarium.deploy.pixels import PixelInput
+from convarium.deploy.program_file import write_program
 from convarium.deploy.verification import (
+    SINGLES,
     TOLERANCE,
+    Verification,
     check_inputs,
     compare,
     reference,
     set_eval,
 )
-from convarium.errors import OptionError, did_you_mean, import_extra
+from convarium.errors import OptionError, ShapeError, did_you_mean
 from convarium.files import atomic, sha256
 from convarium.graph import eager, untouched, unwrapped
 
-#: The formats, each with the function that writes it.
-FORMATS = {"onnx": write_onnx}
+
+@dataclass(frozen=True)
+class Format:
+    """A kind of file: how its name ends, the package that runs it, the function that writes it."""
+
+    suffix: str
+    runtime: str | None
+    write: Callable[..., None]
+
+
+FORMATS: Final = {
+    "onnx": Format(".onnx", "onnxruntime", write_onnx),
+    "openvino": Format(".xml", "openvino", write_openvino),
+    "torch": Format(".pt2", None, write_program),
+}
 
 
 @dataclass(frozen=True)
@@ -31,21 +53,24 @@ class Export:
     """A file that was written and proven equal to its model.
 
     Attributes:
-        path: the file.
-        format: "onnx".
-        opset: ONNX operator set.
+        path: the file; OpenVINO's has its weights beside it, in a file that ends in .bin.
+        format: "onnx", "openvino" or "torch".
+        opset: ONNX operator set; None for a program of torch's.
         n: how many samples the file was verified on, at batch 1 and together.
         largest_difference: largest absolute difference of an output from the model's.
         scale: largest absolute output of the model.
         tolerance: the difference allowed, as a share of `scale`.
         agreement: share of samples for which file and model predict the same class.
         sha256: of the file's bytes, hexadecimal.
-        bytes: size of the file.
+        bytes: size of the file, with that of its weights.
+        pixels: the layout of the 8-bit pixels that it takes; None where it takes numbers.
+        sizes: positions along each axis of the inputs that it was verified on.
+        latency: of a pass at batch 1 on this machine.
     """
 
     path: Path
     format: str
-    opset: int
+    opset: int | None
     n: int
     largest_difference: float
     scale: float
@@ -53,6 +78,9 @@ class Export:
     agreement: float
     sha256: str
     bytes: int
+    pixels: str | None
+    sizes: tuple[tuple[int, ...], ...]
+    latency: dict[str, Any]
 
     def to_json(self) -> dict[str, Any]:
         """The result as JSON-able values."""
@@ -60,11 +88,16 @@ class Export:
 
     def sentence(self) -> str:
         """The result as one sentence."""
+        opset = "" if self.opset is None else f", opset {self.opset}"
+        takes = "" if self.pixels is None else f", 8-bit pixels with {self.pixels} in"
+        shapes = " and ".join("x".join(map(str, size)) for size in self.sizes)
+        sizes = f" of {shapes}" if len(self.sizes) > 1 else ""
         return (
-            f"{self.path}: {self.format}, opset {self.opset}, {self.bytes / 1e6:.2f} MB; on "
-            f"{self.n} samples the largest difference is {self.largest_difference:.2g} at outputs "
-            f"up to {self.scale:.3g} (allowed: {self.tolerance:g} of that), and "
-            f"{self.agreement:.1%} of the predictions agree."
+            f"{self.path}: {self.format}{opset}, {self.bytes / 1e6:.2f} MB{takes}; on "
+            f"{self.n} samples{sizes} the largest difference is {self.largest_difference:.2g} at "
+            f"outputs up to {self.scale:.3g} (allowed: {self.tolerance:g} of that), and "
+            f"{self.agreement:.1%} of the predictions agree; "
+            f"{self.latency['median_ms']:.3g} ms a sample here."
         )
 
 
@@ -77,30 +110,39 @@ def export(
     card: Mapping[str, Any] | None = None,
     opset: int = OPSET,
     tolerance: float = TOLERANCE,
+    dynamic_size: bool = False,
+    preprocessing: Preprocessing | None = None,
+    pixels: str | None = None,
 ) -> Export:
-    """Write a network as one file for another runtime, after proving that it computes the same.
+    """Write a network as a file for another runtime, after proving that it computes the same.
 
     The file takes batches of any size, (N, C, *S) with the sample's C and S, under the name
     "input" and returns "output". It gets its name only after it ran in the runtime on the samples,
     at batch 1 and together; otherwise nothing is left, and what stood there before stays. The
-    model is left as it was.
+    model is left as it was. `manifest.json` beside the file says what it is.
 
     Args:
         model: the network, in float32; wrapped and compiled ones are taken out of their wrapper.
-        path: the file to write; its folder is made.
+        path: the file to write, ending in .xml for OpenVINO and .pt2 for torch; its folder is made.
         samples: (N, C, *S) preprocessed float32 inputs to verify on; better real ones than noise.
-        format: "onnx".
+        format: "onnx"; "openvino", an IR in two files; or "torch", a program of `torch.export`.
         card: what a stranger needs to use the file (classes, preprocessing ...); embedded in the
-            file's metadata as JSON under "convarium.card".
-        opset: ONNX operator set, 18 to 23.
+            file's metadata as JSON under "convarium.card", and in the manifest.
+        opset: ONNX operator set, 18 to 23; of OpenVINO's files the one they come through.
         tolerance: the largest difference allowed, as a share of the largest output.
+        dynamic_size: leave the number of positions along each axis free too; the file is then also
+            verified on samples that are a quarter longer along each.
+        preprocessing: how the samples were made from pixels; needed for `pixels`.
+        pixels: "channels_first" or "channels_last" puts scaling and normalisation into the file,
+            which then takes 8-bit pixels in this layout.
 
     Raises:
         VerificationError: the file does not compute what the model computes.
-        OptionError: an unknown format, opset or tolerance, a card that is not JSON, or numbers
-            other than float32.
-        MissingExtraError: a package of the extra "onnx" is not installed.
-        ConvariumError: the network has an operation that the format does not have.
+        OptionError: an unknown format, opset, layout or tolerance, a name that does not fit the
+            format, a card that is not JSON, or numbers other than float32.
+        MissingExtraError: a package of the format's extra is not installed.
+        ConvariumError: the network has an operation that the format does not have, or its family
+            does not allow a free size.
         RunError: the file cannot be written.
 
     >>> network = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
@@ -109,43 +151,147 @@ def export(
     >>> result.n, result.agreement, result.largest_difference < 1e-5
     (3, 1.0, True)
     """
+    path, kind = Path(path), _checked(format, Path(path))
+    network = unwrapped(model)
+    check_inputs(network, samples, tolerance)
+    if kind.runtime is not None:
+        runtime_package(kind.runtime)
+    given = _Given(network, samples, preprocessing, pixels, dynamic_size)
+    expected = [_expected(network, batch, samples) for batch in given.batches]
+    with atomic(path) as temporary:
+        _write(kind, given, temporary, opset, card)
+        pairs = zip(expected, given.batches, strict=True)
+        proofs = [compare(temporary, own, given.laid(batch), tolerance) for own, batch in pairs]
+        latency = manifest.quick_latency(Artefact(temporary), given.laid(samples[:1]))
+        written = members(temporary)
+        digests = {path.with_suffix(each.suffix).name: sha256(each) for each in written}
+        size = sum(each.stat().st_size for each in written)
+        place_weights(temporary, path)
+    result = Export(
+        path=path,
+        format=format,
+        opset=None if format == "torch" else opset,
+        **_of_proofs(proofs),
+        tolerance=tolerance,
+        sha256=digests[path.name],
+        bytes=size,
+        pixels=pixels,
+        sizes=tuple(tuple(batch.shape[2:]) for batch in given.batches),
+        latency=latency,
+    )
+    manifest.record(path, _entry(result, digests, card))
+    return result
+
+
+class _Given:
+    """The network as it is written, and what it is verified on."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        samples: Tensor,
+        preprocessing: Preprocessing | None,
+        pixels: str | None,
+        dynamic_size: bool,
+    ) -> None:
+        self.network, self.inside = network, None
+        axes = range(min(2, samples.ndim - 1), samples.ndim)
+        self.batches = [samples, *([_longer(samples[:SINGLES], axes)] if dynamic_size else [])]
+        self.free: Sequence[int] = axes if dynamic_size else ()
+        if pixels is not None:
+            if preprocessing is None:
+                raise OptionError(f"pixels (={pixels!r}) needs the preprocessing of the samples.")
+            self.inside = PixelInput(network, preprocessing, pixels)
+            self.network = self.inside
+            if dynamic_size and self.inside.last:
+                self.free = [axis - 1 for axis in axes]
+
+    def laid(self, batch: Tensor) -> Tensor:
+        """A batch as the file takes it."""
+        return batch if self.inside is None else self.inside.pixels_of(batch)
+
+
+def _expected(network: nn.Module, batch: Tensor, samples: Tensor) -> Tensor:
+    """What the network gives for a batch.
+
+    Raises:
+        OptionError: it does not take the size.
+    """
+    try:
+        return reference(network, batch)
+    except (RuntimeError, ShapeError) as error:
+        if batch is samples:
+            raise
+        raise OptionError(
+            f"{type(network).__name__} does not take inputs of {tuple(batch.shape[1:])}, so the "
+            "size of its inputs cannot be left free; leave dynamic_size out."
+        ) from error
+
+
+def _longer(samples: Tensor, axes: Sequence[int]) -> Tensor:
+    """Samples that begin again behind their end, a quarter longer along each axis."""
+    for axis in axes:
+        n = samples.shape[axis]
+        samples = samples.index_select(axis, torch.arange(n + max(1, n // 4)) % n)
+    return samples
+
+
+def _checked(format: str, path: Path) -> Format:
+    """The format, if it is one and the name fits.
+
+    Raises:
+        OptionError: so.
+    """
     if format not in FORMATS:
         raise OptionError(
             f"format (={format!r}) must be one of {sorted(FORMATS)}."
             + did_you_mean(format, FORMATS)
         )
-    network = unwrapped(model)
-    check_inputs(network, samples, tolerance)
-    import_extra("onnxruntime", "onnx")
-    expected = reference(network, samples)
-    with atomic(path) as temporary:
-        _write(network, temporary, samples, format, opset, card)
-        proof = compare(temporary, expected, samples, tolerance)
-        digest, size = sha256(temporary), temporary.stat().st_size
-    return Export(
-        path=Path(path),
-        format=format,
-        opset=opset,
-        n=proof.n,
-        largest_difference=proof.largest_difference,
-        scale=proof.scale,
-        tolerance=tolerance,
-        agreement=proof.agreement,
-        sha256=digest,
-        bytes=size,
-    )
+    suffix = FORMATS[format].suffix
+    if path.suffix != suffix:
+        raise OptionError(f"path (={str(path)!r}) must end in {suffix} for {format}.")
+    return FORMATS[format]
 
 
 def _write(
-    network: nn.Module,
-    path: Path,
-    samples: Tensor,
-    format: str,
-    opset: int,
-    card: Mapping[str, Any] | None,
+    kind: Format, given: _Given, path: Path, opset: int, card: Mapping[str, Any] | None
 ) -> None:
     """Let the format's writer see the network in eval mode, outside any mode of the caller's."""
+    network, example = given.network, given.laid(given.batches[0][:2])
     with untouched(network), torch.inference_mode(False), torch.no_grad(), eager(network):
         set_eval(network)
-        with torch.autocast(samples.device.type, enabled=False):
-            FORMATS[format](network, path, samples, opset=opset, card=card)
+        with torch.autocast(example.device.type, enabled=False):
+            kind.write(network, path, example, opset=opset, card=card, free=given.free)
+
+
+def members(path: Path) -> list[Path]:
+    """A written file and what belongs to it."""
+    weights = path.with_suffix(".bin")
+    return [path, weights] if path.suffix == ".xml" else [path]
+
+
+def place_weights(temporary: Path, path: Path) -> None:
+    """Give the weights of an IR their name; it has no IR until they have, so none can mismatch."""
+    for weights in members(temporary)[1:]:
+        path.unlink(missing_ok=True)
+        with atomic(path.with_suffix(weights.suffix)) as place:
+            os.replace(weights, place)
+
+
+def _of_proofs(proofs: Sequence[Verification]) -> dict[str, Any]:
+    """The worst of several verifications."""
+    return {
+        "n": proofs[0].n,
+        "largest_difference": max(proof.largest_difference for proof in proofs),
+        "scale": proofs[0].scale,
+        "agreement": min(proof.agreement for proof in proofs),
+    }
+
+
+def _entry(
+    result: Export, digests: Mapping[str, str], card: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """What the manifest says of a file."""
+    told = {key: value for key, value in result.to_json().items() if key not in ("path", "sha256")}
+    whole = {"sha256": dict(digests), **told, **manifest.conditions()}
+    return whole if card is None else {**whole, "card": dict(card)}

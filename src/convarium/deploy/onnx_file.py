@@ -11,7 +11,7 @@ import io
 import json
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,8 @@ OPSETS = range(18, 24)
 CARD_KEY = "convarium.card"
 
 _LARGEST_FILE = 2**31 - 2**20
-_LOGGERS = ("torch.onnx", "torch.export", "torch.fx", "torch._dynamo", "onnxscript", "onnx_ir")
+_TORCHS = ("torch.onnx", "torch.export", "torch.fx", "torch._dynamo")
+_LOGGERS = (*_TORCHS, "onnxscript", "onnx_ir", "nncf", "")
 
 
 def write_onnx(
@@ -38,6 +39,7 @@ def write_onnx(
     *,
     opset: int,
     card: Mapping[str, Any] | None,
+    free: Sequence[int] = (),
 ) -> None:
     """Write `network`, which is in eval mode, to `path`; input "input", output "output".
 
@@ -53,7 +55,7 @@ def write_onnx(
     text = None if card is None else card_text(card)
     _check_size(network)
     with silent():
-        program = _translate(network, samples, opset)
+        program = _translate(network, samples, opset, free)
         if program.model.opset_imports[""] != opset:
             raise ConvariumError(f"The exporter cannot write opset (={opset}); choose {OPSET}.")
         remove_notes(program.model)
@@ -63,24 +65,38 @@ def write_onnx(
         program.save(path, external_data=False)
 
 
-def _translate(network: nn.Module, samples: Tensor, opset: int) -> Any:
-    """Two samples stand for a batch of any size: torch takes a size of 1 for a constant."""
-    example = samples[:2] if len(samples) > 1 else samples.repeat(2, *[1] * (samples.ndim - 1))
+def _translate(network: nn.Module, samples: Tensor, opset: int, free: Sequence[int]) -> Any:
+    example = example_of(samples)
     try:
         return torch.onnx.export(
             network,
-            (example.detach().clone(),),
+            (example,),
             dynamo=True,
             verbose=False,
             input_names=["input"],
             output_names=["output"],
-            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            dynamic_shapes=(free_sizes(free),),
             opset_version=opset,
         )
     except Exception as error:
         raise ConvariumError(
             f"{type(network).__name__} cannot be written as ONNX: {first_cause(error)}"
         ) from error
+
+
+def example_of(samples: Tensor) -> Tensor:
+    """Two samples stand for a batch of any size: torch takes a size of 1 for a constant."""
+    example = samples[:2] if len(samples) > 1 else samples.repeat(2, *[1] * (samples.ndim - 1))
+    return example.detach().clone()
+
+
+def free_sizes(free: Sequence[int]) -> dict[int, Any]:
+    """The dimensions whose sizes the file leaves open: the batch's, and those that are asked for.
+
+    >>> list(free_sizes((2, 3)))
+    [0, 2, 3]
+    """
+    return {0: torch.export.Dim("batch"), **dict.fromkeys(free, torch.export.Dim.DYNAMIC)}
 
 
 def card_text(card: Mapping[str, Any]) -> str:

@@ -1,21 +1,19 @@
 """Does an exported file compute what the model computes? Measured on real samples, in the runtime.
 
-samples -> model (torch, eval mode) ------------> outputs --+
-        -> file (onnxruntime), one by one and all together -+-> largest difference <= limit?
+samples -> model (torch, eval mode) -------------------> outputs --+
+        -> file (in its runtime), one by one and all together -----+-> largest difference <= limit?
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from convarium.errors import OptionError, ShapeError, VerificationError, import_extra
+from convarium.deploy.artefact import Artefact
+from convarium.errors import OptionError, ShapeError, VerificationError
 from convarium.graph import eager, untouched, unwrapped
 
 #: Largest difference allowed, as a share of the largest output of the model.
@@ -24,7 +22,8 @@ TOLERANCE = 1e-4
 #: So many samples are also run alone, at batch 1.
 SINGLES = 4
 
-Floats = NDArray[np.float32]
+#: What a network may read: numbers, 8-bit pixels, ids of tokens.
+INPUTS = (torch.float32, torch.uint8, torch.int64)
 
 
 @dataclass(frozen=True)
@@ -54,20 +53,20 @@ class Verification:
 def verify(
     path: str | Path, model: nn.Module, samples: Tensor, *, tolerance: float = TOLERANCE
 ) -> Verification:
-    """Run an ONNX file and the model on the same samples and compare every output.
+    """Run an exported file and the model on the same samples and compare every output.
 
-    The file runs in onnxruntime on the processor, at batch 1 and with all samples at once (a
+    The file runs in its runtime on the processor, at batch 1 and with all samples at once (a
     single sample is repeated, so that two batch sizes are seen). The model is left as it was.
 
     Args:
-        path: the ONNX file.
+        path: the file: .onnx, .xml or .pt2.
         model: the network it shall equal; it runs in eval mode, in float32.
-        samples: (N, C, *S) preprocessed inputs, float32; better real ones than noise.
+        samples: (N, C, *S) preprocessed inputs, as the file takes them; better real than noise.
         tolerance: the largest difference allowed, as a share of the largest output.
 
     Raises:
         VerificationError: the file is missing, cannot run, or computes something else.
-        MissingExtraError: onnxruntime is not installed.
+        MissingExtraError: the runtime is not installed.
         OptionError: a tolerance that is not above 0, or numbers other than float32.
         ShapeError: no samples, or a model that returns no tensor (N, ...).
     """
@@ -75,42 +74,41 @@ def verify(
     return compare(path, reference(model, samples), samples, tolerance)
 
 
-def compare(path: str | Path, expected: Floats, samples: Tensor, tolerance: float) -> Verification:
+def compare(path: str | Path, expected: Tensor, samples: Tensor, tolerance: float) -> Verification:
     """Run the file on the samples and compare with what the model gave.
 
     Raises:
         VerificationError: the file is missing, cannot run, or computes something else.
-        MissingExtraError: onnxruntime is not installed.
+        MissingExtraError: the runtime is not installed.
     """
     n = len(samples)
-    runtime = _Runtime(Path(path))
-    inputs: Floats = samples.detach().cpu().contiguous().numpy()
-    if len(inputs) == 1:
-        inputs, expected = inputs.repeat(2, 0), expected.repeat(2, 0)
-    together = runtime(inputs)
-    alone = [runtime(inputs[row : row + 1]) for row in range(min(SINGLES, len(inputs)))]
+    artefact = Artefact(path)
+    if n == 1:
+        samples, expected = torch.cat([samples] * 2), torch.cat([expected] * 2)
+    together = artefact(samples)
+    alone = [artefact(samples[row : row + 1]) for row in range(min(SINGLES, len(samples)))]
     if together.shape != expected.shape or alone[0].shape[1:] != expected.shape[1:]:
         raise VerificationError(
-            f"{Path(path).name} returns shape {together.shape} where the model returns "
-            f"{expected.shape}; it was made from another network."
+            f"{Path(path).name} returns shape {tuple(together.shape)} where the model returns "
+            f"{tuple(expected.shape)}; it was made from another network."
         )
     difference = max(
-        _largest(together - expected), _largest(np.concatenate(alone) - expected[: len(alone)])
+        _largest(together - expected), _largest(torch.cat(alone) - expected[: len(alone)])
     )
     scale = _largest(expected)
     _check(path, difference, scale, tolerance)
     return Verification(
         path=Path(path),
         n=n,
-        batch_sizes=(1, len(inputs)),
+        batch_sizes=(1, len(samples)),
         largest_difference=difference,
         scale=scale,
         tolerance=tolerance,
-        agreement=_agreement(together, expected),
+        agreement=agreement(together, expected),
     )
 
 
-def reference(model: nn.Module, samples: Tensor) -> Floats:
+def reference(model: nn.Module, samples: Tensor) -> Tensor:
     """The model's own outputs on the samples, in eval mode and float32.
 
     Raises:
@@ -132,8 +130,7 @@ def reference(model: nn.Module, samples: Tensor) -> Floats:
             "The model's outputs on the samples are not finite; train it again, or check the "
             "samples, before it is exported."
         )
-    result: Floats = output.cpu().numpy()
-    return result
+    return output.cpu()
 
 
 def set_eval(network: nn.Module) -> None:
@@ -156,43 +153,14 @@ def check_inputs(network: nn.Module, samples: Tensor, tolerance: float) -> None:
         raise ShapeError(
             f"samples has shape {tuple(samples.shape)}; it must be (N, C, *S) with at least one."
         )
-    tensors = [samples, *network.parameters(), *network.buffers()]
+    tensors = [*network.parameters(), *network.buffers()]
     types = {tensor.dtype for tensor in tensors if tensor.is_floating_point()}
-    if types != {torch.float32} or samples.dtype != torch.float32:
+    if not types <= {torch.float32} or samples.dtype not in INPUTS:
         found = ", ".join(sorted(str(kind) for kind in types | {samples.dtype}))
         raise OptionError(
             f"Model and samples must be torch.float32 (found: {found}); use model.float() and "
             "samples.float()."
         )
-
-
-class _Runtime:
-    """An ONNX file in onnxruntime: numbers in, numbers out, every failure one error."""
-
-    def __init__(self, path: Path) -> None:
-        runtime = import_extra("onnxruntime", "onnx")
-        if not path.is_file():
-            raise VerificationError(f"There is no file {path}.")
-        options = runtime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        options.log_severity_level = 4
-        self.path = path
-        self.session = self._guarded(
-            runtime.InferenceSession, str(path), options, providers=["CPUExecutionProvider"]
-        )
-        self.input = self.session.get_inputs()[0].name
-
-    def __call__(self, inputs: Floats) -> Floats:
-        outputs: list[Floats] = self._guarded(self.session.run, None, {self.input: inputs})
-        return outputs[0]
-
-    def _guarded(self, function: Any, *arguments: Any, **keywords: Any) -> Any:
-        """The runtime raises kinds of its own, one for each of its status codes."""
-        try:
-            return function(*arguments, **keywords)
-        except Exception as error:
-            first = str(error).strip().partition("\n")[0]
-            raise VerificationError(f"onnxruntime cannot run {self.path.name}: {first}") from error
 
 
 def _check(path: str | Path, difference: float, scale: float, tolerance: float) -> None:
@@ -206,12 +174,17 @@ def _check(path: str | Path, difference: float, scale: float, tolerance: float) 
         )
 
 
-def _largest(values: Floats) -> float:
+def _largest(values: Tensor) -> float:
     """Largest magnitude; NaN where there is one, which no limit lets pass."""
-    return float(np.abs(values).max())
+    return float(values.abs().max())
 
 
-def _agreement(outputs: Floats, expected: Floats) -> float:
+def agreement(outputs: Tensor, expected: Tensor) -> float:
+    """Share of samples with the same largest output; 1 where there are no classes.
+
+    >>> agreement(torch.eye(2), torch.tensor([[1.0, 0.0], [2.0, 1.0]]))
+    0.5
+    """
     if expected.ndim != 2:
         return 1.0
-    return float((outputs.argmax(1) == expected.argmax(1)).mean())
+    return float((outputs.argmax(1) == expected.argmax(1)).float().mean())

@@ -6,11 +6,15 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from convarium.errors import OptionError
 from convarium.measure.chosen import Choices
 from convarium.report import wording
 from convarium.report.svg import Axis, Drawing
+
+if TYPE_CHECKING:
+    from convarium.deploy import Tuning
 
 _WIDTH, _HEIGHT = 820.0, 520.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58.0, 24.0, 70.0, 78.0
@@ -63,6 +67,33 @@ def draw_choices(choices: Choices) -> str:
         title=f"Networks for {choices.target}: latency against accuracy",
         across=across,
         up=f"published top-1 on {data}, %",
+    )
+
+
+def draw_tuning(found: Tuning) -> str:
+    """The forms of one network as an SVG: measured latency against accuracy.
+
+    Where no accuracy was measured it is the share of samples with the network's own answer.
+
+    Args:
+        found: what `deploy.tune` gave.
+    """
+    before = next((row.drop.before for row in found.rows if row.drop is not None), None)
+    shares = [
+        100 * row.agreement if before is None else before if row.drop is None else row.drop.after
+        for row in found.rows
+    ]
+    points, best = [], -math.inf
+    for row, share in zip(found.rows, shares, strict=True):  # the fastest first
+        points.append(TradeOff(row.form.label, row.ms, share, share > best))
+        best = max(best, share)
+    shape = "x".join(map(str, (found.batch_size, *found.input_shape)))
+    up = "samples with the network's own answer, %" if before is None else "accuracy, %"
+    return draw_trade_offs(
+        points,
+        title=f"Forms of one network, for {found.goal}",
+        across=f"ms for an input of {shape} on {found.conditions['processor']}",
+        up=up,
     )
 
 

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from convarium import seeds
 from convarium.data import Part, Parts, TextPreprocessing, build_card
 from convarium.errors import OptionError, import_extra
-from convarium.intervals import Interval, newcombe, wilson
+from convarium.intervals import Interval, newcombe_pairs, wilson
 from convarium.predict import Predictor
 from convarium.tasks import ClassEvaluation, Evaluation
 from convarium.train.config import TrainConfig
@@ -118,7 +118,7 @@ def compared(name: str, network: NDArray[np.bool_], own: NDArray[np.bool_]) -> B
     """A baseline from which samples the network and it name rightly."""
     n, right, correct = len(own), int(network.sum()), int(own.sum())
     gap = (right - correct) / n if n else math.nan
-    interval = newcombe((right, n), (correct, n), phi=_correlation(network, own))
+    interval = newcombe_pairs(network, own)
     return Baseline(name, n, correct, wilson(correct, n), gap, interval)
 
 
@@ -190,16 +190,3 @@ class BagOfWords(nn.Module):
 
 def _texts(part: Part) -> Sequence[str]:
     return [part.dataset.read(int(i)) for i in part.ids]
-
-
-def _correlation(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
-    """Newcombe's phi of pairs, with his correction for continuity."""
-    both, neither = int((one & other).sum()), int((~one & ~other).sum())
-    first, second = int((one & ~other).sum()), int((~one & other).sum())
-    margins = (both + first) * (second + neither) * (both + second) * (first + neither)
-    if margins == 0:
-        return 0.0
-    product = float(both * neither - first * second)
-    if product > 0:
-        product = max(product - len(one) / 2, 0.0)
-    return product / math.sqrt(margins)

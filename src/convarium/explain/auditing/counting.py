@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convarium.intervals import Interval, newcombe, wilson
+from convarium.intervals import Interval, newcombe, newcombe_pairs, wilson
 
 Truths = NDArray[np.bool_]
 
@@ -92,9 +92,7 @@ class Difference:
         voices = first.astype(np.int64) - second
         if donors is not None:
             voices = np.bincount(np.unique(donors, return_inverse=True)[1], weights=voices)
-        interval = newcombe(
-            (one.successes, one.n), (other.successes, other.n), confidence, phi=_phi(first, second)
-        )
+        interval = newcombe_pairs(first, second, confidence)
         return cls(one, other, interval, sign_test(*_signs(voices)))
 
     @classmethod
@@ -160,14 +158,3 @@ def or_none(value: float) -> float | None:
 def _signs(voices: NDArray[Any]) -> tuple[int, int]:
     """How many are above and below 0."""
     return int((voices > 0).sum()), int((voices < 0).sum())
-
-
-def _phi(first: Truths, second: Truths) -> float:
-    """Correlation of the pairs, corrected for continuity as Newcombe has it; 0 where undefined."""
-    a, d = int((first & second).sum()), int((~first & ~second).sum())
-    b, c = int((first & ~second).sum()), int((~first & second).sum())
-    below = math.sqrt((a + b) * (c + d) * (a + c) * (b + d))
-    above: float = a * d - b * c
-    if above > 0:
-        above = max(above - len(first) / 2, 0.0)
-    return above / below if below else 0.0

@@ -1,0 +1,79 @@
+"""Training samples to calibrate on, labelled ones to measure on: for verbs that need both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from convarium.errors import ConvariumError, OptionError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from convarium.data import Batch, Part, Preprocessing
+    from convarium.predict import Run
+
+CALIBRATION = 300
+_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Batches of inputs and class numbers of a part, as often as they are gone through."""
+
+    part: Part
+    preprocessing: Preprocessing
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        from convarium import data
+        from convarium.tasks.objective import batch_target
+
+        for batch in data.batches(self.part, self.preprocessing, batch_size=_BATCH, skipped=[]):
+            yield _alone(batch), batch_target(batch)
+
+
+def samples_of(run: Run, source: str | None) -> tuple[Tensor, Labelled]:
+    """Up to 300 training samples, and the validation samples, of the data of a run.
+
+    Args:
+        run: a classification.
+        source: its data; None takes the place that the card names.
+
+    Raises:
+        OptionError: the run's task has no accuracy, or the data is not where it was.
+        RunError: it is other data.
+    """
+    import torch
+
+    from convarium import data, seeds
+
+    if run.card["task"] != "classification":
+        raise OptionError(
+            f"{run.folder} is a run of the task {run.card['task']!r}, and what 8-bit numbers cost "
+            "is told by accuracy; leave them out."
+        )
+    place = source or run.card.get("data", {}).get("source", "")
+    try:
+        dataset = data.open_dataset(place, kind=run.preprocessing.kind, **run.columns)
+    except ConvariumError as error:
+        if source is not None:
+            raise
+        raise OptionError(
+            f"The data that {run.folder} was trained on is not at {place!r} any more; name it: "
+            "--data DATA"
+        ) from error
+    train = run.part(dataset, "train")
+    order = seeds.permutation(len(train), 0, "calibration")[:CALIBRATION]
+    chosen = data.Part(dataset, train.ids[sorted(order.tolist())])
+    matched = run.predictor.matched(run.part(dataset, "validation"))
+    labelled = Labelled(matched, run.preprocessing)  # type: ignore[arg-type]
+    batches = data.batches(chosen, run.preprocessing, batch_size=_BATCH)
+    return torch.cat([_alone(batch) for batch in batches]), labelled
+
+
+def _alone(batch: Batch) -> Tensor:
+    """The only input of a batch, where all samples are equally long."""
+    if batch.mask is not None:
+        raise OptionError("Samples of unequal lengths have a mask, which files do not take.")
+    return batch.inputs[0]

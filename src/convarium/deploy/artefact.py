@@ -1,0 +1,185 @@
+"""A file in the runtime it was written for, as a callable from tensor to tensor.
+
+    net.onnx -> onnxruntime        net.xml (+ net.bin) -> OpenVINO        net.pt2 -> torch
+
+Every failure of a runtime is one error, and each runs on the processor.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final, Literal
+
+import torch
+from torch import Tensor
+
+from convarium.errors import OptionError, VerificationError, import_extra
+
+Precision = Literal["fp32", "bf16"]
+
+_HINTS: Final = {"fp32": "f32", "bf16": "bf16"}
+_REPORTING: Final = "openvino_telemetry"
+
+
+class Artefact:
+    """An exported file, ready to run; give it to `predict.Predictor` as its forward.
+
+    Args:
+        path: ends in .onnx, .xml or .pt2.
+        threads: that the runtime computes with; None takes torch's number.
+        precision: "fp32", or "bf16" where the runtime can compute in it: OpenVINO, which would
+            choose it by itself on processors that have it.
+        batch_size: prepares for batches of this size only, which OpenVINO runs faster; None takes
+            any.
+
+    Raises:
+        VerificationError: the file is missing, or its runtime cannot read it.
+        OptionError: an unknown suffix, or a precision that the runtime does not have.
+        MissingExtraError: the runtime is not installed.
+
+    Shape:
+        (N, C, *S) -> (N, ...)
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        threads: int | None = None,
+        precision: Precision = "fp32",
+        batch_size: int | None = None,
+    ) -> None:
+        self.path = Path(path)
+        self.threads = torch.get_num_threads() if threads is None else threads
+        self.precision = precision
+        if self.path.suffix not in _OPENERS:
+            raise OptionError(
+                f"path (={str(path)!r}) must end in {', '.join(_OPENERS)}, as export writes them."
+            )
+        if precision not in _HINTS or (precision != "fp32" and self.path.suffix != ".xml"):
+            raise OptionError(
+                f"precision (={precision!r}) must be fp32, or bf16 for a file of OpenVINO's."
+            )
+        self.runtime, opener = _OPENERS[self.path.suffix]
+        if self.runtime != "torch":
+            runtime_package(self.runtime)
+        if not self.path.is_file():
+            raise VerificationError(f"There is no file {self.path}.")
+        with self._explained():
+            self._run = opener(self, batch_size)
+
+    def __call__(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """The outputs for one batch.
+
+        Raises:
+            VerificationError: the file does not take this input.
+            OptionError: there is a mask, which files do not take.
+        """
+        if mask is not None:
+            raise OptionError(
+                f"{self.path.name} takes no mask, and these inputs are of unequal lengths; use "
+                "the network itself."
+            )
+        with self._explained():
+            return self._run(x.detach().cpu().contiguous())
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Runtimes raise kinds of their own, one for each of their status codes."""
+        try:
+            yield
+        except Exception as error:
+            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+            reason = lines[0] if lines else type(error).__name__
+            raise VerificationError(
+                f"{self.runtime} cannot run {self.path.name}: {reason}"
+            ) from error
+
+
+def runtime_package(name: str) -> ModuleType:
+    """The package of a runtime; OpenVINO's reports to its makers are left out.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    if name == "onnxruntime":
+        return import_extra(name, "onnx")
+    with unreported():
+        return import_extra(name, "openvino")
+
+
+@contextlib.contextmanager
+def unreported() -> Iterator[None]:
+    """Inside, packages of OpenVINO's are imported without what tells their makers about the use."""
+    known = sys.modules.get(_REPORTING)
+    if known is not None:
+        yield
+        return
+    sys.modules[_REPORTING] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[_REPORTING]
+
+
+def _onnx(artefact: Artefact, batch_size: int | None) -> Callable[[Tensor], Tensor]:
+    runtime = runtime_package("onnxruntime")
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = artefact.threads
+    options.log_severity_level = 4
+    session = runtime.InferenceSession(
+        str(artefact.path), options, providers=["CPUExecutionProvider"]
+    )
+    name = session.get_inputs()[0].name
+
+    def run(x: Tensor) -> Tensor:
+        return torch.from_numpy(session.run(None, {name: x.numpy()})[0])
+
+    return run
+
+
+def _openvino(artefact: Artefact, batch_size: int | None) -> Callable[[Tensor], Tensor]:
+    core = runtime_package("openvino").Core()
+    model = core.read_model(str(artefact.path))
+    if batch_size is not None:
+        shape = model.inputs[0].partial_shape
+        shape[0] = batch_size
+        model.reshape(shape)
+    settings = {
+        "INFERENCE_NUM_THREADS": artefact.threads,
+        "INFERENCE_PRECISION_HINT": _HINTS[artefact.precision],
+        "PERFORMANCE_HINT": "LATENCY",
+    }
+    request = core.compile_model(model, "CPU", settings).create_infer_request()
+
+    def run(x: Tensor) -> Tensor:
+        return torch.from_numpy(request.infer([x.numpy()], share_inputs=True)[0].copy())
+
+    return run
+
+
+def _torch(artefact: Artefact, batch_size: int | None) -> Callable[[Tensor], Tensor]:
+    program: Any = torch.export.load(str(artefact.path)).module()
+
+    def run(x: Tensor) -> Tensor:
+        before = torch.get_num_threads()
+        with torch.inference_mode():
+            torch.set_num_threads(artefact.threads)
+            try:
+                y: Tensor = program(x)
+                return y
+            finally:
+                torch.set_num_threads(before)
+
+    return run
+
+
+_OPENERS: Final[dict[str, tuple[str, Callable[..., Callable[[Tensor], Tensor]]]]] = {
+    ".onnx": ("onnxruntime", _onnx),
+    ".xml": ("openvino", _openvino),
+    ".pt2": ("torch", _torch),
+}

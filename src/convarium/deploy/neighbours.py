@@ -1,0 +1,168 @@
+"""Which layer feeds which norm: read from the traced graph of any module.
+
+A neighbour counts only if nobody else sees the value between the two, so that both can change.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from typing import Any, Final
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd
+
+from convarium.graph import Call, Graph, Operation, Value
+
+#: What a norm can be folded into.
+LAYERS: Final = (_ConvNd, nn.Linear)
+#: What can be folded.
+NORMS: Final = (_BatchNorm,)
+
+_HOOKS: Final = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+
+@dataclass(frozen=True)
+class Site:
+    """A module that is called.
+
+    Attributes:
+        name: dotted.
+        module: itself.
+        call: its only call; None where there are several.
+        refusal: why it must stay as it is, or nothing.
+    """
+
+    name: str
+    module: Any
+    call: Call | None
+    refusal: str
+
+
+class Neighbours:
+    """The norms and layers of a traced network, and who reads whose output.
+
+    Args:
+        network: the module that was traced.
+        graph: of its execution.
+
+    Attributes:
+        norms: those that are called, by name, in the order of execution.
+        uncalled: names of those that are not.
+    """
+
+    def __init__(self, network: nn.Module, graph: Graph) -> None:
+        self.graph = graph
+        self.readers: dict[int, list[Operation]] = defaultdict(list)
+        for operation in graph.operations:
+            for value in {v.number: v for v in operation.values}.values():
+                self.readers[value.number].append(operation)
+        self.same: dict[int, Value] = {}  # what a folded norm gave: what it was given
+        names = dict(network.named_modules())
+        calls = Counter(call.layer for call in graph.calls)
+        shared = _shared(network)
+        ordered = sorted(graph.calls, key=lambda call: call.stop)
+        self.sites: dict[str, Site] = {}
+        for call in ordered:
+            module = names[call.layer]
+            if isinstance(module, (*LAYERS, *NORMS)) and call.layer not in self.sites:
+                refusal = _refusal(module, calls[call.layer], shared.get(id(module), ""))
+                only = call if calls[call.layer] == 1 else None
+                self.sites[call.layer] = Site(call.layer, module, only, refusal)
+        self.norms = {k: s for k, s in self.sites.items() if isinstance(s.module, NORMS)}
+        every = (name for name, module in names.items() if isinstance(module, NORMS))
+        self.uncalled = [name for name in every if name not in self.norms]
+
+    def before(self, norm: Site) -> tuple[Site | None, str]:
+        """The layer whose output only this norm reads, or why there is none."""
+        value = self._given(norm)
+        for site in self.sites.values():
+            if not isinstance(site.module, LAYERS) or site.call is None:
+                continue
+            if value in map(self._origin, site.call.results):
+                return self._fit(site, value, norm)
+        return None, "no convolution or linear layer ends right before it"
+
+    def after(self, norm: Site) -> tuple[Site | None, str]:
+        """The layer that alone reads what this norm gives, or why there is none."""
+        if norm.call is None or len(norm.call.results) != 1:
+            return None, "it gives several values"
+        result = norm.call.results[0]
+        for site in self.sites.values():
+            if not isinstance(site.module, LAYERS) or site.call is None:
+                continue
+            if result in site.call.arguments:
+                if site.refusal:
+                    return None, f"{site.name} behind it {site.refusal}"
+                if self._others(result, site):
+                    return None, f"others read its output beside {site.name}"
+                if isinstance(site.module, nn.Linear) and len(result.shape) != 2:
+                    return None, f"{site.name} behind it works on another axis"
+                return site, ""
+        return None, "no convolution or linear layer begins right behind it"
+
+    def passes(self, norm: Site) -> None:
+        """A norm is gone: what it gave is what it was given."""
+        if norm.call is not None:
+            for result in norm.call.results:
+                self.same[result.number] = self._given(norm) or result
+
+    def _given(self, norm: Site) -> Value | None:
+        call = norm.call
+        return self._origin(call.arguments[0]) if call is not None and call.arguments else None
+
+    def _origin(self, value: Value) -> Value:
+        while value.number in self.same:
+            value = self.same[value.number]
+        return value
+
+    def _fit(self, site: Site, value: Value | None, norm: Site) -> tuple[Site | None, str]:
+        if value is None:
+            return None, "it is given no value"
+        if site.refusal:
+            return None, f"{site.name} before it {site.refusal}"
+        if isinstance(site.module, nn.Linear) and len(value.shape) != 2:
+            return None, f"{site.name} before it works on another axis"
+        read = norm.call.arguments[0] if norm.call is not None else value
+        if self._others(read, norm):
+            return None, f"others read the output of {site.name} too"
+        return site, ""
+
+    def _others(self, value: Value, reader: Site) -> bool:
+        """Whether anything but one module reads a value, or the network returns it."""
+        call = reader.call
+        if call is None or value in self.graph.outputs:
+            return True
+        inside = self.graph.operations[call.start : call.stop]
+        return any(all(op is not own for own in inside) for op in self.readers[value.number])
+
+
+def _refusal(module: nn.Module, calls: int, shared: str) -> str:
+    """Why a module must stay as it is."""
+    if calls > 1:
+        return f"is called {calls} times"
+    if shared:
+        return f"shares its weights with {shared}"
+    if any(getattr(module, kind) for kind in _HOOKS):
+        return "has hooks"
+    if hasattr(module, "parametrizations"):
+        return "works its weights out in forward"
+    return ""
+
+
+def _shared(network: nn.Module) -> dict[int, str]:
+    """By a module's identity, under which other name it, or one of its tensors, is held too."""
+    holders: dict[int, list[tuple[str, nn.Module]]] = defaultdict(list)
+    for name, module in network.named_modules(remove_duplicate=False):
+        own = [module] if isinstance(module, (*LAYERS, *NORMS)) else []
+        tensors = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
+        for thing in (*own, *tensors):
+            holders[id(thing)].append((name, module))
+    found: dict[int, str] = {}
+    for places in holders.values():
+        for name, module in places:
+            others = [other for other, _ in places if other != name]
+            if others:
+                found[id(module)] = others[0]
+    return found

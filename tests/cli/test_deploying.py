@@ -1,0 +1,88 @@
+"""The verbs that bring a run to other runtimes: export to every format, int8, tune, and its use."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from convarium.cli import main
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "photos"
+    generator = np.random.Generator(np.random.PCG64(0))
+    for k, name in enumerate(["ape", "bee", "cat"]):
+        (folder / name).mkdir(parents=True)
+        for i in range(20):
+            pixels = generator.integers(0, 100, (32, 32, 3), dtype=np.uint8)
+            pixels[8 * k : 8 * k + 8] += 140
+            Image.fromarray(pixels).save(folder / name / f"{i}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(photos, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "photos"
+    words = ["train", str(photos), "--out", str(out), "--epochs", "3", "--model", "convnet"]
+    assert main([*words, "--size", "32", "--no-flip"]) == 0
+    return out
+
+
+def last_line(capsys) -> str:
+    return capsys.readouterr().err.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--to", "openvino", "--pixels", "channels_last"], "8-bit pixels with channels_last"),
+        (["--to", "torch", "--dynamic-size"], "32x32 and 40x40"),
+        (["--to", "onnx", "--int8", "--points", "60"], "onnx, int8"),
+        (["--to", "onnx", "--int8"], "cannot show a loss under 0.5 points"),
+    ],
+)
+def test_export_to_every_format(run, words, told, tmp_path, capsys):
+    suffix = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}[words[1]]
+    assert main(["export", str(run), *words, "-o", str(tmp_path / f"m{suffix}")]) == 0
+    assert told in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["--to", "torch", "--int8"], "--to openvino and --to onnx"),
+        (["--to", "onnx", "--points", "1"], "--points belongs to --int8"),
+        (["--to", "onnx", "--int8", "--dynamic-size"], "--dynamic-size does not go with --int8"),
+        (["--to", "onnx", "--int8", "--data", "digits"], "trained on other data"),
+    ],
+)
+def test_flags_of_export_that_do_not_fit(run, words, hint, tmp_path, capsys):
+    assert main(["export", str(run), *words, "-o", str(tmp_path / "m.onnx")]) == 2
+    assert hint in last_line(capsys)
+
+
+def test_tune_chooses_and_predict_uses_it(run, photos, tmp_path, capsys):
+    own = tmp_path / "run"
+    shutil.copytree(run, own)
+    picture = tmp_path / "forms.svg"
+    words = ["tune", str(own), "--engines", "onnx", "--threads", "1", "-o", str(picture)]
+    assert main(words) == 0
+    told = capsys.readouterr().out
+    assert "onnx fp32, 1 thread" in told
+    assert "left out: onnx int8" in told
+    assert picture.read_text().startswith("<svg")
+    assert main(["predict", str(own), str(photos), "--json"]) == 0
+    tuned = json.loads(capsys.readouterr().out)
+    assert main(["predict", str(own), str(photos), "--json", "--untuned"]) == 0
+    plain = json.loads(capsys.readouterr().out)
+    assert [p["label"] for p in tuned["predictions"]] == [p["label"] for p in plain["predictions"]]
+    (own / "tuned" / "model.onnx").write_bytes(b"")
+    assert main(["predict", str(own), str(photos), "--json"]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out) == plain
+    assert "convarium tune" in captured.err

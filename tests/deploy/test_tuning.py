@@ -1,0 +1,165 @@
+"""Tuning: only what is right counts, the fastest of it is chosen, kept, and used again."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from convarium import deploy
+from convarium.deploy import forms, tuning
+from convarium.errors import ConvariumError, OptionError
+from convarium.report.pareto import draw_tuning
+
+SAMPLES = torch.randn(4, 3, 12, 12, generator=torch.Generator().manual_seed(0))
+QUICK = ["eager", "folded", "onnx", "openvino"]
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tuning, "_ALONE", 0.02)
+    monkeypatch.setattr(tuning, "_TURNS", 0.05)
+
+
+def network(seed: int = 0) -> nn.Sequential:
+    torch.manual_seed(seed)
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(32, 3),
+    ).eval()
+
+
+def own_answers(model: nn.Module, n: int = 1500) -> list[tuple[Tensor, Tensor]]:
+    """Samples labelled by the network itself, where it is sure: a form that holds agrees."""
+    x = torch.randn(2 * n, 3, 12, 12, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        y = model(x)
+    sure = y.topk(2, 1).values.diff(dim=1).abs().flatten().argsort(descending=True)[:n]
+    return [(x[sure], y[sure].argmax(1))]
+
+
+def test_every_form_that_counts_is_right_and_the_fastest_is_chosen(tmp_path: Path) -> None:
+    model = network()
+    found = deploy.tune(
+        model,
+        tmp_path,
+        samples=SAMPLES,
+        calibration=SAMPLES,
+        labelled=own_answers(model),
+        engines=QUICK,
+    )
+    counted = {(row.form.engine, row.form.precision) for row in found.rows}
+    assert {(engine, "fp32") for engine in QUICK} | {("onnx", "int8")} <= counted
+    assert all(row.difference <= 1e-4 for row in found.rows if row.form.precision == "fp32")
+    assert all(row.drop and row.drop.shown for row in found.rows if row.form.precision != "fp32")
+    assert found.chosen.ms == min(row.ms for row in found.rows[:4])
+    assert (found.speedup is not None and found.speedup >= 1) or found.chosen.form.engine != "eager"
+    assert json.loads(json.dumps(found.to_json()))["goal"] == "latency"
+    assert found.chosen.form.label in found.sentence()
+    assert draw_tuning(found).count("<circle") >= len(found.rows)
+
+
+def test_the_choice_is_kept_and_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = network()
+    first = deploy.tune(model, tmp_path, samples=SAMPLES, engines=["onnx"])
+    assert not first.kept
+    assert "labelled data" in str(first.skipped)
+
+    def never(*args: object) -> None:
+        raise ConvariumError("nothing is measured again")
+
+    monkeypatch.setattr(forms.Maker, "make", never)
+    again = deploy.tune(model, tmp_path, samples=SAMPLES, engines=["onnx"])
+    assert again.kept
+    assert again.rows == first.rows
+    with pytest.raises(OptionError, match="nothing is measured again"):
+        deploy.tune(model, tmp_path, samples=SAMPLES, engines=["onnx"], fresh=True)
+    with pytest.raises(OptionError, match="nothing is measured again"):
+        deploy.tune(network(1), tmp_path, samples=SAMPLES, engines=["onnx"])
+
+    used = deploy.in_use(model, tmp_path)
+    assert used is not None
+    assert used[1] == first.chosen.form.label
+    for n in (1, 3):
+        torch.testing.assert_close(used[0](SAMPLES[:n]), model(SAMPLES[:n]), rtol=0, atol=1e-5)
+    assert deploy.in_use(network(1), tmp_path) is None
+    assert deploy.in_use(model, tmp_path / "none") is None
+    with open(tmp_path / "model.onnx", "ab") as file:
+        file.write(b"0")
+    assert deploy.in_use(model, tmp_path) is None
+
+
+@pytest.mark.parametrize("engine", ["eager", "folded"])
+def test_a_form_of_torchs_is_made_anew(engine: str, tmp_path: Path) -> None:
+    model = network()
+    deploy.tune(model, tmp_path, samples=SAMPLES, engines=[engine], threads=[1])
+    used = deploy.in_use(model, tmp_path)
+    assert used is not None
+    assert used[1] == f"{engine} fp32, 1 thread"
+    before = torch.get_num_threads()
+    torch.testing.assert_close(used[0](SAMPLES), model(SAMPLES), rtol=0, atol=1e-5)
+    assert torch.get_num_threads() == before
+
+
+def test_a_form_that_is_wrong_does_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = forms.Maker.make
+
+    def wrong(self: forms.Maker, form: forms.Form, batch_size: int | None) -> forms.Forward:
+        forward = make(self, form, batch_size)
+        return (lambda x: forward(x) + 0.01) if form.engine == "folded" else forward
+
+    monkeypatch.setattr(forms.Maker, "make", wrong)
+    found = deploy.tune(network(), tmp_path, samples=SAMPLES, engines=["eager", "folded"])
+    assert {row.form.engine for row in found.rows} == {"eager"}
+    assert any("it differs by" in reason for reason in found.skipped.values())
+
+
+def test_what_is_missing_or_late_is_left_out_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
+    found = deploy.tune(network(), tmp_path, samples=SAMPLES, engines=["eager", "onnx"])
+    assert any("pip install 'convarium[onnx]'" in reason for reason in found.skipped.values())
+    late = deploy.tune(
+        network(), tmp_path, samples=SAMPLES, engines=["eager", "folded"], seconds=1e-9, fresh=True
+    )
+    assert {row.form.engine for row in late.rows} == {"eager"}
+    assert "time limit" in str(late.skipped)
+
+
+def test_throughput_has_batches_and_threads_are_tried(tmp_path: Path) -> None:
+    found = deploy.tune(
+        network(), tmp_path, samples=SAMPLES, engines=["folded"], goal="throughput", threads=[2, 1]
+    )
+    assert found.batch_size == 16
+    assert {row.form.threads for row in found.rows} == {1, 2}
+    row = found.rows[0]
+    assert math.isclose(row.samples_per_second, 16e3 / row.ms)
+
+
+def test_bad_arguments(tmp_path: Path) -> None:
+    for words, message in (
+        ({"goal": "speed"}, "goal"),
+        ({"engines": ["onx"]}, "Did you mean 'onnx'"),
+        ({"engines": []}, "must name one"),
+        ({"batch_size": 0}, "batch_size"),
+    ):
+        with pytest.raises(OptionError, match=message):
+            deploy.tune(network(), tmp_path, samples=SAMPLES, **words)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_compiled_forms(tmp_path: Path) -> None:
+    found = deploy.tune(network(), tmp_path, samples=SAMPLES, engines=["compiled"])
+    assert found.rows[0].form.engine == "compiled"
