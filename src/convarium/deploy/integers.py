@@ -76,6 +76,8 @@ def quantise_onnx(source: Path, target: Path, calibration: Tensor, kept: Sequenc
             weight_type=tools.QuantType.QInt8,
             per_channel=True,
             nodes_to_exclude=excluded,
+            # what feeds a layer that is kept, such as a sum, would else be rounded all the same
+            op_types_to_quantize=[*_ONNX_LAYERS] if excluded else None,
         )
 
 
