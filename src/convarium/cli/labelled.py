@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from convarium.errors import ConvariumError, OptionError
 
@@ -55,7 +55,8 @@ def samples_of(run: Run, source: str | None) -> tuple[Tensor, Labelled]:
         )
     place = source or run.card.get("data", {}).get("source", "")
     try:
-        dataset = data.open_dataset(place, kind=run.preprocessing.kind, **run.columns)
+        columns: dict[str, Any] = run.columns
+        dataset = data.open_dataset(place, kind=run.preprocessing.kind, **columns)
     except ConvariumError as error:
         if source is not None:
             raise

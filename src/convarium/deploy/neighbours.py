@@ -80,7 +80,7 @@ class Neighbours:
         for site in self.sites.values():
             if not isinstance(site.module, LAYERS) or site.call is None:
                 continue
-            if value in map(self._origin, site.call.results):
+            if value is not None and value in map(self._origin, site.call.results):
                 return self._fit(site, value, norm)
         return None, "no convolution or linear layer ends right before it"
 
@@ -117,9 +117,7 @@ class Neighbours:
             value = self.same[value.number]
         return value
 
-    def _fit(self, site: Site, value: Value | None, norm: Site) -> tuple[Site | None, str]:
-        if value is None:
-            return None, "it is given no value"
+    def _fit(self, site: Site, value: Value, norm: Site) -> tuple[Site | None, str]:
         if site.refusal:
             return None, f"{site.name} before it {site.refusal}"
         if isinstance(site.module, nn.Linear) and len(value.shape) != 2:

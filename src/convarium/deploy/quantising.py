@@ -7,7 +7,7 @@ fold -> float file -> 8-bit file -> paired accuracy -> shown? done
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -224,7 +224,7 @@ class _Search:
             return stop.found
         return found
 
-    def _write(self, target: Path, kept: list[Tensor]) -> None:
+    def _write(self, target: Path, kept: Sequence[Tensor]) -> None:
         if self.written.format == "onnx":
             quantise_onnx(self.path, target, self.calibration, kept)
             return
