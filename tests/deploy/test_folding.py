@@ -95,6 +95,33 @@ def test_norm_after_norm_goes_into_one_layer() -> None:
     assert_equal(settled(model), torch.randn(2, 2, 5, 5), {"1": "0", "2": "0"})
 
 
+def side_by_side(self: Any, x: Tensor) -> Tensor:
+    return self.norm(torch.cat([self.one(x), self.other(x)], 1))
+
+
+def twice_side_by_side(self: Any, x: Tensor) -> Tensor:
+    y = self.one(x)
+    return self.norm(torch.cat([y, y], 1))
+
+
+def on_top(self: Any, x: Tensor) -> Tensor:
+    return self.norm(torch.cat([self.one(x), self.other(x)], 2))
+
+
+def test_a_norm_behind_several_layers() -> None:
+    def model(forward: Any, channels: int = 6) -> nn.Module:
+        torch.manual_seed(0)
+        layers = {"one": nn.Conv2d(2, 3, 1), "other": nn.Conv2d(2, channels - 3, 1)}
+        return settled(Forward(forward, **layers, norm=nn.BatchNorm2d(channels)))
+
+    x = torch.randn(2, 2, 4, 4)
+    assert_equal(model(side_by_side, 7), x, {"norm": "one, other"})
+    assert_equal(model(twice_side_by_side), x, {})
+    stacked = Forward(on_top, one=nn.Conv2d(2, 3, 1), other=nn.Conv2d(2, 3, 1))
+    stacked.norm = nn.BatchNorm2d(3)
+    assert_equal(settled(stacked), x, {})
+
+
 def reused(self: Any, x: Tensor) -> Tensor:
     return self.norm(self.conv(self.norm(self.conv(x))))
 
@@ -177,10 +204,10 @@ def test_what_cannot_be_traced_is_refused() -> None:
 
 
 # Norms before a ReLU whose input others read too (pre-activation, dense blocks), behind a pool
-# (speednet), on the input that goes around (resnet1d) or behind several layers (Inception).
+# (speednet) or on the input that goes around (resnet1d).
 STAY = {
     *("pre-basic", "pre-bottleneck", "densenet", "densenet-cifar", "densenet-plain", "speednet"),
-    *("resnet1d", "inception_time", "inception_time-3"),
+    "resnet1d",
 }
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -184,3 +187,32 @@ def test_openvino_tells_its_makers_nothing(root: Path) -> None:
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join([str(root / "src"), *sys.path]))
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr
+
+
+class Hostile:
+    """What runs a command when it is unpickled."""
+
+    def __init__(self, command: str) -> None:
+        self.command = command
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return os.system, (self.command,)
+
+
+def test_a_program_with_a_pickled_object_runs_nothing(tmp_path: Path) -> None:
+    good, bad, trace = tmp_path / "net.pt2", tmp_path / "bad.pt2", tmp_path / "trace"
+    deploy.export(network(), good, samples=SAMPLES, format="torch")
+    buffer = io.BytesIO()
+    torch.save((Hostile(f"touch {trace}"),), buffer)
+    with zipfile.ZipFile(good) as source, zipfile.ZipFile(bad, "w") as target:
+        names = [name for name in source.namelist() if "sample_inputs" in name]
+        assert names
+        for name in source.namelist():
+            target.writestr(name, buffer.getvalue() if name in names else source.read(name))
+    with pytest.raises(VerificationError, match=r"torch cannot run bad\.pt2"):
+        deploy.Artefact(bad)
+    assert not trace.exists()
+    assert "TORCH_FORCE_WEIGHTS_ONLY_LOAD" not in os.environ
+    with contextlib.suppress(Exception):
+        torch.export.load(str(bad))
+    assert trace.exists()  # so torch alone would have run it

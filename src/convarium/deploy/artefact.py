@@ -8,6 +8,7 @@ Every failure of a runtime is one error, and each runs on the processor.
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,10 +24,14 @@ Precision = Literal["fp32", "bf16"]
 
 _HINTS: Final = {"fp32": "f32", "bf16": "bf16"}
 _REPORTING: Final = "openvino_telemetry"
+_TENSORS_ONLY: Final = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 
 
 class Artefact:
     """An exported file, ready to run; give it to `predict.Predictor` as its forward.
+
+    Of a program of torch's (.pt2) no pickled objects are loaded. Its sizes are expressions that
+    torch evaluates, though: run only programs from people that you trust.
 
     Args:
         path: ends in .onnx, .xml or .pt2.
@@ -163,7 +168,8 @@ def _openvino(artefact: Artefact, batch_size: int | None) -> Callable[[Tensor], 
 
 
 def _torch(artefact: Artefact, batch_size: int | None) -> Callable[[Tensor], Tensor]:
-    program: Any = torch.export.load(str(artefact.path)).module()
+    with _without_pickles():
+        program: Any = torch.export.load(str(artefact.path)).module()
 
     def run(x: Tensor) -> Tensor:
         before = torch.get_num_threads()
@@ -176,6 +182,20 @@ def _torch(artefact: Artefact, batch_size: int | None) -> Callable[[Tensor], Ten
                 torch.set_num_threads(before)
 
     return run
+
+
+@contextlib.contextmanager
+def _without_pickles() -> Iterator[None]:
+    """Inside, torch loads tensors only, also where it would fall back to objects of any kind."""
+    before = os.environ.get(_TENSORS_ONLY)
+    os.environ[_TENSORS_ONLY] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_TENSORS_ONLY]
+        else:
+            os.environ[_TENSORS_ONLY] = before
 
 
 _OPENERS: Final[dict[str, tuple[str, Callable[..., Callable[[Tensor], Tensor]]]]] = {

@@ -4,8 +4,9 @@
                   = (s W) x + (s (b - mean) + beta)
 
 The traced graph says which norm reads which layer: a norm is folded into the layer whose output
-only it reads, or else into the layer that alone reads its output. The latter needs a layer without
-zero padding, since zeros beside the map would not be shifted along with it.
+only it reads (into several, where it reads their outputs side by side), or else into the layer that
+alone reads its output. The latter needs a layer without zero padding, since zeros beside the map
+would not be shifted along with it.
 """
 
 from __future__ import annotations
@@ -164,11 +165,12 @@ def _fold_one(site: Site, near: Neighbours) -> tuple[str | None, str]:
     if reason:
         return None, reason
     scale, shift = line(site.module)
-    before, why_before = near.before(site)
-    if before is not None:
-        absorb_after(before.module, scale, shift)
+    pieces, why_before = near.before(site)
+    if pieces:
+        for piece in pieces:
+            absorb_after(piece.site.module, scale[piece.channels], shift[piece.channels])
         near.passes(site)
-        return before.name, ""
+        return ", ".join(piece.site.name for piece in pieces), ""
     after, why_after = near.after(site)
     if after is not None:
         why_after = refusal_before(after.module)

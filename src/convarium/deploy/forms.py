@@ -6,9 +6,10 @@ Each is made when it is asked for; one that cannot be made says why.
 from __future__ import annotations
 
 import copy
+import time
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -78,6 +79,7 @@ class Maker:
         labelled: batches of inputs and class numbers.
         points: of accuracy that may be lost.
         card: goes into the files.
+        until: when, by `time.monotonic`, the search for layers to keep in 8-bit forms ends.
         written: files that stand there already.
     """
 
@@ -88,7 +90,8 @@ class Maker:
     labelled: Labelled | None
     points: float
     card: Mapping[str, Any] | None
-    written: set[str]
+    until: float
+    written: set[str] = field(default_factory=set)
 
     def make(self, form: Form, batch_size: int | None) -> Forward:
         """A callable from inputs to outputs.
@@ -135,6 +138,7 @@ class Maker:
             format=form.engine,
             points=self.points,
             card=self.card,
+            seconds=self.until - time.monotonic(),
         )
         if found.precision != "int8":
             for member in members(found.path):

@@ -40,6 +40,14 @@ class Site:
     refusal: str
 
 
+@dataclass(frozen=True)
+class Piece:
+    """A layer, and which of the channels that a norm reads are its own."""
+
+    site: Site
+    channels: slice
+
+
 class Neighbours:
     """The norms and layers of a traced network, and who reads whose output.
 
@@ -58,6 +66,12 @@ class Neighbours:
         for operation in graph.operations:
             for value in {v.number: v for v in operation.values}.values():
                 self.readers[value.number].append(operation)
+        self.joins = {
+            operation.results[0].number: operation
+            for operation in graph.operations
+            if operation.name == "cat" and operation.results[0] is not None
+            if operation.arguments.get("dim", 0) in (1, 1 - len(operation.results[0].shape))
+        }
         self.same: dict[int, Value] = {}  # what a folded norm gave: what it was given
         names = dict(network.named_modules())
         calls = Counter(call.layer for call in graph.calls)
@@ -74,15 +88,28 @@ class Neighbours:
         every = (name for name, module in names.items() if isinstance(module, NORMS))
         self.uncalled = [name for name in every if name not in self.norms]
 
-    def before(self, norm: Site) -> tuple[Site | None, str]:
-        """The layer whose output only this norm reads, or why there is none."""
+    def before(self, norm: Site) -> tuple[list[Piece], str]:
+        """The layers whose outputs only this norm reads, or why there are none.
+
+        There are several where it reads their outputs side by side, in one map.
+        """
         value = self._given(norm)
-        for site in self.sites.values():
-            if not isinstance(site.module, LAYERS) or site.call is None:
-                continue
-            if value is not None and value in map(self._origin, site.call.results):
-                return self._fit(site, value, norm)
-        return None, "no convolution or linear layer ends right before it"
+        if value is None or norm.call is None:
+            return [], "it is given no value"
+        pieces, start = [], 0
+        for part in self._side_by_side(value):
+            site = self._ending(part)
+            if site is None:
+                return [], "no convolution or linear layer ends right before it"
+            if site.refusal:
+                return [], f"{site.name} before it {site.refusal}"
+            if isinstance(site.module, nn.Linear) and len(part.shape) != 2:
+                return [], f"{site.name} before it works on another axis"
+            pieces.append(Piece(site, slice(start, start + part.shape[1])))
+            start += part.shape[1]
+        if self._others(norm.call.arguments[0], norm):
+            return [], f"others read the output of {pieces[0].site.name} too"
+        return pieces, ""
 
     def after(self, norm: Site) -> tuple[Site | None, str]:
         """The layer that alone reads what this norm gives, or why there is none."""
@@ -117,15 +144,25 @@ class Neighbours:
             value = self.same[value.number]
         return value
 
-    def _fit(self, site: Site, value: Value, norm: Site) -> tuple[Site | None, str]:
-        if site.refusal:
-            return None, f"{site.name} before it {site.refusal}"
-        if isinstance(site.module, nn.Linear) and len(value.shape) != 2:
-            return None, f"{site.name} before it works on another axis"
-        read = norm.call.arguments[0] if norm.call is not None else value
-        if self._others(read, norm):
-            return None, f"others read the output of {site.name} too"
-        return site, ""
+    def _ending(self, value: Value) -> Site | None:
+        """The layer that gives a value."""
+        for site in self.sites.values():
+            given = site.call.results if site.call is not None else ()
+            if isinstance(site.module, LAYERS) and value in map(self._origin, given):
+                return site
+        return None
+
+    def _side_by_side(self, value: Value) -> list[Value]:
+        """The maps whose channels a value has one after the other, if nobody else reads them."""
+        join = self.joins.get(value.number)
+        parts = [] if join is None else [*join.arguments["tensors"]]
+        whole = [part for part in parts if isinstance(part, Value) and part.shape]
+        alone = all(len(self.readers[part.number]) == 1 for part in whole)
+        once = len({part.number for part in whole}) == len(parts)
+        seen = any(part in self.graph.outputs for part in whole)
+        if not parts or not (alone and once) or seen:
+            return [value]
+        return [self._origin(part) for part in whole]
 
     def _others(self, value: Value, reader: Site) -> bool:
         """Whether anything but one module reads a value, or the network returns it."""

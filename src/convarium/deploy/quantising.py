@@ -7,6 +7,8 @@ fold -> float file -> 8-bit file -> paired accuracy -> shown? done
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -112,6 +114,7 @@ def quantise(
     format: str = "openvino",
     points: float = POINTS,
     card: Mapping[str, Any] | None = None,
+    seconds: float = math.inf,
 ) -> Quantisation:
     """Write an 8-bit file whose accuracy is shown to hold, or say why there is none.
 
@@ -131,6 +134,7 @@ def quantise(
         format: "openvino", by NNCF, or "onnx", by ONNX Runtime.
         points: points of accuracy that may be lost.
         card: as for `export`.
+        seconds: no further form is tried after so many.
 
     Raises:
         OptionError: another format, or `points` that are not above 0.
@@ -150,7 +154,7 @@ def quantise(
     network = unwrapped(model)
     folded = fold(network, tuple(calibration[:1].shape)).model
     written = export(folded, path, samples=calibration[:_LOOKED_AT], format=format, card=card)
-    search = _Search(folded, written, calibration, labelled, points, card)
+    search = _Search(folded, written, calibration, labelled, points, card, seconds)
     precision, reason = search.run()
     return _result(network, search, precision, reason)
 
@@ -174,7 +178,9 @@ class _Search:
         labelled: Labelled,
         points: float,
         card: Mapping[str, Any] | None,
+        seconds: float,
     ) -> None:
+        self.until = time.monotonic() + seconds
         self.folded, self.written, self.path = folded, written, written.path
         self.calibration, self.labelled, self.points, self.card = (
             calibration,
@@ -206,7 +212,7 @@ class _Search:
         yield ()
         ranked = list(damage(self.folded, self.calibration[:_LOOKED_AT]))
         count = 1
-        while count <= _MOST_KEPT * len(ranked):
+        while count <= _MOST_KEPT * len(ranked) and time.monotonic() < self.until:
             yield tuple(ranked[:count])
             count *= 2
 

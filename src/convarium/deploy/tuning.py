@@ -99,8 +99,9 @@ def tune(
     known = place.read(settings)
     if known is not None:
         return known
-    maker = Maker(network, Path(folder), samples, calibration, labelled, points, card, set())
-    search = _Search(maker, size, seconds, progress)
+    until = time.monotonic() + seconds
+    maker = Maker(network, Path(folder), samples, calibration, labelled, points, card, until)
+    search = _Search(maker, size, progress)
     search.run(engines, threads)
     result = Tuning(
         rows=tuple(search.ranked()),
@@ -119,11 +120,8 @@ def tune(
 class _Search:
     """Form after form, until all are measured or the time is over."""
 
-    def __init__(
-        self, maker: Maker, batch_size: int, seconds: float, progress: Progress | None
-    ) -> None:
+    def __init__(self, maker: Maker, batch_size: int, progress: Progress | None) -> None:
         self.maker, self.batch_size, self.progress = maker, batch_size, progress
-        self.until = time.monotonic() + seconds
         self.skipped: dict[str, str] = {}
         self.found: dict[Form, tuple[Forward, TunedForm]] = {}
         self.expected = reference(maker.network, maker.samples)
@@ -171,7 +169,7 @@ class _Search:
 
     def _try(self, form: Form) -> None:
         """Make, verify and time one form, or note why it is left out."""
-        if time.monotonic() > self.until and self.found:
+        if time.monotonic() > self.maker.until and self.found:
             self.skipped[form.label] = "the time limit was reached before it"
         else:
             try:

@@ -1,0 +1,93 @@
+"""What tuning is worth: the chosen form against eager torch, and against every single form.
+
+Run by `make bench`, or: python benchmarks/deploying.py [--networks resnet50 ...] [--side 224]
+Needs the extras openvino, quantise and onnx. The networks have their initial weights, so accuracy
+is not judged here: bf16 and int8 count whatever they answer (100 points allowed), and float32 forms
+must equal the network as always. n, machine and versions stand in the result.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from convarium import deploy, models
+from convarium.deploy.forms import FORMS, Form, Maker
+from harness import alternate, ratio, summary, write
+
+NETWORKS = ("resnet50", "efficientnet_b0", "mobilenet_v1", "densenet121", "convnext_tiny")
+GOALS = {"latency": 1, "throughput": 16}
+
+
+def main() -> None:
+    """Tune each network for both goals, time all forms in turns, and write the ratios."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--networks", nargs="+", default=NETWORKS)
+    parser.add_argument("--side", type=int, default=224)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--engines", nargs="+", default=list(FORMS))
+    arguments = parser.parse_args()
+    rows = [measured(name, goal, arguments) for name in arguments.networks for goal in GOALS]
+    for goal in GOALS:
+        found = [row["times_faster"] for row in rows if row["goal"] == goal]
+        print(f"{goal}: {statistics.geometric_mean(found):.2f} times as fast as eager torch")
+    path = write("deploying", {"rows": rows}, ("onnxruntime", "openvino", "nncf"))
+    print(path)
+
+
+def measured(name: str, goal: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    """One network for one goal: what tuning chose, and what all forms take side by side."""
+    torch.manual_seed(0)
+    network = models.create(name).eval()
+    samples = torch.rand(16, 3, arguments.side, arguments.side)
+    with torch.no_grad():
+        labelled = [(samples, network(samples).argmax(1))]
+    size = GOALS[goal]
+    with tempfile.TemporaryDirectory() as folder:
+        found = deploy.tune(
+            network,
+            folder,
+            samples=samples[:4],
+            calibration=samples,
+            labelled=labelled,
+            goal=goal,
+            engines=arguments.engines,
+            points=100.0,
+            seconds=1800.0,
+        )
+        files = {row.form.file for row in found.rows if row.form.file is not None}
+        maker = Maker(network, Path(folder), samples, samples, labelled, 100.0, None, 0.0, files)
+        forms = {row.form.label: row.form for row in found.rows}
+        calls = {label: call(maker, form, samples[:size]) for label, form in forms.items()}
+        taken = alternate(calls, arguments.rounds)
+    chosen = found.chosen.form.label
+    eager = next(label for label, form in forms.items() if form.engine == "eager")
+    best = min(taken, key=lambda label: statistics.median(taken[label]))
+    row = {
+        "network": name,
+        "goal": goal,
+        "batch_size": size,
+        "chosen": chosen,
+        "times_faster": ratio(taken[eager], taken[chosen]),
+        "best": best,
+        "chosen_against_best": ratio(taken[chosen], taken[best]),
+        "seconds": {label: summary(values) for label, values in taken.items()},
+        "left_out": dict(found.skipped),
+    }
+    print(f"{name}, {goal}: {chosen}, {row['times_faster']:.2f} times as fast as eager")
+    return row
+
+
+def call(maker: Maker, form: Form, x: torch.Tensor) -> Any:
+    """A pass of one form."""
+    forward = maker.make(form, len(x))
+    return lambda: forward(x)
+
+
+if __name__ == "__main__":
+    main()
