@@ -187,9 +187,9 @@ class InTorch:
         made = fold(network, (1, *input_shape[1:])).model.requires_grad_(False)
         self.order = memory_order("channels_last", input_shape[1:])
         made = made.to(self.kind).to(memory_format=self.order)  # type: ignore[call-overload]
-        self.run = torch.compile(made) if form.engine == "compiled" else made
+        self.run = made
         if form.engine == "compiled":
-            self._try(torch.zeros(input_shape))
+            self._compile(made, torch.zeros(input_shape))
 
     def __call__(self, x: Tensor, *mask: Tensor) -> Tensor:
         """The outputs, in float32."""
@@ -204,11 +204,12 @@ class InTorch:
             if before != self.threads:
                 torch.set_num_threads(before)
 
-    def _try(self, x: Tensor) -> None:
+    def _compile(self, made: nn.Module, x: Tensor) -> None:
         """Compile now, so that what is missing for it is known."""
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
+                self.run = torch.compile(made)
                 self(x)
         except Exception as error:
             first = (str(error).strip() or type(error).__name__).splitlines()[0]
