@@ -23,8 +23,8 @@ PUBLIC = {
         steps_per_epoch target_in_words training_batches volume_sizes
     """,
     "convarium.deploy": """
-        Artefact Drop Export Folding Quantisation SequenceExport TunedForm Tuning Verification export
-        export_sequences export_stream fold in_use quantise tune verify
+        Artefact Drop Export Folding Quantisation SequenceExport TunedForm Tuning Verification
+        export export_sequences export_stream fold in_use quantise tune verify
     """,
     "convarium.explain": """
         Attribution Audit AverageDrop Comparison Energy Excitement ExcitingInput FeatureMaps

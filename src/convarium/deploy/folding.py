@@ -18,7 +18,6 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.parametrize import is_parametrized
 
 from convarium.deploy.affine import absorb_after, absorb_before, line, refusal_before
 from convarium.deploy.neighbours import Neighbours, Site
@@ -108,7 +107,7 @@ def fold(
     network = unwrapped(model)
     shape = _shape(network, input_shape)
     with untouched(network), torch.inference_mode(False), torch.no_grad():
-        twin = _copied(network)
+        twin = copy.deepcopy(network)
         set_mode(twin, training=False)
         materialise_weights(twin)
         folded, left = _fold_all(twin, Neighbours(twin, trace(twin, shape)))
@@ -124,20 +123,6 @@ def fold(
             "of its layers in a way of its own."
         )
     return Folding(twin, folded, left, difference, scale)
-
-
-def _copied(network: nn.Module) -> nn.Module:
-    """A copy whose parametrised layers have classes of their own.
-
-    torch keeps what works a weight out in the layer's class, which a copy shares, and takes it away
-    there.
-    """
-    twin = copy.deepcopy(network)
-    for module in twin.modules():
-        if is_parametrized(module):
-            kind = type(module)
-            module.__class__ = type(kind.__name__, kind.__bases__, dict(vars(kind)))
-    return twin
 
 
 def _shape(network: nn.Module, given: Any) -> Any:
