@@ -124,10 +124,10 @@ class InceptionTime(SequenceClassifier):
         if self.training:
             return self._in_turns(x, mask, members)
         vectors = self.embed(x, mask)
-        vectors = vectors.unflatten(1, (members, -1))
+        vectors = vectors.reshape(vectors.shape[0], members, -1)  # a graph's sizes are symbols
         own = torch.eye(members, device=vectors.device, dtype=vectors.dtype)
         alone = (own.unsqueeze(2) * vectors.unsqueeze(1)).flatten(2)  # (B, M, M F)
-        logits = self.head(alone.flatten(0, 1)).unflatten(0, (-1, members))
+        logits = self.head(alone.flatten(0, 1)).reshape(vectors.shape[0], members, -1)
         if self.config["average"] == "outputs" or self.num_classes == 1:
             mean: Tensor = logits.mean(1)
             return mean
