@@ -103,7 +103,7 @@ def newcombe_pairs(
 
     >>> both = np.arange(100) < 90
     >>> [round(end, 4) for end in newcombe_pairs(both, both)]
-    [-0.0182, 0.0182]
+    [-0.0353, 0.0353]
 
     References:
         Newcombe (1998), "Improved confidence intervals for the difference between binomial
