@@ -53,7 +53,8 @@ class Tuning:
     """What was tried, what counts, and what was chosen.
 
     Attributes:
-        rows: verified forms, the fastest first; the first one is chosen.
+        rows: verified forms: those that were timed in turns, then the others, each the fastest
+            first; the first one is chosen.
         skipped: label -> why it could not be made, or does not count.
         goal: "latency" or "throughput".
         batch_size: samples in a pass.
