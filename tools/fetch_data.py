@@ -20,7 +20,7 @@ import sys
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +33,15 @@ FASHION_MNIST = {
 LITE0 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 OPENCLIPART_PICTURES, OPENCLIPART_TOPICS = 8000, 20
 BBC_NEWS, DESCRIPTIONS = 2225, 40_000
+GRIDS = {
+    "monthly_navy_winds.cdf": "225a9e4fed7bb1a7b558afb662abbe2dc5e3d3db4100fa019cb994f10b115faa",
+    "coads_climatology.cdf": "b94f55034d13d63f33e2153afddc0c5e00347076c35ab3e34937aec38ce9c4c1",
+    "etopo5.cdf": "1455d5e5feebd183d0bef5538a750ca8a44801e1503f964df900831c224459ce",
+}
+SCENARIOS = {
+    "A1B_north_america.nc": "5f728a78bfc2d2503e26ab6faab82c23313eefd56bfae244ccc04b9d41b71816",
+    "E1_north_america.nc": "f6124a1a745dfc016a383cb1b95b74378f078664edc86cd2a67672c2b49e9567",
+}
 
 
 class FetchError(Exception):
@@ -220,6 +229,25 @@ def check_descriptions(folder: Path) -> str:
     return f"{found:,} descriptions of packages"
 
 
+def check_grids(folder: Path) -> str:
+    """The files that are used, by their digests; there are others beside them."""
+    check_files(folder, GRIDS)
+    return "monthly winds 1982 to 1992, ocean climatologies, relief"
+
+
+def check_scenarios(folder: Path) -> str:
+    """The files that are used, by their digests; there are others beside them."""
+    check_files(folder, SCENARIOS)
+    return "two scenarios of air temperature 1860 to 2099"
+
+
+def check_files(folder: Path, digests: Mapping[str, str]) -> None:
+    """Some files of a folder by their digests."""
+    for name, expected in digests.items():
+        with open(folder / name, "rb") as file:
+            compare(folder / name, hashlib.file_digest(file, "sha256").hexdigest(), expected)
+
+
 def compare(path: Path, digest: str, expected: str) -> None:
     """Two digests, or an error that names the file."""
     if digest != expected:
@@ -271,6 +299,24 @@ SOURCES = (
         licence="facts about Debian's packages",
         licence_file="licence.txt",
         check=check_descriptions,
+    ),
+    Source(
+        name="ferret-datasets",
+        package="ferret-datasets",
+        fetch=from_debian,
+        inside="usr/share/ferret-vis/data",
+        licence="public domain (US government)",
+        licence_file="usr/share/doc/ferret-datasets/copyright",
+        check=check_grids,
+    ),
+    Source(
+        name="iris-sample-data",
+        package="iris-sample-data==2.5.2",
+        fetch=from_pypi,
+        inside="iris_sample_data/sample_data",
+        licence="UK Open Government Licence (Met Office)",
+        licence_file="iris_sample_data-2.5.2.dist-info/METADATA",
+        check=check_scenarios,
     ),
 )
 
