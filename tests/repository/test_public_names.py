@@ -85,8 +85,8 @@ PUBLIC = {
         Bin Calibration ClassEvaluation ClassRecord ClassRow ClassScores Classification Evaluation
         FieldComparison FieldRow LabelEvaluation LabelRecord LabelRow Meter Multilabel Objective
         Record Regression Task ValueEvaluation ValueRecord ValueRow balanced_weights band_groups
-        baseline_fields crps_members crps_normal crps_quantiles from_card radial_spectrum
-        rank_histogram return_values season_groups
+        baseline_fields crps_members crps_normal crps_quantiles field_loss from_card radial_spectrum
+        rank_histogram return_values season_groups soft_penalty
     """,
     "convarium.train": """
         Choice CrossValidation FoldResult History LargestBatch Observer Plan Probe ProgressLines

@@ -13,6 +13,8 @@ from .field_distributions import crps_members as crps_members
 from .field_distributions import crps_normal as crps_normal
 from .field_distributions import crps_quantiles as crps_quantiles
 from .field_distributions import rank_histogram as rank_histogram
+from .field_losses import field_loss as field_loss
+from .field_losses import soft_penalty as soft_penalty
 from .field_results import FieldComparison as FieldComparison
 from .field_results import FieldRow as FieldRow
 from .field_results import band_groups as band_groups
@@ -61,9 +63,11 @@ __all__ = [
     "crps_members",
     "crps_normal",
     "crps_quantiles",
+    "field_loss",
     "from_card",
     "radial_spectrum",
     "rank_histogram",
     "return_values",
     "season_groups",
+    "soft_penalty",
 ]

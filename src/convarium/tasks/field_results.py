@@ -22,6 +22,7 @@ Array = NDArray[Any]
 Groups = Mapping[str, tuple[NDArray[np.int64] | None, NDArray[np.bool_] | None]]
 
 _RESAMPLES = 400
+_FEWEST_BLOCKS = 4
 _SEASONS = {"DJF": (12, 1, 2), "MAM": (3, 4, 5), "JJA": (6, 7, 8), "SON": (9, 10, 11)}
 _BANDS = {"south": (-90.0, -30.0), "tropics": (-30.0, 30.0), "north": (30.0, 90.0)}
 WHOLE = "all"
@@ -82,7 +83,7 @@ class FieldComparison:
         weighted: whether the coarse fields are means weighted by `areas`.
         climatology: of each time (n, H, W), for the anomaly correlation.
         wrap: the columns go all the way around.
-        block: times that are drawn together for intervals.
+        block: times that are drawn together for intervals; of few times, a quarter of them.
 
     Raises:
         DataError: a method's fields have another shape than the truth.
@@ -169,7 +170,8 @@ class FieldComparison:
         return np.array([scores.mean_of(field, self._areas()) for field in squares])
 
     def _interval(self, statistic: Any, n: int) -> Interval:
-        return block_bootstrap(statistic, n, block=min(self.block, n), resamples=_RESAMPLES)
+        block = max(1, min(self.block, n // _FEWEST_BLOCKS))
+        return block_bootstrap(statistic, n, block=block, resamples=_RESAMPLES)
 
     def _high_waves(self, truth: Array, value: Array) -> float:
         if max(self.factor) == 1:
