@@ -15,6 +15,7 @@ from convarium.data.grids.fields import fields_of_arrays
 from convarium.data.grids.grid import Grid
 from convarium.data.grids.matching import match_fields, match_times
 from convarium.data.grids.pairs import model_pairs, perfect_pairs
+from convarium.data.grids.static import static_fields
 from convarium.errors import DataError, OptionError
 from convarium.layers import block_mean
 from convarium.models import create
@@ -280,3 +281,17 @@ def test_regions_are_cut_by_degrees():
     assert not tropics.grid.wraps
     with pytest.raises(DataError, match="No cell lies within 50 to 40 degrees north"):
         fields.region(50, 40, 0, 10)
+
+
+def test_static_fields_are_means_by_area_whatever_the_first_longitude():
+    fine, grid = globe(36, 72), globe(12, 24)
+    relief = np.random.default_rng(0).normal(size=(1, 36, 72))
+    source = fields_of_arrays({"rose": relief}, fine)
+    expected = coarsen(relief, (3, 3), fine.areas)
+    np.testing.assert_allclose(static_fields(source, grid), expected, rtol=1e-5, atol=1e-6)
+    east = Grid(fine.latitude[::-1], np.sort((fine.longitude + 180) % 360 - 180))
+    turned = fields_of_arrays({"rose": np.roll(relief, 36, -1)[:, ::-1]}, east)
+    np.testing.assert_allclose(static_fields(turned, grid), expected, rtol=1e-5, atol=1e-6)
+    part = source.region(-90, 90, 0, 180)
+    with pytest.raises(DataError, match="rose is not known in 144 of the 288 cells"):
+        static_fields(part, grid)

@@ -21,8 +21,8 @@ PUBLIC = {
         VolumePreprocessing batches build_card coarsen column_words fields_of_arrays fit_climatology
         fit_preprocessing given_parts lookalikes match_classes model_pairs open_dataset open_fields
         open_inputs open_stream overview packed perfect_pairs read_image read_mask read_volume split
-        split_folds split_stream split_times steps_per_epoch target_in_words training_batches
-        volume_sizes
+        split_folds split_stream split_times static_fields steps_per_epoch target_in_words
+        training_batches volume_sizes
     """,
     "convarium.deploy": """
         Export SequenceExport Verification export export_sequences export_stream verify

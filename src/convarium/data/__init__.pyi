@@ -34,6 +34,7 @@ from .grids.pairs import FieldBatch as FieldBatch
 from .grids.pairs import FieldPairs as FieldPairs
 from .grids.pairs import model_pairs as model_pairs
 from .grids.pairs import perfect_pairs as perfect_pairs
+from .grids.static import static_fields as static_fields
 from .matching import match_classes as match_classes
 from .opening import open_dataset as open_dataset
 from .opening import open_inputs as open_inputs
@@ -104,6 +105,7 @@ __all__ = [
     "split_folds",
     "split_stream",
     "split_times",
+    "static_fields",
     "steps_per_epoch",
     "target_in_words",
     "training_batches",
