@@ -20,8 +20,9 @@ import sys
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 FASHION_MNIST = {
@@ -33,15 +34,8 @@ FASHION_MNIST = {
 LITE0 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 OPENCLIPART_PICTURES, OPENCLIPART_TOPICS = 8000, 20
 BBC_NEWS, DESCRIPTIONS = 2225, 40_000
-GRIDS = {
-    "monthly_navy_winds.cdf": "225a9e4fed7bb1a7b558afb662abbe2dc5e3d3db4100fa019cb994f10b115faa",
-    "coads_climatology.cdf": "b94f55034d13d63f33e2153afddc0c5e00347076c35ab3e34937aec38ce9c4c1",
-    "etopo5.cdf": "1455d5e5feebd183d0bef5538a750ca8a44801e1503f964df900831c224459ce",
-}
-SCENARIOS = {
-    "A1B_north_america.nc": "5f728a78bfc2d2503e26ab6faab82c23313eefd56bfae244ccc04b9d41b71816",
-    "E1_north_america.nc": "f6124a1a745dfc016a383cb1b95b74378f078664edc86cd2a67672c2b49e9567",
-}
+NAVY_WINDS = "225a9e4fed7bb1a7b558afb662abbe2dc5e3d3db4100fa019cb994f10b115faa"
+A1B_SCENARIO = "5f728a78bfc2d2503e26ab6faab82c23313eefd56bfae244ccc04b9d41b71816"
 
 
 class FetchError(Exception):
@@ -177,6 +171,11 @@ def run(command: list[str], folder: Path) -> str:
     return done.stdout
 
 
+def not_whole(folder: Path, holds: str) -> FetchError:
+    """What to say of a folder that has not all that it should have."""
+    return FetchError(f"{folder} holds {holds}; remove the folder and run again.")
+
+
 def check_fashion_mnist(folder: Path) -> str:
     """The contents of the four files, whatever they were compressed with."""
     for name, expected in FASHION_MNIST.items():
@@ -191,29 +190,21 @@ def check_openclipart(folder: Path) -> str:
     topics = sum(entry.is_dir() for entry in folder.iterdir())
     pictures = sum(1 for _ in folder.rglob("*.png"))
     if topics < OPENCLIPART_TOPICS or pictures < OPENCLIPART_PICTURES:
-        raise FetchError(
-            f"{folder} holds {pictures} pictures in {topics} topics, not all of them; "
-            "remove the folder and run again."
-        )
+        raise not_whole(folder, f"{pictures} pictures in {topics} topics, not all of them")
     return f"{pictures:,} pictures in {topics} topics"
 
 
 def check_lite0(folder: Path) -> str:
     """One file of weights, by its digest."""
-    weights = only("*.pth", folder)
-    with open(weights, "rb") as file:
-        compare(weights, hashlib.file_digest(file, "sha256").hexdigest(), LITE0)
-    return f"{weights.name}, 4,652,008 parameters"
+    name = check_file(only("*.pth", folder).name, LITE0, folder)
+    return f"{name}, 4,652,008 parameters"
 
 
 def check_bbc_news(folder: Path) -> str:
     """The documents are counted."""
     found = sum(1 for _ in folder.glob("*/*.txt"))
     if found != BBC_NEWS:
-        raise FetchError(
-            f"{folder} holds {found} documents instead of {BBC_NEWS}; remove the folder and run "
-            "again."
-        )
+        raise not_whole(folder, f"{found} documents instead of {BBC_NEWS}")
     return f"{found:,} documents of 5 topics, copies among them"
 
 
@@ -222,30 +213,15 @@ def check_descriptions(folder: Path) -> str:
     with open(folder / "descriptions.csv", newline="", encoding="utf-8") as file:
         found = sum(1 for _ in csv.DictReader(file))
     if found < DESCRIPTIONS:
-        raise FetchError(
-            f"{folder} holds {found} descriptions, not all of them; remove the folder and run "
-            "again."
-        )
+        raise not_whole(folder, f"{found} descriptions, not all of them")
     return f"{found:,} descriptions of packages"
 
 
-def check_grids(folder: Path) -> str:
-    """The files that are used, by their digests; there are others beside them."""
-    check_files(folder, GRIDS)
-    return "monthly winds 1982 to 1992, ocean climatologies, relief"
-
-
-def check_scenarios(folder: Path) -> str:
-    """The files that are used, by their digests; there are others beside them."""
-    check_files(folder, SCENARIOS)
-    return "two scenarios of air temperature 1860 to 2099"
-
-
-def check_files(folder: Path, digests: Mapping[str, str]) -> None:
-    """Some files of a folder by their digests."""
-    for name, expected in digests.items():
-        with open(folder / name, "rb") as file:
-            compare(folder / name, hashlib.file_digest(file, "sha256").hexdigest(), expected)
+def check_file(name: str, expected: str, folder: Path) -> str:
+    """The file that is used, by its digest; there may be others beside it."""
+    with open(folder / name, "rb") as file:
+        compare(folder / name, hashlib.file_digest(file, "sha256").hexdigest(), expected)
+    return name
 
 
 def compare(path: Path, digest: str, expected: str) -> None:
@@ -307,7 +283,7 @@ SOURCES = (
         inside="usr/share/ferret-vis/data",
         licence="public domain (US government)",
         licence_file="usr/share/doc/ferret-datasets/copyright",
-        check=check_grids,
+        check=partial(check_file, "monthly_navy_winds.cdf", NAVY_WINDS),
     ),
     Source(
         name="iris-sample-data",
@@ -316,7 +292,7 @@ SOURCES = (
         inside="iris_sample_data/sample_data",
         licence="UK Open Government Licence (Met Office)",
         licence_file="iris_sample_data-2.5.2.dist-info/METADATA",
-        check=check_scenarios,
+        check=partial(check_file, "A1B_north_america.nc", A1B_SCENARIO),
     ),
 )
 

@@ -74,12 +74,16 @@ def test_unknown_dates_are_counted_with_a_note(tmp_path):
 def test_missing_values_are_nan(tmp_path):
     made = dataset()
     made.UWND[3, 2, 1] = np.nan
+    made.vwnd[5:7] = np.nan
     made.to_netcdf(
         tmp_path / "holes.nc",
         engine="h5netcdf",
         encoding={"UWND": {"_FillValue": -999.0, "dtype": "f4"}},
     )
     found = np.isnan(open_fields(tmp_path / "holes.nc", ["UWND"]).read(range(24)))
+    assert open_fields(tmp_path / "holes.nc").notes == (
+        "2 of 24 fields of vwnd have no known cell; they do not count.",
+    )
     assert found.sum() == 1
     assert found[3, 0, 2, 1]
 

@@ -187,6 +187,11 @@ def test_methods_stand_beside_each_other_with_intervals_and_groups():
     assert rows["better", "tropics"].rmse == pytest.approx(expected)
     assert row.to_json()["rmse"] == row.rmse
     assert rows["better", "tropics"].to_json()["ssim"] is None
+    holes = truth.copy()
+    holes[3], holes[7, :6] = np.nan, np.nan
+    known = ~np.isnan(holes)
+    part = FieldComparison(holes, {"better": better}, None, block=6).rows()[0]
+    assert part.rmse == pytest.approx(math.sqrt(np.square(better - truth)[known].mean()))
     share, interval = comparison.gain("better", "worse")
     assert interval.low < share < interval.high
     assert share == pytest.approx(2 / 3, abs=0.05)

@@ -125,7 +125,7 @@ class FieldComparison:
         ours, theirs = (self._errors(name, self.truth) for name in (method, over))
 
         def share(ids: NDArray[np.int64]) -> float:
-            return 1 - math.sqrt(float(ours[ids].mean()) / float(theirs[ids].mean()))
+            return 1 - _root_mean(ours[ids]) / _root_mean(theirs[ids])
 
         n = len(self.truth)
         return share(np.arange(n)), self._interval(share, n)
@@ -150,8 +150,8 @@ class FieldComparison:
             method=method,
             group=group,
             n=len(truth),
-            rmse=math.sqrt(float(errors.mean())),
-            rmse_interval=self._interval(lambda ids: math.sqrt(errors[ids].mean()), len(truth)),
+            rmse=_root_mean(errors),
+            rmse_interval=self._interval(lambda ids: _root_mean(errors[ids]), len(truth)),
             mae=scores.mae(truth, value, areas),
             bias=scores.bias(truth, value, areas),
             anomaly_correlation=correlation,
@@ -165,9 +165,12 @@ class FieldComparison:
         return None if self.areas is None else np.asarray(self.areas).reshape(-1, 1)
 
     def _errors(self, method: str, truth: Array, chosen: Any = slice(None)) -> NDArray[np.float64]:
-        """The mean squared error of each time."""
+        """The sum of the squared errors of each time, by area, and its known area: (n, 2)."""
         squares = np.square(self.values[method][chosen].astype(np.float64) - truth)
-        return np.array([scores.mean_of(field, self._areas()) for field in squares])
+        known = ~np.isnan(squares)
+        weights = known * (1.0 if self.areas is None else self._areas())
+        sums = np.where(known, squares, 0.0) * weights
+        return np.stack([sums.sum((1, 2)), weights.sum((1, 2))], 1)
 
     def _interval(self, statistic: Any, n: int) -> Interval:
         block = max(1, min(self.block, n // _FEWEST_BLOCKS))
@@ -183,6 +186,12 @@ class FieldComparison:
             return math.nan
         areas = self.areas if self.weighted else None
         return scores.conservation_error(value, self.coarse[chosen], self.factor, areas)
+
+
+def _root_mean(errors: NDArray[np.float64]) -> float:
+    """Root of the mean of squares from their sums and areas, (n, 2)."""
+    total, area = errors.sum(0)
+    return math.sqrt(total / area) if area else math.nan
 
 
 def season_groups(months: NDArray[np.int64]) -> Groups:

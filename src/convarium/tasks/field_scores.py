@@ -69,6 +69,8 @@ def anomaly_correlation(
 ) -> float:
     """Correlation over the cells of what differs from the climatology; the mean over the times.
 
+    Times at which nothing differs, or nothing is known, do not count.
+
     Args:
         truth: (n, H, W).
         value: likewise.
@@ -79,9 +81,10 @@ def anomaly_correlation(
     found = []
     for one, other in zip(a, b, strict=True):
         one, other = (field - mean_of(field, areas) for field in (one, other))
-        product = mean_of(one * other, areas)
-        found.append(product / math.sqrt(mean_of(one**2, areas) * mean_of(other**2, areas)))
-    return float(np.mean(found))
+        size = math.sqrt(mean_of(one**2, areas) * mean_of(other**2, areas))
+        if size > 0:
+            found.append(mean_of(one * other, areas) / size)
+    return float(np.mean(found)) if found else math.nan
 
 
 def ssim(truth: Array, value: Array) -> float:

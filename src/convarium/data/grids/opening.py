@@ -65,6 +65,7 @@ def open_fields(
     if sum(variable.size for variable in found.values()) <= _KEPT:
         source = {name: np.asarray(variable, np.float32) for name, variable in found.items()}
         dataset.close()
+        more = (*more, *_empty(source))
     rows, columns = (first[dim].values.astype(np.float64) for dim in first.dims[1:])
     return Fields(
         source=source,
@@ -109,6 +110,16 @@ def _read(xarray: Any, path: Path, **decoding: bool) -> tuple[Any, tuple[str, ..
         warnings.simplefilter("always")
         dataset = xarray.open_dataset(path, engine="zarr" if path.is_dir() else None, **decoding)
     return dataset, tuple(dict.fromkeys(_first_line(warning.message) for warning in caught))
+
+
+def _empty(source: Mapping[str, NDArray[np.float32]]) -> list[str]:
+    """A note for each variable with fields that have no known cell."""
+    counts = {name: int(np.isnan(v).all((1, 2)).sum()) for name, v in source.items()}
+    return [
+        f"{count} of {len(source[name])} fields of {name} have no known cell; they do not count."
+        for name, count in counts.items()
+        if count
+    ]
 
 
 def _first_line(words: object) -> str:
