@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from convarium.errors import ShapeError
@@ -73,12 +74,21 @@ class Interpolator(nn.Module):
 
         Args:
             x: the coarse fields.
-            mask: True where they are known, (B, *S).
+            mask: True where they are known, (B, *S); the others are the mean of these.
             fine: the field of the delta method; None interpolates `x`.
             weights: of the fine cells in block means.
         """
+        if mask is not None:
+            x = _filled(x, mask.unsqueeze(1))
         y = interpolate(x, self.factor, self.kind, wrap=self.wrap)
         if fine is not None and fine.shape != y.shape:
             raise ShapeError(f"fine {tuple(fine.shape)} must be {tuple(y.shape)} here.")
         z: Tensor = self.constrain(y if fine is None else fine, x, weights, mask)
         return z
+
+
+def _filled(x: Tensor, mask: Tensor) -> Tensor:
+    """Fields whose missing cells are the mean of the known ones of each."""
+    axes = list(range(2, x.ndim))
+    sums = torch.where(mask, x, 0.0).sum(axes, keepdim=True)
+    return torch.where(mask, x, sums / mask.sum(axes, keepdim=True).clamp(min=1))

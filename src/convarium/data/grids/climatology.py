@@ -65,7 +65,7 @@ class Climatology:
         kind: InterpolationKind = "linear",
         wrap: bool = False,
     ) -> Values:
-        """The fine field of the delta method.
+        """The fine field of the delta method; fine cells that never are known follow their block.
 
         Args:
             x: coarse fields; where one is missing, the coarse climatology stands in for it.
@@ -77,6 +77,8 @@ class Climatology:
             (n, C, h, w), (n,) -> (n, C, H, W)
         """
         fine, coarse = self.of(months)
+        blocks = coarse.repeat(self.factor[0], -2).repeat(self.factor[1], -1)
+        fine = np.nan_to_num(np.where(np.isnan(fine), blocks, fine))
         anomalies = np.nan_to_num(np.asarray(x, np.float32) - coarse)
         finer = interpolate(torch.from_numpy(anomalies), self.factor, kind, wrap=wrap)
         result: Values = fine + finer.numpy()
