@@ -22,6 +22,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 FASHION_MNIST = {
@@ -33,6 +34,8 @@ FASHION_MNIST = {
 LITE0 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 OPENCLIPART_PICTURES, OPENCLIPART_TOPICS = 8000, 20
 BBC_NEWS, DESCRIPTIONS = 2225, 40_000
+NAVY_WINDS = "225a9e4fed7bb1a7b558afb662abbe2dc5e3d3db4100fa019cb994f10b115faa"
+A1B_SCENARIO = "5f728a78bfc2d2503e26ab6faab82c23313eefd56bfae244ccc04b9d41b71816"
 
 
 class FetchError(Exception):
@@ -168,6 +171,11 @@ def run(command: list[str], folder: Path) -> str:
     return done.stdout
 
 
+def not_whole(folder: Path, holds: str) -> FetchError:
+    """What to say of a folder that has not all that it should have."""
+    return FetchError(f"{folder} holds {holds}; remove the folder and run again.")
+
+
 def check_fashion_mnist(folder: Path) -> str:
     """The contents of the four files, whatever they were compressed with."""
     for name, expected in FASHION_MNIST.items():
@@ -182,29 +190,21 @@ def check_openclipart(folder: Path) -> str:
     topics = sum(entry.is_dir() for entry in folder.iterdir())
     pictures = sum(1 for _ in folder.rglob("*.png"))
     if topics < OPENCLIPART_TOPICS or pictures < OPENCLIPART_PICTURES:
-        raise FetchError(
-            f"{folder} holds {pictures} pictures in {topics} topics, not all of them; "
-            "remove the folder and run again."
-        )
+        raise not_whole(folder, f"{pictures} pictures in {topics} topics, not all of them")
     return f"{pictures:,} pictures in {topics} topics"
 
 
 def check_lite0(folder: Path) -> str:
     """One file of weights, by its digest."""
-    weights = only("*.pth", folder)
-    with open(weights, "rb") as file:
-        compare(weights, hashlib.file_digest(file, "sha256").hexdigest(), LITE0)
-    return f"{weights.name}, 4,652,008 parameters"
+    name = check_file(only("*.pth", folder).name, LITE0, folder)
+    return f"{name}, 4,652,008 parameters"
 
 
 def check_bbc_news(folder: Path) -> str:
     """The documents are counted."""
     found = sum(1 for _ in folder.glob("*/*.txt"))
     if found != BBC_NEWS:
-        raise FetchError(
-            f"{folder} holds {found} documents instead of {BBC_NEWS}; remove the folder and run "
-            "again."
-        )
+        raise not_whole(folder, f"{found} documents instead of {BBC_NEWS}")
     return f"{found:,} documents of 5 topics, copies among them"
 
 
@@ -213,11 +213,15 @@ def check_descriptions(folder: Path) -> str:
     with open(folder / "descriptions.csv", newline="", encoding="utf-8") as file:
         found = sum(1 for _ in csv.DictReader(file))
     if found < DESCRIPTIONS:
-        raise FetchError(
-            f"{folder} holds {found} descriptions, not all of them; remove the folder and run "
-            "again."
-        )
+        raise not_whole(folder, f"{found} descriptions, not all of them")
     return f"{found:,} descriptions of packages"
+
+
+def check_file(name: str, expected: str, folder: Path) -> str:
+    """The file that is used, by its digest; there may be others beside it."""
+    with open(folder / name, "rb") as file:
+        compare(folder / name, hashlib.file_digest(file, "sha256").hexdigest(), expected)
+    return name
 
 
 def compare(path: Path, digest: str, expected: str) -> None:
@@ -271,6 +275,24 @@ SOURCES = (
         licence="facts about Debian's packages",
         licence_file="licence.txt",
         check=check_descriptions,
+    ),
+    Source(
+        name="ferret-datasets",
+        package="ferret-datasets",
+        fetch=from_debian,
+        inside="usr/share/ferret-vis/data",
+        licence="public domain (US government)",
+        licence_file="usr/share/doc/ferret-datasets/copyright",
+        check=partial(check_file, "monthly_navy_winds.cdf", NAVY_WINDS),
+    ),
+    Source(
+        name="iris-sample-data",
+        package="iris-sample-data==2.5.2",
+        fetch=from_pypi,
+        inside="iris_sample_data/sample_data",
+        licence="UK Open Government Licence (Met Office)",
+        licence_file="iris_sample_data-2.5.2.dist-info/METADATA",
+        check=partial(check_file, "A1B_north_america.nc", A1B_SCENARIO),
     ),
 )
 

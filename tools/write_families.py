@@ -179,9 +179,24 @@ def initial_tables(rows: Sequence[Row]) -> list[str]:
 def example(row: Row) -> str:
     """Lines that run: a network for other classes, its maps, and the same network in 1-D.
 
-    Of one that reads sequences only, sequences of unequal lengths.
+    Of one that reads sequences only, sequences of unequal lengths; of one that makes fields finer,
+    a constrained field.
     """
     name = row["name"]
+    if row["input_kind"] == "fields":
+        return f"""import torch
+import convarium
+from convarium import layers
+
+network = convarium.create("{name}", constraint="additive")
+x = network.example_input(batch=2)
+y = network(x)
+print(y.shape)  # (2, 1, 64, 64)
+means = layers.block_mean(y, network.factor)
+print(torch.allclose(means, x, atol=1e-5))  # True
+
+quantiles = convarium.create("{name}", factor=[2, 4], parts="quantiles", wrap=True)
+print(quantiles.parts, quantiles(x).shape)  # 5 quantiles, (2, 5, 32, 64)"""
     size = "" if max(row["input_size"]) <= 64 else ", size=64"
     if "spatial_dims" in row["choices"]:
         return f"""import torch

@@ -198,6 +198,51 @@ def _student(degrees: int, confidence: float) -> float:
     return z + sum(term / float(degrees) ** k for k, term in enumerate(terms, start=1))
 
 
+def block_bootstrap(
+    statistic: Callable[[NDArray[np.int64]], float],
+    n: int,
+    *,
+    block: int,
+    confidence: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Interval:
+    """Percentile bootstrap interval of a statistic of `n` times, drawn in blocks on a circle.
+
+    Times that follow each other are alike; drawn one by one, they would look like more than they
+    are. The first block follows the last one, so that each time is drawn equally often.
+
+    Args:
+        statistic: takes numbers of times `(n,)` and gives the value.
+        n: number of times, at least 1.
+        block: times that are drawn together, from 1 to n.
+        resamples: number of draws.
+
+    Raises:
+        OptionError: n or resamples below 1, a block below 1 or above n, or a confidence outside
+            (0, 1).
+
+    References:
+        Politis, Romano (1992), "A circular block-resampling procedure for stationary data", in
+        Exploring the limits of bootstrap, 263-270.
+    """
+    _quantile(confidence)
+    if n < 1 or resamples < 1 or not 1 <= block <= n:
+        raise OptionError(
+            f"n (={n}) and resamples (={resamples}) must be at least 1, and block (={block}) from "
+            "1 to n."
+        )
+    generator = np.random.Generator(np.random.PCG64(seeds.derive(seed, "block bootstrap")))
+    within, blocks = np.arange(block), -(-n // block)
+    values = []
+    for _ in range(resamples):
+        starts = generator.integers(0, n, blocks)
+        values.append(statistic(((starts[:, None] + within) % n).reshape(-1)[:n]))
+    tail = 50 * (1 - confidence)
+    low, high = np.percentile(values, [tail, 100 - tail])
+    return Interval(float(low), float(high))
+
+
 def _quantile(confidence: float) -> float:
     """The normal quantile z with a share `confidence` between -z and z."""
     if not 0 < confidence < 1:

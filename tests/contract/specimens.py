@@ -75,12 +75,26 @@ SPECIMENS = {
         {"filters": 3, "kernel_sizes": [8, 4], "members": 3, "depth": 4, "in_channels": 2},
         16,
     ),
+    "srcnn": ("srcnn", {"channels": [6, 4], "kernel_sizes": [5, 1, 3], "factor": 2}, 16),
+    "espcn": ("espcn", {"channels": [6, 4], "factor": 2, "constraint": "additive"}, 16),
+    "edsr": ("edsr_small", {"depth": 2, "width": 6, "factor": 2, "parts": "quantiles"}, 16),
+    "unet": ("unet", {"widths": [4, 6], "factor": 2, "constraint": "softmax"}, 16),
 }
 
 
 def of_one_rank(name):
     """Whether the network is for sequences only."""
     return "spatial_dims" in choices(registry.find(name).cls)
+
+
+def of_fields(name):
+    """Whether the network gives fields."""
+    return registry.find(name).cls.input_kind == "fields"
+
+
+def outputs(name, n):
+    """The keyword that asks for n outputs: classes, or fields."""
+    return {"out_channels" if of_fields(name) else "num_classes": n}
 
 
 SEQUENCES = [kind for kind, (name, _, _) in SPECIMENS.items() if of_one_rank(name)]

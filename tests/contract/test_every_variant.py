@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from specimens import of_one_rank
+from specimens import of_fields, of_one_rank, outputs
 from torch import nn
 
 import convarium.models as models
@@ -80,15 +80,20 @@ def test_every_stage_is_a_child_with_the_stated_channels_and_reduction(model, pa
     for stage, y in zip(model.stages, passed["maps"], strict=True):
         assert stage.name in children
         assert y.shape[:2] == (2, stage.channels)
-        for found, given in zip(y.shape[2:], model.input_size, strict=True):
+        entered = getattr(model, "works_at", (1,) * model.spatial_dims)
+        for found, given, finer in zip(y.shape[2:], model.input_size, entered, strict=True):
             if model.name.startswith(UNPADDED):
                 assert abs(found - given / stage.reduction) <= 4
             else:
-                assert found == -(-given // stage.reduction)
+                assert found == -(-given * finer // stage.reduction)
 
 
 def test_features_embedding_and_logits_have_the_stated_shapes(model, passed):
     assert passed["last map"].shape[2:] == passed["maps"][-1].shape[2:]
+    if of_fields(model.name):
+        fine = tuple(n * r for n, r in zip(model.input_size, model.factor, strict=True))
+        assert passed["logits"].shape == (2, len(model.parts) * model.out_channels, *fine)
+        return
     if not model.name.startswith("squeezenet"):  # its head comes before its mean
         assert passed["embedding"].shape == (2, model.num_features)
     assert passed["logits"].shape == (2, model.num_classes or model.num_features)
@@ -115,16 +120,19 @@ def test_the_configuration_survives_json_and_builds_the_same_network(row, model)
 
 @pytest.mark.parametrize("rank", [1, 3])
 def test_every_rank_works(row, model, rank):
-    options = {"spatial_dims": rank, "in_channels": 2, "num_classes": 3}
+    options = {"spatial_dims": rank, "in_channels": 3, **outputs(row.name, 3)}
     if of_one_rank(row.name):
         with pytest.raises(OptionError, match=r"spatial_dims \(=3\) must be one of 1"):
             models.create(row.name, spatial_dims=3)
         return
     with torch.device("meta"):
+        if of_fields(row.name):
+            options["factor"] = 2
         other = models.create(row.name, **options, **shortened(model.config)).eval()
     size = min(model.input_size[0], 64)
-    x = torch.empty(1, 2, *[size] * rank, device="meta")
-    assert other(x).shape == (1, 3)
+    x = torch.empty(1, 3, *[size] * rank, device="meta")
+    fine = [2 * size] * rank if of_fields(row.name) else []
+    assert other(x).shape == (1, 3, *fine)
     kinds = {type(m).__name__ for m in other.modules() if hasattr(m, "kernel_size")}
     assert all(kind.endswith(f"{rank}d") for kind in kinds)
 
@@ -145,6 +153,10 @@ def test_convolutions_before_a_norm_have_no_bias_but_those_published_with_one(mo
 
 
 def test_without_classes_forward_is_the_embedding(row, model):
+    if of_fields(row.name):
+        with pytest.raises(OptionError, match="has no option 'num_classes'"):
+            models.create(row.name, num_classes=0)
+        return
     with torch.device("meta"):
         bare = models.create(row.name, num_classes=0, **shortened(model.config)).eval()
     x = bare.example_input(2)

@@ -3,7 +3,7 @@ what the network in 1-D computes with the centre rows of its weights."""
 
 import pytest
 import torch
-from specimens import SPECIMENS, of_one_rank
+from specimens import SPECIMENS, of_fields, of_one_rank, outputs
 from torch import nn
 
 import convarium.models as models
@@ -51,8 +51,11 @@ def narrow_dense(wide, line, rank):
 def line_and_narrowed(name, options, rank):
     """Both networks, with the same weights and statistics that matter."""
     torch.manual_seed(0)
-    line = models.create(name, spatial_dims=1, num_classes=5, **options).double().eval()
-    wide = models.create(name, spatial_dims=rank, num_classes=5, **options).double().eval()
+    more = {**outputs(name, 5), **({"in_channels": 5} if of_fields(name) else {})}
+    line = models.create(name, spatial_dims=1, **more, **options).double().eval()
+    if of_fields(name):
+        more["factor"] = [1] * (rank - 1) + line.config["factor"]
+    wide = models.create(name, spatial_dims=rank, **(options | more)).double().eval()
     for key, tensor in wide.named_buffers():
         if key.endswith(("running_mean", "running_var")):
             nn.init.uniform_(tensor, 0.5, 1.5)
@@ -69,7 +72,8 @@ def assert_equal(name, options, rank, size):
     x = line.example_input(2, size=size)
     y = x.reshape(2, line.in_channels, *[1] * (rank - 1), size)
     with torch.no_grad():
-        torch.testing.assert_close(wide(y), line(x))
+        expected = line(x)
+        torch.testing.assert_close(wide(y).reshape(expected.shape), expected)
         for a, b in zip(wide.features(y), line.features(x), strict=True):
             torch.testing.assert_close(a.reshape(b.shape), b)
 

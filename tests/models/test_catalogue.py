@@ -34,7 +34,9 @@ def test_every_row_knows_its_work_and_its_field():
     for row in catalogue.read():
         assert row["macs"] > row["parameters"] // 2, row["name"]  # few weights are used only once
         assert len(row["field"]) == len(row["field_stride"]) == row["spatial_dims"], row["name"]
-        assert row["field_stride"] == [row["stages"][-1]["reduction"]] * row["spatial_dims"]
+        factor = row["options"].get("factor")  # of fields, the last map is the fine field
+        strides = [row["stages"][-1]["reduction"]] * row["spatial_dims"]
+        assert row["field_stride"] == ([1 / n for n in factor] if factor else strides), row["name"]
 
 
 def test_the_file_has_a_line_for_each_row():

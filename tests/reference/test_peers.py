@@ -20,6 +20,8 @@ NOT_IN_TORCHVISION = (
     *("densenet264", "densenet_*", "mobilenet_v1", "mobilenet_v2_*d", "efficientnet_lite*"),
     *("convnext_xlarge", "convnext_atto", "convnext_femto", "convnext_pico", "convnext_nano"),
     *("wrn_*", "resnetblur*", "resnext101_32x4d"),
+    *("tcn", "text_cnn", "temporal_cnn", "fcn", "resnet1d", "inception_time*"),
+    *("srcnn", "espcn", "edsr*", "unet"),
 )
 TORCHVISION = [
     name

@@ -10,6 +10,8 @@ from types import ModuleType
 import pytest
 from forked import Forked, execute
 
+from convarium.models import catalogue
+
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 PLAYER = """
@@ -59,7 +61,11 @@ def test_the_code_of_every_page_runs(writer: ModuleType, tmp_path: Path) -> None
     assert [name for name, text in texts.items() if not text] == ["README.md"]
     done = Forked(execute, PLAYER, {"texts": texts}, folder=tmp_path).wait()
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("torch.Size([2, 5])") == 2 * (len(pages) - 1)
+    fields = done.stdout.count("torch.Size([2, 1, 64, 64])")
+    assert fields == len(
+        {row["family"] for row in catalogue.read() if row["input_kind"] == "fields"}
+    )
+    assert done.stdout.count("torch.Size([2, 5])") == 2 * (len(pages) - 1 - fields)
 
 
 def test_every_page_is_linked(root: Path, writer: ModuleType) -> None:

@@ -15,12 +15,14 @@ PUBLIC = {
         predict processes register report save tasks train
     """,
     "convarium.data": """
-        Augmentation Batch Dataset Lookalikes Mix Overview Part Parts Preprocessing
-        SeriesAugmentation ShardStream Skipped Survey TextAugmentation TextPreprocessing
-        TokenOptions Volume VolumeAugmentation VolumePreprocessing batches build_card column_words
-        fit_preprocessing given_parts lookalikes match_classes open_dataset open_inputs open_stream
-        overview packed read_image read_mask read_volume split split_folds split_stream
-        steps_per_epoch target_in_words training_batches volume_sizes
+        Augmentation Batch Climatology Dataset FieldBatch FieldPairs Fields Grid Lookalikes Mix
+        Overview Part Parts Preprocessing SeriesAugmentation ShardStream Skipped Survey
+        TextAugmentation TextPreprocessing TimeParts TokenOptions Volume VolumeAugmentation
+        VolumePreprocessing batches build_card coarsen column_words fields_of_arrays fit_climatology
+        fit_preprocessing given_parts lookalikes match_classes model_pairs open_dataset open_fields
+        open_inputs open_stream overview packed perfect_pairs read_image read_mask read_volume split
+        split_folds split_stream split_times static_fields steps_per_epoch target_in_words
+        training_batches volume_sizes
     """,
     "convarium.deploy": """
         Artefact Drop Export Folding Quantisation SequenceExport TunedForm Tuning Verification
@@ -39,13 +41,15 @@ PUBLIC = {
     """,
     "convarium.layers": """
         Activation BasicBlock BlockTaps Blocks BlurPool BottleneckBlock CONVOLUTIONS CausalBlock
-        CausalConv1d CausalNorm ChannelNorm ConvBlock ConvNormAct DropPath EveryStep InitialTable
-        InvertedResidual LastStep LayerScale MaskedBatchNorm1d MaskedBlocks MaskedMaxPool1d
-        MeanOverTime NORMS Norm PadShortcut Padding Pool PreActBasicBlock PreActBottleneckBlock
-        SequenceConv SequenceShortcut Shortcut SqueezeExcitation Table TorchLayers
-        Windows block_step coarser drop_path_rates global_average handing_on he_normal hidden
-        initialise make_activation make_conv make_norm make_pool materialise_weights
-        mean_vectors recomputed same_padding small_normal torch_layers uniform_fan_in unit
+        CausalConv1d CausalNorm ChannelNorm Constraint ConstraintKind ConvBlock ConvNormAct DropPath
+        EveryStep InitialTable InterpolationKind InvertedResidual LastStep LayerScale
+        MaskedBatchNorm1d MaskedBlocks MaskedMaxPool1d MeanOverTime NORMS Norm PadShortcut Padding
+        PixelShuffle PixelUnshuffle Pool PreActBasicBlock PreActBottleneckBlock SequenceConv
+        SequenceShortcut Shortcut SqueezeExcitation Table TorchLayers Upsampling UpsamplingKind
+        Windows block_mean block_step coarser conservation_penalty drop_path_rates field_conv
+        global_average handing_on he_normal he_normal_fan_in hidden in_blocks initialise interpolate
+        make_activation make_conv make_norm make_pool materialise_weights mean_vectors recomputed
+        same_padding small_normal tiny_normal torch_layers uniform_fan_in unit upsampling_steps
     """,
     "convarium.measure": """
         BatchLatency Candidate Choices CompoundScaling Cost Design EffectiveField Equivariance
@@ -59,8 +63,8 @@ PUBLIC = {
         temporal_receptive_field
     """,
     "convarium.models": """
-        Classifier KeyReport Layout Network SmallMapWarning Stage Variant Weights
-        check_input create list_models load load_published pull_from_hub push_to_hub
+        Classifier FieldToField Interpolator KeyReport Layout Network SmallMapWarning Stage Variant
+        Weights check_input create list_models load load_published pull_from_hub push_to_hub
         read_card register save
     """,
     "convarium.predict": """
@@ -79,9 +83,11 @@ PUBLIC = {
         write_augmented write_heat write_overlays write_page
     """,
     "convarium.tasks": """
-        Bin Calibration ClassEvaluation ClassRecord ClassRow ClassScores Classification
-        Evaluation LabelEvaluation LabelRecord LabelRow Meter Multilabel Objective Record
-        Regression Task ValueEvaluation ValueRecord ValueRow balanced_weights from_card
+        Bin Calibration ClassEvaluation ClassRecord ClassRow ClassScores Classification Evaluation
+        FieldComparison FieldRow LabelEvaluation LabelRecord LabelRow Meter Multilabel Objective
+        Record Regression Task ValueEvaluation ValueRecord ValueRow balanced_weights band_groups
+        baseline_fields crps_members crps_normal crps_quantiles field_loss from_card radial_spectrum
+        rank_histogram return_values season_groups soft_penalty
     """,
     "convarium.train": """
         Choice CrossValidation FoldResult History LargestBatch Observer Plan Probe ProgressLines

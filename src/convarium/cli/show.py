@@ -160,7 +160,7 @@ def _facts(row: Row, published: Sequence[weights.Weights]) -> list[str]:
         ("MACs", f"{row['macs']:,} ({wording.short(row['macs'])})"),
         ("field", _field(row)),
         ("input", "x".join(str(n) for n in first)),
-        ("outputs", str(row["num_classes"] or f"{row['parts'][-1]['shape'][0]} features")),
+        ("outputs", _outputs(row)),
         ("heatmaps", row["heatmap_layer"]),
         *(("weights", _weights(found)) for found in published),
     ]
@@ -169,6 +169,14 @@ def _facts(row: Row, published: Sequence[weights.Weights]) -> list[str]:
         if words:
             lines += _wrapped(f"  {name:<12}", words)
     return lines
+
+
+def _outputs(row: Row) -> str:
+    """Classes, features, or the size of the fields."""
+    last = row["parts"][-1]["shape"]
+    if row["input_kind"] == "fields":
+        return "fields of " + "x".join(str(n) for n in last)
+    return str(row["num_classes"] or f"{last[0]} features")
 
 
 def _field(row: Row) -> str:

@@ -21,6 +21,20 @@ from .decode import read_image as read_image
 from .decode import read_mask as read_mask
 from .fitting import fit_preprocessing as fit_preprocessing
 from .folds import split_folds as split_folds
+from .grids.climatology import Climatology as Climatology
+from .grids.climatology import fit_climatology as fit_climatology
+from .grids.coarsening import coarsen as coarsen
+from .grids.dividing import TimeParts as TimeParts
+from .grids.dividing import split_times as split_times
+from .grids.fields import Fields as Fields
+from .grids.fields import fields_of_arrays as fields_of_arrays
+from .grids.grid import Grid as Grid
+from .grids.opening import open_fields as open_fields
+from .grids.pairs import FieldBatch as FieldBatch
+from .grids.pairs import FieldPairs as FieldPairs
+from .grids.pairs import model_pairs as model_pairs
+from .grids.pairs import perfect_pairs as perfect_pairs
+from .grids.static import static_fields as static_fields
 from .matching import match_classes as match_classes
 from .opening import open_dataset as open_dataset
 from .opening import open_inputs as open_inputs
@@ -43,7 +57,12 @@ from .volumes.volume import Volume as Volume
 __all__ = [
     "Augmentation",
     "Batch",
+    "Climatology",
     "Dataset",
+    "FieldBatch",
+    "FieldPairs",
+    "Fields",
+    "Grid",
     "Lookalikes",
     "Mix",
     "Overview",
@@ -56,28 +75,37 @@ __all__ = [
     "Survey",
     "TextAugmentation",
     "TextPreprocessing",
+    "TimeParts",
     "TokenOptions",
     "Volume",
     "VolumeAugmentation",
     "VolumePreprocessing",
     "batches",
     "build_card",
+    "coarsen",
     "column_words",
+    "fields_of_arrays",
+    "fit_climatology",
     "fit_preprocessing",
     "given_parts",
     "lookalikes",
     "match_classes",
+    "model_pairs",
     "open_dataset",
+    "open_fields",
     "open_inputs",
     "open_stream",
     "overview",
     "packed",
+    "perfect_pairs",
     "read_image",
     "read_mask",
     "read_volume",
     "split",
     "split_folds",
     "split_stream",
+    "split_times",
+    "static_fields",
     "steps_per_epoch",
     "target_in_words",
     "training_batches",

@@ -9,6 +9,11 @@ from .causal import CausalConv1d as CausalConv1d
 from .causal import CausalNorm as CausalNorm
 from .causal import block_step as block_step
 from .causal import materialise_weights as materialise_weights
+from .constraints import Constraint as Constraint
+from .constraints import ConstraintKind as ConstraintKind
+from .constraints import block_mean as block_mean
+from .constraints import conservation_penalty as conservation_penalty
+from .constraints import in_blocks as in_blocks
 from .conv import ConvBlock as ConvBlock
 from .conv import ConvNormAct as ConvNormAct
 from .conv import Padding as Padding
@@ -18,8 +23,10 @@ from .drop_path import drop_path_rates as drop_path_rates
 from .initial import InitialTable as InitialTable
 from .initial import handing_on as handing_on
 from .initial import he_normal as he_normal
+from .initial import he_normal_fan_in as he_normal_fan_in
 from .initial import initialise as initialise
 from .initial import small_normal as small_normal
+from .initial import tiny_normal as tiny_normal
 from .initial import uniform_fan_in as uniform_fan_in
 from .initial import unit as unit
 from .inverted import InvertedResidual as InvertedResidual
@@ -52,9 +59,17 @@ from .scaling import LayerScale as LayerScale
 from .scaling import SqueezeExcitation as SqueezeExcitation
 from .sequences import SequenceConv as SequenceConv
 from .sequences import SequenceShortcut as SequenceShortcut
+from .upsampling import InterpolationKind as InterpolationKind
+from .upsampling import PixelShuffle as PixelShuffle
+from .upsampling import PixelUnshuffle as PixelUnshuffle
+from .upsampling import Upsampling as Upsampling
+from .upsampling import UpsamplingKind as UpsamplingKind
+from .upsampling import interpolate as interpolate
+from .upsampling import upsampling_steps as upsampling_steps
 from .windows import Table as Table
 from .windows import Windows as Windows
 from .windows import mean_vectors as mean_vectors
+from .wrapping import field_conv as field_conv
 
 __all__ = [
     "CONVOLUTIONS",
@@ -69,11 +84,14 @@ __all__ = [
     "CausalConv1d",
     "CausalNorm",
     "ChannelNorm",
+    "Constraint",
+    "ConstraintKind",
     "ConvBlock",
     "ConvNormAct",
     "DropPath",
     "EveryStep",
     "InitialTable",
+    "InterpolationKind",
     "InvertedResidual",
     "LastStep",
     "LayerScale",
@@ -84,6 +102,8 @@ __all__ = [
     "Norm",
     "PadShortcut",
     "Padding",
+    "PixelShuffle",
+    "PixelUnshuffle",
     "Pool",
     "PreActBasicBlock",
     "PreActBottleneckBlock",
@@ -93,15 +113,23 @@ __all__ = [
     "SqueezeExcitation",
     "Table",
     "TorchLayers",
+    "Upsampling",
+    "UpsamplingKind",
     "Windows",
+    "block_mean",
     "block_step",
     "coarser",
+    "conservation_penalty",
     "drop_path_rates",
+    "field_conv",
     "global_average",
     "handing_on",
     "he_normal",
+    "he_normal_fan_in",
     "hidden",
+    "in_blocks",
     "initialise",
+    "interpolate",
     "make_activation",
     "make_conv",
     "make_norm",
@@ -111,7 +139,9 @@ __all__ = [
     "recomputed",
     "same_padding",
     "small_normal",
+    "tiny_normal",
     "torch_layers",
     "uniform_fan_in",
     "unit",
+    "upsampling_steps",
 ]

@@ -46,6 +46,16 @@ def he_normal(module: nn.Module) -> None:
     _fill(module.bias, 0.0)
 
 
+def he_normal_fan_in(module: nn.Module) -> None:
+    """Normal with variance 2 / fan_in, fan_in = C_in k^d; bias 0.
+
+    References:
+        He et al. 2015, "Delving deep into rectifiers", arXiv:1502.01852, eq. 10.
+    """
+    nn.init.kaiming_normal_(_weight(module), mode="fan_in", nonlinearity="relu")
+    _fill(module.bias, 0.0)
+
+
 def handing_on(module: nn.Module) -> None:
     """As `he_normal`, but the first filters each hand on one input channel as it is.
 
@@ -61,6 +71,12 @@ def handing_on(module: nn.Module) -> None:
 def small_normal(module: nn.Module) -> None:
     """Normal with standard deviation .01; bias 0."""
     nn.init.normal_(_weight(module), std=0.01)
+    _fill(module.bias, 0.0)
+
+
+def tiny_normal(module: nn.Module) -> None:
+    """Normal with standard deviation .001; bias 0."""
+    nn.init.normal_(_weight(module), std=0.001)
     _fill(module.bias, 0.0)
 
 

@@ -33,6 +33,7 @@ class TorchLayers:
     adaptive_avg_pool: type[nn.AdaptiveAvgPool1d | nn.AdaptiveAvgPool2d | nn.AdaptiveAvgPool3d]
     adaptive_max_pool: type[nn.AdaptiveMaxPool1d | nn.AdaptiveMaxPool2d | nn.AdaptiveMaxPool3d]
     zero_pad: type[nn.ZeroPad1d | nn.ZeroPad2d | nn.ZeroPad3d]
+    circular_pad: type[nn.CircularPad1d | nn.CircularPad2d | nn.CircularPad3d]
     channel_dropout: type[nn.Dropout1d | nn.Dropout2d | nn.Dropout3d]
 
 
@@ -47,6 +48,7 @@ _TABLE: Final = {
         adaptive_avg_pool=nn.AdaptiveAvgPool1d,
         adaptive_max_pool=nn.AdaptiveMaxPool1d,
         zero_pad=nn.ZeroPad1d,
+        circular_pad=nn.CircularPad1d,
         channel_dropout=nn.Dropout1d,
     ),
     2: TorchLayers(
@@ -59,6 +61,7 @@ _TABLE: Final = {
         adaptive_avg_pool=nn.AdaptiveAvgPool2d,
         adaptive_max_pool=nn.AdaptiveMaxPool2d,
         zero_pad=nn.ZeroPad2d,
+        circular_pad=nn.CircularPad2d,
         channel_dropout=nn.Dropout2d,
     ),
     3: TorchLayers(
@@ -71,6 +74,7 @@ _TABLE: Final = {
         adaptive_avg_pool=nn.AdaptiveAvgPool3d,
         adaptive_max_pool=nn.AdaptiveMaxPool3d,
         zero_pad=nn.ZeroPad3d,
+        circular_pad=nn.CircularPad3d,
         channel_dropout=nn.Dropout3d,
     ),
 }

@@ -4,10 +4,12 @@ from .checkpoint import save as save
 from .contract import Classifier as Classifier
 from .contract import Network as Network
 from .contract import Stage as Stage
+from .fields import FieldToField as FieldToField
 from .hub import pull_from_hub as pull_from_hub
 from .hub import push_to_hub as push_to_hub
 from .inputs import SmallMapWarning as SmallMapWarning
 from .inputs import check_input as check_input
+from .interpolator import Interpolator as Interpolator
 from .layouts import Layout as Layout
 from .published import KeyReport as KeyReport
 from .published import load_published as load_published
@@ -19,6 +21,8 @@ from .weights import Weights as Weights
 
 __all__ = [
     "Classifier",
+    "FieldToField",
+    "Interpolator",
     "KeyReport",
     "Layout",
     "Network",

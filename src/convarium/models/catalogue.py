@@ -113,7 +113,7 @@ def describe(
         "year": variant.year,
         "spatial_dims": config["spatial_dims"],
         "in_channels": network.in_channels,
-        "num_classes": config["num_classes"],
+        "num_classes": config.get("num_classes"),
         "input_kind": network.input_kind,
         "input_size": list(parts[0].shape[-network.spatial_dims :]),
         "heatmap_layer": network.heatmap_layer,

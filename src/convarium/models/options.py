@@ -83,13 +83,18 @@ def choices(cls: type) -> dict[str, list[Any]]:
 
 @cache
 def signature(cls: type) -> dict[str, tuple[Any, Any]]:
-    """Name -> (annotation, default) of the constructor's keywords."""
+    """Name -> (annotation, default) of the constructor's keywords.
+
+    A constructor with `**keywords` hands them to its base class, whose own come first.
+    """
     constructor = cls.__init__  # type: ignore[misc]
     hints = typing.get_type_hints(constructor)
     parameters = list(inspect.signature(constructor).parameters.values())[1:]
-    return {
+    handed_on = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    return (signature(cls.__mro__[1]) if handed_on else {}) | {
         p.name: (hints.get(p.name, Any), _REQUIRED if p.default is p.empty else p.default)
         for p in parameters
+        if p.kind is not p.VAR_KEYWORD
     }
 
 

@@ -16,7 +16,9 @@ from convarium.models import (
     convnet,
     convnext,
     densenet,
+    edsr,
     efficientnet,
+    espcn,
     fcn,
     inception_time,
     lenet,
@@ -29,9 +31,11 @@ from convarium.models import (
     resnet1d,
     speednet,
     squeezenet,
+    srcnn,
     tcn,
     temporal_cnn,
     text_cnn,
+    unet,
     vgg,
 )
 from convarium.models.catalogue import unknown_model
@@ -64,6 +68,10 @@ FAMILIES = (
     fcn,
     resnet1d,
     inception_time,
+    srcnn,
+    espcn,
+    edsr,
+    unet,
 )
 
 VARIANTS = tuple(row for family in FAMILIES for row in family.VARIANTS)

@@ -8,6 +8,19 @@ from .contract import Evaluation as Evaluation
 from .contract import Meter as Meter
 from .contract import Record as Record
 from .contract import Task as Task
+from .field_baselines import baseline_fields as baseline_fields
+from .field_distributions import crps_members as crps_members
+from .field_distributions import crps_normal as crps_normal
+from .field_distributions import crps_quantiles as crps_quantiles
+from .field_distributions import rank_histogram as rank_histogram
+from .field_losses import field_loss as field_loss
+from .field_losses import soft_penalty as soft_penalty
+from .field_results import FieldComparison as FieldComparison
+from .field_results import FieldRow as FieldRow
+from .field_results import band_groups as band_groups
+from .field_results import season_groups as season_groups
+from .field_scores import radial_spectrum as radial_spectrum
+from .field_scores import return_values as return_values
 from .label_results import LabelEvaluation as LabelEvaluation
 from .label_results import LabelRecord as LabelRecord
 from .label_results import LabelRow as LabelRow
@@ -30,6 +43,8 @@ __all__ = [
     "ClassScores",
     "Classification",
     "Evaluation",
+    "FieldComparison",
+    "FieldRow",
     "LabelEvaluation",
     "LabelRecord",
     "LabelRow",
@@ -43,5 +58,16 @@ __all__ = [
     "ValueRecord",
     "ValueRow",
     "balanced_weights",
+    "band_groups",
+    "baseline_fields",
+    "crps_members",
+    "crps_normal",
+    "crps_quantiles",
+    "field_loss",
     "from_card",
+    "radial_spectrum",
+    "rank_histogram",
+    "return_values",
+    "season_groups",
+    "soft_penalty",
 ]

@@ -1,0 +1,122 @@
+"""What a cell is like on average: by months where there are months, from training times only.
+
+    delta method    y = fine climatology + interpolated (x - coarse climatology)
+
+The field of the delta method is the strongest guess without learning, where the fine pattern stays
+what it was. Networks may start from it; `models.Interpolator` gives it a constraint.
+
+References:
+    Maraun, Widmann 2018, "Statistical downscaling and bias correction for climate research",
+    Cambridge University Press, chapter 11.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from convarium.data.grids.coarsening import coarsen
+from convarium.data.grids.fields import Values
+from convarium.errors import DataError
+from convarium.layers import InterpolationKind, interpolate
+
+
+@dataclass(frozen=True, eq=False)
+class Climatology:
+    """The mean field of each month, fine and coarse.
+
+    Args:
+        months: the months that have a field of their own, rising.
+        fine: (M, C, H, W).
+        coarse: (M, C, H / r, W / s).
+        factor: fine cells per coarse one.
+    """
+
+    months: NDArray[np.int64]
+    fine: Values
+    coarse: Values
+    factor: tuple[int, int]
+
+    def of(self, months: NDArray[np.int64]) -> tuple[Values, Values]:
+        """The fine and the coarse fields of some months.
+
+        Raises:
+            DataError: a month has no field.
+        """
+        places = np.searchsorted(self.months, months)
+        known = np.isin(months, self.months)
+        if not known.all():
+            raise DataError(
+                f"The training times have no month {int(months[~known][0])}; the climatology has "
+                f"{', '.join(map(str, self.months))}."
+            )
+        return self.fine[places], self.coarse[places]
+
+    def delta(
+        self,
+        x: NDArray[Any],
+        months: NDArray[np.int64],
+        *,
+        kind: InterpolationKind = "linear",
+        wrap: bool = False,
+    ) -> Values:
+        """The fine field of the delta method; fine cells that never are known follow their block.
+
+        Args:
+            x: coarse fields; where one is missing, the coarse climatology stands in for it.
+            months: of each.
+            kind: of interpolation.
+            wrap: the columns go all the way around.
+
+        Shape:
+            (n, C, h, w), (n,) -> (n, C, H, W)
+        """
+        fine, coarse = self.of(months)
+        blocks = coarse.repeat(self.factor[0], -2).repeat(self.factor[1], -1)
+        fine = np.nan_to_num(np.where(np.isnan(fine), blocks, fine))
+        anomalies = np.nan_to_num(np.asarray(x, np.float32) - coarse)
+        finer = interpolate(torch.from_numpy(anomalies), self.factor, kind, wrap=wrap)
+        result: Values = fine + finer.numpy()
+        return result
+
+
+def fit_climatology(
+    values: NDArray[Any],
+    months: NDArray[np.int64],
+    factor: Sequence[int],
+    areas: NDArray[np.float64] | None = None,
+) -> Climatology:
+    """The mean of the training fields of each month; of years without months, of all of them.
+
+    Args:
+        values: fine fields of the training times, (n, C, H, W); missing cells are NaN, and what is
+            never known stays NaN.
+        months: of each, 1 to 12, or 0 where none is known.
+        factor: rows and columns of a block.
+        areas: of the cells of each row, for the coarse means; None counts all alike.
+
+    Raises:
+        DataError: there is no field.
+    """
+    if not len(values):
+        raise DataError("A climatology needs training fields; there is none.")
+    kept = np.unique(months)
+    fields = [_mean(values[months == month]) for month in kept]
+    fine = np.stack(fields).astype(np.float32)
+    r, s = factor
+    return Climatology(kept, fine, coarsen(fine, factor, areas), (r, s))
+
+
+def _mean(values: NDArray[Any]) -> NDArray[np.float64]:
+    """The mean over times of what is known; cells that never are stay NaN."""
+    known = ~np.isnan(values)
+    counts = known.sum(0)
+    sums = np.where(known, values, 0.0).sum(0, dtype=np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found: NDArray[np.float64] = np.where(counts > 0, sums / counts, np.nan)
+    return found

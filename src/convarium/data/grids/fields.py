@@ -1,0 +1,142 @@
+"""Variables on one regular grid over time, in memory or read when they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convarium.data.grids.grid import Grid
+from convarium.errors import DataError
+
+Values = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Fields:
+    """Some variables over the same times and cells.
+
+    Args:
+        source: by name, arrays or lazy xarray variables (T, H, W).
+        grid: the cells.
+        times: dates, as numpy or cftime has them, or numbers where the file has no dates, (T,).
+        months: 1 to 12, or 0 where no month is known, (T,).
+        units: by name; empty where there are none.
+        calendar: of the dates, as CF names it; empty where there are none.
+        attributes: what the file says of itself.
+        notes: what was found on the way that its user may want to know, a sentence each.
+
+    Example:
+        >>> grid = Grid(np.arange(4.0), np.arange(6.0))
+        >>> winds = fields_of_arrays({"u": np.ones((5, 4, 6))}, grid, units={"u": "m/s"})
+        >>> len(winds), winds.read([0, 1]).shape
+        (5, (2, 1, 4, 6))
+    """
+
+    source: Mapping[str, Any]
+    grid: Grid
+    times: NDArray[Any]
+    months: NDArray[np.int64]
+    units: Mapping[str, str]
+    calendar: str = ""
+    attributes: Mapping[str, Any] | None = None
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The variables, in order."""
+        return tuple(self.source)
+
+    def read(self, ids: Sequence[int] | NDArray[np.int64]) -> Values:
+        """The fields of some times; missing cells are NaN.
+
+        Args:
+            ids: numbers of the times, in any order.
+
+        Shape:
+            -> (n, C, H, W), C variables
+        """
+        chosen = np.asarray(ids, np.int64)
+        fields = [np.asarray(variable[chosen], np.float32) for variable in self.source.values()]
+        return np.stack(fields, 1)
+
+    def cut(self, rows: slice = slice(None), columns: slice = slice(None)) -> Fields:
+        """Some rows and columns."""
+        return replace(
+            self,
+            source={name: v[:, rows, columns] for name, v in self.source.items()},
+            grid=self.grid.cut(rows, columns),
+        )
+
+    def region(self, south: float, north: float, west: float, east: float) -> Fields:
+        """The cells whose middles lie within these degrees.
+
+        Raises:
+            DataError: there are none.
+        """
+        lat, lon = self.grid.latitude, self.grid.longitude
+        rows = np.flatnonzero((lat >= south) & (lat <= north))
+        columns = np.flatnonzero((lon >= west) & (lon <= east))
+        if not len(rows) or not len(columns):
+            raise DataError(
+                f"No cell lies within {south:g} to {north:g} degrees north and {west:g} to "
+                f"{east:g} east; the grid has {lat.min():g} to {lat.max():g} and {lon.min():g} to "
+                f"{lon.max():g}."
+            )
+        return self.cut(slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+
+    def at(self, ids: NDArray[np.int64]) -> Fields:
+        """The fields of some times."""
+        return replace(
+            self,
+            source={name: v[ids] for name, v in self.source.items()},
+            times=self.times[ids],
+            months=self.months[ids],
+        )
+
+    def only(self, names: Sequence[str]) -> Fields:
+        """Some of the variables, in the order of the names."""
+        return replace(self, source={name: self.source[name] for name in names})
+
+
+def fields_of_arrays(
+    source: Mapping[str, NDArray[Any]],
+    grid: Grid,
+    *,
+    times: NDArray[Any] | None = None,
+    months: NDArray[np.int64] | None = None,
+    units: Mapping[str, str] | None = None,
+) -> Fields:
+    """Fields from arrays in memory.
+
+    Args:
+        source: by name, (T, H, W) each.
+        grid: the cells.
+        times: of the fields; None counts them.
+        months: 1 to 12; None is unknown.
+        units: by name; None is none.
+
+    Raises:
+        DataError: arrays of other sizes than the grid, or of unequal lengths.
+    """
+    lengths = {len(values) for values in source.values()}
+    shapes = {values.shape[1:] for values in source.values()}
+    if len(lengths) != 1 or shapes != {grid.shape}:
+        raise DataError(
+            f"Fields of shapes {sorted(v.shape for v in source.values())} do not fit a grid of "
+            f"{grid.shape} cells; give (T, H, W) each, with one T."
+        )
+    count = lengths.pop()
+    return Fields(
+        source=source,
+        grid=grid,
+        times=np.arange(count) if times is None else times,
+        months=np.zeros(count, np.int64) if months is None else np.asarray(months, np.int64),
+        units=units or dict.fromkeys(source, ""),
+    )

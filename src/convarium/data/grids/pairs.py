@@ -1,0 +1,291 @@
+"""Coarse fields and the fine ones that belong to them, as a network learns from them.
+
+    perfect prognosis   coarse = block means of the fine fields
+    paired              coarse = fields of a model, fine = observations of the same times
+
+Beside the coarse variables a network may read the season (the month as a place on a circle), and
+fine fields: static ones such as relief, and the field of the delta method, which comes first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from convarium.data.grids.climatology import Climatology
+from convarium.data.grids.coarsening import coarsen
+from convarium.data.grids.fields import Fields, Values
+from convarium.data.grids.matching import match_fields, match_times
+from convarium.errors import DataError, OptionError
+
+_PIECE = 64  # times that are read together
+Statistics = tuple[list[float], list[float]]
+
+
+class FieldBatch(NamedTuple):
+    """What a network of fields reads and should give, as tensors.
+
+    `network(batch.x, batch.mask, batch.fine, batch.weights)` is a prediction of `batch.y`; a part
+    that is not needed is None. Missing coarse cells are 0 in `x`, missing fine ones NaN in `y`.
+    """
+
+    x: Tensor
+    mask: Tensor | None
+    fine: Tensor | None
+    weights: Tensor | None
+    y: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class FieldPairs:
+    """Pairs of coarse and fine fields, by number.
+
+    Args:
+        fine: the fine fields; of perfect prognosis, with all predictors, the targets first.
+        factor: rows and columns of a block.
+        targets: the variables that are made finer.
+        coarse: the model's fields at the same times; None is perfect prognosis.
+        static: fine fields that never change, (K, H, W).
+        season: whether the month is read.
+        climatology: of the targets, where the delta method's field is read; or None.
+        weighted: whether block means are weighted by the areas of cells.
+    """
+
+    fine: Fields
+    factor: tuple[int, int]
+    targets: tuple[str, ...]
+    coarse: Fields | None = None
+    static: Values | None = None
+    season: bool = False
+    climatology: Climatology | None = None
+    weighted: bool = False
+
+    def __len__(self) -> int:
+        return len(self.fine)
+
+    @property
+    def areas(self) -> NDArray[np.float64] | None:
+        """Of the cells of each fine row, where block means are weighted."""
+        return self.fine.grid.areas if self.weighted else None
+
+    @property
+    def wrap(self) -> bool:
+        """Whether the columns go all the way around, in blocks too."""
+        return self.fine.grid.wraps
+
+    def read(self, ids: Sequence[int] | NDArray[np.int64]) -> tuple[Values, Values]:
+        """Coarse predictors and fine targets of some times; missing cells are NaN.
+
+        Shape:
+            -> (n, C, h, w), (n, T, H, W)
+        """
+        values = self.fine.read(ids)
+        y = values[:, [self.fine.names.index(name) for name in self.targets]]
+        if self.coarse is not None:
+            return self.coarse.read(ids), y
+        return coarsen(values, self.factor, self.areas), y
+
+    @cached_property
+    def masked(self) -> bool:
+        """Whether a coarse cell is missing at any time."""
+        return any(bool(np.isnan(x).any()) for x, _ in self._pieces(np.arange(len(self))))
+
+    def batch(self, ids: Sequence[int] | NDArray[np.int64]) -> FieldBatch:
+        """Some pairs as tensors."""
+        chosen = np.asarray(ids, np.int64)
+        x, y = self.read(chosen)
+        known = ~np.isnan(x).any(1)
+        fine = self._fine_inputs(chosen, x)
+        full = np.concatenate([np.nan_to_num(x), self._season(chosen, x.shape[2:])], 1)
+        return FieldBatch(
+            x=torch.from_numpy(full),
+            mask=torch.from_numpy(known) if self.masked else None,
+            fine=None if fine is None else torch.from_numpy(fine),
+            weights=self.block_weights(y),
+            y=torch.from_numpy(y),
+        )
+
+    def block_weights(self, y: Values) -> Tensor | None:
+        """Of fine cells in block means: areas, and 0 where a cell is missing; None is all alike."""
+        missing = np.isnan(y)
+        if self.areas is None and not missing.any():
+            return None
+        rows = np.ones(self.fine.grid.shape[0]) if self.areas is None else self.areas
+        weights = np.broadcast_to(rows.reshape(-1, 1), y.shape[2:]).astype(np.float32)
+        return torch.from_numpy(np.where(missing, np.float32(0), weights))
+
+    def statistics(self, ids: NDArray[np.int64]) -> dict[str, Statistics]:
+        """Means and deviations of what is read and given, for `FieldToField.normalise_with`.
+
+        Args:
+            ids: of the training times, and of no others.
+
+        Raises:
+            DataError: there is no time, or a field has no known cell.
+        """
+        if not len(ids):
+            raise DataError("Means and deviations need training times; there is none.")
+        inputs, targets, fine = Moments(), Moments(), Moments()
+        for start in range(0, len(ids), _PIECE):
+            chosen = ids[start : start + _PIECE]
+            x, y = self.read(chosen)
+            inputs.add(np.concatenate([x, self._season(chosen, x.shape[2:])], 1))
+            targets.add(y)
+            extra = self._fine_inputs(chosen, x)
+            if extra is not None:
+                fine.add(extra)
+        found = {"inputs": inputs.result(), "targets": targets.result()}
+        return found | ({"fine": fine.result()} if fine.count is not None else {})
+
+    @property
+    def network_options(self) -> dict[str, Any]:
+        """Keywords of a network that fits these pairs."""
+        predictors = self.fine.names if self.coarse is None else self.coarse.names
+        static = 0 if self.static is None else len(self.static)
+        delta = 0 if self.climatology is None else len(self.targets)
+        return {
+            "in_channels": len(predictors) + 2 * self.season,
+            "out_channels": len(self.targets),
+            "factor": list(self.factor),
+            "fine_channels": delta + static,
+            "start": "fine" if delta else "coarse",
+            "masked": self.masked,
+            "wrap": self.wrap,
+        }
+
+    def _pieces(self, ids: NDArray[np.int64]) -> Any:
+        return (self.read(ids[i : i + _PIECE]) for i in range(0, len(ids), _PIECE))
+
+    def _season(self, ids: NDArray[np.int64], sizes: Sequence[int]) -> Values:
+        """The month as a place on a circle, the same for all cells: (n, 2 or 0, h, w)."""
+        if not self.season:
+            return np.empty((len(ids), 0, *sizes), np.float32)
+        angle = 2 * np.pi * (self.fine.months[ids] - 0.5) / 12
+        circle = np.stack([np.cos(angle), np.sin(angle)], 1).astype(np.float32)
+        return np.broadcast_to(circle[:, :, None, None], (len(ids), 2, *sizes))
+
+    def _fine_inputs(self, ids: NDArray[np.int64], x: Values) -> Values | None:
+        """The delta method's field and the static ones; 0 where they are missing."""
+        layers: list[Values] = []
+        if self.climatology is not None:
+            own = x[:, : len(self.targets)]
+            layers.append(self.climatology.delta(own, self.fine.months[ids], wrap=self.wrap))
+        if self.static is not None:
+            layers.append(np.broadcast_to(self.static, (len(ids), *self.static.shape)))
+        return np.nan_to_num(np.concatenate(layers, 1)) if layers else None
+
+
+class Moments:
+    """Sums over times and cells of what is known, channel by channel, in double precision."""
+
+    def __init__(self) -> None:
+        self.count: NDArray[np.float64] | None = None
+        self._sums: Any = 0.0
+        self._squares: Any = 0.0
+        self._origin: Any = None
+
+    def add(self, values: NDArray[Any]) -> None:
+        """Take in fields (n, C, H, W)."""
+        known = ~np.isnan(values)
+        numbers = np.where(known, values, 0.0).astype(np.float64)
+        if self._origin is None:  # near the mean, so that squares keep their digits
+            counts = known.sum((0, 2, 3), keepdims=True)
+            self._origin = numbers.sum((0, 2, 3), keepdims=True) / np.maximum(counts, 1)
+        numbers = np.where(known, numbers - self._origin, 0.0)
+        self.count = (0.0 if self.count is None else self.count) + known.sum((0, 2, 3))
+        self._sums = self._sums + numbers.sum((0, 2, 3))
+        self._squares = self._squares + np.square(numbers).sum((0, 2, 3))
+
+    def result(self) -> Statistics:
+        """Means and deviations; a field that is the same everywhere has the deviation 1.
+
+        Raises:
+            DataError: a field has no known cell.
+        """
+        if self.count is None or not self.count.all():
+            raise DataError("A field has no known cell in the training times; leave it out.")
+        apart = self._sums / self.count
+        variance = np.maximum(self._squares / self.count - apart**2, 0.0)
+        std = np.sqrt(variance)
+        mean = apart + self._origin.reshape(-1)
+        small = std <= 1e-6 * np.abs(mean)
+        return mean.tolist(), np.where(small, 1.0, std).tolist()
+
+
+def perfect_pairs(
+    fine: Fields, factor: int | Sequence[int], targets: Sequence[str], **more: Any
+) -> FieldPairs:
+    """Pairs whose coarse fields are block means of the fine ones.
+
+    Rows and columns at the end that fill no block are left out.
+
+    Args:
+        fine: the fine fields.
+        factor: one number, or rows and columns of a block.
+        targets: the variables that are made finer; all are predictors.
+        more: further keywords of `FieldPairs`.
+
+    Raises:
+        OptionError: a target is no variable of the fields.
+        DataError: the grid is smaller than a block.
+    """
+    r, s = (factor, factor) if isinstance(factor, int) else factor
+    unknown = [name for name in targets if name not in fine.names]
+    if unknown or not targets:
+        raise OptionError(
+            f"targets (={list(targets)}) must be among the variables {', '.join(fine.names)}."
+        )
+    rows, columns = fine.grid.shape[0] // r * r, fine.grid.shape[1] // s * s
+    if not rows or not columns:
+        raise DataError(f"A grid of {fine.grid.shape} cells has no block of {r} x {s}.")
+    others = [name for name in fine.names if name not in targets]
+    fields = fine.only([*targets, *others]).cut(slice(0, rows), slice(0, columns))
+    return FieldPairs(fields, (r, s), tuple(targets), **more)
+
+
+def model_pairs(
+    coarse: Fields,
+    fine: Fields,
+    targets: Sequence[str],
+    *,
+    units: Mapping[str, str] | None = None,
+    **more: Any,
+) -> FieldPairs:
+    """Pairs of a model's coarse fields and fine observations, on the cells and times of both.
+
+    Args:
+        coarse: the model's fields, with variables of the targets' names first.
+        fine: the observations.
+        targets: the variables that are made finer.
+        units: by variable, what to take the coarse fields' units for; None is what they say.
+        more: further keywords of `FieldPairs`.
+
+    Raises:
+        OptionError: a target is missing in one of both.
+        DataError: units differ, or there is no cell or no time that both have.
+    """
+    for name in targets:
+        if name not in coarse.names or name not in fine.names:
+            raise OptionError(
+                f"targets ({name!r}) must be a variable of both; the coarse fields have "
+                f"{', '.join(coarse.names)}, the fine ones {', '.join(fine.names)}."
+            )
+        given = (units or {}).get(name, coarse.units[name])
+        if given != fine.units[name]:
+            raise DataError(
+                f"{name} is in {given or 'no unit'} in the coarse fields and in "
+                f"{fine.units[name] or 'no unit'} in the fine ones; convert one of them, or say "
+                f"units={{{name!r}: {fine.units[name]!r}}} where they mean the same."
+            )
+    coarse, fine, factor = match_fields(coarse, fine)
+    at_coarse, at_fine = match_times(coarse, fine)
+    others = [name for name in coarse.names if name not in targets]
+    coarse = coarse.only([*targets, *others]).at(at_coarse)
+    return FieldPairs(fine.only(targets).at(at_fine), factor, tuple(targets), coarse, **more)

@@ -1,0 +1,99 @@
+"""How good distributions of fine fields are: CRPS, and where the truth falls in them.
+
+    CRPS(F, y) = integral of (F(z) - [z >= y])^2 dz
+
+0 is best, and for a single value it is the mean absolute error. Truth is (n, H, W); cells where it
+is missing (NaN) do not count.
+
+References:
+    Gneiting, Raftery 2007, "Strictly proper scoring rules, prediction, and estimation", Journal of
+    the American Statistical Association 102, eqs. 20 and 21.
+    Gneiting, Ranjan 2011, "Comparing density forecasts using threshold- and quantile-weighted
+    scoring rules", Journal of Business and Economic Statistics 29, eq. 7 (quantiles).
+    Hamill 2001, "Interpretation of rank histograms for verifying ensemble forecasts", Monthly
+    Weather Review 129.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convarium import seeds
+from convarium.errors import OptionError
+from convarium.tasks.field_scores import mean_of
+
+Array = NDArray[Any]
+Floats = NDArray[np.float64]
+
+
+def crps_normal(truth: Array, mean: Array, spread: Array, areas: Array | None = None) -> float:
+    """CRPS of normal distributions, by its closed form; the mean by area."""
+    y, m, s = (np.asarray(values, np.float64) for values in (truth, mean, spread))
+    z = (y - m) / s
+    density = np.exp(-z * z / 2) / math.sqrt(2 * math.pi)
+    return mean_of(s * (z * (2 * _normal(z) - 1) + 2 * density - 1 / math.sqrt(math.pi)), areas)
+
+
+def crps_quantiles(
+    truth: Array, quantiles: Array, levels: Sequence[float], areas: Array | None = None
+) -> float:
+    """CRPS of quantiles: twice the mean quantile loss over the levels.
+
+    Args:
+        truth: (n, H, W).
+        quantiles: (Q, n, H, W).
+        levels: of the quantiles, between 0 and 1.
+        areas: of the cells.
+
+    Raises:
+        OptionError: there are other numbers of quantiles than levels.
+    """
+    if len(levels) != len(quantiles):
+        raise OptionError(f"levels (={list(levels)}) must be {len(quantiles)}, one a quantile.")
+    losses = []
+    for level, quantile in zip(levels, quantiles, strict=True):
+        apart = np.asarray(truth, np.float64) - quantile
+        losses.append(mean_of(np.maximum(level * apart, (level - 1) * apart), areas))
+    return 2 * float(np.mean(losses))
+
+
+def crps_members(truth: Array, members: Array, areas: Array | None = None) -> float:
+    """CRPS of the members of an ensemble as they are: mean |x - y| - mean |x - x'| / 2.
+
+    Args:
+        truth: (n, H, W).
+        members: (M, n, H, W).
+        areas: of the cells.
+    """
+    x = np.sort(np.asarray(members, np.float64), axis=0)
+    m = len(x)
+    rank = (2 * np.arange(m) + 1 - m).reshape(-1, *[1] * (x.ndim - 1))
+    between = (rank * x).sum(0) / m**2  # half of the mean of |x - x'|
+    return mean_of(np.abs(x - truth).mean(0) - between, areas)
+
+
+def rank_histogram(truth: Array, members: Array, *, seed: int = 0) -> Floats:
+    """The share of cells and times in which the truth has each rank among the members, (M + 1,).
+
+    It is flat where the truth might be one of the members; equal values share ranks at random. Of
+    quantiles it is the difference of their levels where these are right.
+    """
+    known = ~np.isnan(truth)
+    y = np.asarray(truth, np.float64)[known]
+    x = np.asarray(members, np.float64)[:, known]
+    below, equal = (x < y).sum(0), (x == y).sum(0)
+    numbers = seeds.uniform(np.arange(y.size), seed, "rank histogram")
+    ranks = below + np.floor(numbers * (equal + 1)).astype(int)
+    found: Floats = np.bincount(ranks, minlength=len(x) + 1) / max(1, y.size)
+    return found
+
+
+def _normal(z: Floats) -> Floats:
+    """The normal distribution's probability below z."""
+    found: Floats = (1 + np.vectorize(math.erf, otypes=[float])(z / math.sqrt(2))) / 2
+    return found

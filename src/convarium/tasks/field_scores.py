@@ -1,0 +1,242 @@
+"""How far fine fields are from the truth: errors, likeness, spectra, extremes, conservation.
+
+All take truth y and value v as (n, H, W) in physical units and the areas of cells; cells where the
+truth is missing (NaN) do not count. With <.> the mean over cells and times by area:
+
+    RMSE sqrt <(v - y)^2>    MAE <|v - y|>    bias <v - y>
+
+References:
+    Wang, Bovik, Sheikh, Simoncelli 2004, "Image quality assessment: from error visibility to
+    structural similarity", IEEE Transactions on Image Processing 13, eq. 13 (SSIM).
+    Jolliffe, Stephenson 2012, "Forecast verification", second edition, section 6.3 (anomaly
+    correlation).
+    Hosking 1990, "L-moments", Journal of the Royal Statistical Society B 52, eqs. 2.1 and 4.2.
+    Hosking, Wallis, Wood 1985, "Estimation of the generalized extreme-value distribution by the
+    method of probability-weighted moments", Technometrics 27, eq. 14.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from convarium.errors import OptionError
+
+Array = NDArray[Any]
+Floats = NDArray[np.float64]
+
+WINDOW, _SIGMA = 11, 1.5  # of SSIM
+_K1, _K2 = 0.01, 0.03
+_FEWEST_MAXIMA = 5
+
+
+def mean_of(values: Array, areas: Array | None = None) -> float:
+    """The mean over all that is known, by area.
+
+    Args:
+        values: (..., H, W); missing cells are NaN.
+        areas: of the cells, of a shape that stretches to (H, W); None counts all alike.
+    """
+    numbers = np.asarray(values, np.float64)
+    known = ~np.isnan(numbers)
+    weights = known * (1.0 if areas is None else np.asarray(areas, np.float64))
+    total = weights.sum()
+    return float((np.where(known, numbers, 0.0) * weights).sum() / total) if total else math.nan
+
+
+def rmse(truth: Array, value: Array, areas: Array | None = None) -> float:
+    """Root of the mean square of the error."""
+    return math.sqrt(mean_of(np.square(_apart(truth, value)), areas))
+
+
+def mae(truth: Array, value: Array, areas: Array | None = None) -> float:
+    """Mean of the error's size."""
+    return mean_of(np.abs(_apart(truth, value)), areas)
+
+
+def bias(truth: Array, value: Array, areas: Array | None = None) -> float:
+    """Mean error: above 0 where values are too large."""
+    return mean_of(_apart(truth, value), areas)
+
+
+def anomaly_correlation(
+    truth: Array, value: Array, climatology: Array, areas: Array | None = None
+) -> float:
+    """Correlation over the cells of what differs from the climatology; the mean over the times.
+
+    Times at which nothing differs, or nothing is known, do not count.
+
+    Args:
+        truth: (n, H, W).
+        value: likewise.
+        climatology: of each time, (n, H, W) or (H, W).
+        areas: of the cells; None counts all alike.
+    """
+    a, b = _apart(climatology, truth), _apart(climatology, value)
+    found = []
+    for one, other in zip(a, b, strict=True):
+        one, other = (field - mean_of(field, areas) for field in (one, other))
+        size = math.sqrt(mean_of(one**2, areas) * mean_of(other**2, areas))
+        if size > 0:
+            found.append(mean_of(one * other, areas) / size)
+    return float(np.mean(found)) if found else math.nan
+
+
+def ssim(truth: Array, value: Array) -> float:
+    """Structural similarity in Gaussian windows of 11 cells, the mean over places and times.
+
+    The range of the data is that of the truth; windows with missing cells do not count.
+
+    Raises:
+        OptionError: the fields are smaller than a window.
+    """
+    y, v = np.asarray(truth, np.float64), np.asarray(value, np.float64)
+    if min(y.shape[-2:]) < WINDOW:
+        raise OptionError(f"SSIM needs fields of {WINDOW} x {WINDOW} cells, not {y.shape[-2:]}.")
+    span = np.nanmax(y) - np.nanmin(y)
+    one, two = (_K1 * span) ** 2, (_K2 * span) ** 2
+    a, b = _smoothed(y), _smoothed(v)
+    varied = _smoothed(y * y) - a * a, _smoothed(v * v) - b * b
+    shared = _smoothed(y * v) - a * b
+    upper = (2 * a * b + one) * (2 * shared + two)
+    lower = (a * a + b * b + one) * (sum(varied) + two)
+    return float(np.nanmean(upper / lower))
+
+
+def radial_spectrum(values: Array, *, wrap: bool = False) -> Floats:
+    """Power by wavenumber, the mean over the times: (K,), from one wave along the shorter side.
+
+    Each field less its mean is brought to 0 at its edges by Hann windows, but not along columns
+    that go all the way around. Missing cells count as the mean.
+    """
+    fields = np.asarray(values, np.float64)
+    rows, columns = fields.shape[-2:]
+    fields = np.nan_to_num(fields - np.nanmean(fields, (-2, -1), keepdims=True))
+    fields = fields * np.hanning(rows + 1)[:rows, None]
+    if not wrap:
+        fields = fields * np.hanning(columns + 1)[:columns]
+    power = (np.abs(np.fft.fft2(fields)) ** 2).mean(0)
+    side = min(rows, columns)
+    number = _wavenumbers(rows, columns)
+    places = np.rint(number * side).astype(int)
+    return np.array([power[places == k].sum() for k in range(1, side // 2 + 1)])
+
+
+def spectrum_ratio(
+    truth: Array, value: Array, factor: int, *, wrap: bool = False
+) -> tuple[Floats, float]:
+    """Power of the value over that of the truth: by wavenumber, and where no coarse wave reaches.
+
+    Args:
+        truth: (n, H, W).
+        value: likewise.
+        factor: fine cells per coarse one; coarse fields have no waves shorter than 2 cells.
+        wrap: the columns go all the way around.
+
+    Returns:
+        The ratios (K,), and that of all waves that the coarse fields cannot have, together.
+    """
+    ours, theirs = radial_spectrum(value, wrap=wrap), radial_spectrum(truth, wrap=wrap)
+    side = min(truth.shape[-2:])
+    fine = np.arange(1, len(ours) + 1) > side / (2 * factor)
+    return ours / theirs, float(ours[fine].sum() / theirs[fine].sum())
+
+
+def quantile_error(
+    truth: Array, value: Array, level: float = 0.99, areas: Array | None = None
+) -> float:
+    """Mean size of the error of each cell's quantile over the times.
+
+    Raises:
+        OptionError: the level is not between 0 and 1.
+    """
+    if not 0 < level < 1:
+        raise OptionError(f"level (={level}) must lie between 0 and 1, such as 0.99.")
+    known = np.where(np.isnan(truth), np.nan, value)
+    some = ~np.isnan(truth).all(0)
+    found = np.full(truth.shape[1:], np.nan)
+    ours, theirs = (np.nanquantile(x[:, some], level, axis=0) for x in (known, truth))
+    found[some] = np.abs(ours - theirs)
+    return mean_of(found, areas)
+
+
+def return_values(maxima: Array, years: float) -> Floats:
+    """What is reached once in so many years, by the GEV distribution that fits L-moments.
+
+    Args:
+        maxima: the largest value of each year, (n, ...).
+        years: above 1.
+
+    Returns:
+        Of each cell, (...).
+
+    Raises:
+        OptionError: fewer than 5 years are given, or `years` is not above 1.
+    """
+    x = np.sort(np.asarray(maxima, np.float64), axis=0)
+    n = len(x)
+    if n < _FEWEST_MAXIMA or years <= 1:
+        raise OptionError(
+            f"Return values of years (={years}), which must be above 1, need the maxima of "
+            f"{_FEWEST_MAXIMA} years or more, not of {n}."
+        )
+    order = np.arange(n, dtype=np.float64).reshape(-1, *[1] * (x.ndim - 1))
+    b0 = x.mean(0)
+    b1 = (order / (n - 1) * x).mean(0)
+    b2 = (order * (order - 1) / ((n - 1) * (n - 2)) * x).mean(0)
+    spread, skew = 2 * b1 - b0, 6 * b2 - 6 * b1 + b0
+    with np.errstate(invalid="ignore", divide="ignore"):
+        c = 2 / (3 + np.where(spread > 0, skew / spread, 0.0)) - math.log(2) / math.log(3)
+        k = 7.8590 * c + 2.9554 * c * c
+        k = np.where(np.abs(k) < 1e-6, 1e-6, k)  # near 0 the distribution is Gumbel's
+        gamma = np.vectorize(math.gamma)(1 + k)
+        scale = spread * k / (gamma * (1 - 2.0**-k))
+        place = b0 - scale / k * (1 - gamma)
+    reduced = -math.log(1 - 1 / years)
+    found: Floats = place + scale / k * (1 - reduced**k)
+    return found
+
+
+def conservation_error(
+    value: Array, coarse: Array, factor: Sequence[int], areas: Any = None
+) -> float:
+    """The largest difference of a block mean from the coarse field, in the coarse one's deviations.
+
+    Args:
+        value: fine fields (n, H, W).
+        coarse: (n, H / r, W / s); missing cells do not count.
+        factor: rows and columns of a block.
+        areas: of the cells of each row, (H,), as the block means have them; None is all alike.
+    """
+    r, s = factor
+    n, rows, columns = value.shape
+    blocks = np.asarray(value, np.float64).reshape(n, rows // r, r, columns // s, s)
+    weights = np.ones(rows) if areas is None else np.asarray(areas, np.float64).reshape(rows)
+    weights = weights.reshape(rows // r, r, 1, 1)
+    means = (blocks * weights).sum((2, 4)) / np.broadcast_to(weights, blocks.shape[1:]).sum((1, 3))
+    return float(np.nanmax(np.abs(means - coarse)) / np.nanstd(np.asarray(coarse, np.float64)))
+
+
+def _apart(truth: Array, value: Array) -> Floats:
+    return np.asarray(value, np.float64) - np.asarray(truth, np.float64)
+
+
+def _wavenumbers(rows: int, columns: int) -> Floats:
+    """Waves per cell of each coefficient, whatever their direction."""
+    found: Floats = np.hypot(np.fft.fftfreq(rows)[:, None], np.fft.fftfreq(columns))
+    return found
+
+
+def _smoothed(fields: Floats) -> Floats:
+    """Means in Gaussian windows that lie inside, (..., H - 10, W - 10)."""
+    places = np.arange(WINDOW) - WINDOW // 2
+    kernel = np.exp(-(places**2) / (2 * _SIGMA**2))
+    kernel /= kernel.sum()
+    for axis in (-2, -1):
+        fields = sliding_window_view(fields, WINDOW, axis=axis) @ kernel
+    return fields

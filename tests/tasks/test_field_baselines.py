@@ -1,0 +1,50 @@
+"""Methods without training: their formulas, and fields with gaps."""
+
+import numpy as np
+import pytest
+import torch
+
+from convarium import data, tasks
+from convarium.layers import block_mean
+from convarium.tasks.field_scores import rmse
+
+
+def seas(count=36):
+    """Warm water of each month with a fine pattern, and land without values."""
+    grid = data.Grid(np.linspace(-55, 55, 12), np.arange(16) * 2.0)
+    generator = np.random.default_rng(0)
+    months = np.arange(count) % 12 + 1
+    pattern = 285 + 3 * generator.normal(size=(13, *grid.shape))
+    values = pattern[months] + 0.1 * generator.normal(size=(count, *grid.shape))
+    values[:, :5, :6] = np.nan
+    return data.fields_of_arrays({"sst": values.astype("f4")}, grid, months=months)
+
+
+def test_gaps_do_not_spoil_their_neighbours():
+    fields = seas()
+    pairs = data.perfect_pairs(fields, 4, ["sst"], weighted=True)
+    train, test = np.arange(24), np.arange(24, 36)
+    climatology = data.fit_climatology(
+        pairs.read(train)[1], fields.months[train], (4, 4), pairs.areas
+    )
+    found = tasks.baseline_fields(pairs, test, climatology)
+    truth = pairs.read(test)[1]
+    assert np.isnan(truth).any()
+    errors = {name: rmse(truth, value) for name, value in found.items()}
+    assert all(np.isfinite(value).all() for value in found.values())
+    assert max(errors.values()) < 5
+    assert errors["delta + constraint"] < errors["delta"] + 1e-3 < 0.5
+    batch = pairs.batch(test)
+    for name in ("bilinear + constraint", "delta + constraint"):
+        means = block_mean(torch.from_numpy(found[name]), (4, 4), batch.weights)
+        known = batch.mask.unsqueeze(1)
+        torch.testing.assert_close(means[known], batch.x[known])
+
+
+def test_without_a_climatology_there_is_no_delta_method():
+    pairs = data.perfect_pairs(seas().cut(rows=slice(8, 12)), 2, ["sst"])
+    found = tasks.baseline_fields(pairs, np.arange(3))
+    assert list(found) == ["nearest", "bilinear", "bicubic", "bilinear + constraint"]
+    x = pairs.batch(np.arange(3)).x.numpy()
+    np.testing.assert_array_equal(found["nearest"], x.repeat(2, -2).repeat(2, -1))
+    assert found["bilinear"] == pytest.approx(found["bicubic"], abs=10)
