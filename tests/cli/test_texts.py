@@ -122,7 +122,7 @@ def test_what_a_run_of_texts_has_no_use_for_is_one_sentence(run, folder, capsys)
         assert main(["explain", str(run), str(folder / "new.csv"), *words]) == 2
         assert "draw inputs that are pictures" in capsys.readouterr().err
     assert main(["audit", str(run), str(folder / "items.csv")]) == 2
-    assert "cut and pasted, and tokens are none" in capsys.readouterr().err
+    assert "places of pictures are cut and pasted" in capsys.readouterr().err
     assert fitted_with(open_run(run).preprocessing)["tokens"].longest == 8
 
 

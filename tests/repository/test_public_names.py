@@ -16,7 +16,8 @@ PUBLIC = {
     """,
     "convarium.data": """
         Augmentation Batch Climatology Dataset FieldBatch FieldPairs Fields Grid Lookalikes Mix
-        Overview Part Parts Preprocessing SeriesAugmentation ShardStream Skipped Survey
+        Overview Part Parts Preprocessing Series SeriesAugmentation SeriesOptions
+        SeriesPreprocessing ShardStream Skipped Survey
         TextAugmentation TextPreprocessing TimeParts TokenOptions Volume VolumeAugmentation
         VolumePreprocessing batches build_card coarsen column_words fields_of_arrays fit_climatology
         fit_preprocessing given_parts lookalikes match_classes model_pairs open_dataset open_fields
@@ -84,7 +85,8 @@ PUBLIC = {
     """,
     "convarium.tasks": """
         Bin Calibration ClassEvaluation ClassRecord ClassRow ClassScores Classification Evaluation
-        FieldComparison FieldRow LabelEvaluation LabelRecord LabelRow Meter Multilabel Objective
+        FieldComparison FieldRow Forecast ForecastEvaluation
+        LabelEvaluation LabelRecord LabelRow Meter Multilabel Objective
         Record Regression Task ValueEvaluation ValueRecord ValueRow balanced_weights band_groups
         baseline_fields crps_members crps_normal crps_quantiles field_loss from_card radial_spectrum
         rank_histogram return_values season_groups soft_penalty

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from stopping import assert_goes_on_with_the_same_bits
 from written import COMMON, SUBJECTS, rows, write_csv
 
 import convarium
@@ -55,36 +56,10 @@ def test_a_stopped_run_ends_with_the_bits_of_one_that_was_not(parts, tmp_path):
         word_dropout=0.2, vectors="counted", epochs=2, batch_size=32, checkpoint_seconds=0.0
     )
 
-    class StopError(Exception):
-        pass
+    def make() -> torch.nn.Module:
+        return network(steps, embedding="fine_tuned")
 
-    class Stopping:
-        def on_start(self, **_):
-            pass
-
-        def on_step(self, step, _):
-            if step == 7:
-                raise StopError
-
-        def on_epoch(self, _):
-            pass
-
-    kind = {"embedding": "fine_tuned"}
-    whole, begun = network(steps, **kind), network(steps, **kind)
-    train.fit(whole, parts, options, preprocessing=steps, out=tmp_path / "whole")
-    with pytest.raises(StopError):
-        train.fit(
-            begun,
-            parts,
-            options,
-            preprocessing=steps,
-            out=tmp_path / "stopped",
-            observers=[Stopping()],
-        )
-    again = network(steps, **kind)
-    train.fit(again, parts, options, preprocessing=steps, out=tmp_path / "stopped", resume=True)
-    for one, other in zip(whole.state_dict().values(), again.state_dict().values(), strict=True):
-        assert torch.equal(one, other)
+    assert_goes_on_with_the_same_bits(make, parts, options, steps, tmp_path, at=7)
 
 
 def test_counted_vectors_are_the_singular_vectors_of_the_information():

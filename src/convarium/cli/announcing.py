@@ -9,7 +9,8 @@ from convarium.cli.parsing import write
 from convarium.train.named import RECIPES
 
 if TYPE_CHECKING:
-    from convarium.data import Parts, Preprocessing, TextPreprocessing
+    from convarium.data import Parts, Preprocessing, SeriesPreprocessing, TextPreprocessing
+    from convarium.models import Network
     from convarium.train.config import TrainConfig
 
 
@@ -28,7 +29,7 @@ def announce(ready: Prepared) -> None:
         write(line)
     shape = " x ".join(str(n) for n in ready.preprocessing.input_shape)
     write(f"network: {choice.model}{own}, input {shape}")
-    for line in seen_lines(parts, ready.preprocessing):
+    for line in [*seen_lines(parts, ready.preprocessing), *field_lines(ready.model, parts)]:
         write(line)
     write(
         f"recipe: {f'{config.recipe}, ' if config.recipe else ''}{config.optimizer}, "
@@ -62,6 +63,10 @@ def _changes(config: TrainConfig, kind: str) -> str:
     if kind == "texts":
         dropped = f"{config.word_dropout:.0%} of the words dropped"
         return dropped if config.word_dropout else "no words dropped"
+    if kind == "series":
+        from convarium.train.from_config import augmentation_of
+
+        return "; ".join(augmentation_of(config, kind).lines()) or "nothing changed at random"
     flips = "flips" if config.flip else "no flips"
     return f"{flips}, crops by {config.pad_crop} {KINDS[kind].dots}"
 
@@ -85,16 +90,58 @@ def _text_lines(parts: Parts, preprocessing: TextPreprocessing) -> list[str]:
     return lines
 
 
+def _series_lines(parts: Parts, preprocessing: SeriesPreprocessing) -> list[str]:
+    """What was found in the training series, and what is in no part."""
+    from convarium.data.series.surveying import SeriesFacts
+
+    dataset = parts.train.dataset
+    told = SeriesFacts.of(dataset.survey(), parts.train.ids)
+    lines = [f"note: {note}" for note in dataset.notes]
+    if told.missing:
+        lines.append(
+            f"missing: {told.values:,} values of {told.missing:,} training series, filled in by "
+            f"straight lines{', and marked' if preprocessing.marks else ''}"
+        )
+    if len(told.rates) > 1:
+        rates = ", ".join(f"{n} of {rate}" for rate, n in told.rates.items())
+        lines.append(f"rate: {rates} steps a second; all are resampled to {preprocessing.rate:g}")
+    if parts.between:
+        lines.append(
+            f"split: by time; {parts.between:,} windows between the parts are in none of them"
+        )
+    return lines
+
+
+def field_lines(model: Network, parts: Parts) -> list[str]:
+    """A note where a TCN sees less of the past than the series have."""
+    if model.config.get("dilations") is None or parts.train.dataset.kind != "series":
+        return []
+    from convarium.measure import layers_for_receptive_field
+
+    size, dilations = model.config["kernel_size"], model.config["dilations"]
+    field = 1 + 2 * (size - 1) * sum(dilations)
+    longest = int(parts.train.dataset.survey().widths.max())
+    if field >= longest or size == 1:
+        return []
+    blocks = layers_for_receptive_field(longest, size)
+    width = model.config["channels"][-1]
+    return [
+        f"note: {model.name} sees {field} time steps, and the longest series has {longest}; "
+        f"{blocks} blocks see all: --option 'channels={[width] * blocks}'"
+    ]
+
+
 def seen_lines(parts: Parts, preprocessing: Preprocessing) -> list[str]:
     """What share of the volumes the input holds, where a common spacing may cut some off.
 
     Of texts what share of their tokens it holds.
     """
-    from convarium.data import TextPreprocessing
+    from convarium.data import SeriesPreprocessing, TextPreprocessing, VolumePreprocessing
 
     if isinstance(preprocessing, TextPreprocessing):
         return _text_lines(parts, preprocessing)
-    from convarium.data import VolumePreprocessing
+    if isinstance(preprocessing, SeriesPreprocessing):
+        return _series_lines(parts, preprocessing)
     from convarium.data.volumes.fitting import shares_seen
 
     if not isinstance(preprocessing, VolumePreprocessing) or preprocessing.spacing is None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from convarium.cli.parsing import given_options, refuse_idle
-from convarium.cli.reading import given_reading, given_tokens
+from convarium.cli.reading import given_reading, given_series, given_tokens
 from convarium.errors import OptionError
 from convarium.processes import ALONE, World
 from convarium.train.config import TrainConfig
@@ -99,7 +99,7 @@ def _reading(arguments: argparse.Namespace) -> dict[str, Any]:
     return {name: then.get(name) for name in given}
 
 
-def _listed(value: str | list[str] | None) -> str:
+def _listed(value: str | int | list[str] | None) -> str:
     values = value if isinstance(value, list) else [value]
     return ", ".join("none" if each is None else repr(each) for each in values)
 
@@ -179,7 +179,8 @@ def _check_reads(name: str, preprocessing: Preprocessing) -> None:
 
 def settings_of(arguments: argparse.Namespace) -> dict[str, Any]:
     """What was said about the preprocessing besides the size, as `fit_preprocessing` takes it."""
-    return {"spacing": arguments.spacing, "tokens": given_tokens(arguments)}
+    own = {"tokens": given_tokens(arguments), "series": given_series(arguments)}
+    return {"spacing": arguments.spacing, **own}
 
 
 def chosen(

@@ -23,6 +23,7 @@ from convarium.train.named import RECIPES
 
 if TYPE_CHECKING:
     from convarium.data import Dataset, Overview
+    from convarium.data.series.surveying import SeriesFacts
 
 CHANGES = (
     "flip", "alternate_flip", "flip_axes", "pad_crop", "resized_crop", "jitter", "grey", "rotation",
@@ -141,6 +142,7 @@ def _facts(found: Overview) -> list[str]:
     """The facts in lines."""
     readable = found.samples - found.unreadable
     kinds = {"classification": "classes", "multilabel": "labels", "regression": "numbers"}
+    kinds["forecast"] = "numbers"
     names = len(found.classes) or len(found.numbers)
     about = f" of {names} {kinds[found.task]}" if names else ", no labels"
     parts = ", ".join(f"{n:,} {word}" for word, n in found.parts.items())
@@ -149,7 +151,7 @@ def _facts(found: Overview) -> list[str]:
         f"  parts        {parts or 'none given; train splits the data'}",
         *_sizes(found),
         f"  copies       {_copies(found)}",
-        *([f"  alike        {_alike(found)}"] if found.volumes is None else []),
+        *([f"  alike        {_alike(found)}"] if found.kind in ("images", "texts") else []),
         f"  unreadable   {found.unreadable:,}",
         f"  left out     {_left_out(found)}",
         f"  fingerprint  {found.fingerprint}",
@@ -161,6 +163,8 @@ def _sizes(found: Overview) -> list[str]:
     """Lines on the size, and what else is measured of volumes."""
     if found.kind == "texts":
         return [f"  length       {_range(*found.widths)} characters"]
+    if found.series is not None:
+        return _series(found, found.series)
     if found.volumes is None:
         return [f"  size         {_size(found)}, {'colour' if found.channels == 3 else 'grey'}"]
     told, readable = found.volumes, found.samples - found.unreadable
@@ -180,6 +184,21 @@ def _sizes(found: Overview) -> list[str]:
         words = "with NaN or infinite values, which become the mean of their channel"
         lines.append(f"  not finite   {told.not_finite:,} volumes {words}")
     return lines
+
+
+def _series(found: Overview, told: SeriesFacts) -> list[str]:
+    """Lines on lengths, channels, missing values and rates."""
+    lines = [
+        f"  length       {_range(*found.widths)} time steps",
+        f"  channels     {found.channels}",
+        f"  missing      {told.values:,} values in {told.missing:,} series"
+        if told.missing
+        else "  missing      nothing",
+    ]
+    if told.rates:
+        rates = ", ".join(f"{rate} ({n:,} series)" for rate, n in told.rates.items())
+        lines.append(f"  rate         {rates} steps a second")
+    return [*lines, *(f"  note         {note}" for note in found.notes)]
 
 
 def _range(low: float, middle: float, high: float) -> str:

@@ -29,7 +29,10 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("inputs", metavar="INPUT", nargs="*", help="files, folders or patterns")
     told = "; ".join(f"{name}: {method.about}" for name, method in _METHODS.items())
     parser.add_argument(
-        "--method", choices=_METHODS, metavar="NAME", help=f"(grad-cam; texts: hires-cam) {told}"
+        "--method",
+        choices=_METHODS,
+        metavar="NAME",
+        help=f"(grad-cam; texts, series: hires-cam) {told}",
     )
     parser.add_argument("--target", metavar="CLASS", help="the class to explain (the predicted)")
     parser.add_argument(
@@ -73,10 +76,10 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.inputs:
         raise OptionError("INPUT is missing: name files, folders or patterns to explain.")
     target = _class_number(arguments.target, opened.card["classes"])
-    if opened.preprocessing.kind == "texts":
-        from convarium.cli.explaining_texts import explain_texts
+    if opened.preprocessing.kind in ("texts", "series"):
+        from convarium.cli.explaining_sequences import explain_sequences
 
-        return explain_texts(arguments, opened, target)
+        return explain_sequences(arguments, opened, target)
     return _heatmaps(arguments, opened, target)
 
 

@@ -10,12 +10,14 @@ from convarium.cli.parsing import Parser, positive, sides, spacing
 from convarium.errors import OptionError
 
 if TYPE_CHECKING:
-    from convarium.data import TokenOptions
+    from convarium.data import SeriesOptions, TokenOptions
     from convarium.predict import Run
 
 _READING = (
     *("path_column", "text_column", "label_column", "separator", "group_column", "task", "kind"),
+    *("time_column", "series_column", "value_column", "window", "stride", "horizon"),
 )
+_SERIES = ("normalise", "missing")
 _TOKENS: Mapping[str, str] = {
     "tokens": "level",
     "vocabulary": "vocabulary",
@@ -31,19 +33,23 @@ def add_data_arguments(parser: Parser, *, task: bool = True) -> None:
     parser.add_argument(
         "data",
         metavar="DATA",
-        help="a folder of class folders with images or volumes, a CSV or Parquet table, IDX, .npz "
-        "or CIFAR files, tar or Parquet shards, hf:OWNER/NAME, or the built-in name digits",
+        help="a folder of class folders with images or volumes, a CSV or Parquet table, .ts, IDX, "
+        ".npz or CIFAR files, tar or Parquet shards, hf:OWNER/NAME, or the built-in name digits",
     )
     parser.add_argument("--path-column", help="column of a table with the files' paths")
     add_text_column(parser)
+    _add_series(parser)
     parser.add_argument(
         "--label-column",
         "--label",
+        "--target-column",
         action="append",
         help="column of a table with the labels; may be given several times",
     )
     parser.add_argument(
-        "--labels", metavar="COLUMN", help="column of a table of texts with several labels a cell"
+        "--labels",
+        metavar="COLUMN",
+        help="column of a table of texts or series with several labels a cell",
     )
     parser.add_argument("--separator", help="what stands between the labels of --labels (; or |)")
     parser.add_argument(
@@ -52,12 +58,12 @@ def add_data_arguments(parser: Parser, *, task: bool = True) -> None:
     if task:
         parser.add_argument(
             "--task",
-            choices=("classification", "multilabel", "regression"),
-            help="what a table's labels are (classification)",
+            choices=("classification", "multilabel", "regression", "forecast"),
+            help="what a table's labels are (classification); forecast: their next values",
         )
         parser.add_argument(
             "--kind",
-            choices=("images", "volumes", "texts"),
+            choices=("images", "volumes", "texts", "series"),
             help="what the samples are (what most files are by their names or pages)",
         )
 
@@ -76,6 +82,25 @@ def given_reading(values: argparse.Namespace) -> dict[str, Any]:
         other = "--label-column" if given.get("label_column") else f"--task {given['task']}"
         raise OptionError(f"--labels names several labels a sample; leave it or {other} out.")
     return {**given, "label_column": [several], "task": "multilabel"}
+
+
+def _add_series(parser: Parser) -> None:
+    """How a table of time steps is read, and windows of series."""
+    group = parser.add_argument_group("series", "tables with a row a time step, and windows")
+    group.add_argument("--time-column", help="column of a table of series with time stamps")
+    group.add_argument("--series-column", help="column that tells the series of a table apart")
+    group.add_argument(
+        "--value-column",
+        action="append",
+        help="column of values of a series, a channel each; may be given several times (all)",
+    )
+    group.add_argument("--window", type=positive, help="time steps of the windows to cut")
+    group.add_argument(
+        "--stride", type=positive, help="time steps from window to window (the window)"
+    )
+    group.add_argument(
+        "--horizon", type=positive, help="of --task forecast, how many time steps ahead (1)"
+    )
 
 
 def add_text_column(parser: Parser) -> None:
@@ -98,7 +123,12 @@ def add_input_columns(parser: Parser) -> None:
 
 
 def input_columns(values: argparse.Namespace, run: Run) -> dict[str, Any]:
-    """The columns of texts: as given, else as the run was trained; none where it takes files."""
+    """The columns of texts: as given, else as the run was trained; none where it takes files.
+
+    Series are read as those that the run was trained on.
+    """
+    if run.preprocessing.kind == "series":
+        return dict(run.columns)
     given = {"text_column": values.text_column, "id_column": values.id_column}
     said = {name: value for name, value in given.items() if value}
     own = run.columns.get("text_column")
@@ -133,6 +163,32 @@ def given_tokens(values: argparse.Namespace) -> TokenOptions | None:
     from convarium.data import TokenOptions
 
     return TokenOptions(**said)
+
+
+def add_series_arguments(parser: Any) -> None:
+    """How series are prepared: a flag for each option of `data.SeriesOptions`."""
+    group = parser.add_argument_group("preparing series", "mean and deviation, and gaps")
+    group.add_argument(
+        "--normalise",
+        choices=("training", "series", "none"),
+        help="mean 0 and deviation 1 of each channel, over what (training)",
+    )
+    group.add_argument(
+        "--missing",
+        choices=("fill", "mark"),
+        help="values that are missing: fill them in, or also mark them in channels (fill)",
+    )
+
+
+def given_series(values: argparse.Namespace) -> SeriesOptions | None:
+    """What was said about preparing series; None where nothing was."""
+    given = {name: getattr(values, name, None) for name in _SERIES}
+    said: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if not said:
+        return None
+    from convarium.data import SeriesOptions
+
+    return SeriesOptions(**said)
 
 
 def add_grid_arguments(parser: Any) -> None:

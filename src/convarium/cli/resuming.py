@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from convarium.cli.choosing import model_options, shares
 from convarium.cli.parsing import given_options
-from convarium.cli.reading import given_tokens
+from convarium.cli.reading import given_series, given_tokens
 from convarium.errors import OptionError
 from convarium.train.config import TrainConfig
 
@@ -50,9 +50,9 @@ def stored_choice(arguments: argparse.Namespace, out: Path) -> tuple[Choice, dic
 
 
 def _grid(preprocessing: Preprocessing) -> int | tuple[int, ...] | None:
-    """What `--size` would be: one side of images, three of volumes, none of texts."""
+    """What `--size` would be: one side of images, three of volumes, none of texts and series."""
     sides = preprocessing.input_shape[1:]
-    if not sides:
+    if preprocessing.kind in ("texts", "series"):
         return None
     return sides if preprocessing.kind == "volumes" else sides[-1]
 
@@ -67,7 +67,7 @@ def fitted_with(preprocessing: Preprocessing) -> dict[str, Any]:
     """The keywords of `fit_preprocessing` that give one of the same kind."""
     options = getattr(preprocessing, "options", None)
     if options is not None:
-        return {"tokens": options}
+        return {"tokens" if preprocessing.kind == "texts" else "series": options}
     return {"size": preprocessing.input_shape[1:], "spacing": spacing_of(preprocessing)}
 
 
@@ -75,6 +75,10 @@ def _refuse_grid(arguments: argparse.Namespace, preprocessing: Preprocessing) ->
     """A resumed run keeps its size, its spacing and its tokens."""
     if given_tokens(arguments) is not None:
         raise OptionError("A resumed run keeps its tokens; leave what is said about them out.")
+    if given_series(arguments) is not None:
+        raise OptionError(
+            "A resumed run prepares series as before; leave --normalise and --missing out."
+        )
     was = {"size": _grid(preprocessing), "spacing": spacing_of(preprocessing)}
     for name, value in was.items():
         given = getattr(arguments, name)

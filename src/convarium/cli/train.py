@@ -19,7 +19,12 @@ from convarium.cli.parsing import (
     write,
     write_json,
 )
-from convarium.cli.reading import add_data_arguments, add_grid_arguments, add_token_arguments
+from convarium.cli.reading import (
+    add_data_arguments,
+    add_grid_arguments,
+    add_series_arguments,
+    add_token_arguments,
+)
 from convarium.cli.streaming import add_stream_arguments, ready_of
 from convarium.errors import OptionError
 from convarium.processes import ALONE, World, joined
@@ -27,7 +32,7 @@ from convarium.train.allocator import keep_freed_memory
 from convarium.train.trackers import TRACKERS, Tracker
 
 if TYPE_CHECKING:
-    from convarium.data import TextPreprocessing
+    from convarium.data import Part, TextPreprocessing
     from convarium.tasks import Evaluation
     from convarium.train import History
 
@@ -48,6 +53,7 @@ def add_arguments(parser: Parser) -> None:
     )
     add_grid_arguments(parser)
     add_token_arguments(parser)
+    add_series_arguments(parser)
     parser.add_argument("--validation", type=share, help="share of the samples that chooses")
     parser.add_argument("--test", type=share, help="share of the samples kept for the end")
     parser.add_argument(
@@ -122,7 +128,7 @@ def _run(arguments: argparse.Namespace, world: World) -> int:
         return 0
     write(f"test: {evaluation.sentence()}")
     write(f"report: {page}")
-    what = "INPUT" if ready.preprocessing.kind == "texts" else "IMAGE..."
+    what = "INPUT" if ready.preprocessing.kind in ("texts", "series") else "IMAGE..."
     write(f"next: convarium predict {out} {what}   convarium explain {out} {what}")
     return 0
 
@@ -164,6 +170,8 @@ def trained(
         predict.record_result(out, "test", evaluation, test)
         if arguments.baselines:
             _compare(ready, evaluation, out, quiet=quiet)
+        if test.dataset.task == "forecast":
+            _beside_rules(test, evaluation, out, quiet=quiet)
         page = report.report_run(predict.open_run(out), history, evaluation, test)
     return history, evaluation, page
 
@@ -182,6 +190,17 @@ def _compare(ready: Prepared, evaluation: Evaluation, out: Path, *, quiet: bool)
 
     preprocessing = cast("TextPreprocessing", ready.preprocessing)
     found = text_baselines(ready.parts, preprocessing, ready.config, evaluation)
+    predict.record_baselines(out, [each.to_json() for each in found])
+    for each in found if not quiet else ():
+        write(f"baseline: {each.sentence()}")
+
+
+def _beside_rules(test: Part, evaluation: Evaluation, out: Path, *, quiet: bool) -> None:
+    """Write into the card what the simplest forecasts reach on the same windows."""
+    from convarium import predict
+    from convarium.train.forecast_baselines import forecast_baselines
+
+    found = forecast_baselines(test, evaluation)
     predict.record_baselines(out, [each.to_json() for each in found])
     for each in found if not quiet else ():
         write(f"baseline: {each.sentence()}")

@@ -40,10 +40,10 @@ def view(arguments: argparse.Namespace, opened: Run) -> int:
         raise OptionError("--shared-scale is of maps and filters; --exciting draws neither.")
     if arguments.filters:
         return _filters(arguments, opened)
-    if opened.preprocessing.input_kind == "tokens":
+    if opened.preprocessing.kind in ("texts", "series"):
         raise OptionError(
-            "--maps and --exciting draw inputs that are pictures; of texts leave them out, which "
-            "draws heat over the tokens, or take --filters."
+            "--maps and --exciting draw inputs that are pictures; of texts and series leave them "
+            "out, which draws heat along them, or take --filters."
         )
     if not arguments.inputs:
         raise OptionError("INPUT is missing: name files, folders or patterns to look at.")

@@ -43,6 +43,9 @@ from .parts import Parts as Parts
 from .parts import given_parts as given_parts
 from .parts import split as split
 from .preprocessing import Preprocessing as Preprocessing
+from .series.series import Series as Series
+from .series.steps import SeriesOptions as SeriesOptions
+from .series.steps import SeriesPreprocessing as SeriesPreprocessing
 from .shards.stream import ShardStream as ShardStream
 from .shards.stream import open_stream as open_stream
 from .shards.streamed_parts import split_stream as split_stream
@@ -69,7 +72,10 @@ __all__ = [
     "Part",
     "Parts",
     "Preprocessing",
+    "Series",
     "SeriesAugmentation",
+    "SeriesOptions",
+    "SeriesPreprocessing",
     "ShardStream",
     "Skipped",
     "Survey",

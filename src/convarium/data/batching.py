@@ -18,6 +18,7 @@ from torch import Tensor
 
 from convarium import seeds
 from convarium.data.augment.mixing import mix as mixed
+from convarium.data.augment.series import SeriesAugmentation
 from convarium.data.augment.stream import Stream
 from convarium.data.augment.texts import TextAugmentation
 from convarium.data.augment.volumes import VolumeAugmentation
@@ -31,7 +32,7 @@ from convarium.data.preprocessing import Preprocessing
 from convarium.data.skipping import Skipped
 from convarium.errors import DataError, OptionError
 
-Changes = Augmentation | VolumeAugmentation | TextAugmentation
+Changes = Augmentation | VolumeAugmentation | TextAugmentation | SeriesAugmentation
 
 
 def batches(
@@ -114,7 +115,7 @@ def training_batches(
         seed: of the run.
         epoch: number of the epoch.
         augmentation: what is changed at random; None means nothing. Volumes take a
-            `VolumeAugmentation`, and texts a `TextAugmentation`.
+            `VolumeAugmentation`, texts a `TextAugmentation`, and series a `SeriesAugmentation`.
         start: number of the first batch, for a run that is continued.
         workers: threads that prepare batches ahead.
         rank: number of this process.
@@ -139,8 +140,8 @@ def training_batches(
 
         place = {"start": start, "workers": workers, "rank": rank, "world": world}
         order = {"batch_size": batch_size, "seed": seed, "epoch": epoch}
-        if isinstance(change, TextAugmentation):
-            raise OptionError("A stream is one of images; give texts as a table.")
+        if isinstance(change, TextAugmentation | SeriesAugmentation):
+            raise OptionError("A stream is one of images; give texts and series as a table.")
         return stream_batches(part, preprocessing, change, **order, **place)
     if change.mixes and part.targets is None:
         raise OptionError("mixup and cutmix need labels, and the data has none; set them to None.")
@@ -153,7 +154,7 @@ def training_batches(
         stream = Stream(ids[own], seed, epoch, None if turns is None else turns[own])
         gathered = _gathered(pictures, change, stream)
         inputs = preprocessing.finish(change.change(_on(device, gathered.pixels), stream, own=True))
-        inputs = change.after(inputs, stream)
+        inputs = _after(change, inputs, stream, gathered.mask)
         target, mix = _targets(dataset.targets, stream.ids), None
         draw = change.draw_mix(tuple(inputs.shape[2:]), seed=seed, epoch=epoch, step=step)
         if draw is not None and target is not None:
@@ -222,6 +223,13 @@ def _gathered(pictures: Pictures, change: Changes, stream: Stream) -> Gathered:
     for i, reason in gathered.broken:
         raise DataError(f"Cannot read {pictures.dataset.name(i)} any more: {reason}.")
     return gathered
+
+
+def _after(change: Changes, inputs: Tensor, stream: Stream, mask: Tensor | None) -> Tensor:
+    """What is done to normalised inputs; only series have padding that it must leave."""
+    if isinstance(change, SeriesAugmentation):
+        return change.after(inputs, stream, mask)
+    return change.after(inputs, stream)
 
 
 def _on(device: torch.device | str, pixels: Tensor) -> Tensor:

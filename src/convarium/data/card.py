@@ -10,6 +10,8 @@ import numpy as np
 from convarium.data.crossing import lookalikes
 from convarium.data.parts import Parts
 from convarium.data.preprocessing import Preprocessing
+from convarium.data.series.naive import scale_of
+from convarium.data.series.surveying import SeriesFacts
 from convarium.data.texts.fitting import cut_of
 from convarium.data.texts.steps import TextPreprocessing
 from convarium.data.volumes.fitting import shares_seen
@@ -40,6 +42,7 @@ def build_card(parts: Parts, preprocessing: Preprocessing) -> dict[str, Any]:
             "alike": lookalikes(parts).counts,
             **_of_volumes(parts, preprocessing),
             **_of_texts(parts, preprocessing),
+            **_of_series(parts),
         },
     }
 
@@ -71,15 +74,29 @@ def _of_texts(parts: Parts, preprocessing: Preprocessing) -> dict[str, Any]:
     return {"texts": dataclasses.asdict(cut_of(parts.train, preprocessing))}
 
 
+def _of_series(parts: Parts) -> dict[str, Any]:
+    """Of the training part how many values are missing, and the rates; what is in no part."""
+    dataset = parts.train.dataset
+    if dataset.kind != "series":
+        return {}
+    told = dataclasses.asdict(SeriesFacts.of(dataset.survey(), parts.train.ids))
+    between = {} if dataset.times is None else {"between": parts.between}
+    return {"series": told, **between, "notes": list(dataset.notes)}
+
+
 def _of_task(parts: Parts) -> dict[str, Any]:
     """What only one task has."""
     dataset, targets = parts.train.dataset, parts.train.targets
     if dataset.task == "multilabel":
         return {"threshold": 0.5}
-    if dataset.task != "regression" or targets is None:
+    if not dataset.of_numbers or targets is None:
         return {}
     exact = targets.astype(np.float64)
     std = exact.std(0)
     std[std == 0] = 1
     moments = {"mean": exact.mean(0).tolist(), "std": std.tolist()}
-    return {"targets": {"units": list(dataset.units), **moments}}
+    found: dict[str, Any] = {"targets": {"units": list(dataset.units), **moments}}
+    if dataset.forecasts is None:
+        return found
+    told = {**dataclasses.asdict(dataset.forecasts), "scale": list(scale_of(parts.train))}
+    return {**found, "forecast": {**told, "channels": list(dataset.forecasts.channels)}}

@@ -37,7 +37,7 @@ def column_words(dataset: Dataset, names: Sequence[str]) -> dict[str, tuple[str,
     labels = dataset.columns["label_column"]
     columns = Columns(
         path=str(dataset.columns["path_column"]),
-        labels=(labels,) if isinstance(labels, str) else tuple(labels),
+        labels=tuple(labels) if isinstance(labels, list) else (str(labels),),
         group=None,
         split=None,
         more=tuple(dict.fromkeys(found)),

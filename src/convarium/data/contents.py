@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from convarium.data.dataset import Dataset, Survey
 from convarium.data.given import PARTS
 from convarium.data.looks import linked
+from convarium.data.series.surveying import SeriesFacts
 from convarium.data.skipping import Skipped
 from convarium.progress import Progress
 
@@ -69,7 +70,10 @@ class Overview:
         skipped: everything left out, with its reason; the unreadable samples are among them.
         fingerprint: of the pixels, targets, groups, parts and classes.
         volumes: what only volumes have; None for images.
-        kind: what the samples are. Texts are 1 high, and as wide as they have characters.
+        kind: what the samples are. Texts are 1 high, and as wide as they have characters; series
+            likewise with time steps.
+        series: what only series have; None for others.
+        notes: what a user should know of how the data was read.
     """
 
     source: str
@@ -92,13 +96,17 @@ class Overview:
     fingerprint: str
     volumes: VolumeOverview | None = None
     kind: str = "images"
+    series: SeriesFacts | None = None
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The same as a mapping that JSON can hold."""
         left_out = [{"name": item.name, "reason": item.reason} for item in self.skipped]
         sets = {"copies": list(map(list, self.copies)), "alike": list(map(list, self.alike))}
         whole = {**self.__dict__, **sets, "skipped": left_out}
-        return whole | {"volumes": None if self.volumes is None else self.volumes.to_json()}
+        series = None if self.series is None else self.series.__dict__
+        volumes = None if self.volumes is None else self.volumes.to_json()
+        return whole | {"volumes": volumes, "series": series}
 
 
 def overview(dataset: Dataset, progress: Progress | None = None) -> Overview:
@@ -141,6 +149,8 @@ def overview(dataset: Dataset, progress: Progress | None = None) -> Overview:
         fingerprint=dataset.fingerprint(),
         volumes=_volumes(survey, usable),
         kind=dataset.kind,
+        series=None if survey.series is None else SeriesFacts.of(survey, usable),
+        notes=dataset.notes,
     )
 
 
@@ -155,7 +165,7 @@ def label_text(dataset: Dataset, target: Any) -> str:
 
 def target_in_words(dataset: Dataset, target: Any) -> str:
     """One sample's target for readers: numbers have their names and units."""
-    if dataset.task != "regression":
+    if not dataset.of_numbers:
         return label_text(dataset, target) or "no label"
     numbers = zip(dataset.classes, target.tolist(), dataset.units, strict=True)
     return "; ".join(f"{name} {value:.4g} {unit}".rstrip() for name, value, unit in numbers)
@@ -190,7 +200,7 @@ def _differing(values: NDArray[Any] | None, sets: list[NDArray[np.int64]]) -> in
 
 
 def _classes(dataset: Dataset, usable: NDArray[np.int64]) -> dict[str, int]:
-    if dataset.targets is None or dataset.task == "regression":
+    if dataset.targets is None or dataset.of_numbers:
         return {}
     targets = dataset.targets[usable]
     counts = np.count_nonzero(targets, axis=0)
@@ -200,7 +210,7 @@ def _classes(dataset: Dataset, usable: NDArray[np.int64]) -> dict[str, int]:
 
 
 def _numbers(dataset: Dataset, usable: NDArray[np.int64]) -> dict[str, tuple[float, float, float]]:
-    if dataset.targets is None or dataset.task != "regression":
+    if dataset.targets is None or not dataset.of_numbers:
         return {}
     exact = dataset.targets[usable].astype(np.float64)
     rows = zip(dataset.classes, exact.min(0), exact.mean(0), exact.max(0), strict=True)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convarium.data.kinds import KINDS
+from convarium.data.labels import OF_NUMBERS
 from convarium.data.looks import alike_pairs
 from convarium.data.names import shown
 from convarium.data.samples import ArraySamples, Samples
@@ -21,6 +22,7 @@ from convarium.progress import Progress
 
 if TYPE_CHECKING:
     from convarium.data.pictures import Pictures
+    from convarium.data.series.forecasts import Forecasts
     from convarium.data.staging import Staging
 
 
@@ -30,7 +32,7 @@ class Dataset:
     A data set can be pickled and works in spawned processes. A million files cost under 200 MB.
 
     Args:
-        samples: where the pictures, volumes or texts come from.
+        samples: where the pictures, volumes, texts or series come from.
         source: what the user named, for the card.
         classes: class names, in the order of the class numbers; for other tasks the names of the
             labels or of the numbers, in the order of the targets' columns.
@@ -42,13 +44,17 @@ class Dataset:
             and grows when a survey finds more.
         mirrored: whether a mirror image keeps its class, so that training may flip; not so for
             digits and letters.
-        task: what the targets are: "classification", "multilabel" or "regression".
-        units: of the numbers of a regression, one each; empty texts where there is none.
+        task: what the targets are: "classification", "multilabel", "regression" or "forecast".
+        units: of the numbers of a regression or forecast, one each; empty where there is none.
         columns: of a table, by the keywords of `open_dataset`; what was not used is left out.
+        times: where each sample begins and ends on one axis of time, int64 `(N, 2)`; then parts
+            follow each other in time. None divides samples in no order.
+        forecasts: of which channels, how far and with which season; None for other tasks.
+        notes: what a user should know of how the data was read, a sentence each.
 
     Raises:
-        DataError: targets, groups or given are not as many as the samples, or the targets' columns
-            not as many as the names.
+        DataError: targets, groups, given or times are not as many as the samples, or the targets'
+            columns not as many as the names.
     """
 
     def __init__(
@@ -64,9 +70,13 @@ class Dataset:
         mirrored: bool = True,
         task: str = "classification",
         units: Sequence[str] = (),
-        columns: Mapping[str, str | list[str]] | None = None,
+        columns: Mapping[str, str | int | list[str]] | None = None,
+        times: NDArray[np.int64] | None = None,
+        notes: Sequence[str] = (),
+        forecasts: Forecasts | None = None,
     ) -> None:
-        for word, values in (("targets", targets), ("groups", groups), ("given", given)):
+        facts = {"targets": targets, "groups": groups, "given": given, "times": times}
+        for word, values in facts.items():
             if values is not None and len(values) != len(samples):
                 raise DataError(
                     f"{len(values)} {word} do not fit {len(samples)} samples; give one for each."
@@ -79,11 +89,12 @@ class Dataset:
         self.samples = samples
         self.source = shown(source)
         self.classes = tuple(map(shown, classes))
-        self.targets, self.groups, self.given = targets, groups, given
+        self.targets, self.groups, self.given, self.times = targets, groups, given, times
+        self.notes, self.forecasts = tuple(map(shown, notes)), forecasts
         self.skipped = skipped if isinstance(skipped, SkipList) else SkipList(skipped)
         self.mirrored = mirrored
         self.task = task
-        self.units = tuple(map(shown, units)) or ("",) * (task == "regression") * len(classes)
+        self.units = tuple(map(shown, units)) or ("",) * (task in OF_NUMBERS) * len(classes)
         self.columns = dict(columns or {})
         self.pictures: Pictures | None = None
         self._survey: Survey | None = None
@@ -94,7 +105,7 @@ class Dataset:
         return len(self.samples)
 
     def __repr__(self) -> str:
-        word = "numbers" if self.task == "regression" else "classes"
+        word = "numbers" if self.of_numbers else "classes"
         return f"Dataset({self.source!r}, {len(self)} samples, {len(self.classes)} {word})"
 
     def __getstate__(self) -> dict[str, Any]:
@@ -106,17 +117,22 @@ class Dataset:
         return self.samples.name(i)
 
     @property
+    def of_numbers(self) -> bool:
+        """Whether the targets are numbers, as those of a regression and of a forecast are."""
+        return self.task in OF_NUMBERS
+
+    @property
     def in_memory(self) -> bool:
         """Whether the samples are arrays, which nothing has to be read for."""
         return getattr(self.samples, "in_memory", False)
 
     @property
     def kind(self) -> str:
-        """What the samples are, a name of `KINDS`: "images", "volumes" or "texts"."""
+        """What the samples are, a name of `KINDS`: "images", "volumes", "texts" or "series"."""
         return getattr(self.samples, "kind", "images")
 
     def read(self, i: int) -> Any:
-        """Pixels of sample `i`, uint8 `(H, W, C)`; or a `Volume`; or a text.
+        """Pixels of sample `i`, uint8 `(H, W, C)`; or a `Volume`; or a text; or a `Series`.
 
         Raises:
             DataError: it cannot be read; the text names it and gives the reason.

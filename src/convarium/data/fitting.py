@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from convarium.data.samples import ArraySamples
 from convarium.errors import DataError, OptionError
 
 if TYPE_CHECKING:
+    from convarium.data.series.steps import SeriesOptions
     from convarium.data.texts.tokens import TokenOptions
 
 STATISTICS_SAMPLES = 20_000
@@ -33,6 +34,7 @@ def fit_preprocessing(
     channels: int | None = None,
     spacing: float | Sequence[float] | str | None = None,
     tokens: TokenOptions | None = None,
+    series: SeriesOptions | None = None,
 ) -> Preprocessing:
     """Preprocessing fitted to a training part; no other sample is looked at for mean and std.
 
@@ -41,7 +43,8 @@ def fit_preprocessing(
     are counted. A channel that never changes gets std 1.
 
     Volumes get a `VolumePreprocessing`, with the moments of their values, in float64. Texts get a
-    `TextPreprocessing`, whose tokens come from the training texts.
+    `TextPreprocessing`, whose tokens come from the training texts, and series a
+    `SeriesPreprocessing`.
 
     Args:
         part: the training part.
@@ -52,6 +55,7 @@ def fit_preprocessing(
         spacing: of volumes, to which they are resampled: "median", one number for all axes, or
             (depth, height, width); None resizes each axis to the input's.
         tokens: of texts, how they become tokens; None means `TokenOptions()`.
+        series: of series, how they are prepared; None means `SeriesOptions()`.
 
     Raises:
         OptionError: a size below 1, channels other than 1 and 3, or a setting of another kind.
@@ -61,7 +65,8 @@ def fit_preprocessing(
     if not len(part):
         raise DataError("The training part is empty; give more samples or smaller other parts.")
     kind = part.dataset.kind
-    given = {"size": size, "channels": channels, "spacing": spacing, "tokens": tokens}
+    given: dict[str, Any] = {"size": size, "channels": channels, "spacing": spacing}
+    given |= {"tokens": tokens, "series": series}
     fitted: Preprocessing = KINDS[kind].load("fit")(
         part, _drawn(part), **check_settings(kind, given)
     )

@@ -61,11 +61,16 @@ def split_folds(
     single = dataset.task == "classification" and len(dataset.classes) < 2
     if dataset.targets is None or single:
         raise DataError(f"{dataset.source} has no labels of two classes or more; give such data.")
+    if dataset.times is not None:
+        raise DataError(
+            f"{dataset.source} is one series, whose parts follow each other in time; train without "
+            "folds."
+        )
     grouped = KINDS[dataset.kind].grouped
     group_alike = grouped if group_alike is None else group_alike
     usable, unit = _free(dataset, group_alike=group_alike)
     targets = dataset.targets[usable]
-    if dataset.task == "regression":
+    if dataset.of_numbers:
         targets = np.zeros(len(usable), np.int64)
     place = assign if targets.ndim == 1 else assign_labels
     fold = place(targets, unit, np.full(count, 1 / count), seed)

@@ -1,7 +1,8 @@
 """The kinds of samples: what each does in a way of its own, and of which kind files are.
 
 Whatever differs between kinds is named in `KINDS` and looked up there. Files are images or volumes
-by their names, and TIFFs by their content; texts are what the user says are texts.
+by their names, and TIFFs by their content, and so are .wav files series; texts, and other series,
+are what the user says are such.
 """
 
 from __future__ import annotations
@@ -98,9 +99,23 @@ _ALL = (
         suffixes=(".txt",),
         grouped=True,
     ),
+    Kind(
+        "series",
+        "time steps",
+        "read_series",
+        "convarium.data.series.steps:SeriesPreprocessing",
+        "convarium.data.series.fitting:fit_series",
+        settings=("series",),
+        survey="convarium.data.series.surveying:survey_series",
+        ready="convarium.data.series.ready:ReadySeries",
+        inputs="convarium.data.series.opening:series_inputs",
+        files="convarium.data.series.samples:SeriesFiles",
+        suffixes=(".wav", ".npy"),
+    ),
 )
 KINDS: Final[Mapping[str, Kind]] = MappingProxyType({kind.name: kind for kind in _ALL})
 _VOLUME = re.compile(r"\.(npy|npz|nii|nii\.gz)$", re.IGNORECASE)
+_SOUND = re.compile(r"\.wav$", re.IGNORECASE)
 _TIFF = re.compile(r"\.tiff?$", re.IGNORECASE)
 _LOOKED_AT = 32
 
@@ -137,7 +152,7 @@ def check_kind(kind: str | None) -> None:
 
 
 def is_sample_name(name: str, kind: str | None = None) -> bool:
-    """Whether a file's name ends like that of a kind; without a kind, an image's or a volume's.
+    """Whether a file's name ends like that of a kind; without one, an image's, volume's or sound's.
 
     A TIFF may be both. Files of other kinds, such as texts, are taken where they are asked for.
 
@@ -148,7 +163,7 @@ def is_sample_name(name: str, kind: str | None = None) -> bool:
         return name.lower().endswith(KINDS[kind].suffixes)
     image = kind != "volumes" and is_image_name(name)
     volume = kind != "images" and bool(_VOLUME.search(name) or _TIFF.search(name))
-    return image or volume
+    return image or volume or (kind is None and bool(_SOUND.search(name)))
 
 
 def file_samples(root: str, names: Names, kind: str | None) -> FileSamples:
@@ -175,13 +190,19 @@ def kind_of(root: str, names: Names) -> str:
         if _TIFF.search(name):
             tiffs.append(i)
         else:
-            counts["volumes" if _VOLUME.search(name) else "images"] += 1
+            counts[_by_name(name)] += 1
     if len(tiffs) > abs(counts["volumes"] - counts["images"]):
         count = min(len(tiffs), _LOOKED_AT)
         looked = [tiffs[k * len(tiffs) // count] for k in range(count)]
         stacks = sum(is_stack(os.path.join(root, names.path(i))) for i in looked)
         counts["volumes" if 2 * stacks > len(looked) else "images"] += len(tiffs)
-    return "volumes" if counts["volumes"] > counts["images"] else "images"
+    return max(("images", "volumes", "series"), key=lambda kind: counts[kind])
+
+
+def _by_name(name: str) -> str:
+    if _SOUND.search(name):
+        return "series"
+    return "volumes" if _VOLUME.search(name) else "images"
 
 
 def all_may_be(names: Names, kind: str) -> bool:

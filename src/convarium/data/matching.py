@@ -37,12 +37,14 @@ def match_classes(
     if unknown:
         shown = ", ".join(map(repr, unknown[:10])) + (", ..." if len(unknown) > 10 else "")
         hint = did_you_mean(unknown[0], classes)
-        word = {"multilabel": "labels", "regression": "numbers"}.get(dataset.task, "classes")
+        word = {"multilabel": "labels", "regression": "numbers", "forecast": "numbers"}.get(
+            dataset.task, "classes"
+        )
         raise DataError(
             f"The data in {dataset.source} has {len(unknown)} {word} that the model was not "
             f"trained on: {shown}; rename or remove them.{hint}"
         )
-    if dataset.task == "regression":
+    if dataset.of_numbers:
         _check_numbers(dataset, classes, units)
     matched = Dataset(
         dataset.samples,
@@ -55,6 +57,8 @@ def match_classes(
         mirrored=dataset.mirrored,
         task=dataset.task,
         units=units or dataset.units,
+        times=dataset.times,
+        forecasts=dataset.forecasts,
     )
     matched._survey = dataset._survey
     return matched

@@ -13,6 +13,9 @@ from convarium.data.dataset import Dataset
 from convarium.data.kinds import KINDS, check_kind, file_samples
 from convarium.data.labels import check_task
 from convarium.data.names import Names, shown
+from convarium.data.series.gathering import is_series
+from convarium.data.series.opening import open_cut
+from convarium.data.series.reading import SeriesColumns
 from convarium.data.shards.opening import open_shards
 from convarium.data.skipping import SkipList
 from convarium.data.texts.opening import open_texts
@@ -20,8 +23,8 @@ from convarium.errors import DataError, OptionError, did_you_mean
 
 BUILT_IN = ("digits",)
 _KINDS = (
-    "a folder of class folders, a CSV or Parquet table of path and label (of texts with --text), "
-    "IDX files, an .npz file, "
+    "a folder of class folders, a CSV or Parquet table of path and label (of texts with --text, of "
+    "series with --kind series), .ts files, IDX files, an .npz file, "
     "a folder of CIFAR's .bin files, tar or Parquet shards, or hf:OWNER/NAME"
 )
 
@@ -36,6 +39,12 @@ def open_dataset(
     kind: str | None = None,
     text_column: str | Sequence[str] | None = None,
     separator: str | None = None,
+    time_column: str | None = None,
+    series_column: str | None = None,
+    value_column: str | Sequence[str] | None = None,
+    window: int | None = None,
+    stride: int | None = None,
+    horizon: int | None = None,
 ) -> Dataset:
     """Labelled data from a path or a built-in name; a path that exists goes first.
 
@@ -51,13 +60,22 @@ def open_dataset(
             several labels as columns of 0 and 1.
         group_column: the table's column of groups (patients, sites) that a split keeps together.
         task: what the labels of a table are: "classification" (one class a sample), "multilabel"
-            (several names, separated by `;` or `|`) or "regression" (numbers); None is
+            (several names, separated by `;` or `|`) or "regression" (numbers), or
+            "forecast" (the next steps of the label columns of a table of series); None is
             classification, unless most rows have decimal numbers of their own, which is an error.
-        kind: what the samples are: "images", "volumes" or "texts"; None means what most files are
-            by their names (TIFFs: by whether they are stacks of pages), and arrays by their shape.
+        kind: what the samples are: "images", "volumes", "texts" or "series"; None means what most
+            files are by their names (TIFFs: by whether they are stacks of pages; .wav and .ts are
+            series), and arrays by their shape.
         text_column: the table's columns of texts, joined in their order; then the samples are texts
             and not files.
-        separator: of several labels in one cell of a table of texts, instead of `;` and `|`.
+        separator: of several labels in one cell of a table of texts or series, instead of `;` and
+            `|`.
+        time_column: of a table of series with a row a time step, its time stamps.
+        series_column: likewise, what tells series apart.
+        value_column: likewise, the columns of values, which are the channels; without, all others.
+        window: time steps of the windows that series are cut into; None leaves them whole.
+        stride: time steps from one window to the next; None is the window, of a forecast 1.
+        horizon: of a forecast, how many steps ahead; None is 1.
 
     Raises:
         DataError: nothing is there, or it cannot be used.
@@ -72,35 +90,60 @@ def open_dataset(
     check_kind(kind)
     labels, texts = _several(label_column), _several(text_column)
     own: dict[str, Any] = {"label_columns": labels, "group_column": group_column, "task": task}
+    said = SeriesColumns(time_column, series_column, _several(value_column), labels, group_column)
+    cut = {"horizon": horizon, "window": window, "stride": stride}
     try:
+        if _are_series(source, kind, path_column, task, said, cut):
+            _refuse_others(kind, path_column, texts)
+            return open_cut(str(source), said=said, task=task, separator=separator, **cut)
         if texts or kind == "texts" or separator is not None:
             _refuse_files(kind, path_column)
             return open_texts(str(source), text_column=texts, separator=separator, **own)
-        found = open_shards(source, image=path_column, labels=labels, group=group_column, task=task)
-        if found is not None:
-            said = {"path_column": path_column, "label_column": list(labels)}
-            said |= {"group_column": group_column}
-            found.columns |= {name: value for name, value in said.items() if value}
-            return _as_asked(found, kind)
-        path = Path(str(source))
-        if path.is_file() and path.suffix.lower() in table.SUFFIXES:
-            return table.open_table(path, path_column=path_column, kind=kind, **own)
-        named = next(filter(None, (path_column, *labels, group_column)), None)
-        if named is not None:
-            raise OptionError(
-                f"A column ({named!r}) can be named for tables only, and {path} is not."
-            )
-        if task not in (None, "classification"):
-            raise OptionError(
-                f"task (={task!r}) takes its labels from a table, and {path} is not one; give a "
-                "CSV or Parquet table of path and label."
-            )
-        return _as_asked(_open_path(path, kind), kind)
+        return _open_others(source, path_column, kind, own)
     except OSError as error:
         raise DataError(
             f"Cannot read {shown(str(source))}: {error.strerror or error}; check its name and who "
             "may read it."
         ) from error
+
+
+def _are_series(
+    source: object,
+    kind: str | None,
+    path_column: str | None,
+    task: str | None,
+    said: SeriesColumns,
+    cut: Mapping[str, int | None],
+) -> bool:
+    """Whether series are asked for, or named; a table of files is one of paths."""
+    if said.long or task == "forecast" or any(each is not None for each in cut.values()):
+        return True
+    return path_column is None and (kind == "series" or (kind is None and is_series(source)))
+
+
+def _open_others(
+    source: object, path_column: str | None, kind: str | None, own: Mapping[str, Any]
+) -> Dataset:
+    """Data in shards, tables of files, folders and arrays."""
+    labels, group_column, task = (own[key] for key in ("label_columns", "group_column", "task"))
+    found = open_shards(source, image=path_column, labels=labels, group=group_column, task=task)
+    if found is not None:
+        said = {"path_column": path_column, "label_column": list(labels)}
+        said |= {"group_column": group_column}
+        found.columns |= {name: value for name, value in said.items() if value}
+        return _as_asked(found, kind)
+    path = Path(str(source))
+    if path.is_file() and path.suffix.lower() in table.SUFFIXES:
+        return table.open_table(path, path_column=path_column, kind=kind, **own)
+    named = next(filter(None, (path_column, *labels, group_column)), None)
+    if named is not None:
+        raise OptionError(f"A column ({named!r}) can be named for tables only, and {path} is not.")
+    if task not in (None, "classification"):
+        raise OptionError(
+            f"task (={task!r}) takes its labels from a table, and {path} is not one; give a "
+            "CSV or Parquet table of path and label."
+        )
+    return _as_asked(_open_path(path, kind), kind)
 
 
 def open_inputs(
@@ -174,6 +217,18 @@ def _refuse_files(kind: str | None, path_column: str | None) -> None:
             f"path_column (={path_column!r}) names files, and texts stand in the table; leave it "
             "out."
         )
+
+
+def _refuse_others(kind: str | None, path_column: str | None, texts: Sequence[str]) -> None:
+    """Columns and windows of series are not for other kinds, nor theirs for series."""
+    if kind not in (None, "series"):
+        raise OptionError(
+            f"Columns of time, series and values, and windows, are for series, and {kind} are "
+            "asked for; leave one out."
+        )
+    named = path_column or next(iter(texts), None)
+    if named is not None:
+        raise OptionError(f"The column {named!r} is not one of series; leave it out.")
 
 
 def _open_path(path: Path, kind: str | None) -> Dataset:

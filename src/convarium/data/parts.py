@@ -17,6 +17,7 @@ from convarium.data.given import PARTS, TEST, TRAIN, VALIDATION
 from convarium.data.iterative import assign_labels
 from convarium.data.kinds import KINDS
 from convarium.data.looks import linked
+from convarium.data.series.windows import parts_in_time
 from convarium.data.stratify import assign, units
 from convarium.errors import DataError, OptionError
 
@@ -34,6 +35,7 @@ class Parts:
         crossing: samples of given parts whose exact copy, or whose group, is in another part.
             Given parts stay as they are; everything that `split` divides itself has none.
         settings: the keywords of `split` that made them.
+        between: samples between two parts in time, which are in none.
     """
 
     train: Part
@@ -41,6 +43,7 @@ class Parts:
     test: Part
     crossing: int = 0
     settings: Mapping[str, float | int] = field(default_factory=dict)
+    between: int = 0
 
     @property
     def counts(self) -> dict[str, int]:
@@ -50,7 +53,7 @@ class Parts:
     @property
     def class_counts(self) -> dict[str, list[int]]:
         """Samples of each class or label in each part, in order; empty where there are none."""
-        if self.train.targets is None or self.train.dataset.task == "regression":
+        if self.train.targets is None or self.train.dataset.of_numbers:
             return {}
         return {
             name: _counts(part.targets, len(part.classes)).tolist()
@@ -113,8 +116,8 @@ def split(
     samples for all parts is in training first. Several labels a sample are divided by iterative
     stratification (`assign_labels`), numbers at random. Parts that the data gives (folders, a
     column, files) are kept; a part that is not given is carved from the given training part, and
-    free samples that are copies or in the group of given ones go with them. Samples that cannot be
-    read are left out and listed in `dataset.skipped`.
+    free samples that are copies or in the group of given ones go with them. Samples with `times`
+    are divided by time. What cannot be read is left out and listed in `dataset.skipped`.
 
     Args:
         dataset: labelled data.
@@ -141,19 +144,24 @@ def split(
     targets = _checked_targets(dataset)
     grouped = KINDS[dataset.kind].grouped
     group_alike = grouped if group_alike is None else group_alike
-    digests = dataset.survey().digests
-    usable = np.flatnonzero(digests != 0)
+    usable = np.flatnonzero((digests := dataset.survey().digests) != 0)
     _check_enough(dataset, targets[usable])
-    groups = None if dataset.groups is None else dataset.groups[usable]
+    whole = dataset.groups if dataset.times is None else None
+    groups = None if whole is None else whole[usable]
     unit = units(digests[usable], groups, alike_groups(dataset, usable) if group_alike else None)
     given = None if dataset.given is None else dataset.given[usable]
     shares = np.array([1 - validation - test, validation, test], np.float64)
-    part = _divide(_strata(dataset, targets[usable]), unit, given, shares, seed)
+    if dataset.times is not None and given is None:  # what is forecast may follow what is learnt
+        part = parts_in_time(dataset.times[usable], shares, apart=dataset.task != "forecast")
+    else:
+        part = _divide(_strata(dataset, targets[usable]), unit, given, shares, seed)
     _check_parts(dataset, targets[usable], part, shares)
     train, valid, held = (Part(dataset, usable[part == k]) for k in (TRAIN, VALIDATION, TEST))
     settings = {"validation": validation, "test": test, "seed": seed}
     settings |= {"group_alike": group_alike} if group_alike or grouped else {}
-    return Parts(train, valid, held, crossing=_crossing(unit, part), settings=settings)
+    inside = part <= TEST
+    counts = {"crossing": _crossing(unit[inside], part[inside]), "between": int(sum(~inside))}
+    return Parts(train, valid, held, settings=settings, **counts)
 
 
 def alike_groups(dataset: Dataset, usable: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -174,7 +182,7 @@ def given_parts(dataset: Dataset) -> tuple[str, ...]:
 
 def _strata(dataset: Dataset, targets: NDArray[Any]) -> NDArray[Any]:
     """What the parts shall have in equal shares: classes, labels, or nothing for numbers."""
-    return np.zeros(len(targets), np.int64) if dataset.task == "regression" else targets
+    return np.zeros(len(targets), np.int64) if dataset.of_numbers else targets
 
 
 def _divide(
@@ -212,7 +220,7 @@ def _checked_targets(dataset: Dataset) -> NDArray[Any]:
         raise DataError(
             f"{dataset.source} has no labels; give a folder of class folders or a table."
         )
-    if dataset.task == "regression":
+    if dataset.of_numbers:
         _check_changing(dataset, dataset.targets)
     elif dataset.task == "classification" and len(dataset.classes) < 2:
         only = f": {dataset.classes[0]!r}" if dataset.classes else ""
@@ -242,7 +250,7 @@ def _check_enough(dataset: Dataset, targets: NDArray[Any]) -> None:
 
 
 def _check_present(dataset: Dataset, targets: NDArray[Any], problem: str) -> None:
-    if dataset.task == "regression":
+    if dataset.of_numbers:
         return
     counts = _counts(targets, len(dataset.classes))
     absent = [dataset.classes[label] for label in np.flatnonzero(counts == 0)]

@@ -59,6 +59,19 @@ class VolumeSurvey:
 
 
 @dataclass(frozen=True, eq=False)
+class SeriesSurvey:
+    """What one reading of every series showed besides; 0 and NaN where one cannot be read.
+
+    Args:
+        missing: how many values are missing, int64 `(N,)`.
+        rates: time steps a second, float64 `(N,)`; NaN where a file says none.
+    """
+
+    missing: NDArray[np.int64]
+    rates: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
 class Survey:
     """What one reading of every sample showed.
 
@@ -71,6 +84,7 @@ class Survey:
         volumes: what only volumes have; None for pictures.
         looks: a hash of how each picture looks, uint64 `(N, 4)`, as `data.looks` has them; 0 where
             it says nothing, and None where no picture is large enough.
+        series: what only series have; None for others.
     """
 
     digests: NDArray[np.uint64]
@@ -80,6 +94,7 @@ class Survey:
     channels: int
     volumes: VolumeSurvey | None = None
     looks: NDArray[np.uint64] | None = None
+    series: SeriesSurvey | None = None
 
     @property
     def image_size(self) -> tuple[int, int] | None:

@@ -50,7 +50,7 @@ class Run:
         return self.predictor.preprocessing
 
     @property
-    def columns(self) -> dict[str, str | list[str]]:
+    def columns(self) -> dict[str, str | int | list[str]]:
         """Of the table it was trained on, by the keywords of `data.open_dataset`; none if unknown.
 
         The group column is among them, so that the data has the fingerprint of the card.
@@ -59,14 +59,14 @@ class Run:
             settings = tomllib.loads((self.folder / "config.toml").read_text(encoding="utf-8"))
         except (OSError, ValueError):  # a run from elsewhere, which only predicts
             return {}
-        found: dict[str, str | list[str]] = settings.get("data", {}).get("columns", {})
+        found: dict[str, str | int | list[str]] = settings.get("data", {}).get("columns", {})
         return found
 
     def trained_on(self, dataset: Dataset) -> int:
         """How many samples of a data set the network has learnt from; 0 if it is other data."""
         told = self.card.get("data", {})
         counts = told.get("counts", {})
-        known = sum(counts.values())
+        known = sum(counts.values()) + told.get("between", 0)
         if not known or not known <= len(dataset) <= known + told.get("skipped", 0):
             return 0
         try:
@@ -111,7 +111,13 @@ class Run:
             DataError: `data` cannot be read.
         """
         if data is not None:
-            dataset = open_inputs([str(data)], kind=self.preprocessing.kind)
+            series = self.preprocessing.kind == "series"
+            columns = self.columns if series else None
+            dataset = open_inputs([str(data)], kind=self.preprocessing.kind, columns=columns)
+            if series:  # of any lengths, cut to the shortest
+                some = range(min(_SAMPLES, len(dataset)))
+                found = [self.preprocessing.apply(dataset.read(i)) for i in some]
+                return self.preprocessing.together(found)
             first = next(batches(dataset, self.preprocessing, batch_size=_SAMPLES))
             return first.inputs[0]
         path = self.folder / "preprocessing" / "samples.safetensors"

@@ -105,8 +105,14 @@ def shared(
         "skipped": skipped[:_SKIPPED_SHOWN],
         "skipped_count": len(skipped),
         "settings": _settings(card),
-        "baselines": card.get("result", {}).get("baselines", []),
+        "baselines": [] if card.get("task") == "forecast" else _baselines(card),
     }
+
+
+def _baselines(card: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What was measured beside the network on the same samples."""
+    found: list[dict[str, Any]] = card.get("result", {}).get("baselines", [])
+    return found
 
 
 def _figure(sample: Sample) -> dict[str, Any]:
@@ -129,7 +135,7 @@ def _title(card: Mapping[str, Any]) -> str:
 
 def _subtitle(card: Mapping[str, Any]) -> str:
     parts = [str(card["task"])] if "task" in card else []
-    word = "outputs" if card.get("task") == "regression" else "classes"
+    word = "outputs" if card.get("task") in ("regression", "forecast") else "classes"
     parts += [f"{wording.count(len(card['classes']))} {word}"] if "classes" in card else []
     shape = card.get("preprocessing", {}).get("input_shape")
     if shape:
@@ -176,6 +182,7 @@ def _learning(
     return {
         "epochs": len(history),
         "kept": kept,
+        "last": card.get("recipe", {}).get("keep") == "last",
         "panels": [curves(history, [quantity], kept=kept) for quantity in quantities],
     }
 

@@ -15,7 +15,8 @@ from convarium.report.explained import explain_samples, show_samples
 from convarium.report.galleries import Galleries, galleries_of
 from convarium.report.page import Sample, write_page
 from convarium.report.pictures import Picture
-from convarium.report.sequences import HeatedTokens
+from convarium.report.sequences import ExplainedSequences, HeatedTokens
+from convarium.report.series import explain_series, show_series
 from convarium.report.task_pages import write_labels_page, write_values_page
 from convarium.report.texts import explain_texts, show_texts
 
@@ -29,6 +30,10 @@ _PAGES: dict[str, Callable[..., Path]] = {
     "classes": write_page,
     "labels": write_labels_page,
     "values": write_values_page,
+}
+_ALONG: dict[str, Callable[..., ExplainedSequences]] = {
+    "texts": explain_texts,
+    "series": explain_series,
 }
 _ERRORS = 12
 _ALIKE = 12
@@ -67,6 +72,8 @@ def _show(run: Run, part: Part) -> Sequence[Sample]:
     """The samples of a part with their predictions."""
     if run.preprocessing.kind == "texts":
         return show_texts(run, part, most=_ERRORS)
+    if run.preprocessing.kind == "series":
+        return show_series(run, part, most=_ERRORS)
     return show_samples(run, part, most=_ERRORS)
 
 
@@ -76,10 +83,10 @@ def _heatmaps(run: Run, part: Part, galleries: Galleries) -> list[Sample]:
         return []
     groups = {int(i): heading for heading, ids in galleries.items() for i in ids}
     some = Part(part.dataset, np.array(list(groups), np.int64))
-    if run.preprocessing.kind == "texts":
-        texts = explain_texts(run, some, most=len(groups))
-        heated = zip(texts.texts, texts.ids, strict=True)
-        return [replace(text, group=groups[i]) for text, i in heated]
+    if run.preprocessing.kind in _ALONG:
+        along = _ALONG[run.preprocessing.kind](run, some, most=len(groups))
+        heated = zip(along.sequences, along.ids, strict=True)
+        return [replace(each, group=groups[i]) for each, i in heated]
     found = explain_samples(run, some, most=len(groups))
     pairs = zip(found.pictures, found.ids, strict=True)
     return [replace(picture, group=groups[i]) for picture, i in pairs]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,9 @@ from convarium.report import wording
 from convarium.report.pictures import address
 from convarium.report.svg import Axis, Drawing
 from convarium.report.templates import write_filled
+
+if TYPE_CHECKING:
+    from convarium.data import Skipped
 
 Floats = NDArray[np.float32]
 
@@ -38,6 +41,7 @@ class HeatedSeries:
         title: what it is, such as the class named.
         note: the rest of what is to be said.
         channels: names of the curves.
+        group: heading of the series that it stands among.
 
     Raises:
         ShapeError: the heat has another length, or there are not as many names as curves.
@@ -49,6 +53,7 @@ class HeatedSeries:
     title: str
     note: str = ""
     channels: Sequence[str] = ()
+    group: str = ""
 
     def __post_init__(self) -> None:
         shape = np.shape(self.values)
@@ -93,6 +98,22 @@ class HeatedTokens:
         _check(self.heat, -1)
 
 
+class ExplainedSequences(NamedTuple):
+    """Explained texts or series.
+
+    Args:
+        sequences: each with its heat.
+        rows: one mapping each: name, prediction, target, logit, method, layer, status, note, heat.
+        skipped: what could not be read.
+        ids: of the samples, in the order of the sequences.
+    """
+
+    sequences: tuple[HeatedSeries | HeatedTokens, ...]
+    rows: tuple[dict[str, Any], ...]
+    skipped: tuple[Skipped, ...]
+    ids: tuple[int, ...]
+
+
 def sequence_page(
     path: str | Path,
     sequences: Sequence[HeatedSeries | HeatedTokens],
@@ -124,6 +145,8 @@ def sequence_page(
 def draw_series(series: HeatedSeries) -> str:
     """The curves of a series as one SVG, thick and coloured where the heat is, over a heat band.
 
+    Without any heat there is no band.
+
     Args:
         series: of any length; each column of a long one spans several time steps.
 
@@ -132,7 +155,8 @@ def draw_series(series: HeatedSeries) -> str:
     """
     channels, length = series.values.shape
     height = _TOP + channels * (_PANEL + _GAP) + _BAND + _FOOT
-    label = f"{series.title}: {channels} curves of {length} time steps with their heat"
+    label = f"{series.title}: {channels} curves of {length} time steps"
+    label += " with their heat" if np.any(series.heat) else ""
     drawing = Drawing(_WIDTH, height, label, least=0.6)
     across = Axis(0, max(1, length - 1), _LEFT, _WIDTH - _RIGHT)
     steps, heat = _columns(series.heat[None], length)[0], _hottest(series.heat)
@@ -141,9 +165,10 @@ def draw_series(series: HeatedSeries) -> str:
         name = series.channels[k] if series.channels else ""
         _curve(drawing, series.values[k], (steps, heat), across, (top, name))
     band = height - _FOOT - _BAND
-    colours = np.rint(255 * heat_colours(heat[None])).astype(np.uint8)
-    box = (_LEFT, band, _WIDTH - _RIGHT - _LEFT, _BAND)
-    drawing.picture(box, address(colours))
+    if heat.any():
+        colours = np.rint(255 * heat_colours(heat[None])).astype(np.uint8)
+        box = (_LEFT, band, _WIDTH - _RIGHT - _LEFT, _BAND)
+        drawing.picture(box, address(colours))
     for tick in [tick for tick in across.ticks(8) if tick == round(tick)]:
         drawing.words(
             across(tick), band + _BAND + 15, f"{tick:g}", "soft", size=11, anchor="middle"
@@ -225,7 +250,8 @@ def shown_sequence(sequence: HeatedSeries | HeatedTokens) -> dict[str, Any]:
     """What a template shows of a sequence."""
     told = {"title": sequence.title, "note": sequence.note, "drawing": "", "tokens": []}
     if isinstance(sequence, HeatedSeries):
-        return {**told, "drawing": draw_series(sequence)}
+        heated = bool(np.any(sequence.heat))
+        return {**told, "drawing": draw_series(sequence), "heated": heated}
     pairs = zip(sequence.tokens, np.asarray(sequence.heat).tolist(), strict=True)
     tokens = [
         {

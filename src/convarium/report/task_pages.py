@@ -85,7 +85,24 @@ def write_values_page(
         rows=evaluation.rows,
         drawings=_drawings(evaluation),
         moments=_moments(card),
+        naive=_naive(card, evaluation),
     )
+
+
+def _naive(card: Mapping[str, Any], evaluation: ValueEvaluation) -> dict[str, Any]:
+    """Of a forecast the mean absolute errors beside those of simple rules, and the MASE."""
+    rules = card.get("result", {}).get("baselines", [])
+    mase = getattr(evaluation, "mase", None)
+    if mase is None or not rules:
+        return {}
+    rows = [
+        (row.name, row.unit, row.mae, mase[k], [rule["mae"][k] for rule in rules])
+        for k, row in enumerate(evaluation.rows)
+    ]
+    names = [rule["name"] for rule in rules]
+    means = [rule["mase"] for rule in rules]
+    own = sum(mase) / len(mase)
+    return {"rows": rows, "names": names, "means": means, "mase": own, "season": rules[0]["season"]}
 
 
 def _drawings(evaluation: ValueEvaluation) -> list[tuple[str, str, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from convarium.data import Batch, Dataset, Part, Skipped, TextPreprocessing
 from convarium.explain.auditing.counting import or_none
 from convarium.explain.methods import attributed
 from convarium.report.explained import first_batches
-from convarium.report.sequences import HeatedTokens
+from convarium.report.sequences import ExplainedSequences, HeatedTokens
 
 if TYPE_CHECKING:
     from convarium.predict import Run
@@ -20,22 +20,6 @@ if TYPE_CHECKING:
 
 _SHOWN = 120  # tokens of a text in a drawing
 _METHOD = "hires_cam"  # exact where the maximum over time goes into one linear layer
-
-
-class ExplainedTexts(NamedTuple):
-    """Explained texts.
-
-    Args:
-        texts: each with the heat of its tokens.
-        rows: one mapping a text: name, prediction, target, logit, method, layer, status, note.
-        skipped: what could not be read.
-        ids: of the samples, in the order of the texts.
-    """
-
-    texts: tuple[HeatedTokens, ...]
-    rows: tuple[dict[str, Any], ...]
-    skipped: tuple[Skipped, ...]
-    ids: tuple[int, ...]
 
 
 def show_texts(run: Run, data: Part | Dataset, *, most: int = 48) -> tuple[HeatedTokens, ...]:
@@ -48,10 +32,10 @@ def show_texts(run: Run, data: Part | Dataset, *, most: int = 48) -> tuple[Heate
     """
     shown = []
     for batch in first_batches(data, run, most, []):
-        for record, name in _records(run, data, batch):
+        for record, name in records_of(run, data, batch):
             tokens = _tokens(run, data, record.id)
             heat = np.zeros(len(tokens), np.float32)
-            shown.append(_cut(tokens, heat, record.sentence(), _about(record, name)))
+            shown.append(_cut(tokens, heat, record.sentence(), about(record, name)))
     return tuple(shown)
 
 
@@ -63,7 +47,7 @@ def explain_texts(
     target: int | None = None,
     layer: str | Sequence[str] | None = None,
     method: str = _METHOD,
-) -> ExplainedTexts:
+) -> ExplainedSequences:
     """Predict and explain the first texts of `data`.
 
     Args:
@@ -82,10 +66,10 @@ def explain_texts(
     for batch in first_batches(data, run, most, skipped):
         heat = attributed(run.model, batch.inputs[0], method=method, target=target, layers=layers)
         maps = heat.display().cpu().numpy().astype(np.float32)
-        for place, (record, name) in enumerate(_records(run, data, batch)):
+        for place, (record, name) in enumerate(records_of(run, data, batch)):
             tokens = _tokens(run, data, record.id)
             named = "" if heat.target is None else run.card["classes"][heat.target[place]]
-            note = f"{_about(record, name)}, predicted {record.sentence()}"
+            note = f"{about(record, name)}, predicted {record.sentence()}"
             status = heat.status[place]
             note = note if status == "fine" else f"{note}; {status}"
             heated = _heat(maps[place], len(tokens))
@@ -105,7 +89,7 @@ def explain_texts(
                     "heat": heated.round(4).tolist(),
                 }
             )
-    return ExplainedTexts(tuple(texts), tuple(rows), tuple(skipped), tuple(ids))
+    return ExplainedSequences(tuple(texts), tuple(rows), tuple(skipped), tuple(ids))
 
 
 def _heat(values: NDArray[np.float32], count: int) -> NDArray[np.float32]:
@@ -135,11 +119,13 @@ def _tokens(run: Run, data: Part | Dataset, i: int) -> list[str]:
     return [" ".join(piece.split()) + " " * (piece != piece.rstrip()) for piece in pieces]
 
 
-def _records(run: Run, data: Part | Dataset, batch: Batch) -> Iterator[tuple[Record, str]]:
+def records_of(run: Run, data: Part | Dataset, batch: Batch) -> Iterator[tuple[Record, str]]:
+    """What the run says of each sample of a batch, and the sample's name."""
     dataset = data.dataset if isinstance(data, Part) else data
     for record in run.predictor.task.decode(run.predictor.outputs(batch), batch):
         yield record, dataset.name(record.id)
 
 
-def _about(record: Record, name: str) -> str:
+def about(record: Record, name: str) -> str:
+    """A sample's name, and what is true of it where that is known."""
     return name if record.target is None else f"{name}, truth: {record.target}"

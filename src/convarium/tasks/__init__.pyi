@@ -21,6 +21,8 @@ from .field_results import band_groups as band_groups
 from .field_results import season_groups as season_groups
 from .field_scores import radial_spectrum as radial_spectrum
 from .field_scores import return_values as return_values
+from .forecast import Forecast as Forecast
+from .forecast import ForecastEvaluation as ForecastEvaluation
 from .label_results import LabelEvaluation as LabelEvaluation
 from .label_results import LabelRecord as LabelRecord
 from .label_results import LabelRow as LabelRow
@@ -45,6 +47,8 @@ __all__ = [
     "Evaluation",
     "FieldComparison",
     "FieldRow",
+    "Forecast",
+    "ForecastEvaluation",
     "LabelEvaluation",
     "LabelRecord",
     "LabelRow",

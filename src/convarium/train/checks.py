@@ -8,8 +8,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from convarium.data import Batch
+from convarium.data import Batch, Parts
 from convarium.errors import OptionError, ShapeError
+from convarium.models import Network
+from convarium.models.sequence import SequenceClassifier
 from convarium.predict import Predictor
 from convarium.train.config import TrainConfig
 from convarium.train.growing import sides_at
@@ -54,6 +56,26 @@ def check_network(
             f"accumulate (={config.accumulate}) leaves parts of one sample of batch_size "
             f"(={config.batch_size}), too small for batch norm; use at most "
             f"{config.batch_size // 2}."
+        )
+
+
+def check_lengths(model: nn.Module, parts: Parts) -> None:
+    """Refuse series of unequal lengths for a network that takes no mask.
+
+    Raises:
+        OptionError: so.
+    """
+    dataset = parts.train.dataset
+    masked = not isinstance(model, Network) or isinstance(model, SequenceClassifier)
+    if dataset.kind != "series" or masked:
+        return
+    lengths = dataset.survey().widths
+    lengths = lengths[lengths > 0]
+    if lengths.min() < lengths.max():
+        raise OptionError(
+            f"The series have {lengths.min()} to {lengths.max()} time steps, and {model.name} "
+            "takes series of one length; choose inception_time, fcn, resnet1d, temporal_cnn or "
+            "tcn, or cut windows with --window."
         )
 
 

@@ -61,6 +61,11 @@ class TrainConfig:
     )
     clip_norm: float | None = option(None, "largest norm of the gradient", above=0)
     ema: float | None = option(None, "decay of averaged weights, such as 0.999", above=0, below=1)
+    keep: str = option(
+        "best",
+        "weights that a run ends with: of the best validated epoch, or of the last",
+        choices=("best", "last"),
+    )
     freeze_epochs: int = option(0, "epochs at the start in which only the head learns", low=0)
     unfreeze_epochs: int = option(
         0, "epochs until one more stage learns, from the head backwards; 0 means all at once", low=0
@@ -101,7 +106,8 @@ class TrainConfig:
     )
     jitter: float = option(
         0.0,
-        "strength of random brightness, contrast, saturation and a quarter of hue",
+        "strength of random brightness, contrast, saturation and a quarter of hue; of series "
+        "the deviation of noise on every value",
         low=0,
         high=1,
     )
@@ -127,6 +133,18 @@ class TrainConfig:
     vectors: str = option(
         "drawn",
         "first vectors of a text network's tokens: drawn, counted in the training texts, or a file",
+    )
+    scaling: float = option(
+        0.0, "deviation of the factor on each channel of training series", low=0
+    )
+    crop: float | None = option(
+        None, "smallest share of a training series that a stretched window keeps", above=0, high=1
+    )
+    time_mask: float = option(
+        0.0, "largest share of a training series that is set to zero", low=0, below=1
+    )
+    channel_mask: float = option(
+        0.0, "probability that a channel of a training series is set to zero", low=0, below=1
     )
     start_size: float | None = option(
         None,
@@ -264,6 +282,11 @@ def _check_together(config: TrainConfig) -> None:
         raise OptionError(
             f"milestones (={config.milestones}) belong to schedule='step', not to "
             f"{config.schedule!r}; set that, or leave them out."
+        )
+    if config.patience is not None and config.keep == "last":
+        raise OptionError(
+            f"patience (={config.patience}) stops where validation does not get better, and "
+            "keep='last' does not ask it; use keep='best', or leave patience out."
         )
     if config.accumulate > config.batch_size:
         raise OptionError(

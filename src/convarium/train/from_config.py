@@ -9,7 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from convarium.data import Augmentation, Part, TextAugmentation, VolumeAugmentation
+from convarium.data import (
+    Augmentation,
+    Part,
+    SeriesAugmentation,
+    TextAugmentation,
+    VolumeAugmentation,
+)
 from convarium.errors import ConvariumError, DataError, OptionError
 from convarium.tasks import Objective, Task, balanced_weights
 from convarium.train.config import TrainConfig
@@ -20,11 +26,18 @@ FOR_IMAGES = (
 )
 FOR_VOLUMES = ("flip_axes",)
 FOR_TEXTS = ("word_dropout", "vectors")
+FOR_SERIES = ("scaling", "crop", "time_mask", "channel_mask")
 _FOR_BOTH = ("pad_crop", "mixup", "cutmix")  # images and volumes
 _FOREIGN = {
-    "images": FOR_VOLUMES + FOR_TEXTS,
-    "volumes": FOR_IMAGES + FOR_TEXTS,
-    "texts": FOR_IMAGES + FOR_VOLUMES + _FOR_BOTH,
+    "images": FOR_VOLUMES + FOR_TEXTS + FOR_SERIES,
+    "volumes": FOR_IMAGES + FOR_TEXTS + FOR_SERIES,
+    "texts": FOR_IMAGES + FOR_VOLUMES + FOR_SERIES + _FOR_BOTH,
+    "series": tuple({*FOR_IMAGES} - {"jitter"}) + FOR_VOLUMES + FOR_TEXTS + _FOR_BOTH,
+}
+_OWNERS = {
+    **dict.fromkeys(FOR_VOLUMES, "volumes"),
+    **dict.fromkeys(FOR_TEXTS, "texts"),
+    **dict.fromkeys(FOR_SERIES, "series"),
 }
 _FLIPPED = {
     "width": ("width",),
@@ -38,8 +51,9 @@ def augmentation_of(
     kind: str = "images",
     grid: Sequence[int] = (1, 1, 1),
     longest: int = 1,
-) -> Augmentation | VolumeAugmentation | TextAugmentation:
-    """What happens to training samples, which are "images", "volumes" or "texts".
+    marks: int = 0,
+) -> Augmentation | VolumeAugmentation | TextAugmentation | SeriesAugmentation:
+    """What happens to training samples, which are "images", "volumes", "texts" or "series".
 
     `pad_crop` of volumes is that of the longest axis of the grid; along an axis of s voxels, where
     the longest has m, it is floor(pad_crop s / m), so that flat volumes stay where they are.
@@ -48,7 +62,8 @@ def augmentation_of(
         config: how to train.
         kind: of the samples.
         grid: depth, height and width of a network's input, of volumes.
-        longest: tokens of a text at most.
+        longest: tokens of a text, or time steps of a series, at most.
+        marks: channels of series that mark missing values.
 
     Raises:
         OptionError: an option that another kind has.
@@ -57,8 +72,7 @@ def augmentation_of(
     for name in _FOREIGN[kind]:
         value = getattr(config, name)
         if value != table[name]:
-            owners = {"flip_axes": "volumes", **dict.fromkeys(FOR_TEXTS, "texts")}
-            other = owners.get(name, "images")
+            other = _OWNERS.get(name, "images")
             raise OptionError(
                 f"{name} (={value!r}) is for {other}, and the data holds {kind}; leave it out."
             )
@@ -66,6 +80,9 @@ def augmentation_of(
         return Augmentation(**_shared(Augmentation, config))
     if kind == "texts":
         return TextAugmentation(word_dropout=config.word_dropout, longest=longest)
+    if kind == "series":
+        own = _shared(SeriesAugmentation, config)
+        return SeriesAugmentation(**own, longest=longest, marks=marks)
     pads = [config.pad_crop * side // max(grid) for side in grid]
     return VolumeAugmentation(
         flip_axes=_FLIPPED[config.flip_axes] if config.flip else (),

@@ -27,7 +27,7 @@ from convarium.data.batch import memory_order
 from convarium.errors import DataError, OptionError
 from convarium.processes import ALONE, World
 from convarium.train.arithmetic import slow_in_bf16
-from convarium.train.checks import check_network
+from convarium.train.checks import check_lengths, check_network
 from convarium.train.choices import settled
 from convarium.train.compiling import compiled, compiler_explained
 from convarium.train.config import TrainConfig
@@ -84,11 +84,11 @@ class Learner:
                 f"There are {len(parts.train)} training and {len(parts.validation)} validation "
                 "samples; training needs at least 2 and 1."
             )
-        kind, grid = parts.train.dataset.kind, preprocessing.input_shape[1:]
-        self.augmentation = augmentation_of(
-            config, kind, grid, longest=preprocessing.input_shape[-1]
-        )
+        kind, shape = parts.train.dataset.kind, preprocessing.input_shape
+        lengths = {"longest": shape[-1], "marks": getattr(preprocessing, "marks", 0)}
+        self.augmentation = augmentation_of(config, kind, shape[1:], **lengths)
         check_network(model, config, self.card, self.device)
+        check_lengths(model, parts)
         self._norms = SyncedNorms(model, active=sees_all(self.device, world))
         self.passes = Pass(
             task=self.task,

@@ -31,6 +31,8 @@ from convarium.train.probing import Probe, decided
 from convarium.train.settings import check_same, read_settings, settings_of, write_settings
 from convarium.train.training import Training
 
+_FEWEST = 30  # samples that a temperature is fitted to
+
 
 def fit(
     model: nn.Module,
@@ -155,12 +157,16 @@ def _load_finished(training: Training, folder: Path) -> History:
 def _card(training: Training, settings: dict[str, Any], history: History) -> dict[str, Any]:
     """What `card.json` says besides the network: data, split, recipe, result, versions.
 
-    With the temperature that the best weights have on the validation samples, for a classifier.
+    With the temperature that the best weights have on the validation samples, for a classifier;
+    without, where the last weights are kept and validation only looks on with few samples.
     """
     best = {key: value for key, value in history.best.items() if not key.startswith("train_")}
     predictor = Predictor(training.model, training.card, device=training.device)
     workers = training.config.workers
-    fitted = fit_temperature(predictor, training.parts.validation, workers=workers)
+    few = training.config.keep == "last" and len(training.parts.validation) < _FEWEST
+    fitted = None
+    if not few:
+        fitted = fit_temperature(predictor, training.parts.validation, workers=workers)
     calibration = {} if fitted is None else {"calibration": fitted.to_card()}
     return {
         **training.card,

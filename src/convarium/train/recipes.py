@@ -15,11 +15,18 @@ from typing import Any
 import numpy as np
 
 from convarium.data import Dataset
+from convarium.data.given import TRAIN
 from convarium.data.kinds import check_settings
 from convarium.errors import OptionError
 from convarium.train.config import TrainConfig
 from convarium.train.from_config import FOR_IMAGES
 from convarium.train.named import recipe_named
+from convarium.train.series_choice import (
+    few_held,
+    forecast_choice,
+    series_choice,
+    series_in_words,
+)
 from convarium.train.text_choice import text_choice, texts_in_words
 from convarium.train.volume_choice import (
     largest_batch_of,
@@ -31,7 +38,7 @@ from convarium.train.volume_choice import (
 _SIDES = (32, 48, 64, 96)
 # peak learning rate for batches of 128, and weight decay of a short and of a long training
 _RATES = {"adamw": (4e-3, 0.02, 0.1), "sgd": (0.1, 1e-4, 1e-4), "muon": (4e-3, 0.02, 0.1)}
-_TOLD = {"multilabel": "labels", "regression": "numbers"}
+_TOLD = {"multilabel": "labels", "regression": "numbers", "forecast": "numbers"}
 _SHARE = 0.15
 _MOST_HELD = (2000, 5000)
 
@@ -72,7 +79,7 @@ def recommend(
 ) -> Choice:
     """The network and recipe for a data set of images; for volumes see `volume_network`.
 
-    For texts see `text_choice`.
+    For texts see `text_choice`, for series `series_choice`.
 
     | short side      | network                                                |
     |-----------------|--------------------------------------------------------|
@@ -106,9 +113,9 @@ def recommend(
         size = named.size
     if dataset.kind == "volumes":
         return _for_volumes(dataset, size, spacing, optimizer, batch_size, recipe)
-    if dataset.kind == "texts":
-        check_settings("texts", {"size": size, "spacing": spacing})
-        return _for_texts(dataset, optimizer, batch_size, recipe)
+    if dataset.kind in _OF_THEIR_OWN:
+        check_settings(dataset.kind, {"size": size, "spacing": spacing})
+        return _of_its_own(dataset, optimizer, batch_size, recipe)
     if spacing is not None:
         raise OptionError(f"spacing (={spacing}) belongs to volumes, and these are images.")
     if isinstance(size, tuple):
@@ -159,22 +166,48 @@ def _for_volumes(
     return Choice(model, {**options, "spatial_dims": 3}, grid, validation, test, config, reason)
 
 
-def _for_texts(
+def _of_its_own(
     dataset: Dataset, optimizer: str | None, batch_size: int | None, recipe: str | None
 ) -> Choice:
-    """The same for texts: `text_choice` says what; recipes are made for images."""
+    """The same for texts and series, as their kind says; recipes are made for images."""
     if recipe is not None:
         raise OptionError(f"recipe (={recipe!r}) is for images and volumes; leave it out.")
-    model, options, own = text_choice(len(dataset))
+    choice, words = _OF_THEIR_OWN[dataset.kind]
+    model, options, own = choice(dataset)
     if optimizer not in (None, own["optimizer"]):
         rate, _, decay = _RATES[str(optimizer)]
         own |= {"optimizer": optimizer, "learning_rate": rate / 4, "weight_decay": decay}
     own |= {} if batch_size is None else {"batch_size": batch_size}
     word = _TOLD.get(dataset.task, "classes")
-    reason = f"{len(dataset)} texts of {len(dataset.classes)} {word}, {texts_in_words(dataset)}"
-    n = max(1, len(dataset))
-    validation, test = (min(_SHARE, most / n) for most in _MOST_HELD)
+    n = len(dataset)
+    reason = f"{n} {dataset.kind} of {len(dataset.classes)} {word}, {words(dataset)}"
+    validation, test = (min(_SHARE, most / max(1, n)) for most in _MOST_HELD)
+    if own.get("keep") == "last":  # so that validation chooses nothing
+        validation = min(validation, few_held(dataset))
     return Choice(model, options, None, validation, test, TrainConfig(**own), reason)
+
+
+def _for_texts(dataset: Dataset) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    return text_choice(len(dataset))
+
+
+def _for_series(dataset: Dataset) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    """By the series that may be learnt from, and their median length."""
+    survey = dataset.survey()
+    usable = survey.digests != 0
+    if dataset.given is not None and (dataset.given == TRAIN).any():
+        usable &= dataset.given <= TRAIN
+    lengths = survey.widths[usable]
+    if dataset.task == "forecast":
+        return forecast_choice(len(lengths), int(lengths.max(initial=1)))
+    return series_choice(len(lengths), int(np.median(lengths)) if len(lengths) else 1)
+
+
+# of kinds with a choice of their own: what is chosen, and how it is said
+_OF_THEIR_OWN = {
+    "texts": (_for_texts, texts_in_words),
+    "series": (_for_series, series_in_words),
+}
 
 
 def _config(

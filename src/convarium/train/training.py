@@ -167,8 +167,10 @@ class Training:
             row = self.world.share(row)  # since decisions follow from its seconds
             self._clock = time.monotonic()
             position.stale += 1
-            if is_better(row, position.best_row, metric):
-                position.best_row, position.stale = row, 0
+            better = is_better(row, position.best_row, metric)
+            position.stale = 0 if better else position.stale
+            if better or self.config.keep == "last":
+                position.best_row = row
                 self.best = copy.deepcopy(self.model.state_dict())
         position.epoch += 1
         position.batch = position.samples = 0

@@ -45,10 +45,13 @@ class Stream:
         places = self._keys[:, None] * count + np.arange(count if first is None else first)
         return seeds.uniform(places, self.seed, word, self.epoch)
 
-    def normal(self, word: str, count: int) -> Floats:
-        """`count` normal numbers of mean 0 and deviation 1 for each sample (Box and Muller)."""
-        radius = np.sqrt(-2 * np.log1p(-self.several(f"{word} radius", count)))
-        numbers: Floats = radius * np.cos(2 * np.pi * self.several(f"{word} angle", count))
+    def normal(self, word: str, count: int, first: int | None = None) -> Floats:
+        """`count` normal numbers of mean 0 and deviation 1 for each sample (Box and Muller).
+
+        Or the `first` of them alone.
+        """
+        radius = np.sqrt(-2 * np.log1p(-self.several(f"{word} radius", count, first)))
+        numbers: Floats = radius * np.cos(2 * np.pi * self.several(f"{word} angle", count, first))
         return numbers
 
     def between(self, low: float, high: float, word: str) -> Floats:

@@ -238,10 +238,11 @@ def _predictor(run: Run | Predictor) -> Predictor:
         )
     if not isinstance(predictor.forward, nn.Module):
         raise OptionError("run (a Predictor of a function) must hold a module, to be looked into.")
-    if predictor.preprocessing.input_kind == "tokens":
+    kind = predictor.preprocessing.kind
+    if kind in ("texts", "series"):
         raise OptionError(
-            "run (of texts) cannot be audited: places are cut and pasted, and tokens are none; "
-            "give a run of images or volumes, or look at the heat of tokens by explain."
+            f"run (of {kind}) cannot be audited: places of pictures are cut and pasted; give a run "
+            "of images or volumes, or look at the heat along them by explain."
         )
     return predictor
 

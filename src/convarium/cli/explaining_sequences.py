@@ -1,4 +1,4 @@
-"""`convarium explain RUN INPUT...` for texts: heat over their tokens, as a page and as JSON."""
+"""`convarium explain RUN INPUT...` for texts and series: heat along them, as a page and as JSON."""
 
 from __future__ import annotations
 
@@ -18,17 +18,19 @@ if TYPE_CHECKING:
 _PICTURES = {"shared_scale": "--shared-scale", "faithfulness": "--faithfulness"}
 
 
-def explain_texts(arguments: argparse.Namespace, run: Run, target: int | None) -> int:
-    """Explain each text that can be read, and write a page and JSON."""
+def explain_sequences(arguments: argparse.Namespace, run: Run, target: int | None) -> int:
+    """Explain each text or series that can be read, and write a page and JSON."""
     from convarium import data, files, report
-    from convarium.report.texts import explain_texts as explained_of
+    from convarium.report.series import explain_series
+    from convarium.report.texts import explain_texts
 
     for name, flag in _PICTURES.items():
         if getattr(arguments, name):
             raise OptionError(f"{flag} is for images and volumes; leave it out.")
     columns = input_columns(arguments, run)
-    dataset = data.open_inputs(arguments.inputs, kind="texts", columns=columns)
-    explained = explained_of(
+    dataset = data.open_inputs(arguments.inputs, kind=run.preprocessing.kind, columns=columns)
+    explain = explain_texts if run.preprocessing.kind == "texts" else explain_series
+    sequences, rows, unread, _ = explain(
         run,
         dataset,
         most=arguments.most or 48,
@@ -36,24 +38,24 @@ def explain_texts(arguments: argparse.Namespace, run: Run, target: int | None) -
         layer=arguments.layer,
         method=(arguments.method or "hires-cam").replace("-", "_"),
     )
-    skipped = [*dataset.skipped, *explained.skipped]
-    if not explained.texts:
+    skipped = [*dataset.skipped, *unread]
+    if not sequences:
         raise DataError(
             f"None of the inputs can be read; the first: {skipped[0].name} ({skipped[0].reason})."
         )
     folder = Path(arguments.output)
     title = f"{run.folder.name}: where the network looks"
-    known = METHODS[explained.rows[0]["method"]]
-    about = f"{known.title} at {explained.rows[0]['layer']}"
+    known = METHODS[rows[0]["method"]]
+    about = f"{known.title} at {rows[0]['layer']}"
     page = report.sequence_page(
-        folder / "heatmaps.html", explained.texts, title, about=about, shows=known.shows
+        folder / "heatmaps.html", sequences, title, about=about, shows=known.shows
     )
     left_out = [{"name": item.name, "reason": item.reason} for item in skipped]
-    told = {"page": str(page), "explanations": [*explained.rows], "skipped": left_out}
+    told = {"page": str(page), "explanations": [*rows], "skipped": left_out}
     files.write_json(folder / "heatmaps.json", told)
     if arguments.json:
         write_json(told)
         return 0
-    say(explained.rows, told)
+    say(rows, told)
     write(f"{about}: {page}")
     return 0

@@ -1,0 +1,112 @@
+"""Accuracy and time on time series with one command and its default settings.
+
+    python benchmarks/series.py [--seeds 0 1 2 3 4] [--names GunPoint ...]
+
+`convarium train NAME_TRAIN.ts --out RUN` on the default splits of the UCR and UEA archives, several
+seeds; the test series are evaluated once at the end. The bound is the accuracy that is published
+for FCN and InceptionTime on these splits, less .01 (ArrowHead, of 175 test series, .02). The
+reference in the same run is MiniRocket of aeon, which is no network; published figures of it stand
+beside. Results are stored after each data set, and what is stored is not measured again.
+Data: the files that come with aeon (BSD-3), from `make env-peers`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import harness
+
+#: Published: FCN, ResNet, InceptionTime, MiniRocket; and how far below the mean may lie.
+PUBLISHED = {
+    "ArrowHead": (0.843, 0.838, 0.846, 0.863, 0.02),
+    "GunPoint": (1.0, 0.991, 1.0, 0.993, 0.01),
+    "ItalyPowerDemand": (0.963, 0.962, 0.965, 0.963, 0.01),
+    "BasicMotions": (None, 1.0, 1.0, 1.0, 0.01),
+}
+
+
+def one_seed(source: Path, seed: int) -> dict:
+    """Train and test by the command; gives accuracy, interval, epochs and seconds."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = Path(folder) / "run"
+        command = ["train", str(source), "--out", str(run), "--seed", str(seed)]
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "convarium", *command], check=True)
+        seconds = time.perf_counter() - start
+        card = json.loads((run / "card.json").read_text())
+        rows = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
+    test = card["result"]["test"]
+    return {
+        "seed": seed,
+        "accuracy": test["accuracy"],
+        "interval": test["interval"],
+        "n": test["n"],
+        "counts": card["data"]["counts"],
+        "epochs": len(rows),
+        "training_seconds": sum(row["seconds"] for row in rows),
+        "seconds": seconds,
+        "model": card["model"],
+        "recipe": card["recipe"],
+    }
+
+
+def measured(name: str, folder: Path, seeds: list[int], peer: harness.Peer) -> dict:
+    """Our seeds and those of the peer on one data set."""
+    runs = [one_seed(folder / name / f"{name}_TRAIN.ts", seed) for seed in seeds]
+    rocket = [peer.ask(f"{name} {seed}") for seed in seeds]
+    mean = statistics.mean(run["accuracy"] for run in runs)
+    fcn, resnet, inception, minirocket, slack = PUBLISHED[name]
+    bound = max(filter(None, (fcn, inception))) - slack
+    said = {"fcn": fcn, "resnet": resnet, "inception_time": inception, "minirocket": minirocket}
+    return {
+        "mean_accuracy": mean,
+        "bound": bound,
+        "holds": mean >= bound,
+        "published": said,
+        "minirocket": {
+            "mean_accuracy": statistics.mean(each["accuracy"] for each in rocket),
+            "seconds": harness.summary([each["seconds"] for each in rocket]),
+        },
+        "seconds": harness.summary([run["seconds"] for run in runs]),
+        "runs": runs,
+    }
+
+
+def main() -> int:
+    """Measure what is not stored, and store it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--names", nargs="+", default=list(PUBLISHED), choices=PUBLISHED)
+    parser.add_argument("--afresh", action="store_true", help="measure what is stored, too")
+    arguments = parser.parse_args()
+    path = harness.RESULTS / "series.json"
+    stored = {} if arguments.afresh or not path.exists() else json.loads(path.read_text())
+    found = stored.get("data_sets", {})
+    with harness.Peer("series_classifiers.py") as peer:
+        told = peer.answer()
+        for name in arguments.names:
+            known = [run["seed"] for run in found.get(name, {}).get("runs", [])]
+            if known != arguments.seeds:
+                folder = Path(told["folder"])
+                found[name] = measured(name, folder, arguments.seeds, peer)
+            row = found[name]
+            print(
+                f"{name}: {row['mean_accuracy']:.4f} (bound {row['bound']:.3f}, MiniRocket "
+                f"{row['minirocket']['mean_accuracy']:.4f}), {row['seconds']['median']:.0f} s a run"
+            )
+            holds = all(row["holds"] for row in found.values())
+            result = {"holds": holds, "data_sets": found, "peers": {"aeon": told["aeon"]}}
+            harness.write("series", {**result, "threads": os.environ.get("OMP_NUM_THREADS")})
+    return 0 if holds else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Time series: tables, .ts files, arrays and sound, and what a network gets of them."""

@@ -1,0 +1,79 @@
+"""Time stamps: numbers, or dates and times, in order and each once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convarium.errors import DataError
+
+
+def times_of(cells: Sequence[str], what: str) -> NDArray[np.float64]:
+    """Time stamps as numbers that rise with time; dates as seconds since 1970 in UTC.
+
+    A date without a time zone is taken to be in UTC.
+
+    Args:
+        cells: as they stand in a file.
+        what: names their place, for errors.
+
+    Raises:
+        DataError: a cell is neither a number nor a date as ISO 8601 has it.
+
+    >>> times_of(["2", "0.5"], "a").tolist(), times_of(["1970-01-02", "1970-01-01 12:00"], "b")
+    ([2.0, 0.5], array([86400., 43200.]))
+    """
+    try:
+        found = np.array([float(cell) for cell in cells], np.float64)
+    except ValueError:
+        found = np.array([_seconds(cell, what) for cell in cells], np.float64)
+    if not np.isfinite(found).all():
+        cell = cells[int(np.argmin(np.isfinite(found)))]
+        raise DataError(_problem(cell, what))
+    return found
+
+
+def in_time(
+    times: NDArray[np.float64], whose: NDArray[np.int64], names: Sequence[str], what: str
+) -> tuple[NDArray[np.int64], int]:
+    """The order that brings series and their steps in order, and how many series were not so.
+
+    Args:
+        times: of each step.
+        whose: number of the series of each step.
+        names: of the series.
+        what: names their place, for errors.
+
+    Raises:
+        DataError: a series has one time stamp twice.
+    """
+    order = np.lexsort((times, whose)).astype(np.int64)
+    same = whose[order][1:] == whose[order][:-1]
+    twice = np.flatnonzero(same & (times[order][1:] == times[order][:-1]))
+    if len(twice):
+        name = names[int(whose[order][twice[0]])]
+        raise DataError(
+            f"{what} has {len(twice)} time stamps twice in one series, the first in {name}; keep "
+            "one row of each, or name the column that tells the series apart with --series-column."
+        )
+    before = np.argsort(whose, kind="stable")
+    moved = np.unique(whose[order][order != before])
+    return order, len(moved)
+
+
+def _seconds(cell: str, what: str) -> float:
+    try:
+        found = datetime.fromisoformat(cell)
+    except ValueError as error:
+        raise DataError(_problem(cell, what)) from error
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+
+
+def _problem(cell: str, what: str) -> str:
+    return (
+        f"{what} has the time stamp {cell!r}, neither a number nor a date such as "
+        "2026-01-31 08:15; correct it, or leave the column out."
+    )

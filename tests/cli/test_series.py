@@ -1,0 +1,164 @@
+"""The walk over series from the command: train, evaluate, predict, embed, explain, data, export."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from sequences import waves, write_pair, write_ts
+
+from convarium import create, data
+from convarium.cli import main
+from convarium.cli.announcing import field_lines
+
+SMALL = ["--model", "fcn", "--option", "channels=[8,8,8]", "--precision", "fp32"]
+QUICK = [*SMALL, "--epochs", "4", "--batch-size", "8"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = write_pair(tmp_path_factory.mktemp("walk"), length=-40, channels=2)
+    series, labels = waves(4, seed=5, channels=2)
+    series[1][:, 3:6] = np.nan
+    write_ts(folder / "new.ts", series, labels)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(folder):
+    words = ["train", str(folder / "Ramps_TRAIN.ts"), *QUICK, "--out", str(folder / "run")]
+    assert main(words) == 0
+    return folder / "run"
+
+
+def test_the_run_says_what_it_learnt_from_and_shows_curves(run):
+    card = json.loads((run / "card.json").read_text())
+    steps = [step["op"] for step in card["preprocessing"]["steps"]]
+    assert steps == ["read_series", "fill", "normalize", "pad"]
+    assert card["data"]["counts"]["test"] == 12
+    assert card["data"]["series"]["missing"] == 0
+    page = (run / "report.html").read_text()
+    assert page.count('class="sequence"') >= 4
+    assert "test series" in page
+
+
+def test_evaluate_predict_and_embed_go_by_the_names_of_the_series(run, folder, capsys):
+    assert main(["evaluate", str(run), str(folder / "Ramps_TRAIN.ts"), "--part", "test"]) == 0
+    assert "accuracy" in capsys.readouterr().out
+    assert main(["predict", str(run), str(folder / "new.ts"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [each["name"] for each in told["predictions"]] == [f"new/{k}" for k in range(4)]
+    target = folder / "vectors.parquet"
+    assert main(["embed", str(run), str(folder / "new.ts"), "-o", str(target)]) == 0
+    assert len(pq.read_table(target)["vector"][0]) == 8
+
+
+def test_explain_draws_the_heat_along_the_series(run, folder, capsys):
+    out = folder / "heat"
+    words = ["explain", str(run), str(folder / "new.ts"), "-o", str(out), "--json"]
+    assert main(words) == 0
+    told = json.loads(capsys.readouterr().out)
+    first = told["explanations"][0]
+    assert len(first["heat"]) == 30
+    assert max(first["heat"]) == 1
+    assert (out / "heatmaps.html").read_text().count("<svg") == 4
+    assert main(["explain", str(run), str(folder / "new.ts"), "--faithfulness"]) == 2
+    assert main(["explain", str(run), "--filters", "-o", str(out)]) == 0
+    assert main(["explain", str(run), str(folder / "new.ts"), "--maps", "stage1"]) == 2
+    assert "of texts and series leave them out" in capsys.readouterr().err
+    assert main(["audit", str(run), str(folder / "Ramps_TRAIN.ts")]) == 2
+    assert "run (of series) cannot be audited" in capsys.readouterr().err
+
+
+def test_an_exported_file_gives_what_the_network_gives(run, folder, capsys):
+    pytest.importorskip("onnxruntime")
+    assert main(["export", str(run), "--to", "onnx", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["largest_difference"] < 1e-4
+    assert told["agreement"] == 1
+
+
+def test_a_file_is_verified_on_other_series_too(run, folder, capsys):
+    pytest.importorskip("onnxruntime")
+    words = ["export", str(run), "--to", "onnx", "--samples", str(folder / "new.ts"), "--json"]
+    assert main([*words, "-o", str(folder / "other.onnx")]) == 0
+    assert json.loads(capsys.readouterr().out)["n"] == 4
+
+
+def test_a_tcn_that_does_not_see_all_of_a_series_says_so(folder):
+    parts = data.split(data.open_dataset(folder / "Ramps_TRAIN.ts"))
+    short, long = (create("tcn", channels=[8] * blocks) for blocks in (2, 4))
+    (line,) = field_lines(short, parts)
+    assert "tcn sees 13 time steps" in line
+    assert line.endswith("4 blocks see all: --option 'channels=[8, 8, 8, 8]'")
+    assert field_lines(long, parts) == []
+
+
+def test_data_tells_what_is_there(folder, capsys):
+    assert main(["data", str(folder / "Ramps_TRAIN.ts")]) == 0
+    told = capsys.readouterr().out
+    assert "36 series of 2 classes" in told
+    assert "time steps" in told
+    assert main(["data", str(folder / "Ramps_TRAIN.ts"), "--show"]) == 2
+
+
+def test_a_long_table_in_windows_goes_the_whole_way(tmp_path, capsys):
+    random = np.random.default_rng(0)
+    path = tmp_path / "walks.csv"
+    with open(path, "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["when", "who", "x", "state"])
+        for who in range(10):
+            for t in range(48):
+                fast = (t // 24 + who) % 2
+                writer.writerow([t, who, np.sin(t * (1 + fast)) + random.normal() / 9, fast])
+    columns = ["--time-column", "when", "--series-column", "who", "--target-column", "state"]
+    words = ["train", str(path), *columns, "--window", "12", "--stride", "6", *QUICK]
+    assert main([*words, "--out", str(tmp_path / "run")]) == 0
+    capsys.readouterr()
+    resumed = ["train", str(path), *columns, "--window", "6", "--resume", "--out"]
+    assert main([*resumed, str(tmp_path / "run")]) == 2
+    assert "--window: it was" in capsys.readouterr().err
+    assert main(["evaluate", str(tmp_path / "run"), str(path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["n"] == 70
+    assert main(["predict", str(tmp_path / "run"), str(path), "--json"]) == 0
+    names = [each["name"] for each in json.loads(capsys.readouterr().out)["predictions"]]
+    assert names[:2] == ["0 0-12", "0 6-18"]
+
+
+def test_numbers_and_several_labels_are_learnt_too(tmp_path, capsys):
+    series, labels = waves(80, length=20)
+    levels = np.random.default_rng(3).normal(0, 2, 80)
+    series = [values + level for values, level in zip(series, levels, strict=True)]
+    numbers = [f"{values.mean():.3f}" for values in series]
+    path = write_ts(tmp_path / "a.ts", series, numbers, targetLabel="true")
+    path.write_text(path.read_text().replace("@classLabel", "#"))
+    words = ["train", str(path), *SMALL, "--epochs", "30", "--batch-size", "8"]
+    assert main([*words, "--out", str(tmp_path / "run"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["test"]["r2"] > 0.5
+    several = write_ts(tmp_path / "b.ts", series, [f"{a};all" for a in labels], classLabel="true")
+    words = ["train", str(several), "--task", "multilabel", *QUICK]
+    assert main([*words, "--out", str(tmp_path / "labels"), "--json"]) == 0
+    card = json.loads((tmp_path / "labels" / "card.json").read_text())
+    assert card["classes"] == ["all", "down", "up"]
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["--kind", "images"], "not a kind of data"),
+        (["--text", "x"], "not one of series"),
+        (["--size", "32"], "belongs to images"),
+        (["--model", "text_cnn"], "reads tokens"),
+        (["--recipe", "strong"], "is for images and volumes"),
+        (["--mixup", "0.2"], "the data holds series"),
+        (["--tokens", "char"], "belongs to texts"),
+    ],
+)
+def test_what_series_do_not_have_is_one_sentence(folder, words, problem, capsys):
+    source = str(folder / "Ramps_TRAIN.ts")
+    assert main(["train", source, *words, "--out", str(folder / "none")]) == 2
+    assert problem in capsys.readouterr().err
