@@ -3,6 +3,7 @@
     python benchmarks/texts.py bbc
     python benchmarks/texts.py descriptions --seeds 0 1
     python benchmarks/texts.py speed
+    python benchmarks/texts.py memory --items 1000000
 
 Each seed is one command, `convarium train TABLE --baselines`, which draws the split and all else
 from the seed; the two baselines learn from the same training texts, choose on the same validation
@@ -11,7 +12,9 @@ a part goes on with those that are missing.
 
 "bbc": BBC news, unique documents after white space is made equal, 80/20. "descriptions": one-line
 descriptions of Debian's packages, one of each, of the 24 largest sections, split by source package,
-80/20. "speed": texts of 64 words from memory to vectors, by looking up and by convolving.
+80/20. "speed": texts of 64 words from memory to vectors, by looking up and by convolving. "memory":
+`convarium embed` of so many generated items into a folder, and of a tenth of them: the most memory
+that a command held (a short training first), beside what table and vectors take on disk.
 Data: `make data` (MIT; facts about Debian's packages).
 
 Goals: accuracy .96 on BBC, and TF-IDF's on the descriptions; 20,000 texts a second on two cores.
@@ -23,11 +26,11 @@ import argparse
 import collections
 import csv
 import json
+import resource
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +45,7 @@ from convarium.files import read_json
 from convarium.predict import Predictor
 
 SECTIONS = 24
-GOALS = {"bbc": {"accuracy": 0.96}, "descriptions": {"gap": 0.0}, "speed": 20_000}
+GOALS = {"bbc": {"accuracy": 0.96}, "descriptions": {"gap": 0.0}, "speed": 20_000, "memory": {}}
 SHARES = {"bbc": (0.2, 0.1), "descriptions": (0.2, 0.04)}
 TFIDF = "TF-IDF and logistic regression"
 COUNT, WORDS, VOCABULARY = 20_000, 64, 30_000
@@ -73,7 +76,7 @@ def descriptions() -> list[Row]:
     return [row for row in found.values() if row[1] in largest]
 
 
-def as_table(path: Path, rows: Sequence[Row]) -> Path:
+def as_table(path: Path, rows: Iterable[Row]) -> Path:
     """Write the rows as a table."""
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -89,11 +92,8 @@ def one_seed(table: Path, part: str, seed: int, more: Sequence[str]) -> dict[str
         run = Path(folder) / "run"
         command = ["train", str(table), "--text", "text", "--label", "label", "--group", "group"]
         command += ["--test", str(test), "--validation", str(validation), "--baselines"]
-        command += ["--seed", str(seed), "--out", str(run), *more, "--json"]
-        start = time.perf_counter()
-        whole = [sys.executable, "-m", "convarium", *command]
-        subprocess.run(whole, check=True, stdout=subprocess.DEVNULL)
-        seconds = time.perf_counter() - start
+        command += ["--seed", str(seed), "--out", str(run), *more]
+        seconds = harness.seconds(lambda: _command(command))
         card = json.loads((run / "card.json").read_text())
     result = card["result"]
     return {
@@ -185,6 +185,44 @@ def speed(rounds: int) -> dict[str, Any]:
     return found
 
 
+def memory(items: int) -> dict[str, Any]:
+    """The most memory that `embed` holds, for a tenth of the items and for all of them."""
+    draw = np.random.default_rng(0)
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        some = as_table(folder / "some.csv", [*_generated(draw, 2000)])
+        train = ["train", str(some), "--text", "text", "--label", "label", "--epochs", "1"]
+        _command([*train, "--out", str(folder / "run"), "--precision", "fp32"])
+        for count in (items // 10, items):
+            table = as_table(folder / "items.csv", _generated(draw, count))
+            out = folder / f"vectors-{count}"
+            command = ["embed", str(folder / "run"), str(table), "-o", str(out)]
+            seconds = harness.seconds(lambda command=command: _command(command))
+            peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+            size = sum(part.stat().st_size for part in out.iterdir()) / 2**20
+            told = {"items": count, "peak_mib": round(peak), "seconds": round(seconds, 1)}
+            told |= {"table_mib": round(table.stat().st_size / 2**20), "vectors_mib": round(size)}
+            rows.append(told)
+            print(told)
+    return {"rows": rows, "holds": rows[1]["peak_mib"] < rows[1]["vectors_mib"] + 1024}
+
+
+def _generated(draw: np.random.Generator, count: int) -> Iterator[Row]:
+    """Items of 16 words each, of four categories."""
+    for number in range(count):
+        category = number % 4
+        words = [f"c{category}w{k}" for k in draw.integers(0, 50, 4)]
+        words += [f"w{k}" for k in draw.integers(0, 20_000, 12)]
+        yield " ".join(words), f"c{category}", str(number)
+
+
+def _command(words: Sequence[str]) -> None:
+    """The command, in a process of its own."""
+    whole = [sys.executable, "-m", "convarium", *words, "--json"]
+    subprocess.run(whole, check=True, stdout=subprocess.DEVNULL)
+
+
 def timed(
     predictor: Predictor, dataset: data.Dataset, preprocessing: Any, rounds: int
 ) -> dict[str, Any]:
@@ -222,6 +260,7 @@ def main() -> int:
     parser.add_argument("parts", nargs="*", help=f"of {', '.join(GOALS)}; all without")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--rounds", type=int, default=5, help="of speed")
+    parser.add_argument("--items", type=int, default=1_000_000, help="of memory")
     parser.add_argument("--flag", action="append", default=[], help="another flag of train")
     arguments = parser.parse_args()
     path = harness.RESULTS / "texts.json"
@@ -230,7 +269,9 @@ def main() -> int:
     for part in parts:
         if part not in GOALS:
             parser.error(f"{part} is none of {', '.join(GOALS)}")
-        if part == "speed":
+        if part == "memory":
+            found[part] = memory(arguments.items)
+        elif part == "speed":
             found[part] = speed(arguments.rounds)
             print({name: found[part][name] for name in ("default", "paper")})
         else:

@@ -6,7 +6,7 @@ A made-up shop: texts of items in six categories, people with tastes, what they 
 they clicked. A fifth of the items is cold: nobody was shown one before. Three models learn from
 the same impressions and are asked about others:
 
-    ids            sigmoid(u.v + b), a vector u for each person and v for each item
+    ids            sigmoid(u.v + a + b), vectors u and v and numbers a and b of person and item
     ids and texts  v + W t instead of v, where t is the vector that `convarium embed` wrote
     control        the same with the texts' vectors dealt to other items
 
@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from convarium import predict
 from convarium.cli import main as convarium
 
-CATEGORIES, ITEMS, PEOPLE, SHOWN = 6, 600, 300, 40
+CATEGORIES, ITEMS, PEOPLE, SHOWN = 6, 600, 300, 120
 COLD = ITEMS // 5  # the last ones
 WIDTH = 8
 MODELS = ("ids", "ids and texts", "control")
@@ -51,8 +51,9 @@ class ClickModel(nn.Module):
         self.people = nn.Embedding(PEOPLE, WIDTH)
         self.items = nn.Embedding(ITEMS, WIDTH)
         self.popular = nn.Embedding(ITEMS, 1)
+        self.active = nn.Embedding(PEOPLE, 1)
         self.bias = nn.Parameter(torch.zeros(1))
-        for table in (self.items, self.popular):
+        for table in (self.items, self.popular, self.active):
             nn.init.normal_(table.weight, std=0.01)
         self.texts = texts
         self.from_text = None if texts is None else nn.Linear(texts.shape[1], WIDTH, bias=False)
@@ -63,7 +64,7 @@ class ClickModel(nn.Module):
         if self.from_text is not None and self.texts is not None:
             own = own + self.from_text(self.texts[items])
         taste = (self.people(people) * own).sum(1)
-        return taste + self.popular(items).squeeze(1) + self.bias
+        return taste + (self.popular(items) + self.active(people)).squeeze(1) + self.bias
 
 
 def main() -> int:
@@ -152,8 +153,8 @@ def learnt(
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.02, weight_decay=0.3)
     who, what = torch.from_numpy(people), torch.from_numpy(items)
     wanted, some = torch.from_numpy(clicks).float(), torch.from_numpy(np.flatnonzero(told))
-    for _ in range(12):
-        for batch in some[torch.randperm(len(some))].split(256):
+    for _ in range(10):
+        for batch in some[torch.randperm(len(some))].split(512):
             optimizer.zero_grad()
             logits = model(who[batch], what[batch])
             nn.functional.binary_cross_entropy_with_logits(logits, wanted[batch]).backward()

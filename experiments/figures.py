@@ -36,9 +36,9 @@ Run = Mapping[str, Any]
 Measured = Callable[[Run], Iterable[tuple[float, float | None]]]
 
 
-def write(path: Path) -> list[Path]:
+def write(path: Path, figure: Callable[[Mapping[str, Any]], str] | None = None) -> list[Path]:
     """Draw the result in the JSON file; gives the SVG and the PNG beside it."""
-    svg = draw(read_json(path))
+    svg = (figure or draw)(read_json(path))
     files = [path.with_suffix(suffix) for suffix in (".svg", ".png")]
     write_text(files[0], svg + "\n")
     write_bytes(files[1], svg_as_png(svg))

@@ -10,11 +10,8 @@ highest.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from convarium.files import read_json, write_bytes, write_text
-from convarium.report import svg_as_png
 from convarium.report.panels import Line, draw_key, draw_panel
 from convarium.report.svg import Drawing
 from figures import spread
@@ -27,15 +24,6 @@ STYLES = {
 }
 WORDS = {"mse": "squared error", "loss": "loss of a step", "error": "wrong answers"}
 TITLE = "What is remembered: TCN, LSTM and GRU of equal parameters"
-
-
-def write(path: Path) -> list[Path]:
-    """Draw the result in the JSON file; gives the SVG and the PNG beside it."""
-    svg = draw(read_json(path))
-    files = [path.with_suffix(suffix) for suffix in (".svg", ".png")]
-    write_text(files[0], svg + "\n")
-    write_bytes(files[1], svg_as_png(svg))
-    return files
 
 
 def draw(result: Mapping[str, Any]) -> str:

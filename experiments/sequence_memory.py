@@ -30,6 +30,7 @@ import torch
 from torch import Tensor, nn
 
 import evidence
+import figures
 import learning
 import memory_figure
 from convarium import models
@@ -206,7 +207,7 @@ def main() -> int:
     """Run what is missing, one after the other, and write after each."""
     arguments = parsed()
     if arguments.figure:
-        evidence.say(" ".join(map(str, memory_figure.write(arguments.out))))
+        evidence.say(" ".join(map(str, figures.write(arguments.out, memory_figure.draw))))
         return 0
     settings = {name: chosen(arguments, name) for name in arguments.tasks}
     before = read_json(arguments.out) if arguments.out.exists() else {"settings": {}, "runs": []}

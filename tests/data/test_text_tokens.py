@@ -15,6 +15,7 @@ from written import rows, write_csv
 
 from convarium import data
 from convarium.data.pictures import pictures_of
+from convarium.data.texts.reading import plain
 from convarium.data.texts.samples import Texts
 from convarium.data.texts.tokens import TokenOptions, learn_tokens, tokens_of
 from convarium.errors import DataError, OptionError
@@ -197,3 +198,20 @@ def test_settings_of_other_kinds_and_too_few_words_are_refused():
         TokenOptions(level="letter")
     with pytest.raises(DataError, match="the text is empty"):
         data.fit_preprocessing(part, tokens=TokenOptions(least=1)).apply("\x00 ")
+
+
+@given(
+    texts=st.lists(st.text(st.characters(codec="ascii"), max_size=30), max_size=4),
+    other=st.text(max_size=12),
+    lower=st.booleans(),
+    level=st.sampled_from(["word", "char", "bpe"]),
+)
+def test_ids_are_the_librarys_whichever_way_they_are_found(texts, other, lower, level):
+    known = ["The red_shoe, a-b; 12 x!? (the) !?", "caf\u00e9 a\u0301"]
+    made = learn_tokens(known, TokenOptions(level=level, least=1, lower=lower))
+    library = tokenizers.Tokenizer.from_str(made)
+    texts = [*texts, "The SHOE !? [UNK] x_12", other]
+    found = tokens_of(made).encode(texts)
+    expected = library.encode_batch([*map(plain, texts)], add_special_tokens=False)
+    assert [ids.tolist() for ids in found] == [each.ids for each in expected]
+    assert all(ids.dtype == np.int32 for ids in found)

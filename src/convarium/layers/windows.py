@@ -113,11 +113,10 @@ class Table(NamedTuple):
         places = torch.arange(self.size, device=ids.device)
         windows = ids.unfold(1, self.size, 1) * self.size + places
         answers = embedding_bag(windows.flatten(0, 1), self.rows, mode="sum")
-        answers = answers.reshape(*windows.shape[:2], -1)
         counted = mask[:, self.size - 1 :].clone()
         counted[:, 0] = True
-        least = torch.finfo(answers.dtype).min
-        found: Tensor = answers.masked_fill(~counted.unsqueeze(2), least).amax(1) + self.bias
+        answers[~counted.flatten()] = torch.finfo(answers.dtype).min
+        found: Tensor = answers.reshape(*windows.shape[:2], -1).amax(1) + self.bias
         return found.relu()
 
 
