@@ -7,10 +7,12 @@ convolution is the gradient of another one: what it makes is that one's source.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Final, NamedTuple
 
 import torch
@@ -26,7 +28,8 @@ _BLOCK: Final = 16  # channels of a block
 _HALF: Final = 8
 _QUARTER: Final = 4
 _FEW: Final = 3  # channels of which no copy is made for the gradient of the weight
-_CACHE: Final = 960_000  # bytes of columns at a time, in equal parts
+_CACHED: Final = 0.92  # of a core's second cache, that columns take at a time, in equal parts
+_CACHE: Final = 2**20  # bytes of such a cache, where the system does not tell
 _TAPS: Final = 120  # positions of a window for each channel, beyond which steps have no kernel
 _LONG: Final = 2000  # positions of a series, whose last one is left over by steps of 2
 _NARROW: Final = 64  # channels, up to which such a series is added up apart
@@ -67,7 +70,8 @@ class Convolution(Sizes):
             return Copies(source, target, weight, again=target)
         if self.even(_QUARTER):
             return Copies(source, target, weight)
-        parts = max(-(-self.slices // _CACHE), 1) if self.rank < VOLUME else 1
+        parts = max(math.ceil(self.slices / (_CACHED * _second_cache())), 1)
+        parts = parts if self.rank < VOLUME else 1
         return Copies(0, target, columns=self.slices // parts)
 
     def back(self) -> Copies:
@@ -256,6 +260,16 @@ def _made(own: Convolution, copies: Copies, back: bool, threads: int) -> list[Li
     of_made = copies.source if back else copies.target
     both = copies.source + copies.target - made
     return [(copies.weight + threads * copies.columns, both), (0, of_made + copies.again)]
+
+
+@functools.cache
+def _second_cache() -> int:
+    """Bytes of a core's second cache."""
+    try:
+        told = Path("/sys/devices/system/cpu/cpu0/cache/index2/size").read_text().strip()
+        return int(told.removesuffix("K")) * 2**10
+    except (OSError, ValueError):
+        return _CACHE
 
 
 def _up(channels: int, block: int = _BLOCK) -> int:
