@@ -122,7 +122,8 @@ def test_a_plan_takes_the_cache_into_account(slow, tmp_path):
     again = train.plan_budget(model, parts, cached, preprocessing=steps)
     assert again.config.time_around < plan.config.time_around - 0.5 * making
     plain = train.plan_budget(model, parts, config, preprocessing=steps)
-    assert plain.epoch > validation + reading
+    # the few steps that are timed find some samples read ahead while others compute
+    assert plain.epoch > 0.95 * (validation + reading)
     assert plain.config.epochs < plan.config.epochs
 
 
