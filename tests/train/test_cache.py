@@ -102,7 +102,8 @@ def slow(photos, monkeypatch):
 
 def test_a_plan_takes_the_cache_into_account(slow, tmp_path):
     parts, steps = slow
-    config = dataclasses.replace(CONFIG, time_budget=4.0)
+    # two of three batches are timed: the plan takes the last one, of four samples, for a whole one
+    config = dataclasses.replace(CONFIG, time_budget=4.0, batch_size=12)
     cached = dataclasses.replace(config, cache=str(tmp_path / "cache"))
     torch.manual_seed(0)
     model = models.create("convnet", num_classes=2, channels=[8, 8])
@@ -122,8 +123,7 @@ def test_a_plan_takes_the_cache_into_account(slow, tmp_path):
     again = train.plan_budget(model, parts, cached, preprocessing=steps)
     assert again.config.time_around < plan.config.time_around - 0.5 * making
     plain = train.plan_budget(model, parts, config, preprocessing=steps)
-    # the few steps that are timed find some samples read ahead while others compute
-    assert plain.epoch > 0.95 * (validation + reading)
+    assert plain.epoch > validation + reading
     assert plain.config.epochs < plan.config.epochs
 
 

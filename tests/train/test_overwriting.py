@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from convarium import models, train
-from convarium.train import overwriting
-from convarium.train.overwriting import Overwriting, overwritable
+from convarium.train import training
+from convarium.train.overwriting import overwritable, overwriting
 
 
 class Branches(nn.Module):
@@ -68,24 +68,36 @@ def test_gradients_are_the_same_bits(name):
     state = {key: value.clone() for key, value in model.state_dict().items()}
     expected = gradients()
     model.load_state_dict(state)
-    changed = Overwriting(model, size)
-    assert len(changed.layers) > 15
-    found = gradients()
-    changed.lift()
+    assert len(overwritable(model, size)) > 15
+    with overwriting(model, size):
+        assert any(getattr(module, "inplace", False) for module in model.modules())
+        found = gradients()
     assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
     assert not any(getattr(module, "inplace", False) for module in model.modules())
 
 
 def test_training_overwrites_and_leaves_the_network_as_it_was(parts, preprocessing, monkeypatch):
     seen = []
-    kept = overwriting.Overwriting.lift
-
-    def lift(self):
-        seen.append(len(self.layers))
-        kept(self)
-
-    monkeypatch.setattr(overwriting.Overwriting, "lift", lift)
     model = models.create("resnet8", in_channels=1, num_classes=3)
+    epoch = training.Training._epoch
+
+    def watched(self):
+        seen.append(sum(getattr(module, "inplace", False) for module in model.modules()))
+        epoch(self)
+
+    monkeypatch.setattr(training.Training, "_epoch", watched)
     train.fit(model, parts, train.TrainConfig(epochs=1), preprocessing=preprocessing)
     assert seen[0] > 5
+    assert not any(getattr(module, "inplace", False) for module in model.modules())
+
+
+def test_a_training_that_fails_leaves_the_network_as_it_was(parts, preprocessing, monkeypatch):
+    model = models.create("resnet8", in_channels=1, num_classes=3)
+
+    def fail(self):
+        raise RuntimeError("no")
+
+    monkeypatch.setattr(training.Training, "_epoch", fail)
+    with pytest.raises(RuntimeError, match="no"):
+        train.fit(model, parts, train.TrainConfig(epochs=1), preprocessing=preprocessing)
     assert not any(getattr(module, "inplace", False) for module in model.modules())

@@ -36,7 +36,6 @@ from convarium.train.from_config import augmentation_of, device_named, objective
 from convarium.train.gradients import Computed, Pass
 from convarium.train.growing import resized, sides_at
 from convarium.train.optimizers import build_optimizer, set_rate
-from convarium.train.overwriting import Overwriting
 from convarium.train.sampling import balanced_order
 from convarium.train.schedule import learning_rate
 from convarium.train.synchronised import SyncedNorms, sees_all
@@ -104,7 +103,6 @@ class Learner:
             in_step=bool(self._norms),
         )
         self._start_from_data()
-        self._overwriting = Overwriting(model, (2, *preprocessing.input_shape))
         self._running = compiled(model) if config.compile == "on" else model
 
     @property
@@ -133,7 +131,6 @@ class Learner:
         """Leave the network's layers as the caller gave them."""
         self.freezing.lift()
         self._norms.lift()
-        self._overwriting.lift()
 
     def gradient(self, batch: Batch, *, epoch: int, step: int) -> Computed:
         """The gradient of one batch, clipped; nothing is updated.

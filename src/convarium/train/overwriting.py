@@ -6,8 +6,9 @@ numbers and gradients are the same bits, and less is written.
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from torch import nn
 
@@ -19,24 +20,22 @@ _LAYERS = (nn.ReLU, nn.ReLU6)
 _BEFORE = ("native_batch_norm", "add")  # keep their inputs for the gradient, or nothing
 
 
-class Overwriting:
-    """Lets some of a network's ReLUs overwrite their inputs, until `lift`.
+@contextlib.contextmanager
+def overwriting(model: nn.Module, input_shape: Sequence[int]) -> Iterator[None]:
+    """Let some of a network's ReLUs overwrite their inputs meanwhile.
 
     Args:
         model: any module; what cannot be traced stays as it is.
         input_shape: of an input, with its batch.
     """
-
-    def __init__(self, model: nn.Module, input_shape: Sequence[int]) -> None:
-        self.layers = overwritable(model, input_shape)
-        for layer in self.layers:
+    layers = overwritable(model, input_shape)
+    try:
+        for layer in layers:
             layer.inplace = True
-
-    def lift(self) -> None:
-        """Give the layers back as they were."""
-        for layer in self.layers:
+        yield
+    finally:
+        for layer in layers:
             layer.inplace = False
-        self.layers = []
 
 
 def overwritable(model: nn.Module, input_shape: Sequence[int]) -> list[nn.ReLU | nn.ReLU6]:
@@ -48,7 +47,9 @@ def overwritable(model: nn.Module, input_shape: Sequence[int]) -> list[nn.ReLU |
     >>> [layer is both[1] for layer in overwritable(both, (2, 3))]
     [True]
     """
-    if any(module._forward_hooks for module in model.modules()):
+    modules = [*model.modules()]
+    candidates = any(isinstance(module, _LAYERS) and not module.inplace for module in modules)
+    if not candidates or any(module._forward_hooks for module in modules):
         return []
     try:
         graphs = [trace(model, input_shape, training=training) for training in (True, False)]

@@ -32,6 +32,7 @@ from convarium.train.history import History, is_better
 from convarium.train.learner import Learner
 from convarium.train.observers import Observer
 from convarium.train.optimizers import optimizer_tensors, restore_optimizer
+from convarium.train.overwriting import overwriting
 
 _CLEAN_SAMPLES = 2_000
 _LATE = 1.07  # of the time budget: no epoch begins that would end later
@@ -75,9 +76,11 @@ class Training:
                 first_step=position.step,
                 batch_size=config.batch_size,
             )
+        shape = (2, *self.learner.preprocessing.input_shape)
         try:
-            while position.epoch < config.epochs and not self._is_stale() and not self._is_late():
-                self._epoch()
+            with overwriting(self.model, shape):
+                while position.epoch < config.epochs and not (self._is_stale() or self._is_late()):
+                    self._epoch()
         finally:
             self.learner.lift()
         self.model.load_state_dict(self.best)
