@@ -23,7 +23,7 @@ from convarium.explain.auditing import boxes, claiming, clusters, searching, swa
 from convarium.explain.auditing.counting import Difference, Rate, holm, sign_test
 from convarium.explain.auditing.filling import without
 from convarium.explain.auditing.gathering import Answers, Drawn, drawn_from
-from convarium.explain.auditing.grouping import group_columns, group_tables
+from convarium.explain.auditing.grouping import group_columns, group_tables, label_rates
 from convarium.explain.auditing.masks import check_masks, read_masks
 
 
@@ -185,6 +185,14 @@ def test_gaps_compare_groups_of_the_same_label():
     assert few.gaps == ()
     with pytest.raises(OptionError, match="400 different values"):
         group_tables({"id": [*map(str, range(400))]}, 400)
+
+
+def test_labels_are_told_from_the_hardest_and_only_with_samples():
+    targets = np.repeat([0, 2], [4, 10])
+    predicted = np.array([0, 0, 0, 2] + [2] * 3 + [0] * 7)
+    rows = np.arange(14)
+    found = label_rates(Answers(("x", "none", "y"), rows, rows, targets, predicted))
+    assert found == (("y", Rate(3, 10)), ("x", Rate(3, 4)))
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def test_the_page_shows_every_part_and_escapes_names(audit, tmp_path):
     gates = audit.gates(max_gap=0.5, no_shortcut=True)
     page, table = report.write_audit(tmp_path / "new", audit, "<run>", gates)
     text = page.read_text()
-    for place in ("claims", "groups", "regions", "places", "clusters", "reading"):
+    for place in ("claims", "labels", "groups", "regions", "places", "clusters", "reading"):
         assert f'<section id="{place}">' in text
     assert "&lt;b&gt;north" in text
     assert "Grad-CAM at" in text
@@ -47,6 +47,7 @@ def test_an_audit_with_nothing_to_claim_has_a_page(audit, tmp_path):
     page, _ = report.write_audit(tmp_path, bare, "run")
     text = page.read_text()
     assert "There is nothing to claim" in text
+    assert "Single samples" not in text
     assert "Coarse." in text
     assert 'id="regions"' not in text
 

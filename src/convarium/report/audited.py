@@ -57,6 +57,7 @@ def write_audit(
         refused=[claim for claim in audit.claims if claim.verdict == "not supported"],
         shortcuts=shortcuts,
         gates=gates,
+        labels=_labels(audit.labels),
         groups=[_groups(column) for column in audit.groups],
         regions=None if audit.regions is None else _regions(audit.regions),
         places=_places(audit),
@@ -76,6 +77,14 @@ def write_audit(
 def _rate(rate: Rate, start: float = 0.0) -> dict[str, Any]:
     low, high = rate.interval
     return {"value": rate.value, "low": low, "high": high, "n": rate.n, "start": start}
+
+
+def _labels(labels: Sequence[tuple[str, Rate]]) -> dict[str, Any]:
+    """The labels of the lowest accuracy, on one scale."""
+    chosen = labels[:_CELLS]
+    start = scale_start([rate.interval.low for _, rate in chosen])
+    rows = [{"label": name, "rate": _rate(rate, start)} for name, rate in chosen]
+    return {"rows": rows, "left": len(labels) - len(rows), "start": start}
 
 
 def _groups(column: GroupColumn) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from convarium.explain.auditing.claiming import claims
 from convarium.explain.auditing.counting import Rate
 from convarium.explain.auditing.filling import check_removal
 from convarium.explain.auditing.gates import Gate
-from convarium.explain.auditing.grouping import group_columns, group_tables
+from convarium.explain.auditing.grouping import group_columns, group_tables, label_rates
 from convarium.explain.auditing.masks import Masks, check_masks
 from convarium.explain.auditing.region_results import Regions
 from convarium.explain.auditing.results import Claim, Cluster, GroupColumn, PlaceTest
@@ -45,6 +45,7 @@ class Audit:
     Attributes:
         source: the data.
         accuracy: of all samples.
+        labels: accuracy of each label's samples, the lowest first; labels without any are left out.
         method, layer: of the heatmaps.
         note: what should be known about them; mostly empty.
         n: samples that were drawn and looked at closely.
@@ -63,6 +64,7 @@ class Audit:
 
     source: str
     accuracy: Rate
+    labels: tuple[tuple[str, Rate], ...]
     method: str
     layer: str
     note: str
@@ -106,6 +108,7 @@ class Audit:
         return {
             "source": self.source,
             "accuracy": self.accuracy.to_mapping(),
+            "labels": [{"label": name} | rate.to_mapping() for name, rate in self.labels],
             "method": self.method,
             "layer": self.layer,
             "note": self.note,
@@ -191,6 +194,7 @@ def audit(
     return Audit(
         source=gathering.dataset_of(data).source,
         accuracy=Rate.of(told.right),
+        labels=label_rates(told),
         method=method,
         layer=read.layer,
         note=_note(read, some, found),

@@ -40,6 +40,12 @@ def group_tables(words: Mapping[str, Sequence[str]], samples: int) -> dict[str, 
     return {column: _table(column, each, samples) for column, each in words.items()}
 
 
+def label_rates(told: Answers) -> tuple[tuple[str, Rate], ...]:
+    """Accuracy of each label's samples, the lowest first; labels without samples are left out."""
+    rates = [(name, Rate.of(told.right[told.targets == k])) for k, name in enumerate(told.classes)]
+    return tuple(sorted((each for each in rates if each[1].n), key=lambda each: each[1].value))
+
+
 def group_columns(
     tables: Mapping[str, GroupTable], told: Answers, least: int
 ) -> tuple[GroupColumn, ...]:
