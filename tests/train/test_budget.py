@@ -33,9 +33,9 @@ def network():
 
 @pytest.mark.parametrize(
     "clock",
-    # seconds of the processor pass as those of the wall do where nothing else runs
-    [time.process_time, pytest.param(time.monotonic, marks=pytest.mark.long)],
-    ids=["processor", "wall"],
+    # seconds of the training's own thread pass as those of the wall do where nothing else runs
+    [time.thread_time, pytest.param(time.monotonic, marks=pytest.mark.long)],
+    ids=["thread", "wall"],
 )
 def test_plan_and_training_end_within_a_tenth_of_the_budget(clock, digits, tmp_path, monkeypatch):
     own = types.SimpleNamespace(monotonic=clock, perf_counter=clock)
@@ -49,7 +49,7 @@ def test_plan_and_training_end_within_a_tenth_of_the_budget(clock, digits, tmp_p
     plan = plan_budget(model, parts, config, preprocessing=preprocessing)
     train.fit(model, parts, plan.config, preprocessing=preprocessing, out=tmp_path / "run")
     taken = clock() - start
-    assert 0.5 * seconds < taken < 1.1 * seconds
+    assert 0.5 * seconds < taken < 1.1 * seconds, plan
     assert plan.config.epochs >= 2
     stored = train.read_settings(tmp_path / "run")["train"]
     assert stored["epochs"] == plan.config.epochs
