@@ -17,6 +17,8 @@ from .models import load as load
 from .models import register as register
 from .models import save as save
 from .predict import open_run as open_run
+from .report.notebooks import load_ipython_extension as load_ipython_extension
+from .report.notebooks import unload_ipython_extension as unload_ipython_extension
 
 __version__: str
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "layers",
     "list_models",
     "load",
+    "load_ipython_extension",
     "measure",
     "models",
     "open_run",
@@ -39,4 +42,5 @@ __all__ = [
     "save",
     "tasks",
     "train",
+    "unload_ipython_extension",
 ]

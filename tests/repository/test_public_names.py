@@ -11,8 +11,9 @@ import pytest
 
 PUBLIC = {
     "convarium": """
-        create data deploy errors explain graph layers list_models load measure models open_run
-        predict processes register report save tasks train
+        create data deploy errors explain graph layers list_models load load_ipython_extension
+        measure models open_run predict processes register report save tasks train
+        unload_ipython_extension
     """,
     "convarium.data": """
         Augmentation Batch Climatology Dataset FieldBatch FieldPairs Fields Grid Lookalikes Mix
