@@ -50,7 +50,7 @@ test-all: $(ENV) $(ENV_PEERS) data  ## every test, the long ones and those with 
 	$(PYTEST) -m "long or not long" --timeout 3600
 
 bench: $(ENV) $(ENV_PEERS) data  ## every benchmark; each writes benchmarks/results/NAME.json
-	@set -e; for script in $(sort $(filter-out benchmarks/harness.py benchmarks/turns.py,$(wildcard benchmarks/*.py))); do \
+	@set -e; for script in $(sort $(filter-out benchmarks/clients.py benchmarks/harness.py benchmarks/turns.py,$(wildcard benchmarks/*.py))); do \
 	  echo "== $$script"; CONVARIUM_DATA="$(CONVARIUM_DATA)" $(RUN) $$script; \
 	done
 

@@ -9,6 +9,7 @@ from . import models as models
 from . import predict as predict
 from . import processes as processes
 from . import report as report
+from . import serve as serve
 from . import tasks as tasks
 from . import train as train
 from .models import create as create
@@ -40,6 +41,7 @@ __all__ = [
     "register",
     "report",
     "save",
+    "serve",
     "tasks",
     "train",
     "unload_ipython_extension",

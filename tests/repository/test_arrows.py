@@ -17,7 +17,10 @@ from convarium.models import registry
 # What runs a network may be imported on top of a file; everything else inside the function that
 # needs it, so that a room costs little and works without the extras.
 ON_TOP = {"convarium", "torch", "numpy", "lazy_loader", "PIL"}
-EXTRAS = ("sklearn", "scipy", "onnx", "onnxruntime", "onnxscript", "openvino", "nncf")
+EXTRAS = (
+    *("sklearn", "scipy", "onnx", "onnxruntime", "onnxscript", "openvino", "nncf"),
+    *("fastapi", "starlette", "uvicorn", "prometheus_client"),
+)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import pytest
 PUBLIC = {
     "convarium": """
         create data deploy errors explain graph layers list_models load load_ipython_extension
-        measure models open_run predict processes register report save tasks train
+        measure models open_run predict processes register report save serve tasks train
         unload_ipython_extension
     """,
     "convarium.data": """
@@ -83,6 +83,9 @@ PUBLIC = {
         network_lines report_run score_json sequence_page show_samples slices_heat
         slices_picture some_of_each_class svg_as_png tile_sheet view_page write_audit
         write_augmented write_heat write_overlays write_page
+    """,
+    "convarium.serve": """
+        Journal Limits Service build_app check_bind read_token run_server
     """,
     "convarium.tasks": """
         Bin Calibration ClassEvaluation ClassRecord ClassRow ClassScores Classification Evaluation

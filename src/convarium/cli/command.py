@@ -28,6 +28,7 @@ VERBS = {
     "audit": "say what a run's answers rest on: groups, backgrounds, small places",
     "export": "write a verified file for another runtime",
     "tune": "find the fastest form of a run on this machine that is right",
+    "serve": "answer over HTTP with one run or several",
     "data": "tell what a data set holds, and show what training makes of it",
     "list": "list the networks",
     "show": "show one network",

@@ -15,7 +15,6 @@ from convarium.cli.parsing import (
     write_json,
 )
 from convarium.cli.reading import add_input_columns, input_columns
-from convarium.cli.tune import FOLDER
 from convarium.errors import DataError
 
 if TYPE_CHECKING:
@@ -80,11 +79,11 @@ def _predict(arguments: argparse.Namespace, world: World) -> int:
 
 def _fastest(opened: Run) -> Callable[..., Tensor]:
     """What `tune` chose for this machine; the network itself where nothing was chosen."""
-    if not (opened.folder / FOLDER).is_dir():
+    if not opened.tuned.is_dir():
         return opened.model
     from convarium import deploy
 
-    found = deploy.in_use(opened.model, opened.folder / FOLDER)
+    found = deploy.in_use(opened.model, opened.tuned)
     if found is None:
         sys.stderr.write(
             "convarium: what was tuned is for other weights, versions or another machine; "

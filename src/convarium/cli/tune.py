@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from convarium.deploy import Tuning
     from convarium.predict import Run
 
-FOLDER = "tuned"
-
 
 def add_arguments(parser: Parser) -> None:
     """The verb's own arguments."""
@@ -93,7 +91,7 @@ def _tuned(
     with Progress(0, "tune", unit="forms", enabled=not arguments.json) as progress:
         return deploy.tune(
             opened.model,
-            opened.folder / FOLDER,
+            opened.tuned,
             samples=samples,
             calibration=calibration,
             labelled=labelled,

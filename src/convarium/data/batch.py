@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+_PLANE = 3  # dimensions of a picture `(C, H, W)`
 _LAST = {3: torch.channels_last, 4: torch.channels_last_3d}  # by axes of an input
 
 
@@ -20,6 +21,18 @@ def memory_order(layout: str, input_shape: Sequence[int]) -> torch.memory_format
     if layout != "channels_last":
         return torch.contiguous_format
     return _LAST.get(len(input_shape), torch.contiguous_format)
+
+
+def evaluation_order(input_shape: Sequence[int]) -> torch.memory_format:
+    """The order of batches of inputs `(C, *S)` in evaluation: as decoders have colour pictures.
+
+    Sums in a network depend on it, in their last bits, so it is the same wherever a batch is made.
+
+    >>> evaluation_order((3, 32, 32)), evaluation_order((1, 32, 32))
+    (torch.channels_last, torch.contiguous_format)
+    """
+    colour = len(input_shape) == _PLANE and input_shape[0] > 1
+    return torch.channels_last if colour else torch.contiguous_format
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from convarium.data.augment.crops import CropDraws
+from convarium.data.batch import evaluation_order
 from convarium.data.dataset import Dataset
 from convarium.data.kinds import KINDS
 from convarium.data.preprocessing import Preprocessing, with_channels
@@ -20,7 +21,6 @@ from convarium.data.samples import ArraySamples, EncodedSamples
 from convarium.errors import DataError
 
 MEMORY_BUDGET = 2 * 2**30
-_PLANE: Final = 3  # dimensions of a picture, whose channels lie side by side as decoders have them
 
 
 class Gathered(NamedTuple):
@@ -131,10 +131,8 @@ class Pictures:
 
     @property
     def _order(self) -> torch.memory_format:
-        """Of every batch, kept or read: sums in a network depend on it, in their last bits."""
-        shape = self.preprocessing.input_shape
-        colour = len(shape) == _PLANE and shape[0] > 1
-        return torch.channels_last if colour else torch.contiguous_format
+        """Of every batch, kept or read."""
+        return evaluation_order(self.preprocessing.input_shape)
 
     @functools.cached_property
     def _keeps_originals(self) -> bool:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from convarium.data.batch import evaluation_order
 from convarium.data.kinds import steps_class
 from convarium.data.normalising import check_moments, normalised
 from convarium.errors import DataError
@@ -146,6 +147,11 @@ class Preprocessing:
     def together(self, samples: Sequence[Tensor]) -> Tensor:
         """What `apply` gave of several samples, as `finish` takes it."""
         return torch.stack([*samples])
+
+    def padded(self, samples: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
+        """What `apply` gave of several samples as evaluation has it, and a mask if there is one."""
+        order = evaluation_order(self.input_shape)
+        return self.together(samples).contiguous(memory_format=order), None
 
     @property
     def margin(self) -> int:

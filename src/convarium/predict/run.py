@@ -50,6 +50,11 @@ class Run:
         return self.predictor.preprocessing
 
     @property
+    def tuned(self) -> Path:
+        """Where `tune` keeps its files, once it has run."""
+        return self.folder / "tuned"
+
+    @property
     def columns(self) -> dict[str, str | int | list[str]]:
         """Of the table it was trained on, by the keywords of `data.open_dataset`; none if unknown.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from fractions import Fraction
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +20,8 @@ from convarium.errors import DataError, import_extra
 _FINEST: Final = 1000  # a ratio of rates is taken for one with a denominator up to this
 
 
-def read_wave(path: str) -> Series:
-    """A .wav file: int of 8, 16, 24 or 32 bits or float, a channel or several.
+def read_wave(path: str | BinaryIO) -> Series:
+    """A .wav file, opened or by its path: int of 8, 16, 24 or 32 bits or float, any channels.
 
     Raises:
         DataError: it is damaged, empty or in another format; the text is the reason alone.

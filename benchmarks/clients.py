@@ -1,0 +1,120 @@
+"""Clients of `benchmarks/serving.py`: a server in a process of its own, and those who ask it.
+
+They speak HTTP/1.1 by themselves, a few dozen microseconds a request, since they share the cores of
+the server. One request holds one photograph.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+CLIENTS = 8
+
+
+@dataclass
+class Load:
+    """What clients saw: the statuses, and the seconds of requests that were let in."""
+
+    statuses: dict[str, int] = field(default_factory=dict)
+    seconds: list[float] = field(default_factory=list)
+
+    def add(self, status: str, seconds: float) -> None:
+        """One answer, or why there was none."""
+        self.statuses[status] = self.statuses.get(status, 0) + 1
+        if status == "200":
+            self.seconds.append(seconds)
+
+
+@contextlib.asynccontextmanager
+async def server(folder: Path, *words: str) -> AsyncIterator[subprocess.Popen[str]]:
+    """A server of a run, in a process of its own."""
+    command = [sys.executable, "-m", "convarium", "serve", str(folder), "--port", "0", "--json"]
+    command += words
+    with tempfile.TemporaryFile("w") as journal:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=journal, text=True)
+        lines = ""
+        while not lines or lines.count("{") != lines.count("}"):
+            line = process.stdout.readline()
+            if not line:
+                raise SystemExit("The server ended early.")
+            lines += line
+        process.port = int(json.loads(lines)["address"].rpartition(":")[2])
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
+
+async def closed(process: subprocess.Popen[str], bodies: Sequence[bytes], seconds: float) -> Load:
+    """Clients that each ask again once they are answered, for so long."""
+    load, until = Load(), time.perf_counter() + seconds
+    await asking(process, bodies, load, lambda: time.perf_counter() < until)
+    return load
+
+
+async def asking(
+    process: subprocess.Popen[str], bodies: Sequence[bytes], load: Load, on: Callable[[], bool]
+) -> None:
+    """Clients that ask while they may, each on connections of its own."""
+
+    async def client(number: int) -> None:
+        connection: Any = None
+        while on():
+            number = (number + 1) % len(bodies)
+            try:
+                connection = connection or await asyncio.open_connection("127.0.0.1", process.port)
+            except ConnectionRefusedError:
+                return
+            if not await asked(connection, bodies[number], load):
+                connection = None
+        if connection is not None:
+            connection[1].close()
+
+    await asyncio.gather(*map(client, range(CLIENTS)))
+
+
+async def asked(connection: Any, body: bytes, load: Load) -> bool:
+    """One request; whether the connection may be used again."""
+    reader, writer = connection
+    start = time.perf_counter()
+    try:
+        head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+        writer.write(head.encode() + body)
+        lines = (await reader.readuntil(b"\r\n\r\n")).lower()
+        length = int(lines.partition(b"content-length:")[2].split(b"\r\n")[0])
+        await reader.readexactly(length)
+    except (ConnectionError, asyncio.IncompleteReadError) as error:
+        load.add(type(error).__name__, 0.0)
+        return False
+    load.add(lines.split()[1].decode(), time.perf_counter() - start)
+    if b"connection: close" in lines:
+        writer.close()
+        return False
+    return True
+
+
+async def version(process: subprocess.Popen[str]) -> str:
+    """The version that answers now."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", process.port)
+    writer.write(b"GET /runs HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    answer = await reader.read()
+    writer.close()
+    return str(json.loads(answer.partition(b"\r\n\r\n")[2])["runs"][0]["version"])
+
+
+def resident(process: subprocess.Popen[str]) -> int:
+    """Bytes of memory that a process holds."""
+    pages = Path(f"/proc/{process.pid}/statm").read_text().split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")

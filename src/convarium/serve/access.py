@@ -1,0 +1,76 @@
+"""Who may ask: a bearer token, and no public address without one."""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+from pathlib import Path
+from typing import Final
+
+from convarium.errors import OptionError
+
+_SHORTEST: Final = 16
+_LOCAL: Final = "localhost"
+
+
+def read_token(path: str | Path) -> str:
+    """The token that a file holds, without blanks around it.
+
+    Raises:
+        OptionError: the file cannot be read, or holds no token of 16 signs or more.
+    """
+    try:
+        token = Path(path).read_text(encoding="ascii").strip()
+    except (OSError, ValueError) as error:
+        raise OptionError(f"The token file {path} cannot be read as plain text.") from error
+    if len(token) < _SHORTEST or not token.isprintable() or " " in token:
+        raise OptionError(
+            f"The token file {path} must hold {_SHORTEST} signs or more without blanks, such as "
+            "'openssl rand -hex 32' gives."
+        )
+    return token
+
+
+def check_bind(host: str, token: str | None, *, forced: bool = False) -> None:
+    """Refuse an address that others reach where nobody has to show a token.
+
+    Args:
+        host: an address, or "localhost".
+        token: that is asked for; None asks for none.
+        forced: do it all the same.
+
+    Raises:
+        OptionError: so.
+    """
+    if token is None and not forced and not is_local(host):
+        raise OptionError(
+            f"--host (={host}) lets others in, and anybody could ask; give a --token-file, keep to "
+            "127.0.0.1, or add --allow-public-without-token."
+        )
+
+
+def is_local(host: str) -> bool:
+    """Whether only this machine reaches an address.
+
+    >>> is_local("127.0.0.1"), is_local("::1"), is_local("0.0.0.0"), is_local("example.org")
+    (True, True, False, False)
+    """
+    if host == _LOCAL:
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def allowed(header: str | None, token: str | None) -> bool:
+    """Whether the header Authorization shows the token; the time it takes tells nothing of it.
+
+    >>> allowed("Bearer abc", "abc"), allowed("Bearer abd", "abc"), allowed(None, None)
+    (True, False, True)
+    """
+    if token is None:
+        return True
+    scheme, _, shown = (header or "").partition(" ")
+    same = hmac.compare_digest(shown.strip().encode("utf-8", "surrogatepass"), token.encode())
+    return same and scheme.lower() == "bearer"

@@ -1,0 +1,227 @@
+"""From a body to samples by the kind of the run, and from a sample to what the network takes.
+
+====== =========================================================== ===============================
+kind   a body, or a part of one                                    a value of {"inputs": [...]}
+====== =========================================================== ===============================
+images JPEG, PNG or WebP                                           the file in base64, or numbers
+                                                                   0 to 255: (H, W), (H, W, 1 | 3)
+texts  text/plain                                                  a text
+series audio/wav                                                   (T,) or (C, T) numbers, or
+                                                                   {"values": ..., "rate": ...}
+====== =========================================================== ===============================
+
+The steps of the card are those of `data.Preprocessing`, so a file gives the same bits as elsewhere.
+A further kind of run is a further row of `READERS`.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from convarium.data import Preprocessing, Series, SeriesPreprocessing, read_image
+from convarium.data.decode import image_size
+from convarium.data.series.arrays import channels_first
+from convarium.data.series.series import floats_of
+from convarium.data.series.sound import read_wave
+from convarium.data.texts.reading import decoded
+from convarium.errors import DataError, OptionError
+from convarium.serve.bodies import JSON, MULTIPART, PLAIN, Received, parts_of, values_of
+from convarium.serve.limits import LONGEST, Limits
+from convarium.serve.refusals import RefusedError
+
+_IMAGES: Final = ("image/jpeg", "image/png", "image/webp", PLAIN)
+_SOUNDS: Final = ("audio/wav", "audio/x-wav", "audio/wave", "audio/vnd.wave", PLAIN)
+_STARTS: Final = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
+_AXES: Final = (2, 3)
+
+
+@dataclass(frozen=True)
+class Given:
+    """One sample as it was sent.
+
+    Args:
+        read: gives what `Preprocessing.apply` takes.
+        value: bytes of a file, or a value of a JSON document.
+    """
+
+    read: Callable[[Any, Limits], Any]
+    value: Any
+
+
+@dataclass(frozen=True)
+class Reader:
+    """How samples of a kind are read.
+
+    Args:
+        media: types of a body that is a file.
+        file: reads its bytes.
+        value: reads a value of a JSON document.
+    """
+
+    media: tuple[str, ...]
+    file: Callable[[bytes, Limits], Any]
+    value: Callable[[Any, Limits], Any]
+
+
+def samples_of(kind: str, body: Received) -> list[Given]:
+    """The samples of a body, none of them looked into yet.
+
+    Raises:
+        RefusedError: 415 for a type that the run does not take, 400 for a body that is not made so.
+    """
+    reader = READERS[kind]
+    if body.media == JSON:
+        found = [Given(reader.value, value) for value in values_of(body.content)]
+    elif body.media == MULTIPART:
+        found = [_file(reader, part) for part in parts_of(body)]
+    else:
+        found = [_file(reader, body)]
+    if not found:
+        raise RefusedError(400, "empty", "The body holds no sample.")
+    return found
+
+
+def prepared(given: Given, preprocessing: Preprocessing, limits: Limits) -> tuple[Any, Tensor]:
+    """A sample as it was read, and as `Preprocessing.apply` gives it.
+
+    Raises:
+        DataError: it cannot be read.
+        RefusedError: 413, it is too large; 422, it is no such sample.
+    """
+    sample = given.read(given.value, limits)
+    if isinstance(preprocessing, SeriesPreprocessing):
+        _check_length(sample, preprocessing)
+    return sample, preprocessing.apply(sample)
+
+
+def check_kind(kind: str, where: str) -> None:
+    """Refuse a run whose samples cannot be sent.
+
+    Raises:
+        OptionError: so.
+    """
+    if kind not in READERS:
+        known = ", ".join(READERS)
+        raise OptionError(f"{where} takes {kind}, and serve is for runs of {known}.")
+
+
+def _file(reader: Reader, part: Received) -> Given:
+    if part.media not in reader.media:
+        known = ", ".join((*reader.media[:-1], MULTIPART, JSON))
+        raise RefusedError(415, "wrong_type", f"Content-Type must be one of {known}.")
+    return Given(reader.file, part.content)
+
+
+def _image(content: bytes, limits: Limits) -> NDArray[np.uint8]:
+    """Pixels of a file whose header says that they are not too many."""
+    webp = content[:4] == b"RIFF" and content[8:12] == b"WEBP"
+    if not webp and not content.startswith(_STARTS):
+        raise DataError("not a JPEG, PNG or WebP image")
+    height, width = image_size(content)
+    _check_pixels(height, width, limits)
+    return read_image(content)
+
+
+def _image_value(value: Any, limits: Limits) -> NDArray[np.uint8]:
+    if isinstance(value, str):
+        try:
+            content = base64.b64decode(value, validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise _unusable("the text of an image must be its file in base64") from error
+        return _image(content, limits)
+    words = "an image must be whole numbers from 0 to 255, (H, W) or (H, W, C) with C 1 or 3"
+    try:
+        pixels = np.array(value)
+    except (ValueError, OverflowError) as error:  # rows of unequal lengths
+        raise _unusable(words) from error
+    flat = pixels.ndim == _AXES[0]
+    if pixels.dtype.kind not in "iu" or pixels.ndim not in _AXES or not pixels.size:
+        raise _unusable(words)
+    if not flat and pixels.shape[2] not in (1, 3):
+        raise _unusable(words)
+    if pixels.min() < 0 or pixels.max() > 255:
+        raise _unusable(words)
+    _check_pixels(*pixels.shape[:2], limits)
+    found: NDArray[np.uint8] = pixels.astype(np.uint8)
+    return found[:, :, None] if flat else found
+
+
+def _check_pixels(height: int, width: int, limits: Limits) -> None:
+    if height * width > limits.max_pixels:
+        reason = (
+            f"An image of {width} x {height} pixels is over the limit of {limits.max_pixels:,}."
+        )
+        raise RefusedError(413, "too_many_pixels", reason)
+
+
+def _text(content: bytes, limits: Limits) -> str:
+    return decoded(content)
+
+
+def _text_value(value: Any, limits: Limits) -> str:
+    if not isinstance(value, str):
+        raise _unusable("a text must be a string")
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError as error:  # half of a surrogate pair, which JSON can write
+        raise _unusable("a text must be Unicode") from error
+    return value
+
+
+def _sound(content: bytes, limits: Limits) -> Series:
+    return read_wave(io.BytesIO(content))
+
+
+def _series_value(value: Any, limits: Limits) -> Series:
+    rate = None
+    if isinstance(value, dict):
+        value, rate = value.get("values"), value.get("rate")
+        fits = type(rate) in (int, float) and rate > 0 and math.isfinite(rate)
+        if rate is not None and not fits:
+            raise _unusable("the rate of a series must be a number above 0")
+    rows = value if isinstance(value, list) and value and isinstance(value[0], list) else [value]
+    words = "a series must be numbers or null, (T,) or (C, T) with rows of one length"
+    for row in rows:
+        if not isinstance(row, list) or not row or len(row) != len(rows[0]):
+            raise _unusable(words)
+        if not all(each is None or type(each) in (int, float) for each in row):
+            raise _unusable(words)
+    try:
+        values = channels_first(floats_of(np.array(rows, np.float64)))
+    except OverflowError as error:
+        raise _unusable(words) from error
+    return Series(values, None if rate is None else float(rate))
+
+
+def _check_length(series: Series, preprocessing: SeriesPreprocessing) -> None:
+    """Refuse what would fill the memory, also after it is brought to the card's rate."""
+    most = LONGEST * preprocessing.input_shape[1]
+    times = (preprocessing.rate or 1) / (series.rate or preprocessing.rate or 1)
+    if max(1.0, times) * series.length > most:
+        reason = f"A series of {series.length} time steps is over the limit of {most}."
+        raise RefusedError(413, "too_long", reason)
+
+
+def _unusable(words: str) -> RefusedError:
+    return RefusedError(422, "unusable", f"{words[0].upper()}{words[1:]}.")
+
+
+#: How samples are read, by the kind of the run.
+READERS: Final[Mapping[str, Reader]] = MappingProxyType(
+    {
+        "images": Reader(_IMAGES, _image, _image_value),
+        "texts": Reader(("text/plain", PLAIN), _text, _text_value),
+        "series": Reader(_SOUNDS, _sound, _series_value),
+    }
+)

@@ -1,0 +1,228 @@
+"""A server in a process of its own: signals, floods, slow clients, and what its command refuses."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from convarium.cli import main
+
+PNG = {"Content-Type": "image/png"}
+
+
+@contextlib.contextmanager
+def server(*words):
+    """A running server, with its address and its journal once it has ended."""
+    command = [
+        sys.executable,
+        "-m",
+        "convarium",
+        "serve",
+        *map(str, words),
+        "--port",
+        "0",
+        "--json",
+    ]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ}
+    )
+    try:
+        text = ""
+        while not text.rstrip().endswith("}") or text.count("{") != text.count("}"):
+            line = process.stdout.readline()
+            assert line, process.stderr.read()
+            text += line
+        process.address = json.loads(text)["address"].removeprefix("http://").split(":")
+        process.lines = []
+        reader = threading.Thread(target=lambda: process.lines.extend(process.stderr), daemon=True)
+        reader.start()
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def connect(process):
+    host, port = process.address
+    return http.client.HTTPConnection(host, int(port), timeout=20)
+
+
+def ask(connection, path="/predict", body=b"", headers=PNG):
+    connection.request("POST" if body else "GET", path, body or None, headers if body else {})
+    answer = connection.getresponse()
+    return answer, json.loads(answer.read())
+
+
+def load(process, body, threads, seen, until):
+    """Clients that ask one request after the other, and note what each was answered."""
+
+    def client():
+        connection = connect(process)
+        while not until.is_set():
+            try:
+                connection.request("POST", "/predict", body, PNG)
+            except ConnectionRefusedError:
+                return
+            try:
+                answer = connection.getresponse()
+                answer.read()
+            except (ConnectionError, http.client.HTTPException) as error:
+                seen.append(type(error).__name__)
+                return
+            seen.append(answer.status)
+            if answer.getheader("connection") == "close":
+                connection.close()
+
+    found = [threading.Thread(target=client) for _ in range(threads)]
+    for thread in found:
+        thread.start()
+    return found
+
+
+def test_a_server_ends_gracefully_under_load_and_loses_nothing(photos, pictures):
+    seen, until = [], threading.Event()
+    with server(photos) as process:
+        clients = load(process, pictures["a.png"], 4, seen, until)
+        time.sleep(1.0)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(15) == 0
+        until.set()
+        for thread in clients:
+            thread.join(20)
+        time.sleep(0.1)
+        events = [json.loads(line)["event"] for line in process.lines]
+    assert len(seen) > 10
+    assert set(seen) == {200}
+    assert events[0] == "ready"
+    assert events[-1] == "ended"
+    assert events.count("request") == len(seen)
+
+
+def test_a_hangup_brings_the_new_version_and_loses_nothing(photos, pictures, tmp_path):
+    folder = shutil.copytree(photos, tmp_path / "photos")
+    seen, until = [], threading.Event()
+    with server(folder, "--watch", "0") as process:
+        clients = load(process, pictures["a.png"], 2, seen, until)
+        _, before = ask(connect(process), "/info")
+        versions = set()
+        for number in range(3):
+            card = json.loads((folder / "card.json").read_text()) | {"number": number}
+            (tmp_path / "card.json").write_text(json.dumps(card))
+            os.replace(tmp_path / "card.json", folder / "card.json")
+            process.send_signal(signal.SIGHUP)
+            for _ in range(200):
+                time.sleep(0.02)
+                _, now = ask(connect(process), "/info")
+                if now["version"] not in versions | {before["version"]}:
+                    break
+            versions.add(now["version"])
+        until.set()
+        for thread in clients:
+            thread.join(20)
+    assert len(versions - {before["version"]}) == 3
+    assert set(seen) == {200}
+
+
+def test_a_flood_is_answered_and_passes(photos, pictures):
+    seen, until = [], threading.Event()
+    with server(photos, "--queue", "2", "--deadline-ms", "500") as process:
+        clients = load(process, pictures["a.jpg"], 12, seen, until)
+        time.sleep(1.5)
+        until.set()
+        for thread in clients:
+            thread.join(20)
+        answer, told = ask(connect(process), body=pictures["a.png"])
+        assert (answer.status, len(told["predictions"])) == (200, 1)
+    assert set(seen) == {200, 503}
+
+
+def test_slow_clients_and_headers_without_end_are_let_go(photos, pictures):
+    with server(photos, "--timeout", "0.5s", "--connections", "8") as process:
+        address = (process.address[0], int(process.address[1]))
+        with socket.create_connection(address) as slow, socket.create_connection(address) as long:
+            slow.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\nabc")
+            long.settimeout(10)
+            with contextlib.suppress(ConnectionError):
+                for _ in range(100):
+                    long.sendall(b"GET / HTTP/1.1\r\n" + b"X: " + b"y" * 4000)
+            slow.settimeout(10)
+            assert b" 408 " in slow.recv(4096)
+        with socket.create_connection(address) as trickling:
+            trickling.settimeout(0.2)
+            begun, closed = time.monotonic(), False
+            while not closed and time.monotonic() < begun + 8:
+                try:
+                    trickling.sendall(b"X")
+                    closed = trickling.recv(10) == b""
+                except TimeoutError:
+                    pass
+                except ConnectionError:
+                    closed = True
+            assert closed
+        idle = [socket.create_connection(address) for _ in range(8)]
+        with socket.create_connection(address) as ninth:
+            ninth.settimeout(10)
+            assert ninth.recv(4096).startswith(b"HTTP/1.1 503 ")
+        for each in idle:
+            each.close()
+        time.sleep(0.1)
+        answer, _ = ask(connect(process), body=pictures["a.png"])
+        assert answer.status == 200
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"no http at all\r\n\r\n", b" 400 "),
+        (b"GET /predict HTTP/9.9\r\n\r\n", b" 400 "),
+        (b"GET * HTTP/1.1\r\nHost: x\r\n\r\n", b" 400 "),
+        (b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", b" 400 "),
+        (b"GET /" + b"a" * 100_000, b" 431 "),
+    ],
+)
+def test_what_is_no_http_is_refused(photos, running, sent, status):
+    with socket.create_connection((running.address[0], int(running.address[1]))) as client:
+        client.settimeout(10)
+        client.sendall(sent)
+        answer = client.recv(4096)
+    assert status in answer.split(b"\r\n")[0] + b" "
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["reason"]
+
+
+@pytest.fixture(scope="module")
+def running(photos):
+    with server(photos) as process:
+        yield process
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["{run}", "--host", "0.0.0.0"], "--token-file"),
+        (["{run}", "--port", "70000"], "must be below 65536"),
+        (["{run}", "--queue", "0"], "must be 1 or more"),
+        (["{run}", "--token-file", "/nowhere"], "cannot be read"),
+        (["{run}", "x={run}", "x={run}"], "Two runs are called 'x'"),
+        (["/nowhere"], "no run folder"),
+        (["{run}", "--port", "{taken}"], "Cannot listen"),
+    ],
+)
+def test_the_command_refuses_with_a_remedy(photos, words, told, capsys):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        given = [word.replace("{run}", str(photos)).replace("{taken}", port) for word in words]
+        assert main(["serve", *given]) == 2
+    assert told in capsys.readouterr().err.strip().splitlines()[-1]
