@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import convarium
 from convarium.errors import ConvariumError, import_extra
 from convarium.serve import schema
-from convarium.serve.edge import Edge
+from convarium.serve.edge import BROKEN, Edge
 from convarium.serve.explaining import Asked
 from convarium.serve.refusals import RefusedError, refusal_of
 from convarium.serve.service import Sent, Service
@@ -51,6 +51,7 @@ def build_app(service: Service, *, token: str | None = None, watch: float = 0.0)
         description="Runs of convarium behind HTTP.",
         docs_url=None,  # its page would load scripts from elsewhere
         redoc_url=None,
+        redirect_slashes=False,
         lifespan=living,
     )
     _add_refusals(app)
@@ -89,6 +90,10 @@ def _add_refusals(app: "FastAPI") -> None:
         places = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in found]
         return answered(request, RefusedError(422, "unusable", "; ".join(places)))
 
+    async def broken(request: Request, error: Exception) -> JSONResponse:
+        return answered(request, BROKEN)
+
+    app.add_exception_handler(Exception, broken)
     app.add_exception_handler(ConvariumError, own)
     app.add_exception_handler(HTTPException, other)
     app.add_exception_handler(RequestValidationError, invalid)

@@ -17,6 +17,11 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 #: Paths that tell nothing but whether the server is there, for those who watch over it.
 OPEN: Final = ("/healthz", "/readyz")
+#: What is answered where the server itself is at fault.
+BROKEN: Final = RefusedError(500, "failed", "The server failed at this; its journal has the id.")
+_NO_TOKEN: Final = RefusedError(
+    401, "no_token", "Show the token: Authorization: Bearer ...", {"WWW-Authenticate": "Bearer"}
+)
 _UNKNOWN: Final = "unknown"
 _CUT = 499  # in the journal: the client left before its answer
 
@@ -48,7 +53,7 @@ class Edge:
         except Exception as error:
             self.service.journal.failure("failed", error, id=seen.id)
             if not seen.status:
-                await seen.refuse(_BROKEN)
+                await seen.refuse(BROKEN)
         finally:
             self._tell(scope, seen)
 
@@ -108,9 +113,3 @@ class _Seen:
         pairs = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
         await self({"type": "http.response.start", "status": refusal.status, "headers": pairs})
         await self({"type": "http.response.body", "body": body})
-
-
-_NO_TOKEN: Final = RefusedError(
-    401, "no_token", "Show the token: Authorization: Bearer ...", {"WWW-Authenticate": "Bearer"}
-)
-_BROKEN: Final = RefusedError(500, "failed", "The server failed at this; its journal has the id.")
