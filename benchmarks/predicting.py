@@ -1,4 +1,4 @@
-"""From JPEG files to labels: `predict` by the tuned form, against the usual pipeline in eager torch.
+"""From JPEG files to labels: `predict` by the tuned form, against a usual pipeline in eager torch.
 
 Photographs of 500x375. Ours decodes in threads while the form that `tune` chose computes. The usual
 pipeline: Pillow opens and resizes to a short side of 256, the centre of 224 is cut out, torch's

@@ -38,7 +38,8 @@ def values(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
     if kind == "object":
         entries = {name: values(part) for name, part in schema.get("properties", {}).items()}
         needed = {name: entries[name] for name in schema.get("required", ())}
-        return st.fixed_dictionaries(needed, optional=entries)
+        others = {name: own for name, own in entries.items() if name not in needed}
+        return st.fixed_dictionaries(needed, optional=others)
     plain = {
         "string": st.binary(max_size=60)
         if schema.get("format") == "binary"
@@ -71,7 +72,7 @@ def bodies(content: dict[str, Any]) -> st.SearchStrategy[tuple[str, bytes]]:
     return st.one_of(*described, junk)
 
 
-@settings(max_examples=250, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_every_answer_is_in_the_document(client, draw_from):
     draw = draw_from.draw

@@ -117,7 +117,7 @@ def test_a_tuned_form_is_used_where_there_is_one(folder, pictures, serving):
 
     run = predict.open_run(folder)
     samples = torch.zeros(2, 3, 32, 32)
-    engines = ["folded", "onnx"]
+    engines = ["folded"]
     found = deploy.tune(run.model, run.tuned, samples=samples, engines=engines, threads=[1])
     client = serving({"photos": folder})
     assert client.get("/info").json()["form"] == found.chosen.form.label
