@@ -72,7 +72,7 @@ def bodies(content: dict[str, Any]) -> st.SearchStrategy[tuple[str, bytes]]:
     return st.one_of(*described, junk)
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_every_answer_is_in_the_document(client, draw_from):
     draw = draw_from.draw

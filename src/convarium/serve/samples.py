@@ -152,7 +152,7 @@ def _image_value(value: Any, limits: Limits) -> NDArray[np.uint8]:
         raise _unusable(words)
     if pixels.min() < 0 or pixels.max() > 255:
         raise _unusable(words)
-    _check_pixels(*pixels.shape[:2], limits)
+    _check_pixels(pixels.shape[0], pixels.shape[1], limits)
     found: NDArray[np.uint8] = pixels.astype(np.uint8)
     return found[:, :, None] if flat else found
 

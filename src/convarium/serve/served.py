@@ -77,7 +77,8 @@ class Served:
     def vectors(self, samples: Sequence[Tensor]) -> list[list[float]]:
         """The vectors before the last linear layer."""
         batch = batch_of(self.preprocessing, samples)
-        found = self.run.predictor.outputs(batch, forward=self.run.model.embed)
+        embed: Callable[..., Tensor] | None = getattr(self.run.model, "embed", None)
+        found = self.run.predictor.outputs(batch, forward=embed)
         return [[finite(value) for value in row] for row in found.float().tolist()]
 
     def check_embeds(self) -> None:

@@ -1,4 +1,4 @@
-"""The process that listens: connections that cannot be held for ever, signals, and a graceful end.
+"""The process that listens: its signals, and an end that loses no request.
 
 SIGTERM or SIGINT: no new connections; whoever is connected gets answers, and is told to leave.
 SIGHUP: the runs are opened anew.
@@ -7,17 +7,16 @@ SIGHUP: the runs are opened anew.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import signal
 from collections.abc import Callable
 from typing import Any, Final
 
 from convarium.errors import RunError, import_extra
+from convarium.serve.connections import guarded
 from convarium.serve.edge import Edge
 from convarium.serve.journal import Forwarding
 
-_HEAD: Final = 2**16  # bytes of a request's headers, at most
 _LINGER: Final = 1.0  # seconds in which clients that are connected may still send
 _LOGGERS: Final = ("uvicorn.error", "uvicorn.asgi")
 
@@ -51,7 +50,7 @@ def run_server(
         app,
         host=host,
         port=port,
-        http=_guarded(service.limits.timeout, service.limits.connections),
+        http=guarded(service.limits.timeout, service.limits.connections),
         ws="none",
         lifespan="on",
         log_config=None,
@@ -113,82 +112,3 @@ def _server_class() -> type[Any]:
             self.service.journal.write("ended")
 
     return Serving
-
-
-def _guarded(seconds: float, most: int) -> type[asyncio.Protocol]:
-    """Uvicorn's HTTP protocol, whose connections must move and are not too many.
-
-    Args:
-        seconds: a connection on which nothing moves for so long is closed, twice that at most;
-            bytes of headers that trickle in are no movement.
-        most: connections at once.
-    """
-    from uvicorn.protocols.http.auto import AutoHTTPProtocol
-
-    base: Any = AutoHTTPProtocol
-
-    class Guarded(base):  # type: ignore[misc]
-        """A connection."""
-
-        head, in_head = 0, False  # bytes of headers that are not yet complete
-        watch: asyncio.TimerHandle | None = None
-
-        def connection_made(self, transport: Any) -> None:
-            """Take a connection, or say that there are too many."""
-            super().connection_made(transport)
-            if len(self.connections) > most:
-                self.turn_away(503, "full", "Too many connections; come again later.")
-                return
-            self.watch = self.loop.call_later(seconds, self.look, None)
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            """Let go of it."""
-            if self.watch is not None:
-                self.watch.cancel()
-            super().connection_lost(exc)
-
-        def data_received(self, data: bytes) -> None:
-            """Take bytes; headers without end are refused."""
-            if self.transport.is_closing():
-                return
-            super().data_received(data)
-            self.head = self.head + len(data) if self.in_head else 0
-            if self.head > _HEAD:
-                self.turn_away(431, "long_headers", f"Headers are over {_HEAD:,} bytes.")
-
-        def on_message_begin(self) -> None:
-            """A request begins."""
-            self.in_head = True
-            super().on_message_begin()
-
-        def on_headers_complete(self) -> None:
-            """Its headers are there."""
-            self.in_head = False
-            super().on_headers_complete()
-
-        def send_400_response(self, msg: str) -> None:
-            """What is no HTTP gets a reason in JSON too."""
-            self.turn_away(400, "no_http", "This is no request of HTTP/1.1.")
-
-        def is_busy(self) -> bool:
-            """Whether a request is complete to its headers and not yet answered."""
-            return self.cycle is not None and not self.cycle.response_complete
-
-        def look(self, before: tuple[object, bool, int] | None) -> None:
-            """Close it where nothing has moved since the last look."""
-            busy, unsent = self.is_busy(), self.transport.get_write_buffer_size()
-            now = (self.cycle, busy, unsent)
-            if now == before and (unsent or not busy):
-                self.transport.abort()
-                return
-            self.watch = self.loop.call_later(seconds, self.look, now)
-
-        def turn_away(self, status: int, code: str, reason: str) -> None:
-            """Answer without a request, and close."""
-            body = json.dumps({"error": code, "reason": reason}).encode()
-            lines = [f"HTTP/1.1 {status} Refused", "content-type: application/json"]
-            lines += [f"content-length: {len(body)}", "connection: close", "", ""]
-            self.transport.write("\r\n".join(lines).encode() + body)
-            self.transport.close()
-
-    return Guarded

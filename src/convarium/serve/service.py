@@ -144,7 +144,8 @@ class Service:
             explainer = await self._in(self._slow, lambda: served.explainer)
             if picture:
                 drawn = functools.partial(explainer.picture, sample, asked)
-                return await self._in_time(self._in(self._slow, drawn), self.limits.timeout)
+                png: bytes = await self._in_time(self._in(self._slow, drawn), self.limits.timeout)
+                return png
             values = functools.partial(explainer.values, read, sample, asked)
             told = await self._in_time(self._in(self._slow, values), self.limits.timeout)
         self.metrics.samples.labels(served.name).inc()

@@ -1,0 +1,95 @@
+"""Connections that nobody can hold for ever: headers end, bytes move, and there are not too many.
+
+uvicorn's own class lets headers grow without end, and waits for a client that stops in their middle
+or stops reading its answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any, Final
+
+_HEAD: Final = 2**16  # bytes of a request's headers, at most
+
+
+def guarded(seconds: float, most: int) -> type[asyncio.Protocol]:
+    """uvicorn's HTTP protocol with the guards of this file.
+
+    Args:
+        seconds: a connection on which nothing moves for so long is closed, twice that at most;
+            bytes of headers that trickle in are no movement.
+        most: connections at once.
+    """
+    from uvicorn.protocols.http.auto import AutoHTTPProtocol
+
+    return type("Guarded", (_Guards, AutoHTTPProtocol), {"seconds": seconds, "most": most})
+
+
+class _Guards(asyncio.Protocol):
+    """What stands before uvicorn's protocol, whose attributes it reads."""
+
+    seconds: float
+    most: int
+    connections: set[Any]
+    transport: Any
+    loop: asyncio.AbstractEventLoop
+    cycle: Any  # the request that was begun last
+
+    head, in_head = 0, False  # bytes of headers that are not yet complete
+    watch: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take a connection, or say that there are too many."""
+        super().connection_made(transport)
+        if len(self.connections) > self.most:
+            self.turn_away(503, "full", "Too many connections; come again later.")
+            return
+        self.watch = self.loop.call_later(self.seconds, self.look, None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let go of it."""
+        if self.watch is not None:
+            self.watch.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes; headers without end are refused."""
+        if self.transport.is_closing():
+            return
+        super().data_received(data)
+        self.head = self.head + len(data) if self.in_head else 0
+        if self.head > _HEAD:
+            self.turn_away(431, "long_headers", f"Headers are over {_HEAD:,} bytes.")
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self.in_head = True
+        super().on_message_begin()  # type: ignore[misc]
+
+    def on_headers_complete(self) -> None:
+        """Its headers are there."""
+        self.in_head = False
+        super().on_headers_complete()  # type: ignore[misc]
+
+    def send_400_response(self, msg: str) -> None:
+        """What is no HTTP gets a reason in JSON too."""
+        self.turn_away(400, "no_http", "This is no request of HTTP/1.1.")
+
+    def look(self, before: tuple[object, bool, int] | None) -> None:
+        """Close it where nothing has moved since the last look."""
+        busy = self.cycle is not None and not self.cycle.response_complete
+        unsent = self.transport.get_write_buffer_size()
+        now = (self.cycle, busy, unsent)
+        if now == before and (unsent or not busy):
+            self.transport.abort()
+            return
+        self.watch = self.loop.call_later(self.seconds, self.look, now)
+
+    def turn_away(self, status: int, code: str, reason: str) -> None:
+        """Answer without a request, and close."""
+        body = json.dumps({"error": code, "reason": reason}).encode()
+        lines = [f"HTTP/1.1 {status} Refused", "content-type: application/json"]
+        lines += [f"content-length: {len(body)}", "connection: close", "", ""]
+        self.transport.write("\r\n".join(lines).encode() + body)
+        self.transport.close()
