@@ -131,13 +131,13 @@ def test_the_gate_holds_no_more_than_its_capacity():
 
 def test_the_gate_refuses_what_would_come_too_late():
     clock = Clock()
-    gate = Gate(100, 2.0, clock)
+    gate = Gate(100, 2.2, clock)
     for _ in range(20):  # one answer every half second
         with gate.inside():
             clock.now += 0.5
     assert gate.pace == pytest.approx(0.5)
     with gate.inside() as ticket:
-        ticket.need(3)  # the third is out after 1.5 s, four fifths of 2 s are 1.6
+        ticket.need(2)  # the second is out after 1 s, half of the deadline are 1.1
         with pytest.raises(RefusedError) as slow:
             gate.check()
         assert (slow.value.code, slow.value.headers["Retry-After"]) == ("too_slow", "2")

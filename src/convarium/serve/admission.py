@@ -13,14 +13,14 @@ from typing import Final
 from convarium.serve.refusals import RefusedError, busy
 
 _KEPT: Final = 0.98  # of what was seen, at each answer: the last fifty count
-_MARGIN: Final = 0.8  # of the deadline, since the pace is an estimate
+_MARGIN: Final = 0.5  # of the deadline: the pace is a mean, and few may be later than that
 
 
 class Gate:
     """How many samples are inside, and how long a new one would be.
 
     With u samples inside that leave every s seconds, a new one leaves after (u + 1) s. It is
-    refused where that is over four fifths of the deadline, or the gate is full.
+    refused where that is over half of the deadline, or the gate is full.
 
     Args:
         capacity: samples inside at most.

@@ -14,7 +14,7 @@ _HEAD: Final = 2**16  # bytes of a request's headers, at most
 
 
 def guarded(seconds: float, most: int) -> type[asyncio.Protocol]:
-    """uvicorn's HTTP protocol with the guards of this file.
+    """The HTTP protocol of uvicorn with the guards of this file.
 
     Args:
         seconds: a connection on which nothing moves for so long is closed, twice that at most;
