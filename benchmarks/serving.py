@@ -36,7 +36,7 @@ from harness import ratio, summary, write
 from loader import write_photographs
 
 BOUNDS = {"resnet50": 0.85, "mobilenet_v1": 0.60}
-BATCH, RELOADS = 16, 20
+BATCH = 16
 DEADLINE = 2.0
 WARM = 0.3  # of the overload, before memory is looked at for the first time
 POINTS = 1000.0  # nothing that a form answers is too wrong
@@ -50,6 +50,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=8.0, help="of a round")
     parser.add_argument("--minutes", type=float, default=0.5, help="of overload")
+    parser.add_argument("--reloads", type=int, default=20)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         photographs = Path(name) / "photographs"
@@ -80,7 +81,7 @@ async def measured(
         rate = 2 * float(np.median(rates["server"]))
         overload = await overloaded(process, bodies, rate, 60 * arguments.minutes)
         print(f"{name}: overload: {overload}")
-        reloads = await reloaded(process, folder, bodies)
+        reloads = await reloaded(process, folder, bodies, arguments.reloads)
         print(f"{name}: new versions: {reloads}")
         end = await ended(process, bodies)
         print(f"{name}: end: {end}")
@@ -189,13 +190,13 @@ async def overloaded(
 
 
 async def reloaded(
-    process: subprocess.Popen[str], folder: Path, bodies: Sequence[bytes]
+    process: subprocess.Popen[str], folder: Path, bodies: Sequence[bytes], count: int
 ) -> dict[str, Any]:
     """New versions under load: how many were taken, and what the clients were answered."""
     load, on, taken = Load(), [True], 0
     clients = asyncio.ensure_future(asking(process, bodies, load, lambda: bool(on)))
     before = await version(process)
-    for number in range(RELOADS):
+    for number in range(count):
         write_json(folder / "card.json", read_json(folder / "card.json") | {"number": number})
         process.send_signal(signal.SIGHUP)
         until = time.perf_counter() + 60
@@ -205,7 +206,7 @@ async def reloaded(
     on.clear()
     await clients
     lost = sum(n for status, n in load.statuses.items() if status not in ("200", "503"))
-    return {"versions": RELOADS, "taken": taken, "statuses": load.statuses, "lost": lost}
+    return {"versions": count, "taken": taken, "statuses": load.statuses, "lost": lost}
 
 
 async def ended(process: subprocess.Popen[str], bodies: Sequence[bytes]) -> dict[str, Any]:
