@@ -66,7 +66,8 @@ class Forwarding(logging.Handler):
         self.journal = journal
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a record: the words that stand in the server's code, and the kind of an error."""
+        """Write a record: its first line as it stands in the code, and the kind of an error."""
         kind = record.exc_info[0].__name__ if record.exc_info and record.exc_info[0] else None
         told = {} if kind is None else {"error": kind}
-        self.journal.write("http", words=str(record.msg).strip(), **told)
+        first = str(record.msg).strip().partition("\n")[0]
+        self.journal.write("http", words=first, **told)

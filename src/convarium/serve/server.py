@@ -18,7 +18,7 @@ from convarium.serve.edge import Edge
 from convarium.serve.journal import Forwarding
 
 _LINGER: Final = 1.0  # seconds in which clients that are connected may still send
-_LOGGERS: Final = ("uvicorn.error", "uvicorn.asgi")
+_LOGGERS: Final = ("uvicorn.error", "uvicorn.asgi", "asyncio")
 
 
 def run_server(

@@ -142,14 +142,12 @@ class Service:
                 raise RefusedError(413, "too_many", "One sample at a time is explained.")
             ((read, sample),) = samples
             explainer = await self._in(self._slow, lambda: served.explainer)
-            if picture:
-                drawn = functools.partial(explainer.picture, sample, asked)
-                png: bytes = await self._in_time(self._in(self._slow, drawn), self.limits.timeout)
-                return png
             values = functools.partial(explainer.values, read, sample, asked)
-            told = await self._in_time(self._in(self._slow, values), self.limits.timeout)
+            drawn = functools.partial(explainer.picture, sample, asked)
+            work = self._in(self._slow, drawn if picture else values)
+            found: Any = await self._in_time(work, self.limits.timeout)
         self.metrics.samples.labels(served.name).inc()
-        return {"run": served.name, "version": served.version, **told}
+        return found if picture else {"run": served.name, "version": served.version, **found}
 
     async def reload(self, *, changed: bool = False) -> dict[str, bool]:
         """Open the runs anew; requests go on with the old version until the new one is ready.
@@ -171,9 +169,10 @@ class Service:
                 self._take(await self._in(self._slow, functools.partial(self._open, name)))
                 self._failed.pop(name, None)
                 found[name] = True
-            except ConvariumError as error:
+            except Exception as error:  # whatever a broken folder raises, the old version stays
                 self._failed[name] = now
-                self.journal.write("not_reloaded", run=name, reason=str(error))
+                reason = {"reason": str(error)} if isinstance(error, ConvariumError) else {}
+                self.journal.failure("not_reloaded", error, run=name, **reason)
                 found[name] = False
             result = "taken" if found[name] else "failed"
             self.metrics.reloads.labels(name, result).inc()
