@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 CLIENTS = 8
+PAUSE = 0.05  # seconds, after a request that was refused
 
 
 @dataclass
@@ -77,8 +78,11 @@ async def asking(
                 connection = connection or await asyncio.open_connection("127.0.0.1", process.port)
             except ConnectionRefusedError:
                 return
+            refused = load.statuses.get("503", 0)
             if not await asked(connection, bodies[number], load):
                 connection = None
+            if load.statuses.get("503", 0) > refused:
+                await asyncio.sleep(PAUSE)
         if connection is not None:
             connection[1].close()
 
