@@ -158,7 +158,10 @@ async def overloaded(
     load, free, running = Load(), [], set()
 
     async def one(body: bytes) -> None:
-        connection = free.pop() if free else None
+        connection: Any = None
+        while free and connection is None:  # one that the server closed meanwhile is none
+            connection = free.pop()
+            connection = None if connection[0].at_eof() else connection
         connection = connection or await asyncio.open_connection("127.0.0.1", process.port)
         if await asked(connection, body, load):
             free.append(connection)
