@@ -80,7 +80,7 @@ def encoder(vocabulary: int, classes: int, longest: int, goal: int, width: int =
     return Encoder(vocabulary, width, max(1, 1 + round((goal - least) / more)), classes, longest)
 
 
-def one_seed(seed: int, rate: float) -> dict[str, Any]:
+def one_seed(seed: int, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Both on one split of BBC news."""
     with tempfile.TemporaryDirectory() as folder:
         table = texts.as_table(Path(folder) / "bbc.csv", texts.bbc())
@@ -88,14 +88,16 @@ def one_seed(seed: int, rate: float) -> dict[str, Any]:
         choice = train.recommend(dataset)
         test, validation = texts.SHARES["bbc"]
         parts = data.split(dataset, test=test, validation=validation, seed=seed)
-        preprocessing = data.fit_preprocessing(parts.train)
+        tokens = data.TokenOptions(longest=settings["longest"])
+        preprocessing = data.fit_preprocessing(parts.train, tokens=tokens)
         shape = {"num_classes": len(dataset.classes), **preprocessing.network_options}
         seeds.torch_seed(torch.device("cpu"), seed, "initial weights")
         ours = convarium.create(choice.model, **{**choice.options, **shape})
         longest = preprocessing.longest
         theirs = encoder(shape["vocabulary"], shape["num_classes"], longest, parameters(ours))
-        config = dataclasses.replace(choice.config, seed=seed, precision="fp32")
-        plain = dataclasses.replace(config, vectors="drawn", learning_rate=rate)
+        epochs = settings["epochs"] or choice.config.epochs
+        config = dataclasses.replace(choice.config, seed=seed, precision="fp32", epochs=epochs)
+        plain = dataclasses.replace(config, vectors="drawn", learning_rate=settings["rate"])
         found: dict[str, Any] = {"seed": seed}
         for name, model, own in (("text_cnn", ours, config), ("encoder", theirs, plain)):
             seconds = harness.seconds(
@@ -112,22 +114,25 @@ def one_seed(seed: int, rate: float) -> dict[str, Any]:
     return found
 
 
-def accuracy(seeds_wanted: Sequence[int], rate: float, found: dict[str, Any]) -> None:
+def accuracy(
+    seeds_wanted: Sequence[int], settings: Mapping[str, Any], found: dict[str, Any], out: str
+) -> None:
     """Run the seeds that are missing, writing after each."""
     kept = found.get("accuracy", {})
-    runs = kept.get("runs", []) if kept.get("rate") == rate else []
+    runs = kept.get("runs", []) if kept.get("settings") == settings else []
     for seed in seeds_wanted:
         if any(run["seed"] == seed for run in runs):
             continue
-        runs.append(one_seed(seed, rate))
+        runs.append(one_seed(seed, settings))
         runs.sort(key=lambda run: run["seed"])
         means = {
             name: harness.over_seeds([run[name]["accuracy"] for run in runs])
             for name in ("text_cnn", "encoder")
         }
         gaps = [run["text_cnn"]["accuracy"] - run["encoder"]["accuracy"] for run in runs]
-        found["accuracy"] = {"rate": rate, **means, "gap": harness.over_seeds(gaps), "runs": runs}
-        write(found)
+        told = {"settings": settings, **means, "gap": harness.over_seeds(gaps), "runs": runs}
+        found["accuracy"] = told
+        write(found, out)
         print(f"seed {seed}:", {name: means[name]["mean"] for name in means}, "so far")
 
 
@@ -161,10 +166,10 @@ def latency(rounds: int) -> dict[str, Any]:
     return {"parameters": counts, "threads": torch.get_num_threads(), "rows": rows}
 
 
-def write(found: Mapping[str, Any]) -> Path:
+def write(found: Mapping[str, Any], out: str) -> Path:
     """What was measured so far, in one file."""
     own = {name: found[name] for name in ("accuracy", "latency") if name in found}
-    return harness.write("transformer", own, ["numpy", "tokenizers"])
+    return harness.write(out, own, ["numpy", "tokenizers"])
 
 
 def main() -> int:
@@ -173,15 +178,19 @@ def main() -> int:
     parser.add_argument("parts", nargs="*", default=["accuracy", "latency"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--rate", type=float, default=RATE, help="of the encoder")
+    parser.add_argument("--longest", type=int, help="tokens of a text; all up to 512 without")
+    parser.add_argument("--epochs", type=int, help="of both; those of the command without")
     parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--out", default="transformer", help="name of the result")
     arguments = parser.parse_args()
-    path = harness.RESULTS / "transformer.json"
+    path = harness.RESULTS / f"{arguments.out}.json"
     found = read_json(path) if path.exists() else {}
     if "accuracy" in arguments.parts:
-        accuracy(arguments.seeds, arguments.rate, found)
+        settings = {name: getattr(arguments, name) for name in ("rate", "longest", "epochs")}
+        accuracy(arguments.seeds, settings, found, arguments.out)
     if "latency" in arguments.parts:
         found["latency"] = latency(arguments.rounds)
-    print(write(found))
+    print(write(found, arguments.out))
     return 0
 
 
