@@ -117,12 +117,10 @@ class Table(NamedTuple):
         counted = mask[:, self.size - 1 :].unsqueeze(2)
         windows = torch.where(counted, windows, windows[:, :1])  # the first one always counts
         few = max(1, _ANSWERS // (windows.shape[1] * len(self.bias)))
-        found = [
-            embedding_bag(some.flatten(0, 1), self.rows, mode="sum")
-            .unflatten(0, some.shape[:2])
-            .amax(1)
-            for some in windows.split(few)
-        ]
+        found = []
+        for some in torch.split(windows, few):
+            answers = embedding_bag(some.flatten(0, 1), self.rows, mode="sum")
+            found.append(answers.view(*some.shape[:2], -1).amax(1))
         return (torch.cat(found) + self.bias).relu()
 
 
