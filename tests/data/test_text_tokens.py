@@ -207,7 +207,11 @@ def test_settings_of_other_kinds_and_too_few_words_are_refused():
     level=st.sampled_from(["word", "char", "bpe"]),
 )
 def test_ids_are_the_librarys_whichever_way_they_are_found(texts, other, lower, level):
-    known = ["The red_shoe, a-b; 12 x!? (the) !?", "caf\u00e9 a\u0301", "abcdefg abcdefgh abcdefghi"]
+    known = [
+        "The red_shoe, a-b; 12 x!? (the) !?",
+        "caf\u00e9 a\u0301",
+        "abcdefg abcdefgh abcdefghi",
+    ]
     known += [16 * "n", 17 * "n", 17 * "n" + "o"]
     made = learn_tokens(known, TokenOptions(level=level, least=1, lower=lower))
     library = tokenizers.Tokenizer.from_str(made)
