@@ -7,8 +7,9 @@ For data sets of the UCR and UEA archives that come with aeon (BSD-3, from `make
 way of training is cross-validated inside the given training part: every series of it is answered
 once for each seed, by a network that has not seen it. "rule" is what `train.recommend` chooses; the
 others change one thing each, named in `WAYS`. What counts is the number of right answers over all
-data sets, and where a way and the rule differ on the same series. Everything runs on one thread.
-Finished folds are kept: called again with the same settings, it goes on with what is missing.
+data sets, and where a way and the rule differ on the same series. Everything runs on one thread,
+and seconds are the processor's. Finished folds are kept: called again with the same settings, it
+goes on with what is missing.
 """
 
 from __future__ import annotations
@@ -88,9 +89,9 @@ def one_fold(dataset: data.Dataset, way: Way, folds: int, fold: int, seed: int) 
     network = convarium.create(
         way.model or choice.model, num_classes=len(dataset.classes), **options
     )
-    start = time.perf_counter()
+    start = time.process_time()
     train.fit(network, parts, config, preprocessing=preprocessing)
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     predictor = Predictor(network, data.build_card(parts, preprocessing))
     records = sorted(predictor.records(parts.test), key=lambda record: record.id)
     right = {str(record.id): record.label == record.target for record in records}
