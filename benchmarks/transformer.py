@@ -3,14 +3,14 @@
     python benchmarks/transformer.py accuracy --seeds 0 1
     python benchmarks/transformer.py latency
 
-The peer is torch's own `nn.TransformerEncoder` on the same token vectors plus learnt places: two
-layers of four heads before whose sublayers the norms stand, the masked mean over the text, dropout
-and a linear head; the width of its feed-forward layers is that which makes the parameters nearest
-TextCNN's. "accuracy": BBC news, the split, tokens, recipe and epochs of the default command for
-both, beside each other for each seed, but rates of their own: 4e-3 for TextCNN as the command has
-it, 1e-3 for the encoder, which learns nothing at 4e-3 (`--rate` changes it). "latency": batches of
-texts of random words, on the threads that OMP_NUM_THREADS says; TextCNN as it is and with its words
-looked up (`tabulate`); the encoder with torch's fast path. All take turns.
+The peer is torch's own `nn.TransformerEncoder` on vectors of its own tokens plus learnt places: two
+layers of four heads before whose sublayers the norms stand, feed-forward layers twice as wide as
+the vectors, the masked mean over the text, dropout and a linear head; the vectors are as wide as
+makes the parameters nearest TextCNN's. "accuracy": BBC news, the split, tokens, recipe and epochs
+of the default command for both, beside each other for each seed; the encoder learns at each of
+`--rates`, and the validation texts choose. "latency": batches of texts of random words, on the
+threads that OMP_NUM_THREADS says; TextCNN as it is and with its words looked up (`tabulate`); the
+encoder with torch's fast path. All take turns. `--longest` and `--epochs` make it smaller.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ from convarium.files import read_json
 from convarium.intervals import wilson
 from convarium.predict import Predictor
 
-HEADS, LAYERS = 4, 2
+HEADS, LAYERS, INNER, WIDEST = 4, 2, 2, 257
 LENGTHS, BATCHES = (32, 64, 128, 256, 512), (1, 64)
-RATE = 1e-3
+RATES = (1e-3, 4e-3)
 
 
 class Encoder(nn.Module):
@@ -72,62 +72,81 @@ def parameters(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters())
 
 
-def encoder(vocabulary: int, classes: int, longest: int, goal: int, width: int = 128) -> Encoder:
+def encoder(vocabulary: int, classes: int, longest: int, goal: int) -> Encoder:
     """The encoder whose parameters are nearest those of TextCNN."""
     with torch.device("meta"):
-        least = parameters(Encoder(vocabulary, width, 1, classes, longest))
-        more = parameters(Encoder(vocabulary, width, 2, classes, longest)) - least
-    return Encoder(vocabulary, width, max(1, 1 + round((goal - least) / more)), classes, longest)
+        counts = {
+            width: parameters(Encoder(vocabulary, width, INNER * width, classes, longest))
+            for width in range(HEADS, WIDEST, HEADS)
+        }
+    width = min(counts, key=lambda width: abs(counts[width] - goal))
+    return Encoder(vocabulary, width, INNER * width, classes, longest)
 
 
-def one_seed(seed: int, rate: float) -> dict[str, Any]:
-    """Both on one split of BBC news."""
+def one_seed(seed: int, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Both on one split of BBC news; of the encoder's rates the best on the validation texts."""
     with tempfile.TemporaryDirectory() as folder:
         table = texts.as_table(Path(folder) / "bbc.csv", texts.bbc())
         dataset = data.open_dataset(table, text_column="text", label_column="label")
         choice = train.recommend(dataset)
         test, validation = texts.SHARES["bbc"]
         parts = data.split(dataset, test=test, validation=validation, seed=seed)
-        preprocessing = data.fit_preprocessing(parts.train)
+        tokens = data.TokenOptions(longest=settings["longest"])
+        preprocessing = data.fit_preprocessing(parts.train, tokens=tokens)
         shape = {"num_classes": len(dataset.classes), **preprocessing.network_options}
+        epochs = settings["epochs"] or choice.config.epochs
+        config = dataclasses.replace(choice.config, seed=seed, precision="fp32", epochs=epochs)
         seeds.torch_seed(torch.device("cpu"), seed, "initial weights")
         ours = convarium.create(choice.model, **{**choice.options, **shape})
-        longest = preprocessing.longest
-        theirs = encoder(shape["vocabulary"], shape["num_classes"], longest, parameters(ours))
-        config = dataclasses.replace(choice.config, seed=seed, precision="fp32")
-        plain = dataclasses.replace(config, vectors="drawn", learning_rate=rate)
-        found: dict[str, Any] = {"seed": seed}
-        for name, model, own in (("text_cnn", ours, config), ("encoder", theirs, plain)):
-            seconds = harness.seconds(
-                lambda model=model, own=own: train.fit(
-                    model, parts, own, preprocessing=preprocessing
-                )
-            )
-            predictor = Predictor(model, data.build_card(parts, preprocessing))
-            result = predictor.evaluate(parts.test)
-            right = round(result.score * result.n)
-            interval = list(wilson(right, result.n))
-            told = {"n": result.n, "accuracy": result.score, "interval": interval}
-            found[name] = {**told, "parameters": parameters(model), "seconds": round(seconds, 1)}
-    return found
+        goal, sizes = parameters(ours), (shape["vocabulary"], shape["num_classes"])
+        found = [trained(ours, parts, config, preprocessing)]
+        for rate in settings["rates"]:
+            seeds.torch_seed(torch.device("cpu"), seed, "initial weights")
+            model = encoder(*sizes, preprocessing.longest, goal)
+            own = dataclasses.replace(config, vectors="drawn", learning_rate=rate)
+            found.append(trained(model, parts, own, preprocessing))
+    best = max(found[1:], key=lambda each: each["validation"])
+    return {"seed": seed, "text_cnn": found[0], "encoder": best, "encoders": found[1:]}
 
 
-def accuracy(seeds_wanted: Sequence[int], rate: float, found: dict[str, Any]) -> None:
+def trained(
+    model: nn.Module, parts: data.Parts, config: train.TrainConfig, preprocessing: Any
+) -> dict[str, Any]:
+    """Train, and measure on the validation and test texts."""
+    seconds = harness.seconds(lambda: train.fit(model, parts, config, preprocessing=preprocessing))
+    predictor = Predictor(model, data.build_card(parts, preprocessing))
+    result = predictor.evaluate(parts.test)
+    right = round(result.score * result.n)
+    return {
+        "rate": config.learning_rate,
+        "validation": predictor.evaluate(parts.validation).score,
+        "n": result.n,
+        "accuracy": result.score,
+        "interval": list(wilson(right, result.n)),
+        "parameters": parameters(model),
+        "seconds": round(seconds, 1),
+    }
+
+
+def accuracy(
+    seeds_wanted: Sequence[int], settings: Mapping[str, Any], found: dict[str, Any], out: str
+) -> None:
     """Run the seeds that are missing, writing after each."""
     kept = found.get("accuracy", {})
-    runs = kept.get("runs", []) if kept.get("rate") == rate else []
+    runs = kept.get("runs", []) if kept.get("settings") == settings else []
     for seed in seeds_wanted:
         if any(run["seed"] == seed for run in runs):
             continue
-        runs.append(one_seed(seed, rate))
+        runs.append(one_seed(seed, settings))
         runs.sort(key=lambda run: run["seed"])
         means = {
             name: harness.over_seeds([run[name]["accuracy"] for run in runs])
             for name in ("text_cnn", "encoder")
         }
         gaps = [run["text_cnn"]["accuracy"] - run["encoder"]["accuracy"] for run in runs]
-        found["accuracy"] = {"rate": rate, **means, "gap": harness.over_seeds(gaps), "runs": runs}
-        write(found)
+        told = {"settings": settings, **means, "gap": harness.over_seeds(gaps), "runs": runs}
+        found["accuracy"] = told
+        write(found, out)
         print(f"seed {seed}:", {name: means[name]["mean"] for name in means}, "so far")
 
 
@@ -161,10 +180,10 @@ def latency(rounds: int) -> dict[str, Any]:
     return {"parameters": counts, "threads": torch.get_num_threads(), "rows": rows}
 
 
-def write(found: Mapping[str, Any]) -> Path:
+def write(found: Mapping[str, Any], out: str) -> Path:
     """What was measured so far, in one file."""
     own = {name: found[name] for name in ("accuracy", "latency") if name in found}
-    return harness.write("transformer", own, ["numpy", "tokenizers"])
+    return harness.write(out, own, ["numpy", "tokenizers"])
 
 
 def main() -> int:
@@ -172,16 +191,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", default=["accuracy", "latency"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
-    parser.add_argument("--rate", type=float, default=RATE, help="of the encoder")
+    parser.add_argument("--rates", type=float, nargs="+", default=[*RATES], help="of the encoder")
+    parser.add_argument("--longest", type=int, help="tokens of a text; all up to 512 without")
+    parser.add_argument("--epochs", type=int, help="of both; those of the command without")
     parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--out", default="transformer", help="name of the result")
     arguments = parser.parse_args()
-    path = harness.RESULTS / "transformer.json"
+    path = harness.RESULTS / f"{arguments.out}.json"
     found = read_json(path) if path.exists() else {}
     if "accuracy" in arguments.parts:
-        accuracy(arguments.seeds, arguments.rate, found)
+        settings = {name: getattr(arguments, name) for name in ("rates", "longest", "epochs")}
+        accuracy(arguments.seeds, settings, found, arguments.out)
     if "latency" in arguments.parts:
         found["latency"] = latency(arguments.rounds)
-    print(write(found))
+    print(write(found, arguments.out))
     return 0
 
 

@@ -9,8 +9,8 @@ For shares of signature tokens of .6, .1 and .05, and once where only the order 
 two categories apart (see `catalogue.py`): TextCNN (128 numbers a token, windows 3, 4 and 5, 100
 filters each, batch norm, dropout .3), a bag of words (masked mean, 128-128, ReLU, dropout .3), both
 by Adam at .001 and batches of 256; TF-IDF with logistic regression; and counting signature tokens,
-which no method that learns can be told. Finished runs are kept: called again with the same
-settings, it goes on with what is missing.
+which no method that learns can be told. Everything runs on one thread. Finished runs are kept:
+called again with the same settings, it goes on with what is missing.
 """
 
 from __future__ import annotations

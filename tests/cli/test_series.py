@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from sequences import waves, write_pair, write_ts
 
-from convarium import create, data
+from convarium import create, data, open_run
 from convarium.cli import main
 from convarium.cli.announcing import field_lines
 
@@ -79,6 +79,30 @@ def test_an_exported_file_gives_what_the_network_gives(run, folder, capsys):
     told = json.loads(capsys.readouterr().out)
     assert told["largest_difference"] < 1e-4
     assert told["agreement"] == 1
+
+
+def test_a_file_of_any_length_runs_series_one_by_one(run, folder, capsys):
+    runtime = pytest.importorskip("onnxruntime")
+    path = folder / "any.onnx"
+    words = ["export", str(run), "--to", "onnx", "--dynamic-size", "-o", str(path), "--json"]
+    assert main(words) == 0
+    assert len(json.loads(capsys.readouterr().out)["sizes"]) == 3
+    file, opened = runtime.InferenceSession(str(path)), open_run(run)
+    series = data.open_inputs([str(folder / "Ramps_TEST.ts")], kind="series")
+    lengths = set()
+    for i in range(len(series)):
+        x = opened.preprocessing.apply(series.read(i)).unsqueeze(0)
+        lengths.add(x.shape[2])
+        (found,) = file.run(None, {"input": x.numpy()})
+        assert np.allclose(found, opened.model(x).detach().numpy(), atol=1e-4)
+    assert len(lengths) > 2
+
+
+def test_series_are_not_turned_around_for_a_prediction(run, folder, capsys):
+    assert main(["predict", str(run), str(folder / "new.ts"), "--tta", "flip"]) == 2
+    assert (
+        "tta (='flip') is for images and volumes, and these are series" in capsys.readouterr().err
+    )
 
 
 def test_a_file_is_verified_on_other_series_too(run, folder, capsys):

@@ -68,6 +68,7 @@ SPECIMENS = {
         16,
     ),
     "fcn": ("fcn", {"channels": [4, 6, 4]}, 16),
+    "fcn-3": ("fcn", {"channels": [4, 6, 4], "members": 3, "in_channels": 2}, 16),
     "resnet1d": ("resnet1d", {"widths": [4, 6, 6]}, 16),
     "inception_time": ("inception_time", {"filters": 3, "kernel_sizes": [8, 4]}, 16),
     "inception_time-3": (

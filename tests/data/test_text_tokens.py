@@ -207,10 +207,15 @@ def test_settings_of_other_kinds_and_too_few_words_are_refused():
     level=st.sampled_from(["word", "char", "bpe"]),
 )
 def test_ids_are_the_librarys_whichever_way_they_are_found(texts, other, lower, level):
-    known = ["The red_shoe, a-b; 12 x!? (the) !?", "caf\u00e9 a\u0301"]
+    known = [
+        "The red_shoe, a-b; 12 x!? (the) !?",
+        "caf\u00e9 a\u0301",
+        "abcdefg abcdefgh abcdefghi",
+    ]
+    known += [16 * "n", 17 * "n", 17 * "n" + "o"]
     made = learn_tokens(known, TokenOptions(level=level, least=1, lower=lower))
     library = tokenizers.Tokenizer.from_str(made)
-    texts = [*texts, "The SHOE !? [UNK] x_12", other]
+    texts = [*texts, "The SHOE !? [UNK] x_12", other, " ".join([*known, 16 * "n" + "o", 15 * "n"])]
     found = tokens_of(made).encode(texts)
     expected = library.encode_batch([*map(plain, texts)], add_special_tokens=False)
     assert [ids.tolist() for ids in found] == [each.ids for each in expected]

@@ -95,3 +95,44 @@ def test_what_cannot_be_written_is_refused_and_leaves_nothing(tmp_path):
     with pytest.raises(VerificationError, match="does not compute"):
         deploy.export_stream(tcn, path, samples=torch.randn(2, 1, 9), tolerance=1e-12)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["tcn", "fcn", "inception_time", "temporal_cnn"])
+def test_a_file_of_series_of_any_length_is_verified_at_three(tmp_path, name):
+    torch.manual_seed(0)
+    small = {"tcn": {"channels": [4, 5]}, "fcn": {"channels": [4, 5, 4]}}
+    small |= {"inception_time": {"filters": 3, "depth": 3}, "temporal_cnn": {"channels": [4, 5]}}
+    model = models.create(name, in_channels=2, num_classes=3, **small[name]).eval()
+    x = torch.randn(5, 2, 40)
+    made = deploy.export(model, tmp_path / "s.onnx", samples=x, dynamic_size=True)
+    assert made.sizes == ((40,), (50,), (20,))
+    assert "40 and 50 and 20" in made.sentence()
+    run = session(made.path)
+    for length in (17, 33, 120):
+        series = torch.randn(2, 2, length)
+        (found,) = run.run(None, {"input": series.numpy()})
+        assert np.allclose(found, model(series).detach().numpy(), atol=1e-5)
+
+
+def test_a_file_has_the_weights_that_weight_norm_gives(tmp_path):
+    torch.manual_seed(0)
+    model = models.create("tcn", channels=[4, 5], num_classes=3)
+    with torch.no_grad():
+        for name, value in model.named_parameters():
+            value.mul_(1.5 if name.endswith("original0") else 1)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    x = torch.randn(4, 1, 30)
+    made = deploy.export(model, tmp_path / "t.onnx", samples=x)
+    assert model.training
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    graph = onnx.load(made.path).graph
+    kinds = {node.op_type for node in graph.node}
+    assert "Conv" in kinds
+    assert not kinds & {"Mul", "Div", "Sqrt", "Pow", "ReduceL2", "ReduceSum", "Abs"}
+    assert sum(np.prod(each.dims, dtype=int) for each in graph.initializer if each.dims) == sum(
+        p.numel() for p in model.materialise().parameters()
+    )
+    (found,) = session(made.path).run(None, {"input": x.numpy()})
+    assert np.allclose(found, model.eval()(x).detach().numpy(), atol=1e-5)
+    program = deploy.export(model, tmp_path / "t.pt2", samples=x, format="torch")
+    assert program.agreement == 1

@@ -7,10 +7,12 @@ it where no window leaves the input.
 
 import hypothesis.strategies as st
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from torch import nn
 
+from convarium import models
 from convarium.graph import trace
 from convarium.measure.field import receptive_field
 from convarium.measure.rules.following import follow_graph
@@ -159,3 +161,18 @@ def test_the_field_is_what_the_gradient_reaches(specs):
         if inside and field.status == "exact":
             assert (moved[0], moved[-1]) == (lo, hi), (i, specs)
     assert field.shape == (1, C, length)
+
+
+@pytest.mark.parametrize(("length", "seen"), [(40, 13), (9, 9)])
+def test_the_last_step_of_a_tcn_sees_what_its_output_moves_with(length, seen):
+    network = models.create("tcn", channels=[3, 3], num_classes=2, norm="none").double().eval()
+    for parameter in network.parameters():
+        nn.init.uniform_(parameter, 0.5, 1.5)
+    x = torch.rand(1, 1, length, dtype=torch.float64, requires_grad=True)
+    network(x).sum().backward()
+    moved = x.grad[0, 0].nonzero()[:, 0]
+    assert (int(moved[0]), int(moved[-1])) == (length - seen, length - 1)
+    field = receptive_field(network, (1, 1, length))
+    assert (field.layer, field.size, field.output_size) == ("stage2.0.act3", (13,), (seen,))
+    every = models.create("tcn", channels=[3, 3], readout="every")
+    assert receptive_field(every, (1, 1, length)).output_size == ()

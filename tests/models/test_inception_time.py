@@ -66,60 +66,6 @@ def test_its_field_is_that_of_six_long_kernels():
     assert (field.size, field.start, field.status) == ((1 + 6 * 39,), (-6 * 19,), "exact")
 
 
-def ensemble(**options):
-    torch.manual_seed(0)
-    small = {"filters": 3, "kernel_sizes": [4, 2], "members": 3, "num_classes": 4}
-    return models.create("inception_time_ensemble", **(small | options)).double()
-
-
-def member(model, m):
-    """One member of an ensemble as a network of its own."""
-    config = model.config | {"members": 1}
-    alone = type(model)(**config).double().train(model.training)
-    state = {}
-    for name, tensor in model.state_dict().items():
-        stage, _, rest = name.partition(".")
-        if stage.startswith("stage") and rest.startswith(f"{m}."):
-            state[f"{stage}.0{rest[1:]}"] = tensor
-    state["head.weight"] = model.head.weight.unflatten(1, (model.config["members"], -1))[:, m]
-    state["head.bias"] = model.head.bias
-    alone.load_state_dict(state)
-    return alone
-
-
-def test_the_ensemble_averages_the_probabilities_of_its_members():
-    model = ensemble().eval()
-    x = model.example_input(5, 20)
-    found = model(x).exp()
-    each = torch.stack([member(model, m)(x).softmax(1) for m in range(3)])
-    torch.testing.assert_close(found, each.mean(0))
-    embedded = torch.cat([member(model, m).embed(x) for m in range(3)], 1)
-    torch.testing.assert_close(model.embed(x), embedded)
-    values = ensemble(average="outputs").eval()
-    each = torch.stack([member(values, m)(x) for m in range(3)])
-    torch.testing.assert_close(values(x), each.mean(0))
-    one = ensemble(num_classes=1).eval()
-    each = torch.stack([member(one, m)(x) for m in range(3)])
-    torch.testing.assert_close(one(x), each.mean(0))
-
-
-@pytest.mark.parametrize("rows", [2, 7])
-@pytest.mark.parametrize("lengths", [None, [3, 20, 12, 9, 20, 17, 5]])
-def test_in_training_each_row_is_its_members_alone(rows, lengths):
-    model = ensemble().train()
-    x = model.example_input(rows, 20)
-    mask = None if lengths is None else torch.arange(20) < torch.tensor(lengths[:rows])[:, None]
-    alone = [member(model, m) for m in range(min(3, rows))]
-    y = model(x, mask)
-    for m, one in enumerate(alone):
-        expected = one(x[m::3], None if mask is None else mask[m::3])
-        torch.testing.assert_close(y[m::3], expected)
-    y[0::3].square().sum().backward()
-    for m in range(1, min(3, rows)):
-        gradients = [p.grad for p in model.stage1[m].parameters()]
-        assert not any(g is not None and g.any() for g in gradients)
-
-
 def test_outputs_of_an_ensemble_are_logarithms_of_probabilities():
     model = models.create("inception_time_ensemble", num_classes=3).eval()
     y = model(model.example_input(2, 50))

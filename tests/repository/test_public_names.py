@@ -52,6 +52,7 @@ PUBLIC = {
         global_average handing_on he_normal he_normal_fan_in hidden in_blocks initialise interpolate
         make_activation make_conv make_norm make_pool materialise_weights mean_vectors recomputed
         same_padding small_normal tiny_normal torch_layers uniform_fan_in unit upsampling_steps
+        with_plain_weights
     """,
     "convarium.measure": """
         BatchLatency Candidate Choices CompoundScaling Cost Design EffectiveField Equivariance

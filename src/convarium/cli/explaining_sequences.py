@@ -21,16 +21,14 @@ _PICTURES = {"shared_scale": "--shared-scale", "faithfulness": "--faithfulness"}
 def explain_sequences(arguments: argparse.Namespace, run: Run, target: int | None) -> int:
     """Explain each text or series that can be read, and write a page and JSON."""
     from convarium import data, files, report
-    from convarium.report.series import explain_series
-    from convarium.report.texts import explain_texts
+    from convarium.report.explained_sequences import explain_sequences as explained
 
     for name, flag in _PICTURES.items():
         if getattr(arguments, name):
             raise OptionError(f"{flag} is for images and volumes; leave it out.")
     columns = input_columns(arguments, run)
     dataset = data.open_inputs(arguments.inputs, kind=run.preprocessing.kind, columns=columns)
-    explain = explain_texts if run.preprocessing.kind == "texts" else explain_series
-    sequences, rows, unread, _ = explain(
+    sequences, rows, unread, _ = explained(
         run,
         dataset,
         most=arguments.most or 48,

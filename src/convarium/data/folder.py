@@ -23,6 +23,7 @@ from convarium.data.dataset import Dataset
 from convarium.data.given import PARTS, TRAIN, part_number
 from convarium.data.kinds import all_may_be, file_samples, is_sample_name, kind_of
 from convarium.data.names import Names, shown
+from convarium.data.samples import cause
 from convarium.data.skipping import SkipList, Skipped
 from convarium.errors import DataError
 
@@ -74,7 +75,7 @@ def walk(root: str, start: str, skipped: SkipList, kind: str | None = None) -> I
                 continue
             folders, files = _sorted_entries(root, folder, skipped)
         except OSError as error:
-            skipped.append(Skipped(folder, _cause(error)))
+            skipped.append(Skipped(folder, cause(error)))
             continue
         seen.add((facts.st_dev, facts.st_ino))
         waiting.extend(reversed(folders))
@@ -212,7 +213,3 @@ def _without_classes(root: Path, files: list[str]) -> str:
             "in a folder with the name of the class, or give a table of path and label."
         )
     return f"{root} is empty: it has no class folders; put a folder of images for each class in it."
-
-
-def _cause(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()

@@ -32,7 +32,6 @@ Interpolation = Literal["bilinear", "bicubic", "trilinear"]  # the last one is f
 _LONGEST = 16
 _LARGEST = 2**14
 _MOST = 2**31
-_ORDER = ("decode", "resize", "center_crop", "scale", "normalize")
 _FILTERS: Final = {
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
@@ -167,8 +166,10 @@ class Preprocessing:
             image: uint8 `(H, W, C)`. Returns: uint8 `(5, C, H, W)` of `input_shape`.
 
         Raises:
-            DataError: the picture is resized until it just covers the input.
+            DataError: the picture is resized until it just covers the input, or it is none.
         """
+        if self.kind != "images":
+            raise DataError(f"Five crops are for pictures, and these are {self.kind}; use 'none'.")
         if self.resize is None or self.margin == 0:
             raise DataError(
                 "Five crops need pictures that are larger than the input, and this preprocessing "
@@ -192,9 +193,9 @@ class Preprocessing:
         return normalised(pixels, *self._constants(pixels.device))
 
     def keeps(self, image_shape: Sequence[int]) -> bool:
-        """Whether `apply` leaves pixels of the shape `(C, H, W)` as they are."""
-        sides = self.input_shape[1:]
-        return tuple(image_shape) == self.input_shape and self.resize in (None, min(sides))
+        """Whether `apply` leaves pixels of the shape `(C, H, W)` as they are; never other kinds."""
+        fits = self.kind == "images" and tuple(image_shape) == self.input_shape
+        return fits and self.resize in (None, min(self.input_shape[1:]))
 
     def same_pixels(self, other: Preprocessing) -> bool:
         """Whether `apply` of the other gives the same pixels; mean, std and classes may differ."""
@@ -226,27 +227,33 @@ class Preprocessing:
             own: type[Preprocessing] = steps_class(next(iter(by_name), ""))
             if own is not cls:
                 return own.from_card(card)
-            resize = by_name["resize"]
-            channels, height, width = map(int, part["input_shape"])
-            found = cls(
-                input_shape=(channels, height, width),
-                mean=tuple(map(float, by_name["normalize"]["mean"])),
-                std=tuple(map(float, by_name["normalize"]["std"])),
-                classes=tuple(card["classes"]),
-                resize=resize.get("short_side"),
-                interpolation="bicubic" if resize["interpolation"] == "bicubic" else "bilinear",
-            )
-        except (KeyError, TypeError, ValueError) as error:
+            shape = tuple(map(int, part["input_shape"]))
+            found = cls.from_steps(by_name, shape, tuple(card["classes"]))
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise DataError(
                 f"The card's preprocessing is incomplete ({error!r}); use one that `train` wrote."
             ) from error
         if found.steps != part["steps"]:
             raise DataError(
-                "The card's preprocessing has steps that this version of convarium does not replay "
-                f"({', '.join(by_name)}; known are {', '.join(_ORDER)} with their usual settings); "
-                "install the version that wrote it."
+                f"The card's preprocessing of {cls.kind} has steps that this version of convarium "
+                f"does not replay ({', '.join(by_name)}); install the version that wrote it."
             )
         return found
+
+    @classmethod
+    def from_steps(
+        cls, steps: Mapping[str, Any], shape: tuple[int, ...], classes: tuple[str, ...]
+    ) -> Preprocessing:
+        """The preprocessing of a card's steps by their names, of an input's shape, and classes."""
+        resize, moments = steps["resize"], steps["normalize"]
+        return cls(
+            shape,
+            mean=tuple(map(float, moments["mean"])),
+            std=tuple(map(float, moments["std"])),
+            classes=classes,
+            resize=resize.get("short_side"),
+            interpolation="bicubic" if resize["interpolation"] == "bicubic" else "bilinear",
+        )
 
     def _constants(self, device: torch.device) -> tuple[Tensor, Tensor]:
         """Shift and scale for what `apply` gives, `(C, 1, ...)`; made once for each device."""

@@ -6,6 +6,7 @@ import hashlib
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
@@ -162,6 +163,26 @@ class FileSamples(EncodedSamples):
     def encoded(self, i: int) -> str:
         """The file's path."""
         return os.path.join(self.root, self.names.path(i))
+
+
+@contextmanager
+def reading(path: str) -> Iterator[None]:
+    """What is wrong with a file, as an error that gives the reason alone.
+
+    Raises:
+        DataError: it is no regular file, or cannot be read.
+    """
+    try:
+        if not os.path.isfile(path):
+            raise DataError("not a regular file")
+        yield
+    except OSError as error:
+        raise DataError(cause(error)) from error
+
+
+def cause(error: OSError) -> str:
+    """Why a file cannot be read, in the system's words."""
+    return (error.strerror or str(error) or type(error).__name__).lower()
 
 
 def facts_of(image: NDArray[np.uint8]) -> Facts:

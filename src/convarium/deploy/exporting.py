@@ -14,22 +14,21 @@ from torch import Tensor, nn
 from convarium.data import Preprocessing
 from convarium.deploy import manifest
 from convarium.deploy.artefact import Artefact, runtime_package
+from convarium.deploy.given import Given, expected_of
 from convarium.deploy.onnx_file import OPSET, write_onnx
 from convarium.deploy.openvino_file import write_openvino
-from convarium.deploy.pixels import PixelInput
 from convarium.deploy.program_file import write_program
 from convarium.deploy.verification import (
-    SINGLES,
     TOLERANCE,
     Verification,
     check_inputs,
     compare,
-    reference,
     set_eval,
 )
-from convarium.errors import OptionError, ShapeError, did_you_mean
+from convarium.errors import OptionError, did_you_mean
 from convarium.files import atomic, sha256
 from convarium.graph import eager, untouched, unwrapped
+from convarium.layers import with_plain_weights
 
 
 @dataclass(frozen=True)
@@ -119,7 +118,8 @@ def export(
     The file takes batches of any size, (N, C, *S) with the sample's C and S, under the name
     "input" and returns "output". It gets its name only after it ran in the runtime on the samples,
     at batch 1 and together; otherwise nothing is left, and what stood there before stays. The
-    model is left as it was. `manifest.json` beside the file says what it is.
+    model is left as it was; the file has the weights that a weight norm gives. `manifest.json`
+    beside it says what it is.
 
     Args:
         model: the network, in float32; wrapped and compiled ones are taken out of their wrapper.
@@ -131,7 +131,7 @@ def export(
         opset: ONNX operator set, 18 to 23; of OpenVINO's files the one they come through.
         tolerance: the largest difference allowed, as a share of the largest output.
         dynamic_size: leave the number of positions along each axis free too; the file is then also
-            verified on samples that are a quarter longer along each.
+            verified on samples that are a quarter longer along each, and on series half as long.
         preprocessing: how the samples were made from pixels; needed for `pixels`.
         pixels: "channels_first" or "channels_last" puts scaling and normalisation into the file,
             which then takes 8-bit pixels in this layout.
@@ -152,12 +152,12 @@ def export(
     (3, 1.0, True)
     """
     path, kind = Path(path), _checked(format, Path(path))
-    network = unwrapped(model)
+    network = with_plain_weights(unwrapped(model))
     check_inputs(network, samples, tolerance)
     if kind.runtime is not None:
         runtime_package(kind.runtime)
-    given = _Given(network, samples, preprocessing, pixels, dynamic_size)
-    expected = [_expected(network, batch, samples) for batch in given.batches]
+    given = Given(network, samples, preprocessing, pixels, dynamic_size)
+    expected = [expected_of(network, batch, samples) for batch in given.batches]
     with atomic(path) as temporary:
         _write(kind, given, temporary, opset, card)
         pairs = zip(expected, given.batches, strict=True)
@@ -183,59 +183,6 @@ def export(
     return result
 
 
-class _Given:
-    """The network as it is written, and what it is verified on."""
-
-    def __init__(
-        self,
-        network: nn.Module,
-        samples: Tensor,
-        preprocessing: Preprocessing | None,
-        pixels: str | None,
-        dynamic_size: bool,
-    ) -> None:
-        self.network, self.inside = network, None
-        axes = range(min(2, samples.ndim - 1), samples.ndim)
-        self.batches = [samples, *([_longer(samples[:SINGLES], axes)] if dynamic_size else [])]
-        self.free: Sequence[int] = axes if dynamic_size else ()
-        if pixels is not None:
-            if preprocessing is None:
-                raise OptionError(f"pixels (={pixels!r}) needs the preprocessing of the samples.")
-            self.inside = PixelInput(network, preprocessing, pixels)
-            self.network = self.inside
-            if dynamic_size and self.inside.last:
-                self.free = [axis - 1 for axis in axes]
-
-    def laid(self, batch: Tensor) -> Tensor:
-        """A batch as the file takes it."""
-        return batch if self.inside is None else self.inside.pixels_of(batch)
-
-
-def _expected(network: nn.Module, batch: Tensor, samples: Tensor) -> Tensor:
-    """What the network gives for a batch.
-
-    Raises:
-        OptionError: it does not take the size.
-    """
-    try:
-        return reference(network, batch)
-    except (RuntimeError, ShapeError) as error:
-        if batch is samples:
-            raise
-        raise OptionError(
-            f"{type(network).__name__} does not take inputs of {tuple(batch.shape[1:])}, so the "
-            "size of its inputs cannot be left free; leave dynamic_size out."
-        ) from error
-
-
-def _longer(samples: Tensor, axes: Sequence[int]) -> Tensor:
-    """Samples that begin again behind their end, a quarter longer along each axis."""
-    for axis in axes:
-        n = samples.shape[axis]
-        samples = samples.index_select(axis, torch.arange(n + max(1, n // 4)) % n)
-    return samples
-
-
 def _checked(format: str, path: Path) -> Format:
     """The format, if it is one and the name fits.
 
@@ -254,7 +201,7 @@ def _checked(format: str, path: Path) -> Format:
 
 
 def _write(
-    kind: Format, given: _Given, path: Path, opset: int, card: Mapping[str, Any] | None
+    kind: Format, given: Given, path: Path, opset: int, card: Mapping[str, Any] | None
 ) -> None:
     """Let the format's writer see the network in eval mode, outside any mode of the caller's."""
     network, example = given.network, given.laid(given.batches[0][:2])

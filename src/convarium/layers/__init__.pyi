@@ -9,6 +9,7 @@ from .causal import CausalConv1d as CausalConv1d
 from .causal import CausalNorm as CausalNorm
 from .causal import block_step as block_step
 from .causal import materialise_weights as materialise_weights
+from .causal import with_plain_weights as with_plain_weights
 from .constraints import Constraint as Constraint
 from .constraints import ConstraintKind as ConstraintKind
 from .constraints import block_mean as block_mean
@@ -144,4 +145,5 @@ __all__ = [
     "uniform_fan_in",
     "unit",
     "upsampling_steps",
+    "with_plain_weights",
 ]

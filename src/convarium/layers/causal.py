@@ -13,6 +13,7 @@ References:
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, SupportsIndex, get_args
 
@@ -201,6 +202,21 @@ def materialise_weights(module: nn.Module) -> None:
         del child.parametrizations
         child.__class__ = plain
         child.weight = weight
+
+
+def with_plain_weights(module: nn.Module) -> nn.Module:
+    """A copy for evaluation with the weights that weight norm gives; the module itself without any.
+
+    Example:
+        >>> conv = make_causal_conv(4, 8, 3, dilation=1, norm="weight")
+        >>> with_plain_weights(conv) is conv, with_plain_weights(nn.ReLU()).inplace
+        (False, False)
+    """
+    if not any(parametrize.is_parametrized(child, "weight") for child in module.modules()):
+        return module
+    twin = copy.deepcopy(module).eval()
+    materialise_weights(twin)
+    return twin
 
 
 class CausalBlock(nn.Module):

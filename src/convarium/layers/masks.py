@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import max_pool2d
 
 from convarium.layers.blocks import Blocks
 
@@ -123,9 +124,23 @@ class MaskedMaxPool1d(nn.MaxPool1d):
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Pool `x` with the smallest number there is in the padding."""
         if mask is None:
-            pooled: Tensor = super().forward(x)
-            return pooled
+            return self._pooled(x)
         least = torch.finfo(x.dtype).min
-        pooled = super().forward(x.masked_fill(~mask.unsqueeze(1), least))
-        stride = self.stride if isinstance(self.stride, int) else self.stride[0]
-        return hidden(pooled, coarser(mask, stride))
+        pooled = self._pooled(x.masked_fill(~mask.unsqueeze(1), least))
+        return hidden(pooled, coarser(mask, _along(self.stride)))
+
+    def _pooled(self, x: Tensor) -> Tensor:
+        """As torch has it; in programs as a pool of two axes, whose length can be free."""
+        if not torch.compiler.is_exporting():
+            found: Tensor = super().forward(x)
+            return found
+        sizes = (self.kernel_size, self.stride, self.padding, self.dilation)
+        kernel, stride, padding, dilation = map(_along, sizes)
+        rows = max_pool2d(
+            x.unsqueeze(2), (1, kernel), (1, stride), (0, padding), (1, dilation), self.ceil_mode
+        )
+        return rows.squeeze(2)
+
+
+def _along(size: int | tuple[int, ...]) -> int:
+    return size if isinstance(size, int) else size[0]

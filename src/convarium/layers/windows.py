@@ -12,7 +12,7 @@ there, and a window is a sum of k rows.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,8 @@ from torch.nn.functional import embedding_bag, pad
 from convarium.layers.conv import make_conv
 from convarium.layers.masked_norm import MaskedBatchNorm1d
 from convarium.layers.masks import hidden
+
+_ANSWERS: Final = 2**18  # to windows at once, so that they stay in a processor's second cache
 
 
 class Windows(nn.Module):
@@ -112,12 +114,14 @@ class Table(NamedTuple):
         """
         places = torch.arange(self.size, device=ids.device)
         windows = ids.unfold(1, self.size, 1) * self.size + places
-        answers = embedding_bag(windows.flatten(0, 1), self.rows, mode="sum")
-        counted = mask[:, self.size - 1 :].clone()
-        counted[:, 0] = True
-        answers[~counted.flatten()] = torch.finfo(answers.dtype).min
-        found: Tensor = answers.reshape(*windows.shape[:2], -1).amax(1) + self.bias
-        return found.relu()
+        counted = mask[:, self.size - 1 :].unsqueeze(2)
+        windows = torch.where(counted, windows, windows[:, :1])  # the first one always counts
+        few = max(1, _ANSWERS // (windows.shape[1] * len(self.bias)))
+        found = []
+        for some in torch.split(windows, few):
+            answers = embedding_bag(some.flatten(0, 1), self.rows, mode="sum")
+            found.append(answers.view(*some.shape[:2], -1).amax(1))
+        return (torch.cat(found) + self.bias).relu()
 
 
 def mean_vectors(vectors: Tensor, ids: Tensor, mask: Tensor) -> Tensor:

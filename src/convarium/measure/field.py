@@ -83,7 +83,8 @@ class ReceptiveField(Field):
         gates_see_all: whether, with gates and statistics, every position depends on the first and
             the last input along every axis.
         output_size: inputs along each axis, from the first to the last, that the output depends on
-            where it has no places any more, as after a global pool; empty where it has.
+            where it has no places any more, as after a global pool or of the last step alone; empty
+            where it has.
     """
 
     input_shape: tuple[int, ...] = ()

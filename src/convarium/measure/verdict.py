@@ -92,7 +92,9 @@ def output_size(graph: Graph, states: dict[int, State]) -> tuple[int, ...]:
     ends = [
         (value.shape, states[value.number]) for value in graph.outputs if value.number in states
     ]
-    if any(state.unknown or not all(r.whole for r in state.reaches) for _, state in ends):
+    reaches = [reach for _, state in ends for reach in state.reaches]
+    places = any(reach.dim is not None and not reach.whole for reach in reaches)
+    if places or any(state.unknown for _, state in ends):
         return ()
     seen = [[int(counts.max(initial=0)) for counts in _spans(end, shape)] for shape, end in ends]
     return tuple(map(max, zip(*seen, strict=True)))

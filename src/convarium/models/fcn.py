@@ -8,7 +8,7 @@ series of any length gives the same number of features, and the mean leaves a cl
 average is the logit, so that one sees which stretch spoke for a class.
 
 Differs from the paper: the convolutions have no bias, which the batch norm behind them would take
-away.
+away. `members` sets several networks side by side, whose answers are averaged; the paper has one.
 
 References:
     Wang, Yan, Oates 2017, "Time series classification from scratch with deep neural networks: a
@@ -21,14 +21,15 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from convarium.layers import MaskedBlocks, MeanOverTime, SequenceConv
+from convarium.layers import MeanOverTime, SequenceConv
 from convarium.models.contract import Stage
+from convarium.models.ensemble import Average, Ensemble, Members
 from convarium.models.options import at_least, equal_lengths
-from convarium.models.sequence import OneAxis, SequenceClassifier
+from convarium.models.sequence import OneAxis
 from convarium.models.variants import Variant
 
 
-class FCN(SequenceClassifier):
+class FCN(Ensemble):
     """Convolutions that keep the length, and the mean over the real steps.
 
     Args:
@@ -37,9 +38,13 @@ class FCN(SequenceClassifier):
         num_classes: outputs; 0 leaves the head out.
         channels: of each convolution.
         kernel_sizes: of each convolution; of an even one's zeros, the smaller half stands in front.
+        members: networks that are trained side by side, each on its own rows of a batch.
+        average: what of several members is averaged: "probabilities", where the outputs are logits
+            of classes that exclude each other, or the "outputs" themselves.
 
     Shape:
-        (B, C, T), mask (B, T) -> (B, num_classes)
+        (B, C, T), mask (B, T) -> (B, num_classes): of several members the logarithms of the mean
+        probabilities
 
     Raises:
         OptionError: lists of different lengths, or a value out of range.
@@ -58,23 +63,26 @@ class FCN(SequenceClassifier):
         num_classes: int = 2,
         channels: Sequence[int] = (128, 256, 128),
         kernel_sizes: Sequence[int] = (8, 5, 3),
+        members: int = 1,
+        average: Average = "probabilities",
     ) -> None:
         super().__init__(spatial_dims=spatial_dims, in_channels=in_channels)
-        at_least(1, channels=channels, kernel_sizes=kernel_sizes)
+        at_least(1, channels=channels, kernel_sizes=kernel_sizes, members=members)
         equal_lengths(channels=channels, kernel_sizes=kernel_sizes)
         self.input_size = (150,)
 
         self.stem = nn.Identity()
         stages, before = [], in_channels
         for i, (width, size) in enumerate(zip(channels, kernel_sizes, strict=True), start=1):
-            self.add_module(f"stage{i}", MaskedBlocks(SequenceConv(before, width, size)))
-            stages.append(Stage(f"stage{i}", width, 1))
+            blocks = [SequenceConv(before, width, size) for _ in range(members)]
+            self.add_module(f"stage{i}", Members(*blocks, shared=i == 1))
+            stages.append(Stage(f"stage{i}", members * width, 1))
             before = width
         self.stages = tuple(stages)
         self.heatmap_layer = stages[-1].name
         self.final = nn.Identity()
         self.neck = MeanOverTime()
-        self.build_head(before, num_classes)
+        self.build_head(members * before, num_classes)
         self.initialise_weights()
 
 

@@ -27,13 +27,10 @@ References:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad
 
 from convarium.layers import (
     MaskedBatchNorm1d,
@@ -45,14 +42,15 @@ from convarium.layers import (
     make_conv,
 )
 from convarium.models.contract import Stage
+from convarium.models.ensemble import Average, Ensemble, Members
 from convarium.models.options import at_least
-from convarium.models.sequence import OneAxis, SequenceClassifier
+from convarium.models.sequence import OneAxis
 from convarium.models.variants import Variant
 
 _EVERY = 3  # modules that a shortcut goes around
 
 
-class InceptionTime(SequenceClassifier):
+class InceptionTime(Ensemble):
     """Modules of parallel convolutions with shortcuts, and the mean over the real steps.
 
     Args:
@@ -93,7 +91,7 @@ class InceptionTime(SequenceClassifier):
         kernel_sizes: Sequence[int] = (40, 20, 10),
         bottleneck: int = 32,
         members: int = 1,
-        average: Literal["probabilities", "outputs"] = "probabilities",
+        average: Average = "probabilities",
     ) -> None:
         super().__init__(spatial_dims=spatial_dims, in_channels=in_channels)
         at_least(1, depth=depth, filters=filters, kernel_sizes=kernel_sizes)
@@ -115,59 +113,6 @@ class InceptionTime(SequenceClassifier):
         self.neck = MeanOverTime()
         self.build_head(members * width, num_classes)
         self.initialise_weights()
-
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Logits; in training, those of row i are of member i mod `members`."""
-        members = self.config["members"]
-        if members == 1 or not self.num_classes:
-            return super().forward(x, mask)
-        if self.training:
-            return self._in_turns(x, mask, members)
-        vectors = self.embed(x, mask)
-        vectors = vectors.reshape(vectors.shape[0], members, -1)  # a graph's sizes are symbols
-        own = torch.eye(members, device=vectors.device, dtype=vectors.dtype)
-        alone = (own.unsqueeze(2) * vectors.unsqueeze(1)).flatten(2)  # (B, M, M F)
-        logits = self.head(alone.flatten(0, 1)).reshape(vectors.shape[0], members, -1)
-        if self.config["average"] == "outputs" or self.num_classes == 1:
-            mean: Tensor = logits.mean(1)
-            return mean
-        found: Tensor = logits.log_softmax(2).logsumexp(1) - math.log(members)
-        return found
-
-    def _in_turns(self, x: Tensor, mask: Tensor | None, members: int) -> Tensor:
-        """The logits of each row, of the member whose turn it is."""
-        x, mask = self.real(x, mask)
-        found = []
-        for m in range(min(members, len(x))):
-            rows, left = x[m::members], None if mask is None else mask[m::members]
-            for stage in self.stages:
-                rows = self.get_submodule(stage.name).alone(m, rows, left)  # type: ignore[operator]
-            vector = self.neck(rows, left)
-            width = vector.shape[1]
-            found.append(self.head(pad(vector, (m * width, (members - 1 - m) * width))))
-        order = torch.arange(len(x), device=x.device)
-        places = torch.cat([order[m::members] for m in range(len(found))])
-        return torch.cat(found)[places.argsort()]
-
-
-class Members(MaskedBlocks):
-    """Blocks side by side, one a member, each on the same map or on its own channels of it."""
-
-    def __init__(self, *blocks: nn.Module, shared: bool) -> None:
-        super().__init__(*blocks)
-        self.shared = shared
-
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Map (B, C, T) or (B, M C, T) to (B, M C', T)."""
-        if len(self) == 1:
-            return self.alone(0, x, mask)
-        given = [x] * len(self) if self.shared else x.chunk(len(self), 1)
-        return torch.cat([self.alone(m, part, mask) for m, part in enumerate(given)], 1)
-
-    def alone(self, member: int, x: Tensor, mask: Tensor | None) -> Tensor:
-        """What one member makes of its own map."""
-        block = self[member]
-        return self.run(block, x) if mask is None else self.run(block, x, mask)
 
 
 class InceptionBlock(nn.Module):

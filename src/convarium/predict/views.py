@@ -35,7 +35,7 @@ class Views:
             raise OptionError(
                 f"tta (={tta!r}) must be one of {', '.join(TTA)}.{did_you_mean(tta, TTA)}"
             )
-        if tta != "none" and preprocessing.input_kind != "maps":
+        if tta != "none" and preprocessing.kind not in ("images", "volumes"):
             raise OptionError(
                 f"tta (={tta!r}) is for images and volumes, and these are {preprocessing.kind}; "
                 "use 'none'."

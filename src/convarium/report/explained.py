@@ -32,6 +32,7 @@ from convarium.report.pictures import Picture
 
 if TYPE_CHECKING:
     from convarium.predict import Run
+    from convarium.tasks import Record
 
 _AT_ONCE = 16
 
@@ -143,27 +144,39 @@ def _gather(run: Run, samples: Iterator[_Sample], heat: Attribution, found: _Gat
     maps = heat.display().cpu().numpy().astype(np.float32)
     found.peaks += _peaks(heat).tolist()
     for place, sample in enumerate(samples):
-        explained = "" if heat.target is None else sample.classes[heat.target[place]]
-        status = heat.status[place]
-        note = f"{sample.about}, predicted {sample.prediction}"
-        note = note if status == "fine" else f"{note}; {status}"
-        found.pictures.append(_picture(run, sample, explained, note, maps[place]))
+        row, note = row_of(heat, place, sample.classes, (sample.name, sample.prediction))
+        note = f"{sample.about}, {note}"
+        found.pictures.append(_picture(run, sample, row["target"], note, maps[place]))
         found.ids.append(sample.id)
         if isinstance(sample.seen, Volume):
             found.maps.append(maps[place])
-        logit = float(heat.logit[place])
-        found.rows.append(
-            {
-                "name": sample.name,
-                "prediction": sample.prediction,
-                "target": explained,
-                "logit": logit if math.isfinite(logit) else None,
-                "method": heat.method,
-                "layer": heat.layer,
-                "status": status,
-                "note": heat.note,
-            }
-        )
+        found.rows.append(row)
+
+
+def row_of(
+    heat: Attribution, place: int, classes: Sequence[str], told: tuple[str, str]
+) -> tuple[dict[str, Any], str]:
+    """What a program is told of one explained sample, and a person of the answer.
+
+    Args:
+        heat: of a batch.
+        place: of the sample in it.
+        classes: their names.
+        told: the sample's name, and its prediction in words.
+    """
+    name, prediction = told
+    logit, status = float(heat.logit[place]), heat.status[place]
+    row = {
+        "name": name,
+        "prediction": prediction,
+        "target": "" if heat.target is None else classes[heat.target[place]],
+        "logit": logit if math.isfinite(logit) else None,
+        "method": heat.method,
+        "layer": heat.layer,
+        "status": status,
+        "note": heat.note,
+    }
+    return row, f"predicted {prediction}" + (f"; {status}" if status != "fine" else "")
 
 
 def _on_one_scale(found: _Gathered) -> None:
@@ -219,9 +232,7 @@ class _Sample(NamedTuple):
 
 def _samples(run: Run, data: Part | Dataset, batch: Batch) -> Iterator[_Sample]:
     dataset = data.dataset if isinstance(data, Part) else data
-    predictor = run.predictor
-    for record in predictor.task.decode(predictor.outputs(batch), batch):
-        name = dataset.name(record.id)
+    for record, name in records_of(run, data, batch):
         original = dataset.read(record.id)
         known = record.target is not None
         told = PurePath(name).name if known else "/".join(name.split("/")[-2:])
@@ -231,7 +242,7 @@ def _samples(run: Run, data: Part | Dataset, batch: Batch) -> Iterator[_Sample]:
             seen=seen_by(run.preprocessing, original),
             original=original,
             prediction=record.sentence(),
-            about=f"{told}, truth: {record.target}" if known else told,
+            about=about(record, told),
             classes=run.card["classes"],
         )
 
@@ -270,3 +281,15 @@ def first_batches(
         left -= len(batch)
         if left <= 0:
             return
+
+
+def records_of(run: Run, data: Part | Dataset, batch: Batch) -> Iterator[tuple[Record, str]]:
+    """What the run says of each sample of a batch, and the sample's name."""
+    dataset = data.dataset if isinstance(data, Part) else data
+    for record in run.predictor.task.decode(run.predictor.outputs(batch), batch):
+        yield record, dataset.name(record.id)
+
+
+def about(record: Record, name: str) -> str:
+    """A sample's name, and what is true of it where that is known."""
+    return name if record.target is None else f"{name}, truth: {record.target}"

@@ -12,13 +12,14 @@ import numpy as np
 from convarium import files
 from convarium.data import Part
 from convarium.report.explained import explain_samples, show_samples
+from convarium.report.explained_sequences import HEATED, explain_sequences
 from convarium.report.galleries import Galleries, galleries_of
 from convarium.report.page import Sample, write_page
 from convarium.report.pictures import Picture
-from convarium.report.sequences import ExplainedSequences, HeatedTokens
-from convarium.report.series import explain_series, show_series
+from convarium.report.sequences import HeatedTokens
+from convarium.report.series import show_series
 from convarium.report.task_pages import write_labels_page, write_values_page
-from convarium.report.texts import explain_texts, show_texts
+from convarium.report.texts import show_texts
 
 if TYPE_CHECKING:
     from convarium.predict import Run
@@ -30,10 +31,6 @@ _PAGES: dict[str, Callable[..., Path]] = {
     "classes": write_page,
     "labels": write_labels_page,
     "values": write_values_page,
-}
-_ALONG: dict[str, Callable[..., ExplainedSequences]] = {
-    "texts": explain_texts,
-    "series": explain_series,
 }
 _ERRORS = 12
 _ALIKE = 12
@@ -83,8 +80,8 @@ def _heatmaps(run: Run, part: Part, galleries: Galleries) -> list[Sample]:
         return []
     groups = {int(i): heading for heading, ids in galleries.items() for i in ids}
     some = Part(part.dataset, np.array(list(groups), np.int64))
-    if run.preprocessing.kind in _ALONG:
-        along = _ALONG[run.preprocessing.kind](run, some, most=len(groups))
+    if run.preprocessing.kind in HEATED:
+        along = explain_sequences(run, some, most=len(groups))
         heated = zip(along.sequences, along.ids, strict=True)
         return [replace(each, group=groups[i]) for each, i in heated]
     found = explain_samples(run, some, most=len(groups))

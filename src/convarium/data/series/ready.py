@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -12,12 +11,12 @@ from torch import Tensor
 
 from convarium.data.dataset import Dataset
 from convarium.data.pictures import MEMORY_BUDGET, Gathered
-from convarium.data.preprocessing import Preprocessing
+from convarium.data.sequences import ReadySequences
 from convarium.data.series.steps import SeriesPreprocessing
 from convarium.errors import DataError
 
 
-class ReadySeries:
+class ReadySeries(ReadySequences[SeriesPreprocessing]):
     """The series of a data set as a network takes them.
 
     Where they may be kept and fit into the memory, all are prepared when the first are asked for.
@@ -28,14 +27,11 @@ class ReadySeries:
         keep: whether they may be kept.
     """
 
-    def __init__(self, dataset: Dataset, preprocessing: Preprocessing, *, keep: bool) -> None:
-        if not isinstance(preprocessing, SeriesPreprocessing):
-            raise DataError("Series take a preprocessing of series; give the run's own.")
-        self.dataset, self.preprocessing = dataset, preprocessing
-        self._lock = threading.Lock()
+    steps_class: ClassVar = SeriesPreprocessing
+
+    def __init__(self, dataset: Dataset, preprocessing: SeriesPreprocessing, *, keep: bool) -> None:
+        super().__init__(dataset, preprocessing, keep=keep)
         self._kept: Tensor | None = None
-        self._starts = np.zeros(1, np.int64)
-        self._reasons: dict[int, str] = {}
         self._keep = keep and _bytes(dataset, preprocessing) <= MEMORY_BUDGET
 
     def gather(self, ids: NDArray[np.int64]) -> Gathered:
@@ -47,10 +43,6 @@ class ReadySeries:
         pixels, mask = self.preprocessing.padded([e for e in found if isinstance(e, Tensor)])
         broken = [(int(i), e) for i, e in zip(ids, found, strict=True) if isinstance(e, str)]
         return Gathered(pixels, ids[there], sorted(broken), mask)
-
-    def gather_crops(self, ids: NDArray[np.int64], draws: Any) -> Gathered:
-        """The same: series are cropped when they are changed."""
-        return self.gather(ids)
 
     def holds(self, ids: NDArray[np.int64]) -> bool:
         """Whether all are in memory, so that nothing has to be prepared."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
@@ -10,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convarium.data.names import Names
-from convarium.data.samples import Facts, FileSamples, digest
+from convarium.data.samples import Facts, FileSamples, digest, reading
 from convarium.data.series.arrays import array_of, channels_first
 from convarium.data.series.series import Floats, Series, check_readable, floats_of
 from convarium.data.series.sound import read_wave
@@ -110,7 +109,7 @@ class SeriesFiles(FileSamples):
 
     def read(self, i: int, at_least: tuple[int, int] | None = None) -> Series:  # type: ignore[override]
         """The series; a DataError gives the reason alone."""
-        return read_series(os.path.join(self.root, self.names.path(i)))
+        return read_series(self.encoded(i))
 
     def facts(self, i: int) -> Facts:
         """Digest and length of series `i`; the whole file is read."""
@@ -123,15 +122,11 @@ def read_series(path: str) -> Series:
     Raises:
         DataError: it cannot be read, or has no value; the text is the reason alone.
     """
-    try:
-        if not os.path.isfile(path):
-            raise DataError("not a regular file")
+    with reading(path):
         if path.lower().endswith(".npy"):
             found = Series(channels_first(floats_of(array_of(path))))
         else:
             found = read_wave(path)
-    except OSError as error:
-        raise DataError((error.strerror or type(error).__name__).lower()) from error
     check_readable(found)
     return found
 

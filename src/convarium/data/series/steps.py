@@ -198,18 +198,6 @@ class SeriesPreprocessing(Preprocessing):
         mask = torch.arange(rows.shape[1]) < lengths.unsqueeze(1)
         return rows.transpose(1, 2).contiguous(), mask
 
-    def crops(self, image: Any) -> Tensor:
-        """Refused: five crops are a picture's.
-
-        Raises:
-            DataError: always.
-        """
-        raise DataError("Five crops are for pictures, and these are series; use 'none'.")
-
-    def keeps(self, image_shape: Sequence[int]) -> bool:
-        """Whether `apply` leaves samples as they are: never."""
-        return False
-
     def same_pixels(self, other: Preprocessing) -> bool:
         """Whether `apply` of the other gives the same numbers; classes may differ."""
         if not isinstance(other, SeriesPreprocessing):
@@ -217,37 +205,20 @@ class SeriesPreprocessing(Preprocessing):
         return dataclasses.replace(self, classes=()) == dataclasses.replace(other, classes=())
 
     @classmethod
-    def from_card(cls, card: Mapping[str, Any]) -> SeriesPreprocessing:
-        """The steps that a card carries; its other entries are not looked at.
-
-        Raises:
-            DataError: the card has no such entries, or steps that this version does not know.
-        """
-        try:
-            part = card["preprocessing"]
-            by_name = {step["op"]: step for step in part["steps"]}
-            channels, length = map(int, part["input_shape"])
-            moments = by_name["normalize"]
-            rate = by_name["resample"]["rate"] if "resample" in by_name else None
-            found = cls(
-                (channels, length),
-                tuple(map(float, moments.get("mean", ()))),
-                tuple(map(float, moments.get("std", ()))),
-                classes=tuple(card["classes"]),
-                options=SeriesOptions(normalise=moments["by"], missing=by_name["fill"]["missing"]),
-                channels=tuple(by_name["read_series"]["names"]),
-                rate=rate,
-            )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise DataError(
-                f"The card's preprocessing is incomplete ({error!r}); use one that `train` wrote."
-            ) from error
-        if found.steps != part["steps"]:
-            raise DataError(
-                "The card's preprocessing of series has steps that this version of convarium does "
-                f"not replay ({', '.join(by_name)}); install the version that wrote it."
-            )
-        return found
+    def from_steps(
+        cls, steps: Mapping[str, Any], shape: tuple[int, ...], classes: tuple[str, ...]
+    ) -> SeriesPreprocessing:
+        """The preprocessing of a card's entries, as `Preprocessing.from_steps` has them."""
+        moments = steps["normalize"]
+        return cls(
+            shape,
+            tuple(map(float, moments.get("mean", ()))),
+            tuple(map(float, moments.get("std", ()))),
+            classes=classes,
+            options=SeriesOptions(normalise=moments["by"], missing=steps["fill"]["missing"]),
+            channels=tuple(steps["read_series"]["names"]),
+            rate=steps["resample"]["rate"] if "resample" in steps else None,
+        )
 
 
 def _marked(gaps: NDArray[np.bool_], length: int) -> NDArray[np.float64]:

@@ -22,7 +22,7 @@ from convarium.data.dataset import Dataset
 from convarium.data.decode import is_image_name
 from convarium.data.labels import cells_of
 from convarium.data.names import Names
-from convarium.data.samples import EncodedSamples
+from convarium.data.samples import EncodedSamples, cause
 from convarium.data.shards.members import ArchiveSample, archive_samples
 from convarium.data.shards.places import parts_of
 from convarium.data.skipping import SkipList, Skipped
@@ -69,7 +69,7 @@ class TarSamples(EncodedSamples):
                 file.seek(int(self.starts[i]))
                 content = file.read(size)
         except OSError as error:
-            raise DataError((error.strerror or str(error)).lower()) from error
+            raise DataError(cause(error)) from error
         if len(content) < size:
             raise DataError("the archive is cut short")
         return content

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from convarium import seeds
 from convarium.data.dataset import Dataset
 from convarium.data.pictures import Gathered
-from convarium.data.preprocessing import Preprocessing
+from convarium.data.sequences import ReadySequences
 from convarium.data.texts.reading import EMPTY
 from convarium.data.texts.steps import TextPreprocessing
 from convarium.errors import DataError
@@ -46,7 +45,7 @@ _BLOCK = 4096  # texts that are encoded at once
 _POOL = 50  # batches whose texts are sorted by length together
 
 
-class ReadyTexts:
+class ReadyTexts(ReadySequences[TextPreprocessing]):
     """The texts of a data set as ids.
 
     Where ids may be kept, all texts are encoded when the first are asked for, 4 bytes a token.
@@ -57,17 +56,13 @@ class ReadyTexts:
         keep: whether ids may be kept.
     """
 
-    def __init__(self, dataset: Dataset, preprocessing: Preprocessing, *, keep: bool) -> None:
-        if not isinstance(preprocessing, TextPreprocessing):
-            raise DataError("Texts take a preprocessing of texts; give the run's own.")
-        self.dataset, self.preprocessing = dataset, preprocessing
-        self._lock = threading.Lock()
+    steps_class: ClassVar = TextPreprocessing
+
+    def __init__(self, dataset: Dataset, preprocessing: TextPreprocessing, *, keep: bool) -> None:
+        super().__init__(dataset, preprocessing, keep=keep)
         self._ids = np.empty(0, np.int32)
         self._encoded_all = False
-        self._starts = np.zeros(1, np.int64)  # where each text begins, and the last one ends
         self._whole = np.empty((2, 0), np.int64)  # of each text: tokens, and unknown ones kept
-        self._reasons: dict[int, str] = {}
-        self._keep = keep
 
     def gather(self, ids: NDArray[np.int64]) -> Gathered:
         """The ids of some texts, padded to the longest of them; safe in threads."""
@@ -77,10 +72,6 @@ class ReadyTexts:
         found, reasons, _ = self._encoded(ids)
         lengths = np.array([len(each) for each in found], np.int64)
         return _padded(np.concatenate([*found, np.empty(0, np.int32)]), lengths, ids, reasons)
-
-    def gather_crops(self, ids: NDArray[np.int64], draws: Any) -> Gathered:
-        """The same: texts are not cropped."""
-        return self.gather(ids)
 
     def holds(self, ids: NDArray[np.int64]) -> bool:
         """Whether the ids are in memory, so that nothing has to be encoded."""
@@ -182,7 +173,9 @@ class ReadyTexts:
         for i, tokens in zip(ids.tolist(), found, strict=True):
             if not len(tokens):
                 reasons.setdefault(i, EMPTY)
-        counts = [[*map(len, whole)], [int(np.count_nonzero(each == 1)) for each in found]]
+        ends = np.cumsum([0, *map(len, found)])
+        unknown = np.cumsum(np.concatenate([np.zeros(1, np.int32), *found]) == 1)[ends]
+        counts = [[*map(len, whole)], np.diff(unknown)]
         return found, reasons, np.array(counts, np.int64).reshape(2, -1)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from array import array
 from collections.abc import Iterable
 from typing import ClassVar
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convarium.data.names import Names
-from convarium.data.samples import Facts, FileSamples
+from convarium.data.samples import Facts, FileSamples, reading
 from convarium.data.texts.reading import decoded
 from convarium.errors import DataError
 
@@ -79,15 +78,9 @@ class TextFiles(FileSamples):
 
     def read(self, i: int, at_least: tuple[int, int] | None = None) -> str:  # type: ignore[override]
         """The text; a DataError gives the reason alone."""
-        path = os.path.join(self.root, self.names.path(i))
-        try:
-            if not os.path.isfile(path):
-                raise DataError("not a regular file")
-            with open(path, "rb") as file:
-                return decoded(file.read())
-        except OSError as error:
-            reason = error.strerror or type(error).__name__
-            raise DataError(reason.lower()) from error
+        path = self.encoded(i)
+        with reading(path), open(path, "rb") as file:
+            return decoded(file.read())
 
     def facts(self, i: int) -> Facts:
         """Digest and length of text `i`; the whole file is read."""

@@ -120,18 +120,6 @@ class TextPreprocessing(Preprocessing):
         """Several texts in one tensor, each with padding behind it, int64 `(B, T)`."""
         return nn.utils.rnn.pad_sequence([*samples], batch_first=True)
 
-    def crops(self, image: Any) -> Tensor:
-        """Refused: five crops are a picture's.
-
-        Raises:
-            DataError: always.
-        """
-        raise DataError("Five crops are for pictures, and these are texts; use 'none'.")
-
-    def keeps(self, image_shape: Sequence[int]) -> bool:
-        """Whether `apply` leaves samples as they are: never."""
-        return False
-
     def same_pixels(self, other: Preprocessing) -> bool:
         """Whether `apply` of the other gives the same ids; classes may differ."""
         if not isinstance(other, TextPreprocessing):
@@ -139,34 +127,21 @@ class TextPreprocessing(Preprocessing):
         return (self.input_shape, self.tokenizer) == (other.input_shape, other.tokenizer)
 
     @classmethod
-    def from_card(cls, card: Mapping[str, Any]) -> TextPreprocessing:
-        """The steps that a card carries; its other entries are not looked at.
+    def from_steps(
+        cls, steps: Mapping[str, Any], shape: tuple[int, ...], classes: tuple[str, ...]
+    ) -> TextPreprocessing:
+        """The preprocessing of a card's entries, as `Preprocessing.from_steps` has them.
 
         Raises:
-            DataError: the card has no such entries, steps that this version does not know, or a
-                tokenizer that is not the one it was written with.
+            DataError: the tokenizer is not the one that the card was written with.
         """
-        try:
-            part = card["preprocessing"]
-            by_name = {step["op"]: step for step in part["steps"]}
-            (longest,) = map(int, part["input_shape"])
-            text = by_name["tokenize"]["tokenizer"]
-            names = [each.name for each in dataclasses.fields(TokenOptions)]
-            options = TokenOptions(**{name: by_name["tokenize"][name] for name in names})
-            if sha256(text) != by_name["tokenize"]["sha256"]:
-                raise DataError(
-                    "The card's tokenizer is not the one that it was written with (its SHA-256 "
-                    "differs); copy the whole run again."
-                )
-            classes = tuple(card["classes"])
-            found = cls((longest,), classes=classes, tokenizer=text, options=options)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        said = steps["tokenize"]
+        text = said["tokenizer"]
+        if sha256(text) != said["sha256"]:
             raise DataError(
-                f"The card's preprocessing is incomplete ({error!r}); use one that `train` wrote."
-            ) from error
-        if found.steps != part["steps"]:
-            raise DataError(
-                "The card's preprocessing of texts has steps that this version of convarium does "
-                f"not replay ({', '.join(by_name)}); install the version that wrote it."
+                "The card's tokenizer is not the one that it was written with (its SHA-256 "
+                "differs); copy the whole run again."
             )
-        return found
+        names = [each.name for each in dataclasses.fields(TokenOptions)]
+        options = TokenOptions(**{name: said[name] for name in names})
+        return cls(shape, classes=classes, tokenizer=text, options=options)

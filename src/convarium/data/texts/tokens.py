@@ -17,6 +17,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any, Final
 
 import numpy as np
@@ -97,16 +98,18 @@ class Tokens:
 
     def encode(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
         """The ids of several texts, whole; in threads of the library's own where it is asked."""
+        if self._quick is None:
+            return self._slow(texts)
+        ascii = [text.isascii() for text in texts]
+        quick = iter(self._quick.encode([*compress(texts, ascii)]))
+        slow = iter(self._slow([text for text in texts if not text.isascii()]))
+        return [next(quick if known else slow) for known in ascii]
+
+    def _slow(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
+        """By the tokenizer itself."""
         cleaned = [*map(plain, texts)]
-        quick = self._quick
-        found = [None if quick is None else quick.encode(text) for text in cleaned]
-        left = [place for place, ids in enumerate(found) if ids is None]
-        encode = self._tokenizer.encode_batch_fast
-        for place, each in zip(
-            left, encode([cleaned[i] for i in left], add_special_tokens=False), strict=True
-        ):
-            found[place] = np.array(each.ids, np.int32)
-        return [ids for ids in found if ids is not None]
+        found = self._tokenizer.encode_batch_fast(cleaned, add_special_tokens=False)
+        return [np.array(each.ids, np.int32) for each in found]
 
     def spans(self, text: str) -> list[tuple[int, int]]:
         """Where in a text each token stands: start and end, in characters."""

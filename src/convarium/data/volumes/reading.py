@@ -39,6 +39,7 @@ from pathlib import Path
 
 import numpy as np
 
+from convarium.data.samples import cause
 from convarium.data.volumes import nifti, numpy_files, tiff
 from convarium.data.volumes.volume import Volume
 from convarium.errors import ConvariumError, DataError
@@ -76,7 +77,7 @@ def read_volume(path: str | Path) -> Volume:
     except (EOFError, gzip.BadGzipFile) as error:
         raise DataError("the file is cut short or damaged") from error
     except OSError as error:
-        raise DataError((error.strerror or str(error) or type(error).__name__).lower()) from error
+        raise DataError(cause(error)) from error
     except Exception as error:  # a damaged file can raise anything inside a reader
         raise DataError(_reason(error)) from error
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -27,7 +26,7 @@ class VolumeFiles(FileSamples):
 
     def read(self, i: int, at_least: tuple[int, int] | None = None) -> Volume:  # type: ignore[override]
         """The volume; a DataError gives the reason alone."""
-        return read_volume(os.path.join(self.root, self.names.path(i)))
+        return read_volume(self.encoded(i))
 
     def facts(self, i: int) -> Facts:
         """Digest, size and values of sample `i`; the whole file is read."""

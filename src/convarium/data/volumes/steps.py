@@ -170,18 +170,6 @@ class VolumePreprocessing(Preprocessing):
             maps = uncentred(maps, self.resampled(volume))
         return resize(maps, volume.size)
 
-    def crops(self, image: Volume | NDArray[Any]) -> Tensor:
-        """Refused: five crops are a picture's.
-
-        Raises:
-            DataError: always.
-        """
-        raise DataError("Five crops are for pictures, and these are volumes; use 'flip' or 'none'.")
-
-    def keeps(self, image_shape: Sequence[int]) -> bool:
-        """Whether `apply` leaves values as they are: never, since they become float32."""
-        return False
-
     def same_pixels(self, other: Preprocessing) -> bool:
         """Whether `apply` of the other gives the same values; mean, std and classes may differ."""
         if not isinstance(other, VolumePreprocessing):
@@ -189,34 +177,19 @@ class VolumePreprocessing(Preprocessing):
         return (self.input_shape, self.spacing) == (other.input_shape, other.spacing)
 
     @classmethod
-    def from_card(cls, card: Mapping[str, Any]) -> VolumePreprocessing:
-        """The steps that a card carries; its other entries are not looked at.
-
-        Raises:
-            DataError: the card has no such entries, or steps that this version does not know.
-        """
-        try:
-            part = card["preprocessing"]
-            by_name = {step["op"]: step for step in part["steps"]}
-            resample = by_name.get("resample")
-            found = cls(
-                input_shape=tuple(map(int, part["input_shape"])),
-                mean=tuple(map(float, by_name["normalize"]["mean"])),
-                std=tuple(map(float, by_name["normalize"]["std"])),
-                classes=tuple(card["classes"]),
-                spacing=None if resample is None else usable_spacing(resample["spacing"]),
-                median=resample is not None and resample["from"] == "median",
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(
-                f"The card's preprocessing is incomplete ({error!r}); use one that `train` wrote."
-            ) from error
-        if found.steps != part["steps"]:
-            raise DataError(
-                "The card's preprocessing of volumes has steps that this version of convarium does "
-                f"not replay ({', '.join(by_name)}); install the version that wrote it."
-            )
-        return found
+    def from_steps(
+        cls, steps: Mapping[str, Any], shape: tuple[int, ...], classes: tuple[str, ...]
+    ) -> VolumePreprocessing:
+        """The preprocessing of a card's entries, as `Preprocessing.from_steps` has them."""
+        resample = steps.get("resample")
+        return cls(
+            input_shape=shape,
+            mean=tuple(map(float, steps["normalize"]["mean"])),
+            std=tuple(map(float, steps["normalize"]["std"])),
+            classes=classes,
+            spacing=None if resample is None else usable_spacing(resample["spacing"]),
+            median=resample is not None and resample["from"] == "median",
+        )
 
 
 def resampled_size(
