@@ -11,7 +11,7 @@ RUN := .venv/bin/python
 PYTEST := OMP_NUM_THREADS=1 CONVARIUM_DATA="$(CONVARIUM_DATA)" $(RUN) -m pytest -n $(WORKERS) --dist worksteal -q
 
 .DEFAULT_GOAL := help
-.PHONY: help demo env env-peers data check format families results docs map test test-all bench clean
+.PHONY: help demo env env-peers data check format families figures results docs map test test-all bench clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | \
@@ -40,6 +40,9 @@ format: $(ENV)  ## put every file into the house format
 families: $(ENV)  ## write the catalogue file and the pages of docs/families anew
 	$(RUN) tools/write_catalogue.py
 	$(RUN) tools/write_families.py
+
+figures: $(ENV)  ## draw the figures of docs/theory anew
+	$(RUN) tools/draw_theory.py
 
 results: $(ENV)  ## write the page of every stored figure anew
 	$(RUN) tools/write_results.py
