@@ -6,11 +6,12 @@ WORKERS ?= 2
 
 ENV := .venv/.complete
 ENV_PEERS := .venv-peers/.complete
+ENV_DOCS := .venv-docs/.complete
 RUN := .venv/bin/python
 PYTEST := OMP_NUM_THREADS=1 CONVARIUM_DATA="$(CONVARIUM_DATA)" $(RUN) -m pytest -n $(WORKERS) --dist worksteal -q
 
 .DEFAULT_GOAL := help
-.PHONY: help demo env env-peers data check format families map test test-all bench clean
+.PHONY: help demo env env-peers data check format families figures results docs map test test-all bench clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | \
@@ -40,13 +41,24 @@ families: $(ENV)  ## write the catalogue file and the pages of docs/families ane
 	$(RUN) tools/write_catalogue.py
 	$(RUN) tools/write_families.py
 
+figures: $(ENV)  ## draw the figures of docs/theory anew
+	$(RUN) tools/draw_theory.py
+
+results: $(ENV)  ## write the page of every stored figure anew
+	$(RUN) tools/write_results.py
+
+docs: $(ENV) $(ENV_DOCS)  ## the book as a site in build/book/site; a broken link is an error
+	$(RUN) tools/write_book.py
+	.venv-docs/bin/zensical build --clean --strict
+	$(RUN) tools/check_book.py
+
 map: $(ENV)  ## bring the list of files in ARCHITECTURE.md up to date
 	$(RUN) tools/map_files.py
 
 test: $(ENV)  ## all tests but the long ones: doctests and the documents' code blocks too
 	$(PYTEST)
 
-test-all: $(ENV) $(ENV_PEERS) data  ## every test, the long ones and those with peers too
+test-all: $(ENV) $(ENV_PEERS) $(ENV_DOCS) data  ## every test, the long ones and those with peers too
 	$(PYTEST) -m "long or not long" --timeout 3600
 
 bench: $(ENV) $(ENV_PEERS) data  ## every benchmark; each writes benchmarks/results/NAME.json
@@ -58,7 +70,7 @@ clean:  ## what builds and tools left behind; the environments, runs and data st
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find src tests benchmarks examples tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.venv/bin/python .venv-peers/bin/python:
+.venv/bin/python .venv-peers/bin/python .venv-docs/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 	  { echo "convarium needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
@@ -73,4 +85,8 @@ $(ENV): pyproject.toml constraints.txt | .venv/bin/python
 # Peers whose metadata would bring other builds of torch come without their dependencies.
 $(ENV_PEERS): constraints-peers.txt | .venv-peers/bin/python
 	.venv-peers/bin/python $(PIP_INSTALL) --no-deps -r constraints-peers.txt
+	@touch $@
+
+$(ENV_DOCS): constraints-docs.txt | .venv-docs/bin/python
+	.venv-docs/bin/python $(PIP_INSTALL) -r constraints-docs.txt
 	@touch $@

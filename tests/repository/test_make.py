@@ -60,9 +60,10 @@ def test_compromised_releases_are_never_allowed(root: Path) -> None:
 def test_every_install_is_pinned(root: Path) -> None:
     lines = (root / "Makefile").read_text(encoding="utf-8").splitlines()
     installs = [line for line in lines if line.startswith("\t") and "$(PIP_INSTALL)" in line]
-    assert len(installs) == 3
+    assert len(installs) == 4
     for line in installs:
-        assert "-c constraints.txt" in line or "-r constraints-peers.txt" in line
+        assert re.search(r"-c constraints\.txt|-r constraints-(peers|docs)\.txt", line)
+    assert {"zensical"} <= set(pins(root / "constraints-docs.txt"))
 
 
 def test_ci_calls_make_and_nothing_else_twice(root: Path) -> None:
@@ -74,7 +75,7 @@ def test_ci_calls_make_and_nothing_else_twice(root: Path) -> None:
     assert "pip install" not in script + workflow
 
 
-@pytest.mark.parametrize("target", ["help", "env", "test", "check", "demo"])
+@pytest.mark.parametrize("target", ["help", "env", "test", "check", "demo", "docs"])
 def test_make_knows_its_targets(root: Path, target: str) -> None:
     done = subprocess.run(
         ["make", "--dry-run", target], cwd=root, capture_output=True, text=True, check=False

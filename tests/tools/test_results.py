@@ -1,0 +1,63 @@
+"""The page of every figure: it follows from the stored files, and says what they say."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import results_figures
+import results_known
+import write_results
+
+ROW = re.compile(r"^\| (.*) \|$", re.MULTILINE)
+
+
+def section(name: str) -> str:
+    """The part of the page that a file's name ends."""
+    parts = re.split(r"^## ", write_results.page(), flags=re.MULTILINE)
+    (found,) = (part for part in parts if f"/results/{name}.json`" in part)
+    return found
+
+
+def test_the_page_is_what_the_tool_would_write() -> None:
+    written = write_results.PAGE.read_text(encoding="utf-8")
+    assert written == write_results.page(), "run: make results"
+
+
+def test_every_stored_result_has_a_section_with_all_that_stands_behind_it() -> None:
+    for path in write_results.results():
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        text = section(path.stem)
+        assert f"`{stored['command']}` on {stored['date']}: " in text
+        assert stored["machine"]["processor"] in text
+        assert all(f"{name} {version}" in text for name, version in stored["versions"].items())
+        assert len(ROW.findall(text)) > 3, path.name
+
+
+def test_figures_are_those_of_the_files() -> None:
+    folder = write_results.ROOT / "benchmarks" / "results"
+    stored = json.loads((folder / "fashion_mnist.json").read_text())
+    right = sum(round(10_000 * run["accuracy"]) for run in stored["runs"])
+    assert f"| mean of the seeds | {right / 300:.2f} % | 3 seeds |" in section("fashion_mnist")
+    assert "**does not hold here**" in write_results.page()
+    shown = section("blur_pooling")
+    assert "| consistency, difference | 5.80 % | 3 | (3.22 % to 8.38 %) |" in shown
+
+
+def test_an_unknown_result_shows_its_summaries() -> None:
+    result = {
+        "rows": [{"network": "a", "time": {"n": 4, "median": 2.0, "lowest": 1.0, "highest": 3.5}}],
+        "score_of": {"n": 3, "mean": 0.5, "interval": [0.25, 0.75]},
+        "runs": [{"n": 1, "mean": 9.0}],
+    }
+    assert results_figures.summaries(result) == [
+        ("rows / a / time", "2", "4", "1 to 3.5", ""),
+        ("score of", "0.5", "3", "(0.25 to 0.75)", ""),
+    ]
+
+
+def test_numbers_keep_three_digits() -> None:
+    assert [results_figures.number(value) for value in (12345.6, 0.01234, 7, 1000)] == [
+        *("12,346", "0.0123", "7", "1,000"),
+    ]
+    assert set(results_known.KNOWN) >= {"texts", "loader"}

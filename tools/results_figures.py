@@ -1,0 +1,73 @@
+"""Rows of figures, and those of any stored result: its summaries by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+Result = Mapping[str, Any]
+
+
+class Figure(NamedTuple):
+    """A row: everything as it is shown."""
+
+    what: str
+    figure: str
+    n: str
+    spread: str
+    asked: str
+
+
+def number(value: Any) -> str:
+    """Three significant digits, thousands with commas."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def percent(value: float) -> str:
+    """A share in per cent."""
+    return f"{100 * value:.2f} %"
+
+
+def spread_of(found: Result, shown: Callable[[float], str] = number) -> str:
+    """The interval in brackets, or else the range."""
+    if "interval" in found:
+        low, high = found["interval"]
+        return f"({shown(low)} to {shown(high)})"
+    return f"{shown(found['lowest'])} to {shown(found['highest'])}" if "lowest" in found else ""
+
+
+def row(
+    what: str,
+    found: Result | float,
+    *,
+    n: Any = "",
+    unit: str = "",
+    shown: Callable[[float], str] = number,
+    asked: str = "",
+) -> Figure:
+    """The row of a number, or of a summary with its n and spread."""
+    if not isinstance(found, Mapping):
+        return Figure(what, shown(found) + unit, str(n), "", asked)
+    value = found["mean"] if "mean" in found else found["median"]
+    return Figure(what, shown(value) + unit, str(found["n"]), spread_of(found, shown), asked)
+
+
+def summaries(result: Result) -> list[Figure]:
+    """Every summary in a result, named by where it stands."""
+    return [row(" / ".join(path), found) for path, found in _summaries(result, ())]
+
+
+def _summaries(value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Result]]:
+    if isinstance(value, Mapping):
+        if "n" in value and ("mean" in value or "median" in value):
+            yield path, value
+            return
+        for key, inner in value.items():
+            if key not in ("runs", "machine", "versions"):
+                yield from _summaries(inner, (*path, str(key).replace("_", " ")))
+    elif isinstance(value, list):
+        for place, inner in enumerate(value, 1):
+            words = inner.get("network", place) if isinstance(inner, Mapping) else place
+            yield from _summaries(inner, (*path, str(words)))

@@ -1,0 +1,296 @@
+"""What the figures of each stored result are, in words: the sections of `write_results.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from results_figures import Figure, Result, number, percent, row, spread_of
+
+
+class Known(NamedTuple):
+    """A result whose figures have names of their own."""
+
+    title: str
+    sentence: str
+    figures: Callable[[Result], Sequence[Figure]]
+
+
+def augmentation(result: Result) -> list[Figure]:
+    """Each operation against kornia's."""
+    asked = f"at most {result['limit']}"
+    return [
+        row(
+            f"{it['operation']}, {'x'.join(map(str, it['batch']))}: ours / kornia",
+            it["ratio"],
+            n=it["n"],
+            asked=asked,
+        )
+        for it in result["operations"]
+    ]
+
+
+def bookkeeping(result: Result) -> list[Figure]:
+    """Megabytes of a million files."""
+    asked = f"at most {number(result['bounds']['highest_rise_mb'])} MB"
+    n = f"{result['n_files']:,} files"
+    found = result["highest_rise_mb"].items()
+    return [
+        row(what, value, n=n, unit=" MB", asked="" if what.startswith("list") else asked)
+        for what, value in found
+    ]
+
+
+def conv_matrix(result: Result) -> list[Figure]:
+    """The matrix of a convolution against scipy's Kronecker products."""
+    bounds, rows = result["bounds"], []
+    for name, way in result["ways"].items():
+        ours = name == "convarium"
+        for kind, unit in (("seconds", " s"), ("growth_mb", " MB")):
+            asked = f"at most {number(bounds[kind])}{unit}" if ours else ""
+            rows.append(row(f"{name}: {kind.split('_')[0]}", way[kind], unit=unit, asked=asked))
+    return rows
+
+
+def densenet_memory(result: Result) -> list[Figure]:
+    """Memory of training, in all ways."""
+    rows = []
+    for mode, found in result["modes"].items():
+        for kind, unit in (("resident_mib", " MiB"), ("allocated_mib", " MiB"), ("seconds", " s")):
+            what = f"{mode.replace('_', ' ')}: {kind.split('_')[0]}"
+            share = f"{number(found['ratio'][kind])} of plain"
+            rows.append(row(what, found[kind], unit=unit)._replace(asked=share))
+    return rows
+
+
+def explaining(result: Result) -> list[Figure]:
+    """Grad-CAM against the forward pass and other libraries."""
+    asked = {name: f"at most {number(bound)}" for name, bound in result["bounds"].items()}
+    rows = [row(f"{name}, seconds", found) for name, found in result["seconds"].items()]
+    n = result["seconds"]["ours"]["n"]
+    rows += [row(k, v, n=n, asked=asked.get(k, "")) for k, v in result["ratios"].items()]
+    return [*rows, row("memory: ours / forward", result["memory"]["ours / forward"])]
+
+
+def families(result: Result) -> list[Figure]:
+    """A training step of each family against its peer's."""
+    asked = f"at most {result['bound']}"
+    return [
+        row(f"{it['network']}: ours / {it['peer']}", it["ratio to plain"], asked=asked)
+        for it in result["rows"]
+    ]
+
+
+def fashion_mnist(result: Result) -> list[Figure]:
+    """Test accuracy of each seed and on average."""
+    asked = f"at least {percent(result['bounds']['mean_accuracy'])}"
+    rows = [
+        Figure(
+            f"seed {run['seed']}",
+            percent(run["accuracy"]),
+            f"{run['n']:,}",
+            spread_of(run, percent),
+            "",
+        )
+        for run in result["runs"]
+    ]
+    n = f"{len(rows)} seeds"
+    mean = row("mean of the seeds", result["mean_accuracy"], n=n, shown=percent, asked=asked)
+    linear = row("a linear classifier on the pixels", result["linear_reference"], shown=percent)
+    return [mean, *rows, linear._replace(n=f"{result['runs'][0]['n']:,}")]
+
+
+def loader(result: Result) -> list[Figure]:
+    """Epochs from JPEG files against Pillow, torchvision and DataLoader."""
+    bounds, n = result["bounds"], result["seconds"]["files"]["n"]
+    rows = [row(f"{name}: seconds an epoch", it) for name, it in result["seconds"].items()]
+    return rows + [
+        row(f"{name}: times the peer's speed", value, n=n, asked=f"at least {bounds[name]}")
+        for name, value in result["times_the_peer"].items()
+    ]
+
+
+def measuring(result: Result) -> list[Figure]:
+    """Time of field and cost."""
+    rows = []
+    for it in result["rows"]:
+        size = "x".join(map(str, it["shape"][2:]))
+        for kind, found in it["seconds from name to result"].items():
+            asked = "" if kind == "torchinfo" else f"at most {result['bounds']['seconds']} s"
+            what = f"{it['network']} at {size}: {kind.replace('_', ' ')}, from name to result"
+            rows.append(row(what, found, unit=" s", asked=asked))
+        what = f"{it['network']}: cost of a built network / torchinfo {it['torchinfo']}"
+        ratio = it["ratio of cost to torchinfo"]
+        rows.append(row(what, ratio, asked=f"at most {number(it['bound'])}"))
+    return rows
+
+
+def startup(result: Result) -> list[Figure]:
+    """Seconds until something can be done."""
+    bounds = result["bounds"]
+    rows = [
+        row(name, it, unit=" s", asked=f"under {bounds[name]} s" if name in bounds else "")
+        for name, it in result["seconds"].items()
+    ]
+    beyond = "seconds_beyond_import_torch"
+    rows.append(row("beyond `import torch`", result[beyond], unit=" s"))
+    rows[-1] = rows[-1]._replace(asked=f"at most {bounds[beyond]} s")
+    slow = result["build_on_meta"]
+    what = f"slowest of {slow['networks']} networks built without memory ({slow['slowest']})"
+    return [
+        *rows,
+        row(what, slow["seconds"], unit=" s", asked=f"under {bounds['slowest build']} s"),
+    ]
+
+
+def streaming(result: Result) -> list[Figure]:
+    """A step of live data against the window anew and a peer."""
+    goals, rows = result["goals"], []
+    for it in result["rows"]:
+        start, n = f"batch {it['batch']}", it["seconds"]["ours"]["n"]
+        for name, words in (("window", "the window anew"), ("peer", "pytorch-tcn")):
+            asked = f"at least {number(goals[name])}"
+            rows.append(row(f"{start}: {words} / a step", it["times_faster"][name], n=n))
+            rows[-1] = rows[-1]._replace(asked=asked)
+        asked = f"at most {number(goals['history'])}"
+        rows.append(row(f"{start}: after a hundredfold history / at first", it["history"], n=n))
+        rows[-1] = rows[-1]._replace(asked=asked)
+    return rows
+
+
+def texts(result: Result) -> list[Figure]:
+    """Accuracy on texts beside classifiers that count words."""
+    found, rows = result["bbc"], []
+    asked = f"at least {percent(found['goal']['accuracy'])}"
+    for name in ("text_cnn", "bag of words", "TF-IDF and logistic regression"):
+        rows.append(row(f"BBC news: {name}", found[name], shown=percent))
+    rows[0] = rows[0]._replace(asked=asked)
+    gaps = found["gaps"].items()
+    return rows + [row(f"text_cnn less {name}", gap, shown=percent) for name, gap in gaps]
+
+
+def training(result: Result) -> list[Figure]:
+    """Images a second against Lightning and timm."""
+    bounds, rows = result["bounds"], []
+    for it in result["rows"]:
+        for peer, value in it["ratios"].items():
+            rows.append(row(f"{it['network']}: ours / {peer}", value, n=result["rounds"]))
+    for peer, value in result["geometric means"].items():
+        asked = f"at least {bounds['defaults']}"
+        rows.append(row(f"geometric mean: ours / {peer}", value, n=result["rounds"], asked=asked))
+    least = row("lowest against their best flags", result["lowest to best"], n=result["rounds"])
+    return [*rows, least._replace(asked=f"at least {bounds['best']}")]
+
+
+def training_overhead(result: Result) -> list[Figure]:
+    """A training step against a bare loop."""
+    return [
+        Figure(
+            f"{it['network']}: ours / bare PyTorch loop",
+            number(it["ratio"]),
+            f"{it['rounds']} rounds",
+            f"{number(min(it['ratios']))} to {number(max(it['ratios']))}",
+            f"at most {it['limit']}",
+        )
+        for it in result["cases"]
+    ]
+
+
+def blur_pooling(result: Result) -> list[Figure]:
+    """Accuracy and answers that stay, with and without."""
+    words = {"stride": "by stride", "blur": "by blur pooling", "blur_minus_stride": "difference"}
+    return [
+        row(f"{kind}, {words[way]}", it, shown=percent)
+        for kind, ways in result["summary"].items()
+        for way, it in ways.items()
+    ]
+
+
+def families_compared(result: Result) -> list[Figure]:
+    """What each family is worth."""
+    rows = []
+    for it in result["rows"]:
+        size = f"{it['parameters'] / 1e6:.2f} M parameters, {it['macs'] / 1e9:.3f} GMACs"
+        top = f"; top-1 {it['accuracy']:.2f} % ({it['accuracy_source']})" if it["accuracy"] else ""
+        figure = f"{size}, field {it['fields'][-1]}, {number(it['latency_ms'])} ms{top}"
+        rows.append(Figure(it["name"], figure, "", "", ""))
+    return rows
+
+
+def plain_against_residual(result: Result) -> list[Figure]:
+    """Errors of plain and residual networks."""
+    rows = []
+    for name, found in result["summary"].items():
+        for kind, it in found.items():
+            if isinstance(it, Mapping) and "error" in kind:
+                what = f"{name.replace('_', ' ')}: {kind.replace('_', ' ')}"
+                rows.append(row(what, it, shown=percent))
+    return rows
+
+
+def planted_shortcut(result: Result) -> list[Figure]:
+    """What the audits found."""
+    found = result["summary"]
+    of = {
+        **dict.fromkeys(("found_without_regions", "found_with_regions"), found["planted"]),
+        "background_found": found["planted"],
+        **dict.fromkeys(("false_places", "false_backgrounds"), found["planted"] + found["clean"]),
+    }
+    return [
+        Figure(name.replace("_", " ").replace("regions", "masks"), str(found[name]), str(n), "", "")
+        for name, n in of.items()
+    ]
+
+
+KNOWN = {
+    "augmentation": Known(
+        "Augmentation", "Each operation of augmentation beside kornia's.", augmentation
+    ),
+    "bookkeeping": Known("A million files", "Memory by which a process grows.", bookkeeping),
+    "conv_matrix": Known(
+        "A convolution as a matrix", "A 64 to 64 convolution of 3x3 on 32x32.", conv_matrix
+    ),
+    "densenet_memory": Known(
+        "Memory of DenseNet", "DenseNet-121 training, batch 32 at 224x224.", densenet_memory
+    ),
+    "explaining": Known("Heatmaps", "Grad-CAM of ResNet-50, batch 8 at 224x224.", explaining),
+    "families": Known(
+        "Training steps of the families",
+        "Batch 4 at 128x128, one thread, against the same architecture with plain activations.",
+        families,
+    ),
+    "fashion_mnist": Known(
+        "Fashion-MNIST in five epochs", "Defaults, no test-time flips; test images.", fashion_mnist
+    ),
+    "loader": Known("Loading images", "Random resized crops at 224 from JPEG files.", loader),
+    "measuring": Known("Measuring networks", "Field and cost of two large networks.", measuring),
+    "startup": Known("Starting", "Processes from their start on.", startup),
+    "streaming": Known("Live sequences", "A TCN with a field of 253 steps.", streaming),
+    "texts": Known("Texts", "Accuracy on test texts; differences on the same texts.", texts),
+    "training": Known(
+        "Training from files", "Images a second of whole trainings, defaults.", training
+    ),
+    "training_overhead": Known(
+        "Overhead of training", "A training step of batch 128 at 32x32.", training_overhead
+    ),
+    "blur_pooling": Known(
+        "Blur pooling",
+        "Blurring before a map is halved makes answers more stable under shifts (Zhang 2019).",
+        blur_pooling,
+    ),
+    "families_compared": Known(
+        "The families compared",
+        "One image at 224x224; published accuracies with their source.",
+        families_compared,
+    ),
+    "plain_against_residual": Known(
+        "Plain against residual networks",
+        "Deeper plain networks fit worse, deeper residual ones do not (He et al. 2015).",
+        plain_against_residual,
+    ),
+    "planted_shortcut": Known(
+        "Planted shortcuts",
+        "What `convarium audit` found; n is networks, a planted one and a clean twin each time.",
+        planted_shortcut,
+    ),
+}

@@ -1,0 +1,128 @@
+"""Write docs/results/claims.md: every figure of the stored results, with what stands behind it.
+
+Each file of benchmarks/results and experiments/results becomes a section: figures with n and their
+interval or range, what was asked of them, and the command, machine, versions and date that the file
+holds. `results_known.py` says what the figures of a file are; of a file that it does not know,
+every summary (n with a mean or median) is a row.
+
+Run by `make results`, or: python tools/write_results.py
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import results_figures
+import results_known
+from write_families import running, table
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "results" / "claims.md"
+FOLDERS = (ROOT / "benchmarks" / "results", ROOT / "experiments" / "results")
+HEADS = ("what", "figure", "n", "interval or range", "asked for")
+OPENING = """# Every figure
+
+Each figure of the project that a benchmark or an experiment stored, with its n, its 95 % interval
+over seeds or samples ("to", in brackets) or the range of its rounds, and what was asked for. Speeds
+are ratios to a reference timed in the same run, taking turns. What they mean, and what was tried
+beside them, stands in [what they say](README.md).
+
+Written by `make results` from the JSON files that are named under each table; `make bench` and the
+experiments' commands write those anew.
+"""
+
+
+def main() -> int:
+    """Write the page."""
+    PAGE.write_text(page(), encoding="utf-8")
+    return 0
+
+
+def page() -> str:
+    """The whole page."""
+    found = [(path, json.loads(path.read_text(encoding="utf-8"))) for path in results()]
+    kept = [(path, result) for path, result in found if is_result(result)]
+    return "\n".join([OPENING, overview(kept), *(section(path, it) for path, it in kept)])
+
+
+def results() -> list[Path]:
+    """The stored files, in the order of their names, the benchmarks first."""
+    return [path for folder in FOLDERS for path in sorted(folder.glob("*.json"))]
+
+
+def is_result(result: Any) -> bool:
+    """Whether a file is the result of a benchmark or an experiment."""
+    return isinstance(result, dict) and {"command", "machine", "versions"} <= set(result)
+
+
+def name_of(result: Mapping[str, Any]) -> str:
+    """The name of the benchmark or experiment."""
+    return str(result.get("benchmark") or result.get("experiment"))
+
+
+def title_of(path: Path, result: Mapping[str, Any]) -> str:
+    """The heading: the known title, and the processor where files differ in it."""
+    known = results_known.KNOWN.get(name_of(result))
+    title = known.title if known else name_of(result).replace("_", " ").capitalize()
+    apart = path.stem.startswith(f"{name_of(result)}-")
+    processor = re.sub(r"\(\w+\)", "", result["machine"]["processor"])
+    return f"{title}, on: {processor}" if apart else title
+
+
+def overview(found: list[tuple[Path, Mapping[str, Any]]]) -> str:
+    """A line for each file: whether all that was asked for holds."""
+    rows = []
+    for path, result in found:
+        inner = [
+            part["holds"] for part in result.values() if isinstance(part, dict) and "holds" in part
+        ]
+        verdicts = [result["holds"]] if "holds" in result else inner
+        words = "in the table" if "bounds" in result else "nothing"
+        if verdicts:
+            words = "holds" if all(verdicts) else "**does not hold here**"
+        title = title_of(path, result)
+        rows.append((f"[{running(title)}](#{slug(title)})", words, f"`{result['command']}`"))
+    return table(("result", "what was asked for", "command"), rows) + "\n"
+
+
+def slug(title: str) -> str:
+    """The anchor of a heading."""
+    kept = "".join(letter for letter in title.lower() if letter.isalnum() or letter in " -_")
+    return kept.replace(" ", "-")
+
+
+def section(path: Path, result: Mapping[str, Any]) -> str:
+    """Heading, sentence, figures and provenance of one file."""
+    known = results_known.KNOWN.get(name_of(result))
+    figures = known.figures(result) if known else results_figures.summaries(result)
+    sentence = known.sentence if known else str(result.get("claim", ""))
+    cells = [tuple(running(cell) for cell in figure) for figure in figures]
+    blocks = [
+        f"## {title_of(path, result)}",
+        running(sentence),
+        table(HEADS, cells),
+        provenance(path, result),
+    ]
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def provenance(path: Path, result: Mapping[str, Any]) -> str:
+    """Command, machine, versions, date and file, in one paragraph."""
+    machine = result["machine"]
+    place = (
+        f"{machine['processor']}, {machine['cores']} cores, {machine['threads']} "
+        f"thread{'s' if machine['threads'] != 1 else ''}, {machine['memory_gib']} GiB, "
+        f"{machine['system']}, load {machine['load']}"
+    )
+    versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+    file = path.relative_to(ROOT).as_posix()
+    return f"`{result['command']}` on {result['date']}: {place}; {versions}. File: `{file}`."
+
+
+if __name__ == "__main__":
+    sys.exit(main())
