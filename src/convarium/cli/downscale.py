@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from convarium.cli.parsing import Parser, positive, write, write_json
 from convarium.errors import OptionError
@@ -52,7 +52,12 @@ def run(arguments: argparse.Namespace) -> int:
     seconds = round(time.monotonic() - started, 1)
     rows, columns = found.shape
     if arguments.json:
-        told = {"times": found.times, "rows": rows, "columns": columns, "tile": found.tile}
+        told: dict[str, Any] = {
+            "times": found.times,
+            "rows": rows,
+            "columns": columns,
+            "tile": found.tile,
+        }
         told |= {"variables": list(found.variables), "notes": list(found.notes)}
         write_json({"output": str(found.path), **told, "seconds": seconds})
         return 0

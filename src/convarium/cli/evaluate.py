@@ -96,11 +96,11 @@ def beside_others(
 ) -> Evaluation:
     """Of fields the evaluation with what needs no training beside it; others as they are."""
     from convarium import tasks
-    from convarium.data import FieldPreprocessing
+    from convarium.data import FieldPreprocessing, Part
 
     if not isinstance(evaluation, tasks.FieldEvaluation):
         return evaluation
-    dataset = getattr(data, "dataset", data)
+    dataset = data.dataset if isinstance(data, Part) else data
     steps = cast("FieldPreprocessing", preprocessing)
     return tasks.beside_baselines(evaluation, dataset, steps)
 

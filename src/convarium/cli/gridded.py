@@ -66,8 +66,8 @@ def given_fields(values: argparse.Namespace) -> dict[str, Any] | None:
     Raises:
         OptionError: a factor of more than two numbers, or an axis of another kind.
     """
-    found = {name: getattr(values, name, None) for name in _READ}
-    found = {name: value for name, value in found.items() if value is not None}
+    given = {name: getattr(values, name, None) for name in _READ}
+    found: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if getattr(values, "variable", None):
         found["variables"] = values.variable
     if "factor" in found:
@@ -128,7 +128,8 @@ def given_grids(values: argparse.Namespace) -> GridOptions | None:
         return None
     from convarium.data import GridOptions
 
-    return GridOptions(**{k: tuple(v) if isinstance(v, list) else v for k, v in said.items()})
+    own: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in said.items()}
+    return GridOptions(**own)
 
 
 def span(text: str) -> list[int]:

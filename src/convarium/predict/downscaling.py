@@ -225,7 +225,9 @@ def _together(network: FieldToField, members: Sequence[Tensor]) -> Tensor:
     Shape:
         (n, P T, H, W) each -> (n, V, H, W)
     """
-    parts = torch.stack(list(members)).unflatten(2, (-1, network.out_channels))  # (M, n, P, T, ..)
+    all_of = torch.stack(list(members))
+    size = (len(network.parts), network.out_channels)
+    parts = all_of.reshape(*all_of.shape[:2], *size, *all_of.shape[3:])  # (M, n, P, T, H, W)
     normal = network.parts[-1] == "spread"
     mean = parts.mean(0)
     plain = mean[:, :1] if normal else mean
@@ -236,7 +238,8 @@ def _together(network: FieldToField, members: Sequence[Tensor]) -> Tensor:
     if normal:
         variance = variance + parts[:, :, 1].square().mean(0)
     together = torch.cat([plain, variance.sqrt().unsqueeze(1)], 1)
-    return together.transpose(1, 2).flatten(1, 2)
+    found: Tensor = together.transpose(1, 2).flatten(1, 2)
+    return found
 
 
 def _attributes(run: Run, about: tuple[int, str]) -> dict[str, Any]:

@@ -139,7 +139,7 @@ def _maps(evaluation: FieldEvaluation, k: int, dataset: Dataset) -> list[tuple[s
     name, unit = evaluation.names[k], evaluation.units[k]
     compared, strongest = evaluation.comparisons[name], evaluation.strongest[name]
     pairs = cast("GridSamples", dataset.samples).pairs
-    look = {"latitude": pairs.fine.grid.latitude}
+    look: dict[str, Any] = {"latitude": pairs.fine.grid.latitude}
     truth = compared.truth
     apart = {method: compared.values[method] - truth for method in (strongest, NETWORK)}
     signed = Scale.of(*apart.values(), signed=True)

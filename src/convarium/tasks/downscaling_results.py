@@ -221,7 +221,8 @@ class FieldEvaluation:
     def examples(self, most: int) -> NDArray[np.int64]:
         """Ids of times that are spread over all."""
         places = np.unique(np.linspace(0, self.n - 1, min(most, self.n)).round().astype(int))
-        return self.ids[places]
+        found: NDArray[np.int64] = self.ids[places]
+        return found
 
     def predictions(self) -> Iterator[Mapping[str, Any]]:
         """Of each time RMSE and bias of each variable."""

@@ -91,7 +91,7 @@ class CoarseFields:
         climatology = self.steps.climatology
         if climatology is None or climatology.fine.shape[2:] != self.grid.shape:
             return None
-        empty: NDArray[np.bool_] = np.isnan(climatology.fine).all(0)
+        empty: NDArray[np.bool_] = np.asarray(np.isnan(climatology.fine).all(0))
         return empty if empty.any() else None
 
     def _fine(self, x: Values, months: NDArray[np.int64]) -> Values | None:
@@ -113,7 +113,7 @@ class CoarseFields:
         rows = self.grid.areas if self.steps.weighted else np.ones(self.grid.shape[0])
         weights = np.broadcast_to(rows.reshape(1, -1, 1), (1, *self.grid.shape))
         if empty is not None:
-            weights = np.where(empty, 0.0, weights)
+            return torch.from_numpy(np.where(empty, 0.0, weights)[None].astype(np.float32))
         return torch.from_numpy(np.array(weights[None], np.float32))
 
 

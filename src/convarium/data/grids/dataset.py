@@ -95,7 +95,13 @@ def _pairs(
 ) -> tuple[FieldPairs, list[str]]:
     """The pairs, and notes of what was left out."""
     if options.fine is not None:
-        fine = open_fields(options.fine, targets, **options.axes)
+        fine = open_fields(
+            options.fine,
+            targets,
+            latitude=options.latitude,
+            longitude=options.longitude,
+            time=options.time,
+        )
         names = {name.lower(): name for name in fine.names}
         region = _cut(fine.only([names[name.lower()] for name in targets]), options)
         pairs = model_pairs(opened, region, targets, weighted=options.weighted)

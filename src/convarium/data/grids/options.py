@@ -104,10 +104,13 @@ class FieldOptions:
         Raises:
             OptionError: an option is unknown, or a value not allowed.
         """
-        if isinstance(given, cls):
-            return given
+        if given is None or isinstance(given, cls):
+            return cls() if given is None else given
         known = [each.name for each in dataclasses.fields(cls)]
-        values = {k: tuple(v) if isinstance(v, list) else v for k, v in dict(given or {}).items()}
+        said: Mapping[str, Any] = given  # type: ignore[assignment]
+        values: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in said.items()
+        }
         for name in values:
             if name not in known:
                 raise OptionError(

@@ -128,5 +128,5 @@ def _listed(values: Any) -> str:
 def _numbers(preprocessing: FieldPreprocessing) -> int:
     """Numbers of one time: coarse ones, targets and fine inputs."""
     cells = math.prod(preprocessing.grid.shape)
-    fine = len(preprocessing.classes) + preprocessing.network_options["fine_channels"]
+    fine = len(preprocessing.classes) + int(preprocessing.network_options["fine_channels"])
     return math.prod(preprocessing.input_shape) + cells * fine

@@ -96,14 +96,15 @@ def survey_grids(samples: GridSamples, progress: Progress | None) -> tuple[Surve
     found, n = samples.told[0], len(samples)
     broken = np.array([i for i, each in enumerate(found) if each is None], np.int64)
     skipped = [Skipped(samples.name(i), "no cell is known") for i in broken.tolist()]
-    columns = [[0 if each is None else each[k] for each in found] for k in range(4)]
+    columns = [[0 if each is None else each[k] for each in found] for k in range(3)]
+    channels = max((each.channels for each in found if each is not None), default=1)
     if progress is not None:
         progress.advance(n)
     digests, heights, widths = (
         np.array(column, kind)
-        for column, kind in zip(columns, (np.uint64, np.int32, np.int32), strict=False)
+        for column, kind in zip(columns, (np.uint64, np.int32, np.int32), strict=True)
     )
-    return Survey(digests, heights, widths, broken, max(columns[3], default=1)), skipped
+    return Survey(digests, heights, widths, broken, channels), skipped
 
 
 def time_name(time: Any) -> str:

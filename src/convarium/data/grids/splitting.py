@@ -36,10 +36,10 @@ def split_grids(dataset: Dataset, *, validation: float, test: float, seed: int, 
             f"test and gaps of {gap}; give more, or other --validation, --test and --gap."
         )
     found = split_times(n, train=train, validation=second, test=last, gap=gap)
-    parts = [Part(dataset, usable[ids]) for ids in found]
-    between = n - sum(map(len, parts))
+    trained, chosen, tested = (Part(dataset, usable[ids]) for ids in found)
+    between = n - len(trained) - len(chosen) - len(tested)
     settings = {"validation": validation, "test": test, "seed": seed, "gap": gap}
-    return Parts(*parts, settings=settings, between=between)
+    return Parts(trained, chosen, tested, settings=settings, between=between)
 
 
 def _times(size: float, count: int) -> int:

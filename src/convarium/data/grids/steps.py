@@ -108,16 +108,21 @@ class FieldPreprocessing(Preprocessing):
     def pairs_of(self, pairs: FieldPairs) -> FieldPairs:
         """Pairs that are read as the network takes them."""
         delta = self.climatology if self.options.start == "delta" else None
-        own = {"season": self.options.season, "climatology": delta, "static": self.static}
-        return replace(pairs, **own, gaps=self.masked)
+        return replace(
+            pairs,
+            season=self.options.season,
+            climatology=delta,
+            static=self.static,
+            gaps=self.masked,
+        )
 
     def apply(self, image: FieldPair) -> Tensor:  # type: ignore[override]
         """The coarse fields of one time with the season; what is missing is 0.
 
         Raises:
-            DataError: no pair of fields, or one of other variables; the text is the reason alone.
+            DataError: other variables; the text is the reason alone.
         """
-        if not isinstance(image, FieldPair) or len(image.coarse) != len(self.predictors):
+        if len(image.coarse) != len(self.predictors):
             raise DataError(f"no coarse fields of {', '.join(self.predictors)}")
         x = np.nan_to_num(image.coarse)
         if self.options.season:
@@ -161,7 +166,7 @@ class FieldPreprocessing(Preprocessing):
 
     def begin(self, network: nn.Module) -> None:
         """Give a new network its means and deviations."""
-        normalise: Any = network.normalise_with  # type: ignore[union-attr]
+        normalise: Any = network.normalise_with
         normalise(**self.statistics)
 
     def beside(self, count: int = 1) -> dict[str, Tensor]:
@@ -247,7 +252,9 @@ def _of_card(part: Mapping[str, Any], classes: tuple[str, ...]) -> FieldPreproce
         months = np.array(by_name["climatology"]["months"], np.int64)
         fields = arrays["fine climatology"], arrays["coarse climatology"]
         climatology = Climatology(months, *fields, (r, s))
-    options = {k: tuple(v) if isinstance(v, list) else v for k, v in part["options"].items()}
+    options: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in part["options"].items()
+    }
     names = tuple(map(str, read["variables"]))
     return FieldPreprocessing(
         tuple(map(int, part["input_shape"])),
