@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from convarium.cli.parsing import Parser, positive, write, write_json
 from convarium.errors import OptionError
+from convarium.train.allocator import keep_freed_memory
 
 if TYPE_CHECKING:
     from convarium.predict import Run, Tiling
@@ -39,6 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Open the runs, make the fields finer, and say what was written."""
     from convarium import predict
 
+    keep_freed_memory()
     started = time.monotonic()
     runs = [predict.open_run(folder) for folder in arguments.run]
     found = predict.downscale(

@@ -152,7 +152,8 @@ def split(
         raise OptionError(f"gap (={gap}) lies between times of fields; leave it out.")
     if not (validation >= 0 and test >= 0 and validation + test < 1):
         raise OptionError(
-            f"validation (={validation}) and test (={test}) must lie between 0 and 1, together below 1."
+            f"validation (={validation}) and test (={test}) must lie between 0 and 1, and "
+            "together below 1."
         )
     targets = checked_targets(dataset)
     grouped = KINDS[dataset.kind].grouped

@@ -24,11 +24,11 @@ from convarium.data.grids.writing import FineFile, Pieces
 from convarium.errors import OptionError
 from convarium.models import FieldToField
 from convarium.predict.run import Run
-from convarium.predict.tiles import LARGEST, Tiling, fine_fields
+from convarium.predict.tiles import Tiling, fine_fields
 from convarium.progress import Progress
 
 PIECE: Final = 2**23  # numbers of a piece, about
-_AT_ONCE: Final = LARGEST  # fine cells that go through a network together
+_AT_ONCE: Final = 2**17  # fine cells that go through a network together; more leave the caches
 
 
 @dataclass(frozen=True)
