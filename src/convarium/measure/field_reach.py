@@ -54,7 +54,7 @@ def reach_of(network: FieldToField) -> tuple[int, int] | None:
     Example:
         >>> from convarium.models import create
         >>> reach_of(create("espcn", factor=2))
-        (4, 4)
+        (5, 5)
     """
     if network.reader.cells is not None:
         return None

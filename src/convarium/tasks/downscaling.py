@@ -9,7 +9,6 @@ score is R2, the share of the variance over training times and cells that is exp
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, cast
@@ -19,6 +18,7 @@ import numpy as np
 from convarium.errors import DataError, OptionError
 from convarium.tasks.downscaling_results import FieldEvaluation, FieldRecord
 from convarium.tasks.objective import Objective, batch_target
+from convarium.tasks.regression import Regression
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -65,14 +65,10 @@ class FieldMeter:
 
 
 @dataclass(frozen=True)
-class Downscaling:
-    """The fine fields of the variables `names`.
+class Downscaling(Regression):
+    """The fine fields of the variables `names`; means and deviations are over times and cells.
 
     Args:
-        names: of the variables, in order.
-        units: of each; empty texts where there is none.
-        mean: of each over the training times and cells.
-        std: its deviation, likewise; above 0.
         parts: what a network gives of each, as `FieldToField.parts` has it.
 
     Raises:
@@ -83,24 +79,9 @@ class Downscaling:
     2
     """
 
-    names: tuple[str, ...]
-    units: tuple[str, ...]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
     parts: tuple[str, ...] = ("value",)
     name: ClassVar[str] = "downscale"
-    metric: ClassVar[str] = "r2"
     losses: ClassVar[tuple[str, ...]] = ("mse", "mae")
-    has_classes: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        lengths = {len(self.names), len(self.units), len(self.mean), len(self.std)}
-        finite = all(map(math.isfinite, (*self.mean, *self.std)))
-        if lengths != {max(1, len(self.names))} or not finite or min(self.std) <= 0:
-            raise OptionError(
-                f"names (={self.names}) need a unit, a finite mean (={self.mean}) and a deviation "
-                f"(={self.std}) above 0 each."
-            )
 
     @classmethod
     def from_card(cls, card: Mapping[str, Any]) -> Downscaling:
@@ -109,20 +90,12 @@ class Downscaling:
         Raises:
             OptionError: they are missing or do not fit.
         """
-        targets = card.get("targets", {})
-        try:
-            return cls(
-                names=tuple(map(str, card["classes"])),
-                units=tuple(map(str, targets["units"])),
-                mean=tuple(map(float, targets["mean"])),
-                std=tuple(map(float, targets["std"])),
-                parts=tuple(map(str, card["parts"])),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise OptionError(
-                f"The card's targets (={targets!r}) must have units, mean and std, one for each "
-                "variable, beside the parts; use a card that `train` wrote."
-            ) from error
+        plain = Regression.from_card(card)
+        parts = card.get("parts")
+        if not isinstance(parts, list) or not parts:
+            raise OptionError(f"The card's parts (={parts!r}) must be a list; use one of `train`.")
+        own = tuple(map(str, parts))
+        return cls(plain.names, plain.units, plain.mean, plain.std, own)
 
     @property
     def head_size(self) -> int:
@@ -177,16 +150,9 @@ class Downscaling:
         """The outputs in float32: they are in physical units."""
         return outputs.float()
 
-    def merge(self, views: Sequence[Tensor]) -> Tensor:
-        """The mean of the outputs of several views of each time."""
-        import torch
-
-        return views[0] if len(views) == 1 else torch.stack(list(views)).mean(0)
-
-    def calibrate(self, outputs: Tensor, target: Tensor) -> None:
-        """Nothing: there is no probability to make honest."""
-
-    def decode(self, outputs: Tensor, batch: Batch) -> Sequence[FieldRecord]:
+    def decode(  # type: ignore[override]
+        self, outputs: Tensor, batch: Batch
+    ) -> Sequence[FieldRecord]:
         """The mean, the least and the largest value of each field, one record a time."""
         fields = self.middle(outputs).float().flatten(2)
         rows = zip(fields.mean(2), fields.amin(2), fields.amax(2), strict=True)
@@ -195,6 +161,6 @@ class Downscaling:
             for id, row in zip(batch.index.tolist(), rows, strict=True)
         ]
 
-    def meter(self) -> FieldMeter:
+    def meter(self) -> FieldMeter:  # type: ignore[override]
         """A new, empty meter."""
         return FieldMeter(self)
