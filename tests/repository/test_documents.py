@@ -33,7 +33,7 @@ PAGES = (
     {verb: f"docs/{verb}.md" for verb in VERBS}
     | dict.fromkeys(("list", "show"), "docs/networks.md")
     | {"measure": "docs/measure/README.md", "choose": "docs/measure/choose.md"}
-    | {"data": "docs/augmentation.md"}
+    | {"data": "docs/augmentation.md", "downscale": "docs/grids.md"}
 )
 
 

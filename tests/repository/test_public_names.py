@@ -16,15 +16,15 @@ PUBLIC = {
         unload_ipython_extension
     """,
     "convarium.data": """
-        Augmentation Batch Climatology Dataset FieldBatch FieldPairs Fields Grid Lookalikes Mix
-        Overview Part Parts Preprocessing Series SeriesAugmentation SeriesOptions
-        SeriesPreprocessing ShardStream Skipped Survey
-        TextAugmentation TextPreprocessing TimeParts TokenOptions Volume VolumeAugmentation
-        VolumePreprocessing batches build_card coarsen column_words fields_of_arrays fit_climatology
-        fit_preprocessing given_parts lookalikes match_classes model_pairs open_dataset open_fields
-        open_inputs open_stream overview packed perfect_pairs read_image read_mask read_volume split
-        split_folds split_stream split_times static_fields steps_per_epoch target_in_words
-        training_batches volume_sizes
+        Augmentation Batch Climatology Dataset FieldBatch FieldOptions FieldPairs
+        FieldPreprocessing Fields Grid GridOptions Lookalikes Mix Overview Part Parts
+        Preprocessing Series SeriesAugmentation SeriesOptions SeriesPreprocessing ShardStream
+        Skipped Survey TextAugmentation TextPreprocessing TimeParts TokenOptions Volume
+        VolumeAugmentation VolumePreprocessing batches build_card coarsen column_words
+        fields_of_arrays fit_climatology fit_preprocessing given_parts lookalikes match_classes
+        model_pairs open_dataset open_fields open_inputs open_stream overview packed
+        perfect_pairs read_image read_mask read_volume split split_folds split_stream
+        split_times static_fields steps_per_epoch target_in_words training_batches volume_sizes
     """,
     "convarium.deploy": """
         Artefact Drop Export Folding Quantisation SequenceExport TunedForm Tuning Verification
@@ -32,11 +32,11 @@ PUBLIC = {
     """,
     "convarium.explain": """
         Attribution Audit AverageDrop Comparison Energy Excitement ExcitingInput FeatureMaps
-        Filters PointingGame RemovalCurve Road SampleMean SanityCheck ablation_cam
-        audit average_drop deletion eigen_cam energy exciting_inputs feature_maps filters
-        finer_cam fuse grad_cam grad_cam_plus_plus guided_backpropagation hires_cam
-        input_gradients insertion integrated_gradients layer_cam occlusion pointing_game
-        road sanity_check score_cam smooth_grad xgrad_cam
+        FieldImportance Filters PointingGame RemovalCurve Road SampleMean SanityCheck
+        ablation_cam audit average_drop deletion eigen_cam energy exciting_inputs feature_maps
+        field_importance filters finer_cam fuse grad_cam grad_cam_plus_plus
+        guided_backpropagation hires_cam input_gradients insertion integrated_gradients
+        layer_cam occlusion pointing_game road sanity_check score_cam smooth_grad xgrad_cam
     """,
     "convarium.graph": """
         Call Graph Operation Timing Value eager paired_timing trace untouched unwrapped
@@ -71,10 +71,10 @@ PUBLIC = {
         read_card register save
     """,
     "convarium.predict": """
-        Neighbours Predictor Run VectorQuality build_index check_table_name
-        check_vectors_name fit_temperature index_recall nearest open_run read_vectors
-        record_baselines record_result vector_quality write_predictions write_shards
-        write_table write_vectors
+        Downscaled Neighbours Predictor Run Tiling VectorQuality build_index check_table_name
+        check_vectors_name downscale fit_temperature index_recall nearest open_run read_vectors
+        record_baselines record_result vector_quality write_predictions write_shards write_table
+        write_vectors
     """,
     "convarium.report": """
         AugmentedSample Explained HeatedSeries HeatedTokens Pair Picture augmented_samples
@@ -89,12 +89,12 @@ PUBLIC = {
         Journal Limits Service build_app check_bind read_token run_server
     """,
     "convarium.tasks": """
-        Bin Calibration ClassEvaluation ClassRecord ClassRow ClassScores Classification Evaluation
-        FieldComparison FieldRow Forecast ForecastEvaluation
-        LabelEvaluation LabelRecord LabelRow Meter Multilabel Objective
+        Bin Calibration ClassEvaluation ClassRecord ClassRow ClassScores Classification
+        Downscaling Evaluation FieldComparison FieldEvaluation FieldRecord FieldRow Forecast
+        ForecastEvaluation LabelEvaluation LabelRecord LabelRow Meter Multilabel Objective
         Record Regression Task ValueEvaluation ValueRecord ValueRow balanced_weights band_groups
-        baseline_fields crps_members crps_normal crps_quantiles field_loss from_card radial_spectrum
-        rank_histogram return_values season_groups soft_penalty
+        baseline_fields beside_baselines crps_members crps_normal crps_quantiles field_loss
+        from_card radial_spectrum rank_histogram return_values season_groups soft_penalty
     """,
     "convarium.train": """
         Choice CrossValidation FoldResult History LargestBatch Observer Plan Probe ProgressLines

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from convarium.cli.choosing import Prepared
 from convarium.cli.parsing import write
 from convarium.train.named import RECIPES
 
 if TYPE_CHECKING:
-    from convarium.data import Parts, Preprocessing, SeriesPreprocessing, TextPreprocessing
+    from convarium.data import (
+        FieldPreprocessing,
+        Parts,
+        Preprocessing,
+        SeriesPreprocessing,
+        TextPreprocessing,
+    )
     from convarium.models import Network
     from convarium.train.config import TrainConfig
 
@@ -29,7 +35,8 @@ def announce(ready: Prepared) -> None:
         write(line)
     shape = " x ".join(str(n) for n in ready.preprocessing.input_shape)
     write(f"network: {choice.model}{own}, input {shape}")
-    for line in [*seen_lines(parts, ready.preprocessing), *field_lines(ready.model, parts)]:
+    seen = [*seen_lines(parts, ready.preprocessing), *field_lines(ready.model, parts)]
+    for line in [*seen, *_reach_lines(ready)]:
         write(line)
     write(
         f"recipe: {f'{config.recipe}, ' if config.recipe else ''}{config.optimizer}, "
@@ -63,6 +70,8 @@ def _changes(config: TrainConfig, kind: str) -> str:
     if kind == "texts":
         dropped = f"{config.word_dropout:.0%} of the words dropped"
         return dropped if config.word_dropout else "no words dropped"
+    if kind == "grids":
+        return "nothing changed at random"
     if kind == "series":
         from convarium.train.from_config import augmentation_of
 
@@ -112,6 +121,35 @@ def _series_lines(parts: Parts, preprocessing: SeriesPreprocessing) -> list[str]
     return lines
 
 
+def _grid_lines(parts: Parts, preprocessing: FieldPreprocessing) -> list[str]:
+    """What was found in the fields, which times are in which part, and what is read besides."""
+    lines = [f"note: {note}" for note in parts.train.dataset.notes]
+    named = {"training": parts.train, "validation": parts.validation, "test": parts.test}
+    spans = [f"{word} {part.name(0)} to {part.name(len(part) - 1)}" for word, part in named.items()]
+    lines.append(f"split: blocks of time, {'; '.join(spans)}")
+    months = 0 if preprocessing.climatology is None else len(preprocessing.climatology.months)
+    read = {
+        f"the climatology of {months} months": preprocessing.options.start == "delta",
+        "the season": preprocessing.options.season,
+        "static fields": preprocessing.static is not None,
+        "numbers of cells": preprocessing.options.cells,
+        "which cells are missing": preprocessing.masked,
+    }
+    said = [words for words, there in read.items() if there]
+    return [*lines, f"read besides: {', '.join(said)}"] if said else lines
+
+
+def _reach_lines(ready: Prepared) -> list[str]:
+    """How far a network of fields sees on the earth."""
+    if ready.preprocessing.kind != "grids":
+        return []
+    from convarium.measure.field_reach import reach_in_words
+
+    network: Any = ready.model
+    steps: Any = ready.preprocessing
+    return [f"sees: {reach_in_words(network, steps)}"]
+
+
 def field_lines(model: Network, parts: Parts) -> list[str]:
     """A note where a TCN sees less of the past than the series have."""
     if model.config.get("dilations") is None or parts.train.dataset.kind != "series":
@@ -136,8 +174,15 @@ def seen_lines(parts: Parts, preprocessing: Preprocessing) -> list[str]:
 
     Of texts what share of their tokens it holds.
     """
-    from convarium.data import SeriesPreprocessing, TextPreprocessing, VolumePreprocessing
+    from convarium.data import (
+        FieldPreprocessing,
+        SeriesPreprocessing,
+        TextPreprocessing,
+        VolumePreprocessing,
+    )
 
+    if isinstance(preprocessing, FieldPreprocessing):
+        return _grid_lines(parts, preprocessing)
     if isinstance(preprocessing, TextPreprocessing):
         return _text_lines(parts, preprocessing)
     if isinstance(preprocessing, SeriesPreprocessing):

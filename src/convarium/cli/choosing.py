@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from convarium.cli.gridded import given_grids
 from convarium.cli.parsing import given_options, refuse_idle
 from convarium.cli.reading import given_reading, given_series, given_tokens
 from convarium.errors import OptionError
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 _REPORT = 2.0  # seconds that are kept for the report, and at most a tenth of a time budget
 _FEWEST_EPOCHS = 5  # in a time budget, before images are made smaller
 _SMALLER = (96, 64, 48, 32)
+_DECIDED = (
+    *("name", "num_classes", "in_channels", "spatial_dims", "vocabulary", "out_channels", "factor"),
+    *("fine_channels", "masked", "wrap", "parts", "levels"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,8 +163,9 @@ def network(choice: Choice, preprocessing: Preprocessing) -> Network:
 
     _check_reads(choice.model, preprocessing)
     seeds.torch_seed(torch.device("cpu"), choice.config.seed, "initial weights")
-    shape = {"num_classes": len(preprocessing.classes), **preprocessing.network_options}
+    shape = {**preprocessing.head_options, **preprocessing.network_options}
     model = models.create(choice.model, **{**choice.options, **shape})
+    preprocessing.begin(model)
     if preprocessing.input_kind == "maps":  # texts of any length fit
         models.check_input(model, preprocessing.input_shape)
     return model
@@ -180,7 +186,7 @@ def _check_reads(name: str, preprocessing: Preprocessing) -> None:
 def settings_of(arguments: argparse.Namespace) -> dict[str, Any]:
     """What was said about the preprocessing besides the size, as `fit_preprocessing` takes it."""
     own = {"tokens": given_tokens(arguments), "series": given_series(arguments)}
-    return {"spacing": arguments.spacing, **own}
+    return {"spacing": arguments.spacing, **own, "grids": given_grids(arguments)}
 
 
 def chosen(
@@ -212,7 +218,8 @@ def chosen(
     choice = dataclasses.replace(choice, options=own, config=config)
     _refuse_idle_shares(arguments, dataset)
     parts = {"validation": choice.validation, "test": choice.test, **shares(arguments)}
-    parts |= {} if arguments.group_alike is None else {"group_alike": arguments.group_alike}
+    said = {name: getattr(arguments, name) for name in ("group_alike", "gap")}
+    parts |= {name: value for name, value in said.items() if value is not None}
     return choice, {**parts, "seed": config.seed}
 
 
@@ -278,7 +285,8 @@ def _refuse_idle_shares(arguments: argparse.Namespace, dataset: Dataset) -> None
 def model_options(arguments: argparse.Namespace) -> dict[str, Any]:
     """The network's options that the command line gives; the data decides its ends."""
     given = dict(arguments.option or [])
-    for name in ("name", "num_classes", "in_channels", "spatial_dims", "vocabulary"):
+    for name in _DECIDED:
         if name in given:
             raise OptionError(f"--option {name} follows from the data; leave it out.")
-    return given
+    own = arguments.constraint
+    return given if own is None else {**given, "constraint": own}

@@ -20,6 +20,7 @@ VERBS = {
     "train": "train a network on a folder, a table or arrays, into a run folder",
     "evaluate": "measure a run on labelled data",
     "predict": "name what is on images, or what texts are about",
+    "downscale": "make coarse fields finer, file to file",
     "embed": "write the vectors that a run has for its inputs",
     "neighbours": "find the nearest of vectors, and say what the vectors are worth",
     "measure": "measure what a network sees and costs",

@@ -142,7 +142,7 @@ def _facts(found: Overview) -> list[str]:
     """The facts in lines."""
     readable = found.samples - found.unreadable
     kinds = {"classification": "classes", "multilabel": "labels", "regression": "numbers"}
-    kinds["forecast"] = "numbers"
+    kinds |= {"forecast": "numbers", "downscale": "variables"}
     names = len(found.classes) or len(found.numbers)
     about = f" of {names} {kinds[found.task]}" if names else ", no labels"
     parts = ", ".join(f"{n:,} {word}" for word, n in found.parts.items())
@@ -165,6 +165,9 @@ def _sizes(found: Overview) -> list[str]:
         return [f"  length       {_range(*found.widths)} characters"]
     if found.series is not None:
         return _series(found, found.series)
+    if found.kind == "grids":
+        size = f"{found.heights[0]} x {found.widths[0]}, {found.channels} variables read"
+        return [f"  cells        {size}", *(f"  note         {note}" for note in found.notes)]
     if found.volumes is None:
         return [f"  size         {_size(found)}, {'colour' if found.channels == 3 else 'grey'}"]
     told, readable = found.volumes, found.samples - found.unreadable

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from convarium.data import Dataset, Part, Skipped
+    from convarium.data import Dataset, Part, Preprocessing, Skipped
     from convarium.predict import Run
     from convarium.processes import World
     from convarium.tasks import Evaluation
@@ -84,10 +84,25 @@ def _evaluate(arguments: argparse.Namespace, world: World) -> int:
         )
     if not world.first:
         return 0
+    evaluation = beside_others(evaluation, part, opened.preprocessing)
     if arguments.output:
         predict.write_predictions(arguments.output, evaluation, dataset)
     _tell(arguments, evaluation, known, [*dict.fromkeys([*dataset.skipped, *skipped])])
     return 0
+
+
+def beside_others(
+    evaluation: Evaluation, data: Dataset | Part, preprocessing: Preprocessing
+) -> Evaluation:
+    """Of fields the evaluation with what needs no training beside it; others as they are."""
+    from convarium import tasks
+    from convarium.data import FieldPreprocessing, Part
+
+    if not isinstance(evaluation, tasks.FieldEvaluation):
+        return evaluation
+    dataset = data.dataset if isinstance(data, Part) else data
+    steps = cast("FieldPreprocessing", preprocessing)
+    return tasks.beside_baselines(evaluation, dataset, steps)
 
 
 def opened_data(arguments: argparse.Namespace, run: Run) -> Dataset:
@@ -100,6 +115,8 @@ def opened_data(arguments: argparse.Namespace, run: Run) -> Dataset:
         data.open_dataset, arguments.data, task=run.card["task"], kind=run.preprocessing.kind
     )
     ungrouped = {name: value for name, value in own.items() if name != "group_column"}
+    if own.get("fields") and given.get("fields"):  # what is said goes over what the run has
+        given["fields"] = {**own["fields"], **given["fields"]}
     for columns in (own, ungrouped) if own else ():
         with contextlib.suppress(DataError, OptionError):
             return open_with(**{**columns, **given})

@@ -75,6 +75,10 @@ def run(arguments: argparse.Namespace) -> int:
         return view(arguments, opened)
     if not arguments.inputs:
         raise OptionError("INPUT is missing: name files, folders or patterns to explain.")
+    if opened.preprocessing.kind == "grids":
+        from convarium.cli.explaining_fields import explain_fields
+
+        return explain_fields(arguments, opened)
     target = _class_number(arguments.target, opened.card["classes"])
     if opened.preprocessing.kind in ("texts", "series"):
         from convarium.cli.explaining_sequences import explain_sequences

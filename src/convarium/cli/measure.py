@@ -86,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
         write_json(_values(results, arguments))
         return 0
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    lines = measured.facts(results, arguments.memory)
+    lines = [*measured.facts(results, arguments.memory), *_in_kilometres(results.subject)]
     if arguments.layers:
         lines += ["", *measured.table(results.layers)]
     for line in lines:
@@ -94,6 +94,16 @@ def run(arguments: argparse.Namespace) -> int:
     if path is not None:
         write(f"picture: {path}")
     return 0
+
+
+def _in_kilometres(subject: Subject) -> list[str]:
+    """What a run of fields sees, on the earth; nothing for others."""
+    if subject.run is None or subject.run.preprocessing.kind != "grids":
+        return []
+    from convarium.measure.field_reach import reach_in_words
+
+    run: Any = subject.run
+    return [f"on the earth      {reach_in_words(run.model, run.preprocessing)}"]
 
 
 def size(text: str) -> int:

@@ -209,6 +209,15 @@ def share(text: str) -> float:
     return value
 
 
+def amount(text: str) -> float:
+    """A number between 0 and 1, or a whole number of 1 or more.
+
+    >>> amount("0.2"), amount("24")
+    (0.2, 24)
+    """
+    return positive(text) if text.isdigit() and int(text) else share(text)
+
+
 def write(text: str) -> None:
     """One line on standard output.
 

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from convarium.cli.gridded import add_field_arguments, given_fields
 from convarium.cli.parsing import Parser, positive, sides, spacing
 from convarium.errors import OptionError
 
@@ -34,11 +35,13 @@ def add_data_arguments(parser: Parser, *, task: bool = True) -> None:
         "data",
         metavar="DATA",
         help="a folder of class folders with images or volumes, a CSV or Parquet table, .ts, IDX, "
-        ".npz or CIFAR files, tar or Parquet shards, hf:OWNER/NAME, or the built-in name digits",
+        ".npz or CIFAR files, tar or Parquet shards, hf:OWNER/NAME, a gridded .nc or Zarr file, "
+        "or the built-in name digits",
     )
     parser.add_argument("--path-column", help="column of a table with the files' paths")
     add_text_column(parser)
     _add_series(parser)
+    add_field_arguments(parser)
     parser.add_argument(
         "--label-column",
         "--label",
@@ -58,12 +61,13 @@ def add_data_arguments(parser: Parser, *, task: bool = True) -> None:
     if task:
         parser.add_argument(
             "--task",
-            choices=("classification", "multilabel", "regression", "forecast"),
-            help="what a table's labels are (classification); forecast: their next values",
+            choices=("classification", "multilabel", "regression", "forecast", "downscale"),
+            help="what a table's labels are (classification); forecast: their next values; "
+            "downscale: finer fields",
         )
         parser.add_argument(
             "--kind",
-            choices=("images", "volumes", "texts", "series"),
+            choices=("images", "volumes", "texts", "series", "grids"),
             help="what the samples are (what most files are by their names or pages)",
         )
 
@@ -75,6 +79,7 @@ def given_reading(values: argparse.Namespace) -> dict[str, Any]:
         OptionError: `--labels` beside one label column or another task.
     """
     given = {name: value for name, value in vars(values).items() if name in _READING}
+    given["fields"] = given_fields(values)
     several = getattr(values, "labels", None)
     if several is None:
         return given

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convarium.cli.choosing import model_options, shares
+from convarium.cli.gridded import given_grids
 from convarium.cli.parsing import given_options
 from convarium.cli.reading import given_series, given_tokens
 from convarium.errors import OptionError
@@ -28,6 +29,8 @@ def stored_choice(arguments: argparse.Namespace, out: Path) -> tuple[Choice, dic
     split = {**settings["split"], **shares(arguments)}
     if arguments.group_alike is not None:
         split["group_alike"] = arguments.group_alike
+    if arguments.gap is not None:
+        split["gap"] = arguments.gap
     config = TrainConfig.from_mapping({**settings["train"], **given_options(arguments)})
     preprocessing = train.read_preprocessing(out)
     _refuse_grid(arguments, preprocessing)
@@ -52,7 +55,7 @@ def stored_choice(arguments: argparse.Namespace, out: Path) -> tuple[Choice, dic
 def _grid(preprocessing: Preprocessing) -> int | tuple[int, ...] | None:
     """What `--size` would be: one side of images, three of volumes, none of texts and series."""
     sides = preprocessing.input_shape[1:]
-    if preprocessing.kind in ("texts", "series"):
+    if preprocessing.kind in ("texts", "series", "grids"):
         return None
     return sides if preprocessing.kind == "volumes" else sides[-1]
 
@@ -67,7 +70,8 @@ def fitted_with(preprocessing: Preprocessing) -> dict[str, Any]:
     """The keywords of `fit_preprocessing` that give one of the same kind."""
     options = getattr(preprocessing, "options", None)
     if options is not None:
-        return {"tokens" if preprocessing.kind == "texts" else "series": options}
+        word = {"texts": "tokens"}.get(preprocessing.kind, preprocessing.kind)
+        return {word: options}
     return {"size": preprocessing.input_shape[1:], "spacing": spacing_of(preprocessing)}
 
 
@@ -79,6 +83,8 @@ def _refuse_grid(arguments: argparse.Namespace, preprocessing: Preprocessing) ->
         raise OptionError(
             "A resumed run prepares series as before; leave --normalise and --missing out."
         )
+    if given_grids(arguments) is not None:
+        raise OptionError("A resumed run prepares fields as before; leave what is said out.")
     was = {"size": _grid(preprocessing), "spacing": spacing_of(preprocessing)}
     for name, value in was.items():
         given = getattr(arguments, name)

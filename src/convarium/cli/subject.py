@@ -123,7 +123,16 @@ def _from_folder(folder: Path, given: Given) -> Subject:
         check = {"name": folder.name, "in_channels": model.in_channels}
         kind = {"spatial_dims": model.spatial_dims, "input_kind": model.input_kind}
         check_input({**check, **kind}, {}, shape)
-    return Subject(str(folder), model, shape, "trained weights", lambda: model, run)
+    measured = _alone(model)
+    return Subject(str(folder), measured, shape, "trained weights", lambda: measured, run)
+
+
+def _alone(model: Network) -> nn.Module:
+    """The network with one input: of fields the coarse one, without what is read besides."""
+    from convarium.measure.field_reach import CoarseOnly
+    from convarium.models import FieldToField
+
+    return CoarseOnly(model) if isinstance(model, FieldToField) else model
 
 
 def _from_function(text: str, given: Given) -> Subject:

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, cast
 
 from convarium.cli.announcing import announce
 from convarium.cli.choosing import Prepared
+from convarium.cli.evaluate import beside_others
+from convarium.cli.gridded import add_field_preparing
 from convarium.cli.parsing import (
     Parser,
     add_config_arguments,
+    amount,
     key_value,
     positive,
-    share,
     write,
     write_json,
 )
@@ -54,8 +56,13 @@ def add_arguments(parser: Parser) -> None:
     add_grid_arguments(parser)
     add_token_arguments(parser)
     add_series_arguments(parser)
-    parser.add_argument("--validation", type=share, help="share of the samples that chooses")
-    parser.add_argument("--test", type=share, help="share of the samples kept for the end")
+    add_field_preparing(parser)
+    parser.add_argument(
+        "--validation", type=amount, help="share of the samples that chooses; of fields also times"
+    )
+    parser.add_argument(
+        "--test", type=amount, help="share of the samples kept for the end; of fields also times"
+    )
     parser.add_argument(
         "--group-alike",
         action=argparse.BooleanOptionalAction,
@@ -128,9 +135,16 @@ def _run(arguments: argparse.Namespace, world: World) -> int:
         return 0
     write(f"test: {evaluation.sentence()}")
     write(f"report: {page}")
-    what = "INPUT" if ready.preprocessing.kind in ("texts", "series") else "IMAGE..."
-    write(f"next: convarium predict {out} {what}   convarium explain {out} {what}")
+    write(f"next: {_next(out, ready.preprocessing.kind)}")
     return 0
+
+
+def _next(out: Path, kind: str) -> str:
+    """What can be done with the run."""
+    if kind == "grids":
+        return f"convarium downscale {out} COARSE.nc -o FINE.nc"
+    what = "INPUT" if kind in ("texts", "series") else "IMAGE..."
+    return f"convarium predict {out} {what}   convarium explain {out} {what}"
 
 
 def trained(
@@ -165,11 +179,14 @@ def trained(
     with Progress(len(test), "test", enabled=not quiet) as progress:
         predictor = predict.open_run(out).predictor
         evaluation = predictor.evaluate(test, progress=progress, world=world)
+    evaluation = beside_others(evaluation, test, ready.preprocessing)
     page = out / "report.html"
     if world.first:
         predict.record_result(out, "test", evaluation, test)
         if arguments.baselines:
             _compare(ready, evaluation, out, quiet=quiet)
+        for line in evaluation.lines() if test.dataset.task == "downscale" and not quiet else ():
+            write(line)
         if test.dataset.task == "forecast":
             _beside_rules(test, evaluation, out, quiet=quiet)
         page = report.report_run(predict.open_run(out), history, evaluation, test)

@@ -30,11 +30,14 @@ from .grids.fields import Fields as Fields
 from .grids.fields import fields_of_arrays as fields_of_arrays
 from .grids.grid import Grid as Grid
 from .grids.opening import open_fields as open_fields
+from .grids.options import FieldOptions as FieldOptions
+from .grids.options import GridOptions as GridOptions
 from .grids.pairs import FieldBatch as FieldBatch
 from .grids.pairs import FieldPairs as FieldPairs
 from .grids.pairs import model_pairs as model_pairs
 from .grids.pairs import perfect_pairs as perfect_pairs
 from .grids.static import static_fields as static_fields
+from .grids.steps import FieldPreprocessing as FieldPreprocessing
 from .matching import match_classes as match_classes
 from .opening import open_dataset as open_dataset
 from .opening import open_inputs as open_inputs
@@ -63,9 +66,12 @@ __all__ = [
     "Climatology",
     "Dataset",
     "FieldBatch",
+    "FieldOptions",
     "FieldPairs",
+    "FieldPreprocessing",
     "Fields",
     "Grid",
+    "GridOptions",
     "Lookalikes",
     "Mix",
     "Overview",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -73,6 +73,7 @@ class Batch:
         index: sample ids in the root data set, int64 `(B,)`, always on the processor.
         weight: weight of each sample, `(B,)`; None means one.
         mix: what was mixed into the samples for training; None means nothing.
+        named: further inputs of `forward` by name, `(B, ...)` each, such as fine fields.
 
     Shape:
         inputs: `(B, C, *S)` each.
@@ -84,6 +85,7 @@ class Batch:
     index: Tensor
     weight: Tensor | None
     mix: Mix | None = None
+    named: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.index)
@@ -111,7 +113,13 @@ class Batch:
             index=self.index[places],
             weight=cut(self.weight),
             mix=None if self.mix is None else self.mix.at(places),
+            named={name: each[places] for name, each in self.named.items()},
         )
+
+    @property
+    def arguments(self) -> tuple[Tensor, ...]:
+        """What `forward` takes by place: the inputs, and the mask where there is one."""
+        return self.inputs if self.mask is None else (*self.inputs, self.mask)
 
     def labels(self) -> Batch:
         """The same batch without its inputs."""
@@ -126,6 +134,7 @@ class Batch:
             index=self.index,
             weight=_moved(self.weight, device),
             mix=None if self.mix is None else self.mix.to(device),
+            named={k: each.to(device, non_blocking=True) for k, each in self.named.items()},
         )
 
 

@@ -69,7 +69,7 @@ def batches(
     def build(start: int) -> tuple[Batch, list[tuple[int, str]]]:
         gathered = pictures.gather(ids[start : start + batch_size])
         inputs = preprocessing.finish(gathered.pixels)
-        return _batch(dataset, gathered.ids, inputs, gathered.mask), gathered.broken
+        return _batch(dataset, gathered.ids, inputs, gathered), gathered.broken
 
     def run() -> Iterator[Batch]:
         for batch, broken in results:
@@ -159,7 +159,7 @@ def training_batches(
         draw = change.draw_mix(tuple(inputs.shape[2:]), seed=seed, epoch=epoch, step=step)
         if draw is not None and target is not None:
             inputs, mix = mixed(inputs, target.to(device), draw)
-        batch = _batch(dataset, stream.ids, inputs, gathered.mask)
+        batch = _batch(dataset, stream.ids, inputs, gathered)
         return batch if mix is None else replace(batch, mix=mix)
 
     needed = workers if not change.light else _useful(workers, pictures, ids)
@@ -239,13 +239,15 @@ def _on(device: torch.device | str, pixels: Tensor) -> Tensor:
     return pixels.pin_memory().to(device, non_blocking=True)
 
 
-def _batch(dataset: Dataset, ids: NDArray[np.int64], inputs: Tensor, mask: Tensor | None) -> Batch:
+def _batch(dataset: Dataset, ids: NDArray[np.int64], inputs: Tensor, found: Gathered) -> Batch:
+    own = found.target
     return Batch(
         inputs=(inputs,),
-        target=_targets(dataset.targets, ids),
-        mask=mask,
+        target=_targets(dataset.targets, ids) if own is None else own,
+        mask=found.mask,
         index=torch.from_numpy(ids),
         weight=None,
+        named=dict(found.named),
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from convarium.data.crossing import lookalikes
+from convarium.data.grids.steps import FieldPreprocessing
 from convarium.data.parts import Parts
 from convarium.data.preprocessing import Preprocessing
 from convarium.data.series.naive import scale_of
@@ -32,7 +33,7 @@ def build_card(parts: Parts, preprocessing: Preprocessing) -> dict[str, Any]:
     return {
         "task": dataset.task,
         **preprocessing.to_card(),
-        **_of_task(parts),
+        **_of_task(parts, preprocessing),
         "data": {
             "source": dataset.source,
             "fingerprint": dataset.fingerprint(),
@@ -43,6 +44,7 @@ def build_card(parts: Parts, preprocessing: Preprocessing) -> dict[str, Any]:
             **_of_volumes(parts, preprocessing),
             **_of_texts(parts, preprocessing),
             **_of_series(parts),
+            **_of_fields(parts),
         },
     }
 
@@ -84,9 +86,25 @@ def _of_series(parts: Parts) -> dict[str, Any]:
     return {"series": told, **between, "notes": list(dataset.notes)}
 
 
-def _of_task(parts: Parts) -> dict[str, Any]:
+def _of_fields(parts: Parts) -> dict[str, Any]:
+    """Of gridded fields the first and the last time of each part, and what is in none."""
+    dataset = parts.train.dataset
+    if dataset.kind != "grids":
+        return {}
+    named = {"train": parts.train, "validation": parts.validation, "test": parts.test}
+    times = {
+        word: [part.name(0), part.name(len(part) - 1)] for word, part in named.items() if len(part)
+    }
+    return {"times": times, "between": parts.between, "notes": list(dataset.notes)}
+
+
+def _of_task(parts: Parts, preprocessing: Preprocessing) -> dict[str, Any]:
     """What only one task has."""
     dataset, targets = parts.train.dataset, parts.train.targets
+    if isinstance(preprocessing, FieldPreprocessing):
+        mean, std = preprocessing.statistics["targets"]
+        told = {"units": list(dataset.units), "mean": list(mean), "std": list(std)}
+        return {"targets": told, "parts": list(preprocessing.parts)}
     if dataset.task == "multilabel":
         return {"threshold": 0.5}
     if not dataset.of_numbers or targets is None:

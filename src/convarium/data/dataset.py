@@ -70,7 +70,7 @@ class Dataset:
         mirrored: bool = True,
         task: str = "classification",
         units: Sequence[str] = (),
-        columns: Mapping[str, str | int | list[str]] | None = None,
+        columns: Mapping[str, Any] | None = None,
         times: NDArray[np.int64] | None = None,
         notes: Sequence[str] = (),
         forecasts: Forecasts | None = None,
@@ -95,7 +95,7 @@ class Dataset:
         self.mirrored = mirrored
         self.task = task
         self.units = tuple(map(shown, units)) or ("",) * (task in OF_NUMBERS) * len(classes)
-        self.columns = dict(columns or {})
+        self.columns: dict[str, Any] = dict(columns or {})
         self.pictures: Pictures | None = None
         self._survey: Survey | None = None
         self._alike: NDArray[np.int64] | None = None

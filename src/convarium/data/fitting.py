@@ -19,6 +19,7 @@ from convarium.data.samples import ArraySamples
 from convarium.errors import DataError, OptionError
 
 if TYPE_CHECKING:
+    from convarium.data.grids.options import GridOptions
     from convarium.data.series.steps import SeriesOptions
     from convarium.data.texts.tokens import TokenOptions
 
@@ -35,6 +36,7 @@ def fit_preprocessing(
     spacing: float | Sequence[float] | str | None = None,
     tokens: TokenOptions | None = None,
     series: SeriesOptions | None = None,
+    grids: GridOptions | None = None,
 ) -> Preprocessing:
     """Preprocessing fitted to a training part; no other sample is looked at for mean and std.
 
@@ -43,8 +45,8 @@ def fit_preprocessing(
     are counted. A channel that never changes gets std 1.
 
     Volumes get a `VolumePreprocessing`, with the moments of their values, in float64. Texts get a
-    `TextPreprocessing`, whose tokens come from the training texts, and series a
-    `SeriesPreprocessing`.
+    `TextPreprocessing`, whose tokens come from the training texts, series a `SeriesPreprocessing`,
+    and fields a `FieldPreprocessing` with the climatology of the training times.
 
     Args:
         part: the training part.
@@ -56,6 +58,7 @@ def fit_preprocessing(
             (depth, height, width); None resizes each axis to the input's.
         tokens: of texts, how they become tokens; None means `TokenOptions()`.
         series: of series, how they are prepared; None means `SeriesOptions()`.
+        grids: of fields, what a network reads and gives; None means `GridOptions()`.
 
     Raises:
         OptionError: a size below 1, channels other than 1 and 3, or a setting of another kind.
@@ -66,7 +69,7 @@ def fit_preprocessing(
         raise DataError("The training part is empty; give more samples or smaller other parts.")
     kind = part.dataset.kind
     given: dict[str, Any] = {"size": size, "channels": channels, "spacing": spacing}
-    given |= {"tokens": tokens, "series": series}
+    given |= {"tokens": tokens, "series": series, "grids": grids}
     fitted: Preprocessing = KINDS[kind].load("fit")(
         part, _drawn(part), **check_settings(kind, given)
     )

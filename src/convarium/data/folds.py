@@ -61,6 +61,8 @@ def split_folds(
     single = dataset.task == "classification" and len(dataset.classes) < 2
     if dataset.targets is None or single:
         raise DataError(f"{dataset.source} has no labels of two classes or more; give such data.")
+    if dataset.kind == "grids":
+        raise DataError("Fields that follow each other are alike: train without folds.")
     if dataset.times is not None:
         raise DataError(
             f"{dataset.source} is one series, whose parts follow each other in time; train without "

@@ -43,6 +43,7 @@ class Kind:
         inputs: opens what is to be predicted: `(inputs, kind, columns)`.
         files: samples from files: `(root, names)`.
         suffixes: of the names of its files; of images and volumes other rules decide.
+        split: divides a data set into parts where the usual rules do not hold.
         grouped: whether what is alike stays in one part without being asked for.
     """
 
@@ -57,6 +58,7 @@ class Kind:
     inputs: str = "convarium.data.opening:file_inputs"
     files: str = "convarium.data.samples:FileSamples"
     suffixes: tuple[str, ...] = ()
+    split: str = ""
     grouped: bool = False
 
     def load(self, what: str) -> Any:
@@ -111,6 +113,19 @@ _ALL = (
         inputs="convarium.data.series.opening:series_inputs",
         files="convarium.data.series.samples:SeriesFiles",
         suffixes=(".wav", ".npy"),
+    ),
+    Kind(
+        "grids",
+        "cells",
+        "read_fields",
+        "convarium.data.grids.steps:FieldPreprocessing",
+        "convarium.data.grids.fitting:fit_grids",
+        settings=("grids",),
+        survey="convarium.data.grids.samples:survey_grids",
+        ready="convarium.data.grids.ready:ReadyGrids",
+        inputs="convarium.data.grids.samples:grid_inputs",
+        suffixes=(".nc", ".nc4", ".cdf", ".netcdf", ".grib"),
+        split="convarium.data.grids.splitting:split_grids",
     ),
 )
 KINDS: Final[Mapping[str, Kind]] = MappingProxyType({kind.name: kind for kind in _ALL})

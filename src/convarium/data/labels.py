@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from convarium.data.classes import numbered
 from convarium.errors import DataError, OptionError, did_you_mean
 
-TASKS = ("classification", "multilabel", "regression", "forecast")
-OF_NUMBERS: Final = ("regression", "forecast")  # whose targets are numbers
+TASKS = ("classification", "multilabel", "regression", "forecast", "downscale")
+OF_NUMBERS: Final = ("regression", "forecast", "downscale")  # whose targets are numbers
 _FLAGS: Final[Mapping[str, float]] = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}
 _SEPARATORS = re.compile(r"[;|]")
 _UNIT = re.compile(r"^(.*\S)\s*[\[(]([^\[\]()]+)[\])]$")

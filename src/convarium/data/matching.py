@@ -37,9 +37,8 @@ def match_classes(
     if unknown:
         shown = ", ".join(map(repr, unknown[:10])) + (", ..." if len(unknown) > 10 else "")
         hint = did_you_mean(unknown[0], classes)
-        word = {"multilabel": "labels", "regression": "numbers", "forecast": "numbers"}.get(
-            dataset.task, "classes"
-        )
+        words = {"multilabel": "labels", "regression": "numbers", "forecast": "numbers"}
+        word = {**words, "downscale": "variables"}.get(dataset.task, "classes")
         raise DataError(
             f"The data in {dataset.source} has {len(unknown)} {word} that the model was not "
             f"trained on: {shown}; rename or remove them.{hint}"

@@ -10,6 +10,8 @@ from typing import Any
 
 from convarium.data import arrays, folder, npz, table
 from convarium.data.dataset import Dataset
+from convarium.data.grids import dataset as grids
+from convarium.data.grids.options import FieldOptions
 from convarium.data.kinds import KINDS, check_kind, file_samples
 from convarium.data.labels import check_task
 from convarium.data.names import Names, shown
@@ -25,7 +27,8 @@ BUILT_IN = ("digits",)
 _KINDS = (
     "a folder of class folders, a CSV or Parquet table of path and label (of texts with --text, of "
     "series with --kind series), .ts files, IDX files, an .npz file, "
-    "a folder of CIFAR's .bin files, tar or Parquet shards, or hf:OWNER/NAME"
+    "a folder of CIFAR's .bin files, tar or Parquet shards, a gridded .nc or Zarr file, or "
+    "hf:OWNER/NAME"
 )
 
 
@@ -45,6 +48,7 @@ def open_dataset(
     window: int | None = None,
     stride: int | None = None,
     horizon: int | None = None,
+    fields: FieldOptions | Mapping[str, Any] | None = None,
 ) -> Dataset:
     """Labelled data from a path or a built-in name; a path that exists goes first.
 
@@ -61,8 +65,9 @@ def open_dataset(
         group_column: the table's column of groups (patients, sites) that a split keeps together.
         task: what the labels of a table are: "classification" (one class a sample), "multilabel"
             (several names, separated by `;` or `|`) or "regression" (numbers), or
-            "forecast" (the next steps of the label columns of a table of series); None is
-            classification, unless most rows have decimal numbers of their own, which is an error.
+            "forecast" (the next steps of the label columns of a table of series), or "downscale"
+            (gridded fields); None is classification, unless most rows have decimal numbers of
+            their own, which is an error.
         kind: what the samples are: "images", "volumes", "texts" or "series"; None means what most
             files are by their names (TIFFs: by whether they are stacks of pages; .wav and .ts are
             series), and arrays by their shape.
@@ -76,6 +81,8 @@ def open_dataset(
         window: time steps of the windows that series are cut into; None leaves them whole.
         stride: time steps from one window to the next; None is the window, of a forecast 1.
         horizon: of a forecast, how many steps ahead; None is 1.
+        fields: of a gridded file, what is made finer, and from what: `FieldOptions`, or a mapping
+            of its options.
 
     Raises:
         DataError: nothing is there, or it cannot be used.
@@ -93,6 +100,9 @@ def open_dataset(
     said = SeriesColumns(time_column, series_column, _several(value_column), labels, group_column)
     cut = {"horizon": horizon, "window": window, "stride": stride}
     try:
+        if task == grids.TASK or fields is not None or (task is None and grids.is_grid(source)):
+            grids.refuse_columns(kind, [path_column, group_column, *labels, *texts, *said.values])
+            return grids.open_grids(str(source), fields)
         if _are_series(source, kind, path_column, task, said, cut):
             _refuse_others(kind, path_column, texts)
             return open_cut(str(source), said=said, task=task, separator=separator, **cut)

@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from convarium import files
 from convarium.data.contents import label_text
 from convarium.data.dataset import Dataset, Part
+from convarium.data.enough import check_enough, check_parts, checked_targets, counts_of
 from convarium.data.given import PARTS, TEST, TRAIN, VALIDATION
 from convarium.data.iterative import assign_labels
 from convarium.data.kinds import KINDS
 from convarium.data.looks import linked
 from convarium.data.series.windows import parts_in_time
 from convarium.data.stratify import assign, units
-from convarium.errors import DataError, OptionError
+from convarium.errors import OptionError
 
 _BLOCK = 8_192
 
@@ -56,7 +57,7 @@ class Parts:
         if self.train.targets is None or self.train.dataset.of_numbers:
             return {}
         return {
-            name: _counts(part.targets, len(part.classes)).tolist()
+            name: counts_of(part.targets, len(part.classes)).tolist()
             for name, part in self._named()
             if part.targets is not None
         }
@@ -108,6 +109,7 @@ def split(
     test: float = 0.15,
     seed: int = 0,
     group_alike: bool | None = None,
+    gap: int = 0,
 ) -> Parts:
     """Split into training, validation and test parts, by class and without copies on two sides.
 
@@ -126,6 +128,8 @@ def split(
         seed: draws which samples go where; the split is a function of the data and the seed.
         group_alike: keep pictures that look alike, or texts that read alike, in one part, as copies
             are; chains of them too. None does so with texts.
+        gap: of fields, times that are left out between two parts. Their parts are blocks of time:
+            training first, the test last; shares of 1 and more are numbers of times.
 
     Raises:
         OptionError: shares below 0, or that leave nothing for training.
@@ -137,15 +141,25 @@ def split(
     >>> split(open_dataset("digits")).counts
     {'train': 1258, 'validation': 270, 'test': 269}
     """
+    if KINDS[dataset.kind].split:
+        if group_alike:
+            raise OptionError("group_alike (=True) has no effect on fields; leave it out.")
+        found: Parts = KINDS[dataset.kind].load("split")(
+            dataset, validation=validation, test=test, seed=seed, gap=gap
+        )
+        return found
+    if gap:
+        raise OptionError(f"gap (={gap}) lies between times of fields; leave it out.")
     if not (validation >= 0 and test >= 0 and validation + test < 1):
         raise OptionError(
-            f"validation (={validation}) and test (={test}) must be 0 or more and together below 1."
+            f"validation (={validation}) and test (={test}) must lie between 0 and 1, and "
+            "together below 1."
         )
-    targets = _checked_targets(dataset)
+    targets = checked_targets(dataset)
     grouped = KINDS[dataset.kind].grouped
     group_alike = grouped if group_alike is None else group_alike
     usable = np.flatnonzero((digests := dataset.survey().digests) != 0)
-    _check_enough(dataset, targets[usable])
+    check_enough(dataset, targets[usable])
     whole = dataset.groups if dataset.times is None else None
     groups = None if whole is None else whole[usable]
     unit = units(digests[usable], groups, alike_groups(dataset, usable) if group_alike else None)
@@ -155,7 +169,7 @@ def split(
         part = parts_in_time(dataset.times[usable], shares, apart=dataset.task != "forecast")
     else:
         part = _divide(_strata(dataset, targets[usable]), unit, given, shares, seed)
-    _check_parts(dataset, targets[usable], part, shares)
+    check_parts(dataset, targets[usable], part, shares)
     train, valid, held = (Part(dataset, usable[part == k]) for k in (TRAIN, VALIDATION, TEST))
     settings = {"validation": validation, "test": test, "seed": seed}
     settings |= {"group_alike": group_alike} if group_alike or grouped else {}
@@ -213,75 +227,6 @@ def _divide(
         inner = np.unique(unit[pool], return_inverse=True)[1].astype(np.int64)
         part[pool] = place(targets[pool], inner, shares, seed)
     return part
-
-
-def _checked_targets(dataset: Dataset) -> NDArray[Any]:
-    if dataset.targets is None:
-        raise DataError(
-            f"{dataset.source} has no labels; give a folder of class folders or a table."
-        )
-    if dataset.of_numbers:
-        _check_changing(dataset, dataset.targets)
-    elif dataset.task == "classification" and len(dataset.classes) < 2:
-        only = f": {dataset.classes[0]!r}" if dataset.classes else ""
-        raise DataError(
-            f"{dataset.source} has {len(dataset.classes)} class{only}; a classifier needs two or "
-            f"more, each {'in rows' if dataset.columns else 'in a folder'} of its own."
-        )
-    return dataset.targets
-
-
-def _check_changing(dataset: Dataset, targets: NDArray[Any]) -> None:
-    for name, column in zip(dataset.classes, targets.T, strict=True):
-        if len(column) and (column == column[0]).all():
-            raise DataError(
-                f"{name!r} is {column[0]:g} in every row of {dataset.source}, so there is nothing "
-                "to learn; name another column."
-            )
-
-
-def _check_enough(dataset: Dataset, targets: NDArray[Any]) -> None:
-    if dataset.task == "classification" and len(targets) < len(dataset.classes):
-        raise DataError(
-            f"{dataset.source} has {len(targets)} readable samples for {len(dataset.classes)} "
-            "classes; give several samples of each class."
-        )
-    _check_present(dataset, targets, "no readable sample")
-
-
-def _check_present(dataset: Dataset, targets: NDArray[Any], problem: str) -> None:
-    if dataset.of_numbers:
-        return
-    counts = _counts(targets, len(dataset.classes))
-    absent = [dataset.classes[label] for label in np.flatnonzero(counts == 0)]
-    if absent:
-        shown = ", ".join(map(repr, absent[:5])) + (", ..." if len(absent) > 5 else "")
-        word = "class has" if len(absent) == 1 else "classes have"
-        raise DataError(
-            f"{len(absent)} {word} {problem}: {shown}; add samples there or remove the class."
-        )
-
-
-def _check_parts(
-    dataset: Dataset,
-    targets: NDArray[Any],
-    part: NDArray[np.int8],
-    shares: NDArray[np.float64],
-) -> None:
-    _check_present(dataset, targets[part == TRAIN], "no sample for training")
-    for number in (TRAIN, VALIDATION, TEST):
-        if shares[number] > 0 and not (part == number).any():
-            word = PARTS[number]
-            raise DataError(
-                f"{dataset.source} has too few samples or groups ({len(part)} samples) to leave "
-                f"any for {word}; add some, or set the share for {word} to 0."
-            )
-
-
-def _counts(targets: NDArray[Any], classes: int) -> NDArray[np.int64]:
-    """Samples of each class, from class numbers or from rows of 0 and 1."""
-    counts: NDArray[np.int64] = np.count_nonzero(targets, axis=0)
-    return np.bincount(targets, minlength=classes) if targets.ndim == 1 else counts
 
 
 def _crossing(unit: NDArray[np.int64], part: NDArray[np.int8]) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +18,8 @@ from convarium.data.augment.crops import CropDraws
 from convarium.data.batch import evaluation_order
 from convarium.data.dataset import Dataset
 from convarium.data.kinds import KINDS
-from convarium.data.preprocessing import Preprocessing, with_channels
+from convarium.data.preprocessing import Preprocessing
+from convarium.data.resizing import with_channels
 from convarium.data.samples import ArraySamples, EncodedSamples
 from convarium.errors import DataError
 
@@ -31,12 +34,16 @@ class Gathered(NamedTuple):
         ids: int64 `(B,)`, the readable ones of the ids that were asked for.
         broken: (id, reason) of the others.
         mask: which places of `pixels` are real, bool `(B, T)`; None means all, or that they say it.
+        target: what belongs to them, where the data set has no targets that say it.
+        named: what networks read besides, by the names of `forward`.
     """
 
     pixels: Tensor
     ids: NDArray[np.int64]
     broken: list[tuple[int, str]]
     mask: Tensor | None = None
+    target: Tensor | None = None
+    named: Mapping[str, Tensor] = MappingProxyType({})
 
 
 class Pictures:

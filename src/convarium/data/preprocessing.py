@@ -14,28 +14,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from convarium.data.batch import evaluation_order
 from convarium.data.kinds import steps_class
 from convarium.data.normalising import check_moments, normalised
+from convarium.data.resizing import (
+    FILTERS,
+    LONGEST,
+    Interpolation,
+    center,
+    center_even,
+    resized,
+    with_channels,
+)
 from convarium.errors import DataError
 
-Interpolation = Literal["bilinear", "bicubic", "trilinear"]  # the last one is for volumes
-
-_LONGEST = 16
 _LARGEST = 2**14
 _MOST = 2**31
-_FILTERS: Final = {
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-}
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class Preprocessing:
             )
         check_moments(channels, self.mean, self.std)
         longer = max(self.input_shape[1:])
-        most = _LONGEST * longer
+        most = LONGEST * longer
         if self.resize is not None and not (
             type(self.resize) is int and longer <= self.resize <= most
         ):
@@ -93,9 +94,9 @@ class Preprocessing:
                 f"resize (={self.resize!r}) must be None or a whole number of pixels, at least the "
                 f"longer side of the input, {longer}, and at most {most}."
             )
-        if self.interpolation not in _FILTERS:
+        if self.interpolation not in FILTERS:
             raise DataError(
-                f"interpolation (={self.interpolation!r}) must be one of {', '.join(_FILTERS)}."
+                f"interpolation (={self.interpolation!r}) must be one of {', '.join(FILTERS)}."
             )
 
     @property
@@ -123,10 +124,10 @@ class Preprocessing:
         channels, height, width = self.input_shape
         image = with_channels(image, channels)
         if self.resize is not None:
-            whole = _resized(image, self.resize, self.resize, self.interpolation)
-            image = _center_even(whole, height, width)
+            whole = resized(image, self.resize, self.resize, self.interpolation)
+            image = center_even(whole, height, width)
         elif image.shape[:2] != (height, width):
-            image = _center(_resized(image, height, width, self.interpolation), height, width)
+            image = center(resized(image, height, width, self.interpolation), height, width)
         return torch.from_numpy(np.array(image.transpose(2, 0, 1), order="C"))
 
     @property
@@ -138,6 +139,18 @@ class Preprocessing:
     def network_options(self) -> dict[str, int]:
         """Keywords of a network that follow from its inputs."""
         return {"in_channels": self.input_shape[0]}
+
+    @property
+    def head_options(self) -> dict[str, int]:
+        """Keywords of a network that follow from what it is to say."""
+        return {"num_classes": len(self.classes)}
+
+    def begin(self, network: nn.Module) -> None:
+        """Give a new network what it keeps of the training data: of most kinds nothing."""
+
+    def beside(self, count: int = 1) -> dict[str, Tensor]:
+        """Examples of what a network reads beside its input, by the names of `forward`."""
+        return {}
 
     def example(self, count: int = 1) -> Tensor:
         """Inputs for a network, all the same, to see what it does with their shape."""
@@ -177,11 +190,11 @@ class Preprocessing:
             )
         channels, height, width = self.input_shape
         image = with_channels(image, channels)
-        whole = _resized(image, self.resize, self.resize, self.interpolation)
+        whole = resized(image, self.resize, self.resize, self.interpolation)
         bottom, right = whole.shape[0] - height, whole.shape[1] - width
         corners = [(0, 0), (0, right), (bottom, 0), (bottom, right)]
         cut = [whole[top : top + height, left : left + width] for top, left in corners]
-        pixels = np.stack([*cut, _center_even(whole, height, width)])
+        pixels = np.stack([*cut, center_even(whole, height, width)])
         return torch.from_numpy(np.array(pixels.transpose(0, 3, 1, 2), order="C"))
 
     def finish(self, pixels: Tensor) -> Tensor:
@@ -265,42 +278,3 @@ class Preprocessing:
             shift, scale = (each.float().view(-1, *ones).to(device) for each in pair)
             kept[device] = (shift, scale)
         return kept[device]
-
-
-def with_channels(image: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
-    """Grey from colour by ITU-R 601 as Pillow rounds it; colour from grey by repetition."""
-    if image.shape[2] == channels:
-        return image
-    if channels == 3:
-        return image.repeat(3, axis=2)
-    return np.asarray(Image.fromarray(np.ascontiguousarray(image)).convert("L"))[:, :, None]
-
-
-def _resized(
-    image: NDArray[np.uint8], height: int, width: int, interpolation: Interpolation
-) -> NDArray[np.uint8]:
-    """Resize with antialiased weights to the smallest size that covers height x width."""
-    longest = _LONGEST * min(image.shape[:2]) * max(height, width) // min(height, width)
-    image = _center(image, min(image.shape[0], longest), min(image.shape[1], longest))
-    tall, wide = image.shape[:2]
-    if tall * width < wide * height:
-        size = (max(width, wide * height // tall), height)
-    else:
-        size = (width, max(height, tall * width // wide))
-    if size == (wide, tall):
-        return image
-    grey = image.shape[2] == 1
-    picture = Image.fromarray(np.ascontiguousarray(image[:, :, 0] if grey else image))
-    resized = np.asarray(picture.resize(size, _FILTERS[interpolation]))
-    return resized[:, :, None] if grey else resized
-
-
-def _center(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
-    return image[top : top + height, left : left + width]
-
-
-def _center_even(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """The centre as published networks take it: half a pixel is rounded to the even number."""
-    top, left = round((image.shape[0] - height) / 2), round((image.shape[1] - width) / 2)
-    return image[top : top + height, left : left + width]

@@ -20,6 +20,8 @@ from .inputs import input_gradients as input_gradients
 from .inputs import integrated_gradients as integrated_gradients
 from .inputs import occlusion as occlusion
 from .inputs import smooth_grad as smooth_grad
+from .permuted_fields import FieldImportance as FieldImportance
+from .permuted_fields import field_importance as field_importance
 from .perturbed import ablation_cam as ablation_cam
 from .perturbed import score_cam as score_cam
 from .pointing import Energy as Energy
@@ -48,6 +50,7 @@ __all__ = [
     "Excitement",
     "ExcitingInput",
     "FeatureMaps",
+    "FieldImportance",
     "Filters",
     "PointingGame",
     "RemovalCurve",
@@ -62,6 +65,7 @@ __all__ = [
     "energy",
     "exciting_inputs",
     "feature_maps",
+    "field_importance",
     "filters",
     "finer_cam",
     "fuse",

@@ -1,4 +1,6 @@
 from .calibrating import fit_temperature as fit_temperature
+from .downscaling import Downscaled as Downscaled
+from .downscaling import downscale as downscale
 from .neighbours import Neighbours as Neighbours
 from .neighbours import build_index as build_index
 from .neighbours import index_recall as index_recall
@@ -14,18 +16,22 @@ from .run import write_predictions as write_predictions
 from .shards import write_shards as write_shards
 from .tables import check_table_name as check_table_name
 from .tables import write_table as write_table
+from .tiles import Tiling as Tiling
 from .vectors import check_vectors_name as check_vectors_name
 from .vectors import read_vectors as read_vectors
 from .vectors import write_vectors as write_vectors
 
 __all__ = [
+    "Downscaled",
     "Neighbours",
     "Predictor",
     "Run",
+    "Tiling",
     "VectorQuality",
     "build_index",
     "check_table_name",
     "check_vectors_name",
+    "downscale",
     "fit_temperature",
     "index_recall",
     "nearest",

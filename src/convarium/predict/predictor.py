@@ -230,8 +230,7 @@ class Predictor:
             for submodule in training:
                 submodule.training = False
             with torch.no_grad():
-                extra = () if batch.mask is None else (batch.mask,)
-                outputs = call(*batch.inputs, *extra)
+                outputs = call(*batch.arguments, **batch.named)
         finally:
             for submodule in training:
                 submodule.training = True

@@ -55,7 +55,7 @@ class Run:
         return self.folder / "tuned"
 
     @property
-    def columns(self) -> dict[str, str | int | list[str]]:
+    def columns(self) -> dict[str, Any]:
         """Of the table it was trained on, by the keywords of `data.open_dataset`; none if unknown.
 
         The group column is among them, so that the data has the fingerprint of the card.
@@ -64,7 +64,7 @@ class Run:
             settings = tomllib.loads((self.folder / "config.toml").read_text(encoding="utf-8"))
         except (OSError, ValueError):  # a run from elsewhere, which only predicts
             return {}
-        found: dict[str, str | int | list[str]] = settings.get("data", {}).get("columns", {})
+        found: dict[str, Any] = settings.get("data", {}).get("columns", {})
         return found
 
     def trained_on(self, dataset: Dataset) -> int:

@@ -124,7 +124,8 @@ def _things(card: Mapping[str, Any]) -> str:
     """What the samples are called."""
     steps = card.get("preprocessing", {}).get("steps", [])
     first = str(steps[0].get("op")) if steps else ""
-    return {"read_text": "texts", "read_series": "series"}.get(first, "pictures")
+    named = {"read_text": "texts", "read_series": "series", "read_fields": "fields"}
+    return named.get(first, "pictures")
 
 
 def _title(card: Mapping[str, Any]) -> str:
@@ -135,7 +136,8 @@ def _title(card: Mapping[str, Any]) -> str:
 
 def _subtitle(card: Mapping[str, Any]) -> str:
     parts = [str(card["task"])] if "task" in card else []
-    word = "outputs" if card.get("task") in ("regression", "forecast") else "classes"
+    named = {"regression": "outputs", "forecast": "outputs", "downscale": "variables"}
+    word = named.get(str(card.get("task")), "classes")
     parts += [f"{wording.count(len(card['classes']))} {word}"] if "classes" in card else []
     shape = card.get("preprocessing", {}).get("input_shape")
     if shape:

@@ -13,6 +13,7 @@ from convarium import files
 from convarium.data import Part
 from convarium.report.explained import explain_samples, show_samples
 from convarium.report.explained_sequences import HEATED, explain_sequences
+from convarium.report.field_page import write_fields_page
 from convarium.report.galleries import Galleries, galleries_of
 from convarium.report.page import Sample, write_page
 from convarium.report.pictures import Picture
@@ -20,6 +21,7 @@ from convarium.report.sequences import HeatedTokens
 from convarium.report.series import show_series
 from convarium.report.task_pages import write_labels_page, write_values_page
 from convarium.report.texts import show_texts
+from convarium.tasks import FieldEvaluation
 
 if TYPE_CHECKING:
     from convarium.predict import Run
@@ -41,7 +43,7 @@ def report_run(run: Run, history: History, evaluation: Evaluation, part: Part) -
     """Write `report.html` into the run's folder.
 
     It shows the worst errors, and heatmaps of right and wrong, confident and unsure answers; of
-    labels and numbers heatmaps of samples spread over them.
+    labels and numbers heatmaps of samples spread over them. Of fields it shows maps instead.
 
     Args:
         run: the finished run.
@@ -52,6 +54,15 @@ def report_run(run: Run, history: History, evaluation: Evaluation, part: Part) -
     Raises:
         RunError: the page cannot be written.
     """
+    if isinstance(evaluation, FieldEvaluation):
+        return write_fields_page(
+            run.folder / "report.html",
+            card=run.card,
+            history=history.rows,
+            evaluation=evaluation,
+            dataset=part.dataset,
+            skipped=part.dataset.skipped,
+        )
     worst = Part(part.dataset, evaluation.worst(_ERRORS))
     return _PAGES[evaluation.shown_as](
         run.folder / "report.html",

@@ -8,7 +8,11 @@ from .contract import Evaluation as Evaluation
 from .contract import Meter as Meter
 from .contract import Record as Record
 from .contract import Task as Task
+from .downscaling import Downscaling as Downscaling
+from .downscaling_results import FieldEvaluation as FieldEvaluation
+from .downscaling_results import FieldRecord as FieldRecord
 from .field_baselines import baseline_fields as baseline_fields
+from .field_comparing import beside_baselines as beside_baselines
 from .field_distributions import crps_members as crps_members
 from .field_distributions import crps_normal as crps_normal
 from .field_distributions import crps_quantiles as crps_quantiles
@@ -44,8 +48,11 @@ __all__ = [
     "ClassRow",
     "ClassScores",
     "Classification",
+    "Downscaling",
     "Evaluation",
     "FieldComparison",
+    "FieldEvaluation",
+    "FieldRecord",
     "FieldRow",
     "Forecast",
     "ForecastEvaluation",
@@ -64,6 +71,7 @@ __all__ = [
     "balanced_weights",
     "band_groups",
     "baseline_fields",
+    "beside_baselines",
     "crps_members",
     "crps_normal",
     "crps_quantiles",

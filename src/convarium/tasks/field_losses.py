@@ -16,6 +16,7 @@ References:
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Final, Literal, get_args
 
 import torch
@@ -60,22 +61,36 @@ def field_loss(
         >>> field_loss(network, torch.tensor([[[[3.0, 5.0]]]]), y).item()
         4.0
     """
+    std = network.writer.std
+    return loss_of_parts(network.parts, outputs, y, std, weights=weights, kind=kind)
+
+
+def loss_of_parts(
+    names: Sequence[str],
+    outputs: Tensor,
+    y: Tensor,
+    std: Tensor,
+    *,
+    weights: Tensor | None = None,
+    kind: FieldLoss = "mse",
+) -> Tensor:
+    """`field_loss` by the names of the parts and the targets' deviations (T,)."""
     if kind not in _KINDS:
         raise OptionError(
             f"kind (={kind!r}) must be one of {', '.join(_KINDS)}."
             + did_you_mean(str(kind), _KINDS)
         )
-    std = network.writer.std.view(1, 1, -1, *[1] * (y.ndim - 2))
+    std = std.view(1, 1, -1, *[1] * (y.ndim - 2))
     parts = outputs.unflatten(1, (-1, y.shape[1])) / std  # type: ignore[no-untyped-call]
     known = ~torch.isnan(y)
     truth = torch.where(known, y, 0.0).unsqueeze(1) / std
-    if len(network.parts) == 1:
+    if len(names) == 1:
         apart = parts - truth
         losses = apart.square() if kind == "mse" else apart.abs()
-    elif network.parts[-1] == "spread":
+    elif names[-1] == "spread":
         losses = _normal_crps(truth[:, 0], parts[:, 0], parts[:, 1]).unsqueeze(1)
     else:
-        levels = parts.new_tensor([float(name[1:]) for name in network.parts])
+        levels = parts.new_tensor([float(name[1:]) for name in names])
         levels, apart = levels.view(-1, *[1] * (y.ndim - 1)), truth - parts
         losses = 2 * torch.maximum(levels * apart, (levels - 1) * apart)
     counted = known.to(y.dtype) if weights is None else known * weights

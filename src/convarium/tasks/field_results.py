@@ -206,6 +206,25 @@ def season_groups(months: NDArray[np.int64]) -> Groups:
     return {name: (times, None) for name, times in found.items() if len(times)}
 
 
+def decade_groups(times: Array) -> Groups:
+    """The times of each decade, where dates span two of them or more.
+
+    Example:
+        >>> dates = np.array(["1999-06", "2001-06", "2002-06"], "datetime64[M]")
+        >>> {name: ids.tolist() for name, (ids, _) in decade_groups(dates).items()}
+        {'1990s': [0], '2000s': [1, 2]}
+    """
+    if np.asarray(times).dtype.kind == "M":
+        years = times.astype("datetime64[Y]").astype(int) + 1970
+    elif len(times) and hasattr(times[0], "year"):
+        years = np.array([time.year for time in times])
+    else:
+        return {}
+    decades = years // 10 * 10
+    named = {f"{decade}s": np.flatnonzero(decades == decade) for decade in np.unique(decades)}
+    return {name: (ids, None) for name, ids in named.items()} if len(named) > 1 else {}
+
+
 def band_groups(latitude: Sequence[float] | Array, columns: int) -> Groups:
     """The cells of the tropics (to 30 degrees), and of the north and south beyond."""
     rows = np.asarray(latitude, np.float64).reshape(-1, 1)

@@ -28,6 +28,8 @@ class Objective:
             the class loses, and what label smoothing spreads over it (of several labels a sample:
             the loss of that label); None means one. See `balanced_weights`.
         focal_gamma: how little easy samples count in the focal loss; 0 is the cross-entropy.
+        soft_constraint: weight of the mean square by which block means of fine fields differ from
+            the coarse ones, in the targets' deviations; of downscaling alone.
         huber_delta: where the Huber loss turns from squares to straight lines, in standard
             deviations of the target.
 
@@ -43,6 +45,7 @@ class Objective:
     class_weights: tuple[float, ...] | None = option(None, low=0)
     focal_gamma: float = option(2.0, low=0)
     huber_delta: float = option(1.0, above=0)
+    soft_constraint: float = option(0.0, low=0)
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -69,6 +72,11 @@ class Objective:
                         f"{name} (={value}) does not belong to {task.name}, which has no classes; "
                         "leave it out."
                     )
+        if self.soft_constraint and task.name != "downscale":
+            raise OptionError(
+                f"soft_constraint (={self.soft_constraint}) belongs to fine fields, and the task "
+                f"is {task.name}; leave it out."
+            )
         if self.class_weights is not None and len(self.class_weights) != task.head_size:
             raise OptionError(
                 f"class_weights (={len(self.class_weights)} numbers) must have one for each of "

@@ -9,6 +9,7 @@ from convarium.errors import OptionError, did_you_mean
 from convarium.tasks.calibration import temperature_of
 from convarium.tasks.classification import Classification
 from convarium.tasks.contract import Task
+from convarium.tasks.downscaling import Downscaling
 from convarium.tasks.forecast import Forecast
 from convarium.tasks.multilabel import Multilabel
 from convarium.tasks.regression import Regression
@@ -23,6 +24,7 @@ def from_card(card: Mapping[str, Any]) -> Task:
     | multilabel     | `classes`, `threshold` (0.5), `calibration` where there is one        |
     | regression     | `classes` (names of the outputs), `targets`: `units`, `mean`, `std`   |
     | forecast       | those of a regression, and `forecast`: `scale`                        |
+    | downscale      | those of a regression, and `parts`                                    |
 
     Raises:
         OptionError: the card names a task that this version does not have, or its entries do not
@@ -56,4 +58,5 @@ _TASKS: dict[str, Callable[[Mapping[str, Any]], Task]] = {
     Multilabel.name: _multilabel,
     Regression.name: Regression.from_card,
     Forecast.name: Forecast.from_card,
+    Downscaling.name: Downscaling.from_card,
 }

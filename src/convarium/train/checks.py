@@ -33,9 +33,9 @@ def check_network(
         OptionError: parts of a batch would be too small for its batch norms, or images for crops.
     """
     predictor = Predictor(model, card, device=device)
-    example = predictor.preprocessing.example()
+    example, beside = predictor.preprocessing.example(), predictor.preprocessing.beside()
     empty = torch.zeros(1, dtype=torch.int64)
-    batch = Batch(inputs=(example,), target=None, mask=None, index=empty, weight=None)
+    batch = Batch((example,), target=None, mask=None, index=empty, weight=None, named=beside)
     outputs = predictor.outputs(batch)
     size = predictor.task.head_size
     if outputs.ndim < 2 or outputs.shape[1] != size:

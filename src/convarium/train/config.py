@@ -83,6 +83,9 @@ class TrainConfig:
         above=0,
         of=("loss", "huber"),
     )
+    soft_constraint: float = option(
+        0.0, "weight of block means that differ from the coarse field, in the loss of fields", low=0
+    )
     balance: str = option(
         "none",
         "rare classes: weigh them more, or draw them as often as others",

@@ -33,6 +33,7 @@ _FOREIGN = {
     "volumes": FOR_IMAGES + FOR_TEXTS + FOR_SERIES,
     "texts": FOR_IMAGES + FOR_VOLUMES + FOR_SERIES + _FOR_BOTH,
     "series": tuple({*FOR_IMAGES} - {"jitter"}) + FOR_VOLUMES + FOR_TEXTS + _FOR_BOTH,
+    "grids": FOR_IMAGES + FOR_VOLUMES + FOR_TEXTS + FOR_SERIES + _FOR_BOTH,
 }
 _OWNERS = {
     **dict.fromkeys(FOR_VOLUMES, "volumes"),
@@ -54,6 +55,8 @@ def augmentation_of(
     marks: int = 0,
 ) -> Augmentation | VolumeAugmentation | TextAugmentation | SeriesAugmentation:
     """What happens to training samples, which are "images", "volumes", "texts" or "series".
+
+    Nothing happens to "grids".
 
     `pad_crop` of volumes is that of the longest axis of the grid; along an axis of s voxels, where
     the longest has m, it is floor(pad_crop s / m), so that flat volumes stay where they are.
@@ -78,6 +81,8 @@ def augmentation_of(
             )
     if kind == "images":
         return Augmentation(**_shared(Augmentation, config))
+    if kind == "grids":  # a mirrored or shifted field is of another climate
+        return Augmentation()
     if kind == "texts":
         return TextAugmentation(word_dropout=config.word_dropout, longest=longest)
     if kind == "series":

@@ -79,7 +79,7 @@ class Pass:
             seeds.torch_seed(self.device, self.seed, "dropout", epoch, micro_step, *rank)
             part = part.to(self.device)
             if not len(part):  # nothing to learn; but the norms of other processes wait
-                (model(*part.inputs).sum() * 0).backward()
+                (model(*part.arguments, **part.named).sum() * 0).backward()
                 continue
             outputs = self.outputs(model, part)
             loss = self.task.loss(outputs, part, self.objective)
@@ -102,8 +102,9 @@ class Pass:
     def outputs(self, model: nn.Module, batch: Batch) -> Tensor:
         """The network's outputs of a batch that is on the device."""
         inputs = tuple(x.contiguous(memory_format=self.memory_format) for x in batch.inputs)
+        masks = () if batch.mask is None else (batch.mask,)
         with self.arithmetic():
-            outputs: Tensor = model(*inputs) if batch.mask is None else model(*inputs, batch.mask)
+            outputs: Tensor = model(*inputs, *masks, **batch.named)
         return outputs
 
     def arithmetic(self) -> contextlib.AbstractContextManager[None]:

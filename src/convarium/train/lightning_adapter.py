@@ -174,6 +174,5 @@ class _Steps:
         }
 
     def _outputs(self, batch: Batch) -> Tensor:
-        masks = () if batch.mask is None else (batch.mask,)
-        outputs: Tensor = self.model(*batch.inputs, *masks)
+        outputs: Tensor = self.model(*batch.arguments, **batch.named)
         return outputs

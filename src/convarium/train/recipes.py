@@ -19,6 +19,7 @@ from convarium.data.given import TRAIN
 from convarium.data.kinds import check_settings
 from convarium.errors import OptionError
 from convarium.train.config import TrainConfig
+from convarium.train.field_choice import field_choice, fields_in_words
 from convarium.train.from_config import FOR_IMAGES
 from convarium.train.named import recipe_named
 from convarium.train.series_choice import (
@@ -38,7 +39,12 @@ from convarium.train.volume_choice import (
 _SIDES = (32, 48, 64, 96)
 # peak learning rate for batches of 128, and weight decay of a short and of a long training
 _RATES = {"adamw": (4e-3, 0.02, 0.1), "sgd": (0.1, 1e-4, 1e-4), "muon": (4e-3, 0.02, 0.1)}
-_TOLD = {"multilabel": "labels", "regression": "numbers", "forecast": "numbers"}
+_TOLD = {
+    "multilabel": "labels",
+    "regression": "numbers",
+    "forecast": "numbers",
+    "downscale": "variables",
+}
 _SHARE = 0.15
 _MOST_HELD = (2000, 5000)
 
@@ -79,7 +85,7 @@ def recommend(
 ) -> Choice:
     """The network and recipe for a data set of images; for volumes see `volume_network`.
 
-    For texts see `text_choice`, for series `series_choice`.
+    For texts see `text_choice`, for series `series_choice`, for fields `field_choice`.
 
     | short side      | network                                                |
     |-----------------|--------------------------------------------------------|
@@ -203,10 +209,15 @@ def _for_series(dataset: Dataset) -> tuple[str, dict[str, Any], dict[str, Any]]:
     return series_choice(len(lengths), int(np.median(lengths)) if len(lengths) else 1)
 
 
+def _for_grids(dataset: Dataset) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    return field_choice(len(dataset))
+
+
 # of kinds with a choice of their own: what is chosen, and how it is said
 _OF_THEIR_OWN = {
     "texts": (_for_texts, texts_in_words),
     "series": (_for_series, series_in_words),
+    "grids": (_for_grids, fields_in_words),
 }
 
 

@@ -25,6 +25,8 @@ from convarium.data.grids.fields import Values
 from convarium.errors import DataError
 from convarium.layers import InterpolationKind, interpolate
 
+_ANY = 0  # the month of times whose month does not count
+
 
 @dataclass(frozen=True, eq=False)
 class Climatology:
@@ -45,9 +47,13 @@ class Climatology:
     def of(self, months: NDArray[np.int64]) -> tuple[Values, Values]:
         """The fine and the coarse fields of some months.
 
+        Where all times share one field, it is that of any month.
+
         Raises:
             DataError: a month has no field.
         """
+        if self.months.tolist() == [_ANY]:
+            months = np.full(len(months), _ANY)
         places = np.searchsorted(self.months, months)
         known = np.isin(months, self.months)
         if not known.all():

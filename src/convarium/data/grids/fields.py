@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ class Fields:
         calendar: of the dates, as CF names it; empty where there are none.
         attributes: what the file says of itself.
         notes: what was found on the way that its user may want to know, a sentence each.
+        axis: attributes of the time axis, with its units and its calendar.
 
     Example:
         >>> grid = Grid(np.arange(4.0), np.arange(6.0))
@@ -44,6 +45,7 @@ class Fields:
     calendar: str = ""
     attributes: Mapping[str, Any] | None = None
     notes: tuple[str, ...] = ()
+    axis: Mapping[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.times)

@@ -66,16 +66,16 @@ def open_fields(
         source = {name: np.asarray(variable, np.float32) for name, variable in found.items()}
         dataset.close()
         more = (*more, *_empty(source))
-    rows, columns = (first[dim].values.astype(np.float64) for dim in first.dims[1:])
     return Fields(
         source=source,
-        grid=Grid(rows, columns),
+        grid=Grid(*(first[dim].values.astype(np.float64) for dim in first.dims[1:])),
         times=times,
         months=months,
         units={name: str(variable.attrs.get("units", "")) for name, variable in found.items()},
         calendar=calendar,
         attributes=dict(dataset.attrs),
         notes=(*notes, *more),
+        axis=_axis_attributes(first),
     )
 
 
@@ -197,6 +197,16 @@ def _check_alike(found: Mapping[str, Any]) -> None:
                 f"{variable.name} {variable.shape} is on another grid or at other times than "
                 f"{first.name} {first.shape}; open them one by one."
             )
+
+
+def _axis_attributes(variable: Any) -> dict[str, Any]:
+    """What the file says of its time axis."""
+    axis = variable.dims[0]
+    if axis not in variable.coords:
+        return {}
+    coordinate = variable[axis]
+    kept = {k: v for k, v in coordinate.encoding.items() if k in ("units", "calendar")}
+    return {**coordinate.attrs, **kept}
 
 
 def _times(

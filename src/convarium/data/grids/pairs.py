@@ -23,10 +23,10 @@ from convarium.data.grids.climatology import Climatology
 from convarium.data.grids.coarsening import coarsen
 from convarium.data.grids.fields import Fields, Values
 from convarium.data.grids.matching import match_fields, match_times
+from convarium.data.grids.moments import Moments, Statistics
 from convarium.errors import DataError, OptionError
 
 _PIECE = 64  # times that are read together
-Statistics = tuple[list[float], list[float]]
 
 
 class FieldBatch(NamedTuple):
@@ -56,6 +56,7 @@ class FieldPairs:
         season: whether the month is read.
         climatology: of the targets, where the delta method's field is read; or None.
         weighted: whether block means are weighted by the areas of cells.
+        gaps: whether a coarse cell is missing at any time; None looks at all of them.
     """
 
     fine: Fields
@@ -66,6 +67,7 @@ class FieldPairs:
     season: bool = False
     climatology: Climatology | None = None
     weighted: bool = False
+    gaps: bool | None = None
 
     def __len__(self) -> int:
         return len(self.fine)
@@ -95,6 +97,8 @@ class FieldPairs:
     @cached_property
     def masked(self) -> bool:
         """Whether a coarse cell is missing at any time."""
+        if self.gaps is not None:
+            return self.gaps
         return any(bool(np.isnan(x).any()) for x, _ in self._pieces(np.arange(len(self))))
 
     def batch(self, ids: Sequence[int] | NDArray[np.int64]) -> FieldBatch:
@@ -167,8 +171,7 @@ class FieldPairs:
         """The month as a place on a circle, the same for all cells: (n, 2 or 0, h, w)."""
         if not self.season:
             return np.empty((len(ids), 0, *sizes), np.float32)
-        angle = 2 * np.pi * (self.fine.months[ids] - 0.5) / 12
-        circle = np.stack([np.cos(angle), np.sin(angle)], 1).astype(np.float32)
+        circle = season_of(self.fine.months[ids])
         return np.broadcast_to(circle[:, :, None, None], (len(ids), 2, *sizes))
 
     def _fine_inputs(self, ids: NDArray[np.int64], x: Values) -> Values | None:
@@ -182,41 +185,10 @@ class FieldPairs:
         return np.nan_to_num(np.concatenate(layers, 1)) if layers else None
 
 
-class Moments:
-    """Sums over times and cells of what is known, channel by channel, in double precision."""
-
-    def __init__(self) -> None:
-        self.count: NDArray[np.float64] | None = None
-        self._sums: Any = 0.0
-        self._squares: Any = 0.0
-        self._origin: Any = None
-
-    def add(self, values: NDArray[Any]) -> None:
-        """Take in fields (n, C, H, W)."""
-        known = ~np.isnan(values)
-        numbers = np.where(known, values, 0.0).astype(np.float64)
-        if self._origin is None:  # near the mean, so that squares keep their digits
-            counts = known.sum((0, 2, 3), keepdims=True)
-            self._origin = numbers.sum((0, 2, 3), keepdims=True) / np.maximum(counts, 1)
-        numbers = np.where(known, numbers - self._origin, 0.0)
-        self.count = (0.0 if self.count is None else self.count) + known.sum((0, 2, 3))
-        self._sums = self._sums + numbers.sum((0, 2, 3))
-        self._squares = self._squares + np.square(numbers).sum((0, 2, 3))
-
-    def result(self) -> Statistics:
-        """Means and deviations; a field that is the same everywhere has the deviation 1.
-
-        Raises:
-            DataError: a field has no known cell.
-        """
-        if self.count is None or not self.count.all():
-            raise DataError("A field has no known cell in the training times; leave it out.")
-        apart = self._sums / self.count
-        variance = np.maximum(self._squares / self.count - apart**2, 0.0)
-        std = np.sqrt(variance)
-        mean = apart + self._origin.reshape(-1)
-        small = std <= 1e-6 * np.abs(mean)
-        return mean.tolist(), np.where(small, 1.0, std).tolist()
+def season_of(months: NDArray[np.int64]) -> Values:
+    """The months as places on a circle, (n, 2): cosine and sine of the middle of each."""
+    angle = 2 * np.pi * (np.asarray(months) - 0.5) / 12
+    return np.stack([np.cos(angle), np.sin(angle)], 1).astype(np.float32)
 
 
 def perfect_pairs(

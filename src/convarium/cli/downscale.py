@@ -1,0 +1,99 @@
+"""`convarium downscale RUN... coarse.nc -o fine.nc`: fine fields from coarse ones."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from convarium.cli.parsing import Parser, positive, write, write_json
+from convarium.errors import OptionError
+from convarium.train.allocator import keep_freed_memory
+
+if TYPE_CHECKING:
+    from convarium.predict import Run, Tiling
+
+
+def add_arguments(parser: Parser) -> None:
+    """The verb's own arguments."""
+    parser.add_argument(
+        "run",
+        metavar="RUN",
+        nargs="+",
+        help="a run folder of 'convarium train --task downscale'; of several the mean is taken, "
+        "and what lies between them is a spread",
+    )
+    parser.add_argument("coarse", metavar="COARSE", help="coarse fields: NetCDF, or a Zarr folder")
+    parser.add_argument(
+        "-o", "--output", metavar="FINE", required=True, help="the file to write, .nc or .zarr"
+    )
+    parser.add_argument(
+        "--tile",
+        type=positive,
+        metavar="N",
+        help="coarse cells of a tile along each axis (64 where fields are large, else no tiles)",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Open the runs, make the fields finer, and say what was written."""
+    from convarium import predict
+
+    keep_freed_memory()
+    started = time.monotonic()
+    runs = [predict.open_run(folder) for folder in arguments.run]
+    found = predict.downscale(
+        runs,
+        arguments.coarse,
+        arguments.output,
+        tiling=tiling_of(runs, arguments.tile),
+        history=" ".join(["convarium downscale", *arguments.run, arguments.coarse]),
+        quiet=arguments.json,
+    )
+    seconds = round(time.monotonic() - started, 1)
+    rows, columns = found.shape
+    if arguments.json:
+        told: dict[str, Any] = {
+            "times": found.times,
+            "rows": rows,
+            "columns": columns,
+            "tile": found.tile,
+        }
+        told |= {"variables": list(found.variables), "notes": list(found.notes)}
+        write_json({"output": str(found.path), **told, "seconds": seconds})
+        return 0
+    for note in found.notes:
+        write(f"note: {note}")
+    if found.made < found.pieces:
+        write(f"went on after {found.pieces - found.made} of {found.pieces} pieces")
+    names = ", ".join(found.variables)
+    write(f"{found.times} fields of {rows} x {columns} cells ({names}): {found.path}, {seconds} s")
+    return 0
+
+
+def tiling_of(runs: Sequence[Run], size: int | None) -> Tiling:
+    """Tiles of a size, with as many cells around them as the networks see.
+
+    Args:
+        runs: of the networks.
+        size: of tiles in coarse cells; None divides large fields alone.
+
+    Raises:
+        OptionError: tiles are asked for, and a network sees the whole field.
+    """
+    from convarium.measure.field_reach import reach_of
+    from convarium.predict.downscaling import checked_network
+    from convarium.predict.tiles import Tiling
+
+    networks = [checked_network(run) for run in runs]
+    reaches = [reach_of(network) for network in networks]
+    if None in reaches:
+        if size is not None:
+            where = runs[reaches.index(None)].folder
+            raise OptionError(f"The network in {where} sees the whole field; leave --tile out.")
+        return Tiling()
+    known = [each for each in reaches if each is not None]
+    halo = max(rows for rows, _ in known), max(columns for _, columns in known)
+    multiple = max(getattr(network, "smallest_input", 1) for network in networks)
+    return Tiling(size, halo, multiple)

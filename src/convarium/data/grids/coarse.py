@@ -1,0 +1,213 @@
+"""Coarse fields that are to be made finer: what a network takes of them, and the fine cells."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from convarium.data.grids.fields import Fields, Values
+from convarium.data.grids.grid import Floats, Grid, edges_of, step_of
+from convarium.data.grids.opening import open_fields
+from convarium.data.grids.options import FieldOptions
+from convarium.data.grids.pairs import season_of
+from convarium.data.grids.steps import FieldPreprocessing
+from convarium.errors import DataError
+
+_OFF = 0.02  # of a step: what a cell may lie off another
+
+
+@dataclass(frozen=True, eq=False)
+class CoarseBatch:
+    """What a network reads of some times, as tensors; a part that is not needed is None."""
+
+    x: Tensor
+    mask: Tensor | None
+    fine: Tensor | None
+    weights: Tensor | None
+
+
+@dataclass(frozen=True, eq=False)
+class CoarseFields:
+    """Coarse fields as a network takes them.
+
+    Args:
+        fields: the predictors in the network's order, their latitudes in its direction.
+        steps: of the network's card.
+        grid: the fine cells.
+        turned: whether the latitudes were turned around.
+        notes: what was found on the way, a sentence each.
+    """
+
+    fields: Fields
+    steps: FieldPreprocessing
+    grid: Grid
+    turned: bool = False
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.fields)
+
+    @property
+    def bound(self) -> bool:
+        """Whether the network knows one domain only."""
+        options = self.steps.options
+        return options.start == "delta" or options.cells or self.steps.static is not None
+
+    def batch(self, ids: Sequence[int] | NDArray[np.int64]) -> CoarseBatch:
+        """Some times as tensors.
+
+        Raises:
+            DataError: cells are missing, and the network was trained on fields without gaps.
+        """
+        x = self.fields.read(ids)
+        months = self.fields.months[np.asarray(ids, np.int64)]
+        known = ~np.isnan(x).any(1)
+        if not self.steps.masked and not known.all():
+            raise DataError(
+                f"Cells are missing ({int((~known).sum())} in {len(x)} fields), and the network "
+                "was trained on fields without gaps; fill them, or train on fields with gaps."
+            )
+        layers = [np.nan_to_num(x)]
+        if self.steps.options.season:
+            circle = season_of(months)[:, :, None, None]
+            layers.append(np.broadcast_to(circle, (len(x), 2, *x.shape[2:])))
+        fine = self._fine(x, months)
+        return CoarseBatch(
+            x=torch.from_numpy(np.concatenate(layers, 1)),
+            mask=torch.from_numpy(known) if self.steps.masked else None,
+            fine=None if fine is None else torch.from_numpy(fine),
+            weights=self._weights(),
+        )
+
+    def never_known(self) -> NDArray[np.bool_] | None:
+        """Fine cells that the training times never had, (T, H, W); None where all are known."""
+        climatology = self.steps.climatology
+        if climatology is None or climatology.fine.shape[2:] != self.grid.shape:
+            return None
+        empty: NDArray[np.bool_] = np.asarray(np.isnan(climatology.fine).all(0))
+        return empty if empty.any() else None
+
+    def _fine(self, x: Values, months: NDArray[np.int64]) -> Values | None:
+        """The delta method's field and the static ones."""
+        layers: list[Values] = []
+        if self.steps.options.start == "delta" and self.steps.climatology is not None:
+            own = x[:, : len(self.steps.classes)]
+            layers.append(self.steps.climatology.delta(own, months, wrap=self.grid.wraps))
+        if self.steps.static is not None:
+            static = self.steps.static
+            layers.append(np.broadcast_to(static, (len(x), *static.shape)))
+        return np.nan_to_num(np.concatenate(layers, 1)) if layers else None
+
+    def _weights(self) -> Tensor | None:
+        """Of fine cells in block means: by their areas, and 0 where a cell is never known."""
+        empty = self.never_known()
+        if not self.steps.weighted and empty is None:
+            return None
+        rows = self.grid.areas if self.steps.weighted else np.ones(self.grid.shape[0])
+        weights = np.broadcast_to(rows.reshape(1, -1, 1), (1, *self.grid.shape))
+        if empty is not None:
+            return torch.from_numpy(np.where(empty, 0.0, weights)[None].astype(np.float32))
+        return torch.from_numpy(np.array(weights[None], np.float32))
+
+
+def open_coarse(
+    path: str | Path, steps: FieldPreprocessing, options: FieldOptions | None = None
+) -> CoarseFields:
+    """The coarse fields of a file for a network.
+
+    Args:
+        path: a NetCDF file, a Zarr folder, or GRIB where cfgrib is installed.
+        steps: of the network's card.
+        options: axes and further axes, as the run was trained; None is the usual.
+
+    Raises:
+        DataError: the file cannot be used, or has other units, no dates where the network reads
+            the month, or other cells where it knows one domain only.
+        OptionError: a predictor is missing.
+    """
+    told = FieldOptions() if options is None else options
+    opened = open_fields(path, steps.predictors, select=told.chosen, **told.axes)
+    units = dict(zip(opened.names, steps.predictors, strict=True))
+    for name, own in units.items():
+        if opened.units[name] != steps.units[own]:
+            raise DataError(
+                f"{name} is in {opened.units[name] or 'no unit'} in {path}, and the network was "
+                f"trained on {steps.units[own] or 'no unit'}; convert the field, or correct its "
+                "attribute units."
+            )
+    notes = list(opened.notes)
+    if opened.calendar and steps.calendar and opened.calendar != steps.calendar:
+        notes.append(
+            f"The calendar is {opened.calendar}, and that of the training {steps.calendar}; months "
+            "are taken as they are."
+        )
+    climatology = steps.climatology if steps.options.start == "delta" else None
+    monthly = climatology is not None and climatology.months.tolist() != [0]
+    if (steps.options.season or monthly) and not (opened.months > 0).all():
+        raise DataError(
+            f"The network reads the month, and {path} has no dates that say it; give the time axis "
+            "units such as 'days since 2000-01-01' and a calendar."
+        )
+    turned = step_of(opened.grid.latitude) * step_of(steps.grid.latitude) < 0
+    fields = opened.cut(slice(None, None, -1)) if turned else opened
+    found = CoarseFields(fields, steps, steps.grid, turned, tuple(notes))
+    if found.bound:
+        cut = _same_cells(path, fields, steps)
+        return dataclasses.replace(found, fields=cut)
+    grid, more = _finer(fields.grid, steps)
+    return dataclasses.replace(found, grid=grid, notes=(*notes, *more))
+
+
+def _same_cells(path: str | Path, fields: Fields, steps: FieldPreprocessing) -> Fields:
+    """The fields cut to the coarse cells that the network has learnt about."""
+    wanted = steps.grid.coarse(steps.factor)
+    places = []
+    for name in ("latitude", "longitude"):
+        own, theirs = getattr(fields.grid, name), getattr(wanted, name)
+        apart = own[:, None] - theirs[:1]
+        if name == "longitude":
+            apart = (apart + 180) % 360 - 180
+        first = int(np.abs(apart[:, 0]).argmin())
+        cut = slice(first, first + len(theirs))
+        off = np.abs(apart[first, 0]) / abs(step_of(theirs))
+        same = len(own[cut]) == len(theirs) and (
+            len(theirs) == 1 or abs(step_of(own[cut]) / step_of(theirs) - 1) < _OFF
+        )
+        if off > _OFF or not same:
+            raise DataError(
+                f"{path} has no cells at the {name}s {theirs[0]:g} to {theirs[-1]:g} by "
+                f"{step_of(theirs):g} that the network has learnt about; give them, or train with "
+                "--start coarse and without static fields, which serves any domain."
+            )
+        places.append(cut)
+    return fields.cut(*places)
+
+
+def _finer(grid: Grid, steps: FieldPreprocessing) -> tuple[Grid, list[str]]:
+    """The fine cells of coarse ones, and a note where they have another size than in training."""
+    notes = []
+    trained = steps.grid.coarse(steps.factor)
+    pairs = ((n, getattr(grid, n), getattr(trained, n)) for n in ("latitude", "longitude"))
+    for name, own, was in pairs:
+        if len(own) > 1 and len(was) > 1 and abs(step_of(own) / step_of(was) - 1) > _OFF:
+            notes.append(
+                f"Cells are {abs(step_of(own)):g} degrees wide in {name}, and those of the "
+                f"training {abs(step_of(was)):g}; the network has not seen this."
+            )
+    r, s = steps.factor
+    return Grid(_divided(grid.latitude, r), _divided(grid.longitude, s)), notes
+
+
+def _divided(middles: Floats, n: int) -> Floats:
+    """The middles of n cells in each."""
+    edges = edges_of(middles)
+    step = step_of(middles) / n
+    found: Floats = edges[0] + step * (np.arange(n * len(middles)) + 0.5)
+    return found

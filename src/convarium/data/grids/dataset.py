@@ -1,0 +1,144 @@
+"""Gridded files as a data set: what is made finer, from which fields, and where."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from convarium.data.dataset import Dataset
+from convarium.data.grids.fields import Fields
+from convarium.data.grids.opening import open_fields
+from convarium.data.grids.options import FieldOptions
+from convarium.data.grids.pairs import FieldPairs, model_pairs, perfect_pairs
+from convarium.data.grids.samples import GridSamples
+from convarium.errors import OptionError
+
+TASK: Final = "downscale"
+SUFFIXES: Final = (".nc", ".nc4", ".cdf", ".netcdf", ".zarr", ".grib", ".grib2", ".grb")
+
+
+def is_grid(source: object) -> bool:
+    """Whether a path is one of a gridded file by its name, or a Zarr folder.
+
+    >>> is_grid("winds.nc"), is_grid("photos")
+    (True, False)
+    """
+    path = Path(str(source))
+    if path.suffix.lower() in SUFFIXES:
+        return True
+    return any((path / name).exists() for name in ("zarr.json", ".zmetadata", ".zgroup"))
+
+
+def refuse_columns(kind: str | None, named: Sequence[str | None]) -> None:
+    """Refuse columns of a table, and other kinds: a gridded file has variables.
+
+    Raises:
+        OptionError: one is named.
+    """
+    column = next(filter(None, named), None)
+    if kind not in (None, "grids") or column is not None:
+        raise OptionError(
+            f"{f'The column {column!r}' if column else kind} does not belong to gridded fields; "
+            "leave it out, and name variables."
+        )
+
+
+def open_grids(source: str | Path, fields: FieldOptions | Mapping[str, Any] | None) -> Dataset:
+    """Pairs of coarse and fine fields, a sample a time.
+
+    Args:
+        source: the fine fields, from which coarse ones are made; or a model's coarse fields, where
+            the options name the file of fine ones.
+        fields: what is read and where.
+
+    Raises:
+        DataError: a file cannot be read or used, or units, cells or times do not fit.
+        OptionError: no such variable, or no factor where one is needed.
+    """
+    options = FieldOptions.of(fields)
+    wanted = [*options.variables, *(n for n in options.predictors if n not in options.variables)]
+    opened = open_fields(source, wanted or None, select=options.chosen, **options.axes)
+    targets = _targets(opened, options, str(source))
+    pairs, notes = _pairs(opened, targets, options)
+    samples = GridSamples(pairs)
+    mapping = options.to_mapping()
+    return Dataset(
+        samples,
+        source=str(source),
+        task=TASK,
+        classes=targets,
+        targets=samples.told[1],
+        units=[pairs.fine.units[name] for name in targets],
+        mirrored=False,
+        columns={"fields": mapping} if mapping else {},
+        notes=(*opened.notes, *notes),
+    )
+
+
+def _targets(opened: Fields, options: FieldOptions, source: str) -> tuple[str, ...]:
+    """The variables that are made finer, as the file writes them."""
+    if options.variables:
+        return opened.names[: len(options.variables)]
+    others = {name.lower() for name in options.predictors}
+    found = tuple(name for name in opened.names if name.lower() not in others)
+    if len(found) != 1:
+        raise OptionError(
+            f"{source} has the variables {', '.join(opened.names)}; say which is made finer, for "
+            f"example --variable {opened.names[0]}."
+        )
+    return found
+
+
+def _pairs(
+    opened: Fields, targets: tuple[str, ...], options: FieldOptions
+) -> tuple[FieldPairs, list[str]]:
+    """The pairs, and notes of what was left out."""
+    if options.fine is not None:
+        fine = open_fields(
+            options.fine,
+            targets,
+            latitude=options.latitude,
+            longitude=options.longitude,
+            time=options.time,
+        )
+        names = {name.lower(): name for name in fine.names}
+        region = _cut(fine.only([names[name.lower()] for name in targets]), options)
+        pairs = model_pairs(opened, region, targets, weighted=options.weighted)
+        if options.factor is not None and options.factor != pairs.factor:
+            raise OptionError(
+                f"factor (={options.factor}) is {pairs.factor} by the cells of both files; leave "
+                "it out."
+            )
+        return pairs, [*fine.notes, *_left_out("times of the fine fields", len(fine), len(pairs))]
+    if options.factor is None:
+        raise OptionError(
+            "factor (=None) must say how many fine cells a coarse one has: --factor 4; or give the "
+            "fine fields of a model's coarse ones: --fine FILE."
+        )
+    region = _cut(opened, options)
+    pairs = perfect_pairs(region, options.factor, targets, weighted=options.weighted)
+    notes = []
+    for k, word in enumerate(("rows", "columns")):
+        notes += _left_out(word, region.grid.shape[k], pairs.fine.grid.shape[k])
+    return pairs, notes
+
+
+def _cut(fields: Fields, options: FieldOptions) -> Fields:
+    """The region, or the rows and columns, that were asked for."""
+    if options.region is not None:
+        south, north, west, east = options.region
+        fields = fields.region(south, north, west, east)
+    for name, count in zip(("rows", "columns"), fields.grid.shape, strict=True):
+        span = getattr(options, name)
+        if span is not None and span[1] > count:
+            raise OptionError(f"{name} (={span}) must end within the {count} that there are.")
+    rows, columns = (slice(*(span or (None,))) for span in (options.rows, options.columns))
+    return fields.cut(rows, columns)
+
+
+def _left_out(word: str, count: int, kept: int) -> list[str]:
+    if count == kept:
+        return []
+    why = "fill no block" if word in ("rows", "columns") else "have no coarse field"
+    return [f"{count - kept} of {count} {word} {why} and are left out."]

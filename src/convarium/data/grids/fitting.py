@@ -1,0 +1,104 @@
+"""Preprocessing of fields from training times: climatology, static fields, means and deviations."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convarium.data.dataset import Part
+from convarium.data.grids.climatology import Climatology
+from convarium.data.grids.coarsening import coarsen
+from convarium.data.grids.fields import Values
+from convarium.data.grids.opening import open_fields
+from convarium.data.grids.options import GridOptions
+from convarium.data.grids.pairs import FieldPairs
+from convarium.data.grids.samples import GridSamples
+from convarium.data.grids.static import static_fields
+from convarium.data.grids.steps import FieldPreprocessing
+from convarium.errors import DataError
+
+_PIECE = 64  # times that are read together
+
+
+def fit_grids(
+    part: Part, ids: NDArray[np.int64], *, grids: GridOptions | None = None
+) -> FieldPreprocessing:
+    """`fit_preprocessing` for fields; `ids` are the training times that are counted.
+
+    Months are read where every time has one. Where the training times lack a month that other
+    times have, all of them share one climatology.
+
+    Raises:
+        DataError: there is no time, a field has no known cell, or static fields do not cover it.
+    """
+    samples = cast("GridSamples", part.dataset.samples)
+    pairs = dataclasses.replace(samples.pairs, gaps=samples.told[2])
+    given = GridOptions() if grids is None else grids
+    dated = bool((pairs.fine.months > 0).all())
+    options = dataclasses.replace(given, season=given.season and dated)
+    static = None
+    if options.static is not None:
+        names = list(options.static_variables) or None
+        static = static_fields(open_fields(options.static, names), pairs.fine.grid)
+    source = pairs.fine if pairs.coarse is None else pairs.coarse
+    sizes = [n // r for n, r in zip(pairs.fine.grid.shape, pairs.factor, strict=True)]
+    plain = FieldPreprocessing(
+        (len(source.names) + 2 * options.season, *sizes),
+        classes=part.classes,
+        options=options,
+        predictors=source.names,
+        units=dict(source.units),
+        calendar=pairs.fine.calendar,
+        factor=pairs.factor,
+        grid=pairs.fine.grid,
+        weighted=pairs.weighted,
+        paired=pairs.coarse is not None,
+        masked=pairs.masked,
+        climatology=climatology_of(pairs, ids),
+        static=static,
+    )
+    return dataclasses.replace(plain, statistics=plain.pairs_of(pairs).statistics(ids))
+
+
+def climatology_of(pairs: FieldPairs, ids: NDArray[np.int64]) -> Climatology:
+    """The mean fine fields of the months of some times, and the coarse ones.
+
+    Of a model's coarse fields the climatology is its own, so that its bias is no anomaly.
+
+    Args:
+        pairs: coarse and fine fields.
+        ids: of the training times, and of no others.
+
+    Raises:
+        DataError: there is no time.
+    """
+    if not len(ids):
+        raise DataError("A climatology needs training fields; there is none.")
+    months = pairs.fine.months
+    if not np.isin(months, months[ids]).all():
+        months = np.zeros_like(months)
+    kept = np.unique(months[ids])
+    found = [_means(pairs, ids[months[ids] == month]) for month in kept]
+    fine = np.stack([each[1] for each in found])
+    coarse = np.stack([each[0] for each in found])
+    if pairs.coarse is None:
+        coarse = coarsen(fine, pairs.factor, pairs.areas)
+    return Climatology(kept, fine, coarse, pairs.factor)
+
+
+def _means(pairs: FieldPairs, ids: NDArray[np.int64]) -> tuple[Values, Values]:
+    """The means over some times of the coarse targets and the fine ones; NaN where never known."""
+    totals: list[list[NDArray[np.float64]]] = [[], []]
+    counts: list[list[NDArray[np.int64]]] = [[], []]
+    for start in range(0, len(ids), _PIECE):
+        x, y = pairs.read(ids[start : start + _PIECE])
+        for k, values in enumerate((x[:, : y.shape[1]], y)):
+            known = ~np.isnan(values)
+            totals[k] = [sum(totals[k], np.where(known, values, 0.0).sum(0, dtype=np.float64))]
+            counts[k] = [sum(counts[k], known.sum(0))]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        coarse, fine = (total[0] / count[0] for total, count in zip(totals, counts, strict=True))
+    return coarse.astype(np.float32), fine.astype(np.float32)

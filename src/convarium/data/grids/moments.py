@@ -1,0 +1,49 @@
+"""Means and deviations of fields over times and cells, piece by piece."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convarium.errors import DataError
+
+Statistics = tuple[list[float], list[float]]
+
+
+class Moments:
+    """Sums over times and cells of what is known, channel by channel, in double precision."""
+
+    def __init__(self) -> None:
+        self.count: NDArray[np.float64] | None = None
+        self._sums: Any = 0.0
+        self._squares: Any = 0.0
+        self._origin: Any = None
+
+    def add(self, values: NDArray[Any]) -> None:
+        """Take in fields (n, C, H, W)."""
+        known = ~np.isnan(values)
+        numbers = np.where(known, values, 0.0).astype(np.float64)
+        if self._origin is None:  # near the mean, so that squares keep their digits
+            counts = known.sum((0, 2, 3), keepdims=True)
+            self._origin = numbers.sum((0, 2, 3), keepdims=True) / np.maximum(counts, 1)
+        numbers = np.where(known, numbers - self._origin, 0.0)
+        self.count = (0.0 if self.count is None else self.count) + known.sum((0, 2, 3))
+        self._sums = self._sums + numbers.sum((0, 2, 3))
+        self._squares = self._squares + np.square(numbers).sum((0, 2, 3))
+
+    def result(self) -> Statistics:
+        """Means and deviations; a field that is the same everywhere has the deviation 1.
+
+        Raises:
+            DataError: a field has no known cell.
+        """
+        if self.count is None or not self.count.all():
+            raise DataError("A field has no known cell in the training times; leave it out.")
+        apart = self._sums / self.count
+        variance = np.maximum(self._squares / self.count - apart**2, 0.0)
+        std = np.sqrt(variance)
+        mean = apart + self._origin.reshape(-1)
+        small = std <= 1e-6 * np.abs(mean)
+        return mean.tolist(), np.where(small, 1.0, std).tolist()

@@ -1,0 +1,132 @@
+"""Fields ready for batches: coarse and fine ones, masks, climatologies and relief as tensors."""
+
+from __future__ import annotations
+
+import math
+import threading
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from convarium.data.dataset import Dataset
+from convarium.data.grids.pairs import FieldBatch
+from convarium.data.grids.samples import GridSamples
+from convarium.data.grids.steps import FieldPreprocessing
+from convarium.data.pictures import MEMORY_BUDGET, Gathered
+from convarium.data.preprocessing import Preprocessing
+from convarium.errors import DataError
+
+
+class ReadyGrids:
+    """The fields of a data set as a network takes them.
+
+    Where they may be kept and fit into the memory, all are prepared when the first are asked for.
+
+    Args:
+        dataset: the root data set, of fields.
+        preprocessing: whose steps are used.
+        keep: whether they may be kept.
+
+    Raises:
+        DataError: the fields are of other variables, blocks or cells than the preprocessing's.
+    """
+
+    def __init__(self, dataset: Dataset, preprocessing: Preprocessing, *, keep: bool) -> None:
+        if not isinstance(preprocessing, FieldPreprocessing):
+            raise DataError("Fields take a preprocessing of fields; give the run's own.")
+        self.dataset, self.preprocessing = dataset, preprocessing
+        samples = cast("GridSamples", dataset.samples)
+        check_fields(dataset.source, samples, preprocessing)
+        self._samples = samples
+        self._pairs = preprocessing.pairs_of(samples.pairs)
+        self._lock = threading.Lock()
+        self._kept: FieldBatch | None = None
+        self._keep = keep and len(dataset) * _numbers(preprocessing) <= MEMORY_BUDGET // 4
+
+    def gather(self, ids: NDArray[np.int64]) -> Gathered:
+        """Some times: coarse fields, masks, fine inputs and targets; safe in threads."""
+        found = self._samples.told[0]
+        there = np.array([found[i] is not None for i in ids.tolist()], np.bool_)
+        broken = [(i, "no cell is known") for i in ids[~there].tolist()]
+        batch = self._batch(ids[there])
+        named = {} if batch.fine is None else {"fine": batch.fine}
+        if batch.weights is not None:
+            named["weights"] = batch.weights.expand(len(batch.x), -1, -1, -1)
+        return Gathered(batch.x, ids[there], sorted(broken), batch.mask, batch.y, named)
+
+    def gather_crops(self, ids: NDArray[np.int64], draws: Any) -> Gathered:
+        """The same: nothing is cropped from fields."""
+        return self.gather(ids)
+
+    def holds(self, ids: NDArray[np.int64]) -> bool:
+        """Whether all are in memory, so that nothing has to be prepared."""
+        return self._kept is not None
+
+    def arranged(
+        self, ids: NDArray[np.int64], batch_size: int, seed: int, epoch: int
+    ) -> NDArray[np.int64]:
+        """The samples of an epoch as they are."""
+        return ids
+
+    def _batch(self, ids: NDArray[np.int64]) -> FieldBatch:
+        if not self._keep:
+            return self._pairs.batch(ids)
+        with self._lock:
+            if self._kept is None:
+                self._kept = self._pairs.batch(np.arange(len(self.dataset)))
+        places, kept = torch.from_numpy(ids), self._kept
+
+        def cut(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else tensor.index_select(0, places)
+
+        y = kept.y.index_select(0, places)
+        weights = self._pairs.block_weights(y.numpy())
+        return FieldBatch(
+            kept.x.index_select(0, places), cut(kept.mask), cut(kept.fine), weights, y
+        )
+
+
+def check_fields(source: str, samples: GridSamples, preprocessing: FieldPreprocessing) -> None:
+    """Refuse fields that a network was not made for.
+
+    Raises:
+        DataError: so.
+    """
+    pairs = samples.pairs
+    own = pairs.fine if pairs.coarse is None else pairs.coarse
+    steps = preprocessing
+    for what, is_, was in (
+        ("variables", own.names, steps.predictors),
+        ("units", [own.units[n] for n in own.names], [steps.units.get(n) for n in own.names]),
+        ("blocks", pairs.factor, steps.factor),
+    ):
+        if list(is_) != list(was):
+            raise DataError(
+                f"{source} has {what} {_listed(is_)}, and the network was trained on "
+                f"{_listed(was)}; give fields of the same."
+            )
+    bound = steps.options.start == "delta" or steps.static is not None or steps.options.cells
+    same = pairs.fine.grid.shape == steps.grid.shape and all(
+        np.allclose(getattr(pairs.fine.grid, axis), getattr(steps.grid, axis), atol=1e-3)
+        for axis in ("latitude", "longitude")
+    )
+    if bound and not same:
+        raise DataError(
+            f"{source} has other cells than the network has learnt about (its climatology, static "
+            "fields or numbers of cells); give the same region, or train with --start coarse, "
+            "which serves any."
+        )
+
+
+def _listed(values: Any) -> str:
+    return ", ".join(str(value) or "none" for value in values)
+
+
+def _numbers(preprocessing: FieldPreprocessing) -> int:
+    """Numbers of one time: coarse ones, targets and fine inputs."""
+    cells = math.prod(preprocessing.grid.shape)
+    fine = len(preprocessing.classes) + int(preprocessing.network_options["fine_channels"])
+    return math.prod(preprocessing.input_shape) + cells * fine

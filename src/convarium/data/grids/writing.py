@@ -1,0 +1,207 @@
+"""Fine fields on disk: pieces that a stopped job goes on with, then one NetCDF file or Zarr folder.
+
+    OUT.parts/ about.json  000000.npy  000001.npy ...  ->  OUT
+
+A piece gets its name when it is whole; the file is put together from all, compressed and in chunks,
+and takes its name last. Any other tool reads it: axes, dates and attributes are as CF has them.
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convarium import files
+from convarium.data.grids.fields import Values
+from convarium.data.grids.grid import Grid
+from convarium.data.grids.opening import EXTRA
+from convarium.errors import OptionError, import_extra
+
+_NETCDF: Final = (".nc", ".nc4")
+_CHUNK: Final = 2**18  # numbers of a chunk, about
+_ABOUT: Final = "about.json"
+_LEVEL: Final = 1  # of zlib, behind a shuffle of bytes
+
+
+@dataclass(frozen=True, eq=False)
+class FineFile:
+    """What is written besides the numbers.
+
+    Args:
+        path: ends in .nc or .zarr.
+        times: dates or numbers, (n,).
+        axis: attributes of the time axis, with the units and the calendar of the coarse file.
+        grid: the fine cells.
+        variables: by name, their attributes.
+        attributes: of the whole file.
+
+    Raises:
+        OptionError: the name ends in nothing that can be written.
+    """
+
+    path: Path
+    times: NDArray[Any]
+    axis: Mapping[str, Any]
+    grid: Grid
+    variables: Mapping[str, Mapping[str, Any]]
+    attributes: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        if self.path.suffix.lower() not in (*_NETCDF, ".zarr"):
+            raise OptionError(f"{self.path} must end in .nc or .zarr, which fields are written to.")
+
+    def write(self, pieces: Iterator[tuple[int, Values]]) -> None:
+        """Write the file, atomically.
+
+        Args:
+            pieces: the number of the first time, and the fields of some times, `(n, V, H, W)`, in
+                the order of the variables.
+
+        Raises:
+            RunError: the disk is full, or the place cannot be written.
+        """
+        zarr = self.path.suffix.lower() == ".zarr"
+        if zarr and self.path.is_dir():
+            shutil.rmtree(self.path)
+        with files.atomic(self.path) as temporary:
+            template = self._template()
+            if zarr:
+                template.to_zarr(temporary, zarr_format=2, consolidated=False)
+                self._to_zarr(temporary, pieces)
+            else:
+                template.to_netcdf(temporary, engine="h5netcdf")
+                self._to_netcdf(temporary, pieces)
+
+    def _template(self) -> Any:
+        """Axes and attributes without the fields."""
+        xarray = import_extra("xarray", EXTRA)
+        names = {"latitude": "degrees_north", "longitude": "degrees_east"}
+        coords = {
+            name: (name, getattr(self.grid, name), {"units": unit, "standard_name": name})
+            for name, unit in names.items()
+        }
+        dated = self.times.dtype.kind in "MO"
+        own = {k: v for k, v in self.axis.items() if not (dated and k in ("units", "calendar"))}
+        coords["time"] = ("time", self.times, own)
+        found = xarray.Dataset(coords=coords, attrs=dict(self.attributes))
+        if dated:
+            found["time"].encoding |= {k: v for k, v in self.axis.items() if k not in own}
+        return found
+
+    @property
+    def count(self) -> int:
+        """Number of times."""
+        return len(self.times)
+
+    @property
+    def _chunks(self) -> tuple[int, int, int]:
+        rows, columns = self.grid.shape
+        return (
+            max(1, min(self.count, _CHUNK // (rows * columns))),
+            min(rows, 512),
+            min(columns, 512),
+        )
+
+    def _to_netcdf(self, path: Path, pieces: Iterator[tuple[int, Values]]) -> None:
+        h5netcdf = import_extra("h5netcdf", EXTRA)
+        shape = (self.count, *self.grid.shape)
+        with h5netcdf.File(path, "a") as file:
+            made = []
+            for name, attributes in self.variables.items():
+                variable = file.create_variable(
+                    name,
+                    ("time", "latitude", "longitude"),
+                    "f4",
+                    fillvalue=np.float32(np.nan),
+                    chunks=_fitting(self._chunks, shape),
+                    compression="gzip",
+                    compression_opts=_LEVEL,
+                    shuffle=True,
+                )
+                variable.attrs.update(attributes)
+                made.append(variable)
+            for start, fields in pieces:
+                for k, variable in enumerate(made):
+                    variable[start : start + len(fields)] = fields[:, k]
+
+    def _to_zarr(self, path: Path, pieces: Iterator[tuple[int, Values]]) -> None:
+        zarr = import_extra("zarr", EXTRA)
+        shape = (self.count, *self.grid.shape)
+        group = zarr.open_group(path, mode="a", zarr_format=2)
+        made = []
+        for name, attributes in self.variables.items():
+            array = group.create_array(
+                name,
+                shape=shape,
+                dtype="f4",
+                chunks=_fitting(self._chunks, shape),
+                fill_value=np.nan,
+            )
+            array.attrs.update(
+                {**attributes, "_ARRAY_DIMENSIONS": ["time", "latitude", "longitude"]}
+            )
+            made.append(array)
+        for start, fields in pieces:
+            for k, array in enumerate(made):
+                array[start : start + len(fields)] = fields[:, k]
+        zarr.consolidate_metadata(str(path))
+
+
+class Pieces:
+    """The pieces of a job, in a folder beside its result.
+
+    Args:
+        path: of the result.
+        about: what tells this job from others, as JSON; the pieces of another one are removed.
+        starts: the first time of each piece.
+    """
+
+    def __init__(self, path: Path, about: Mapping[str, Any], starts: Sequence[int]) -> None:
+        self.folder = path.with_name(f"{path.name}.parts")
+        self.starts, self.about = list(starts), dict(about)
+        file = self.folder / _ABOUT
+        if self.folder.exists() and (not file.exists() or files.read_json(file) != self.about):
+            shutil.rmtree(self.folder)
+
+    def missing(self) -> list[int]:
+        """The numbers of the pieces that are not there yet."""
+        return [k for k in range(len(self.starts)) if not self._file(k).exists()]
+
+    def keep(self, k: int, fields: Values) -> None:
+        """Write piece number k.
+
+        Raises:
+            RunError: it cannot be written.
+        """
+        if not self.folder.exists():
+            try:
+                self.folder.mkdir(parents=True)
+            except OSError as error:
+                raise files.not_written(self.folder, error) from error
+            files.write_json(self.folder / _ABOUT, self.about)
+        data = io.BytesIO()
+        np.save(data, fields)
+        files.write_bytes(self._file(k), data.getvalue())
+
+    def __iter__(self) -> Iterator[tuple[int, Values]]:
+        for k, start in enumerate(self.starts):
+            yield start, np.load(self._file(k))
+
+    def remove(self) -> None:
+        """Remove the folder."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _file(self, k: int) -> Path:
+        return self.folder / f"{k:06}.npy"
+
+
+def _fitting(chunks: Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
+    """Chunks that are not larger than the array."""
+    return tuple(max(1, min(pair)) for pair in zip(chunks, shape, strict=True))

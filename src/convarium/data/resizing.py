@@ -1,0 +1,57 @@
+"""Channels, sides and crops of one picture, as `Preprocessing.apply` takes them."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Interpolation = Literal["bilinear", "bicubic", "trilinear"]  # the last one is for volumes
+
+LONGEST: Final = 16  # times the other side, that a picture is resized from at most
+FILTERS: Final = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+}
+
+
+def with_channels(image: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
+    """Grey from colour by ITU-R 601 as Pillow rounds it; colour from grey by repetition."""
+    if image.shape[2] == channels:
+        return image
+    if channels == 3:
+        return image.repeat(3, axis=2)
+    return np.asarray(Image.fromarray(np.ascontiguousarray(image)).convert("L"))[:, :, None]
+
+
+def resized(
+    image: NDArray[np.uint8], height: int, width: int, interpolation: Interpolation
+) -> NDArray[np.uint8]:
+    """Resize with antialiased weights to the smallest size that covers height x width."""
+    longest = LONGEST * min(image.shape[:2]) * max(height, width) // min(height, width)
+    image = center(image, min(image.shape[0], longest), min(image.shape[1], longest))
+    tall, wide = image.shape[:2]
+    if tall * width < wide * height:
+        size = (max(width, wide * height // tall), height)
+    else:
+        size = (width, max(height, tall * width // wide))
+    if size == (wide, tall):
+        return image
+    grey = image.shape[2] == 1
+    picture = Image.fromarray(np.ascontiguousarray(image[:, :, 0] if grey else image))
+    resized = np.asarray(picture.resize(size, FILTERS[interpolation]))
+    return resized[:, :, None] if grey else resized
+
+
+def center(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    """The centre; half a pixel is rounded down."""
+    top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
+    return image[top : top + height, left : left + width]
+
+
+def center_even(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    """The centre as published networks take it: half a pixel is rounded to the even number."""
+    top, left = round((image.shape[0] - height) / 2), round((image.shape[1] - width) / 2)
+    return image[top : top + height, left : left + width]

@@ -1,0 +1,172 @@
+"""Which fields a network of fields uses, and where: its error after each of them was permuted.
+
+    importance of a field = RMSE with the field of other times - RMSE
+
+A field of other times has the right values in the right places, and says nothing about this time.
+What the network does not use changes nothing; what other fields say too changes little.
+
+References:
+    Breiman 2001, "Random forests", Machine Learning 45, section 10 (permuted inputs).
+    Fisher, Rudin, Dominici 2019, "All models are wrong, but many are useful", JMLR 20(177), eq. 3.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from convarium import seeds
+from convarium.data import Batch, Dataset, FieldPreprocessing, Part, batches
+from convarium.errors import DataError
+from convarium.models import FieldToField
+
+SEASON = "season"
+
+
+@dataclass(frozen=True, eq=False)
+class FieldImportance:
+    """What one field is worth to a network.
+
+    Args:
+        name: of the field.
+        rmse: with the field of other times, in the variable's deviations.
+        plain: as it is.
+        cells: what the error grows by in each cell, `(H, W)`, likewise; NaN where no truth is.
+    """
+
+    name: str
+    rmse: float
+    plain: float
+    cells: NDArray[np.float64]
+
+    @property
+    def gain(self) -> float:
+        """How much smaller the error is for the field, as a share of what it is without."""
+        return 1 - self.plain / self.rmse if self.rmse else 0.0
+
+    def sentence(self) -> str:
+        """The name and the gain."""
+        return f"{self.name}: without it the error is {self.rmse / self.plain:.2f} times as large"
+
+
+def field_importance(
+    network: FieldToField,
+    data: Part | Dataset,
+    preprocessing: FieldPreprocessing,
+    *,
+    seed: int = 0,
+) -> tuple[FieldImportance, ...]:
+    """The importance of each predictor, of the season, and of what is read besides.
+
+    A field that is made finer is permuted with the delta method's field of it, since both come from
+    the same coarse field; the constraint then holds for the permuted one, too. Static fields are
+    the same at all times and are turned around by half of the columns instead.
+
+    Args:
+        network: of a run.
+        data: the times to measure on, two at least.
+        preprocessing: of the run.
+        seed: of the permutation, which leaves no time in its place.
+
+    Raises:
+        DataError: there are fewer than two times.
+    """
+    found = list(batches(data, preprocessing))
+    whole = _whole(found)
+    if len(whole) < 2:
+        raise DataError("Fields can be permuted among two times or more; give more of them.")
+    order = _moved(len(whole), seed)
+    plain = _squares(network, whole)
+    results = []
+    for name, changed in _changes(whole, preprocessing, order):
+        squares = _squares(network, changed)
+        cells = np.sqrt(_means(squares)) - np.sqrt(_means(plain))
+        rmse, before = (math.sqrt(np.nanmean(each)) for each in (squares, plain))
+        results.append(FieldImportance(name, rmse, before, cells))
+    return tuple(sorted(results, key=lambda each: -each.rmse))
+
+
+def _moved(count: int, seed: int) -> Tensor:
+    """A permutation that leaves nothing in its place: a shuffled circle, one step on."""
+    circle = seeds.permutation(count, seed, "permuted fields")
+    order = np.empty(count, np.int64)
+    order[circle] = np.roll(circle, 1)
+    return torch.from_numpy(order)
+
+
+def _changes(whole: Batch, steps: FieldPreprocessing, order: Tensor) -> list[tuple[str, Batch]]:
+    """Each field's name, and the batch with it permuted."""
+    x, fine = whole.inputs[0], whole.named.get("fine")
+    delta = len(steps.classes) if steps.options.start == "delta" else 0
+    found = []
+    for k, name in enumerate(steps.predictors):
+        changed = x.clone()
+        changed[:, k] = x[order, k]
+        named = dict(whole.named)
+        if fine is not None and k < delta:
+            own = fine.clone()
+            own[:, k] = fine[order, k]
+            named["fine"] = own
+        found.append((name, replace(whole, inputs=(changed,), named=named)))
+    if steps.options.season:
+        changed = x.clone()
+        changed[:, len(steps.predictors) :] = x[order, len(steps.predictors) :]
+        found.append((SEASON, replace(whole, inputs=(changed,))))
+    if fine is not None and steps.static is not None:
+        for k in range(delta, fine.shape[1]):
+            own = fine.clone()
+            own[:, k] = fine[:, k].roll(fine.shape[-1] // 2, -1)
+            name = f"static field {k - delta + 1}"
+            found.append((name, replace(whole, named={**whole.named, "fine": own})))
+    return found
+
+
+def _whole(found: Sequence[Batch]) -> Batch:
+    """All batches as one."""
+    if not found:
+        raise DataError("There is no time to measure on.")
+    first = found[0]
+    named = {name: torch.cat([each.named[name] for each in found]) for name in first.named}
+    masks = [each.mask for each in found if each.mask is not None]
+    targets = [each.target for each in found if each.target is not None]
+    return Batch(
+        inputs=(torch.cat([each.inputs[0] for each in found]),),
+        target=torch.cat(targets),
+        mask=torch.cat(masks) if masks else None,
+        index=torch.cat([each.index for each in found]),
+        weight=None,
+        named=named,
+    )
+
+
+def _squares(network: FieldToField, whole: Batch) -> NDArray[np.float64]:
+    """Squared errors in the variables' deviations, the mean over these: `(N, H, W)`."""
+    found = []
+    std = network.writer.std.view(1, -1, 1, 1)
+    training = network.training
+    network.eval()
+    try:
+        for start in range(0, len(whole), 32):
+            part = whole.at(slice(start, start + 32))
+            with torch.no_grad():
+                y = network.middle(network(*part.arguments, **part.named))
+            if part.target is None:
+                raise DataError("The fine fields are not known; give data with them.")
+            found.append((((y - part.target) / std) ** 2).mean(1).double().numpy())
+    finally:
+        network.train(training)
+    return np.concatenate(found)
+
+
+def _means(squares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The mean over the times of what is known."""
+    known = ~np.isnan(squares)
+    with np.errstate(invalid="ignore"):
+        found: NDArray[np.float64] = np.where(known, squares, 0.0).sum(0) / known.sum(0)
+    return found

@@ -1,0 +1,277 @@
+"""Coarse files to fine ones by runs of fields: in pieces of time, in tiles of space.
+
+coarse file -> some times -> tiles -> networks -> mean and spread -> pieces -> fine file
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from convarium import files
+from convarium.data import FieldOptions, FieldPreprocessing
+from convarium.data.grids.coarse import CoarseFields, open_coarse
+from convarium.data.grids.writing import FineFile, Pieces
+from convarium.errors import OptionError
+from convarium.models import FieldToField
+from convarium.predict.run import Run
+from convarium.predict.tiles import Tiling, fine_fields
+from convarium.progress import Progress
+
+PIECE: Final = 2**23  # numbers of a piece, about
+_AT_ONCE: Final = 2**17  # fine cells that go through a network together; more leave the caches
+
+
+@dataclass(frozen=True)
+class Downscaled:
+    """What was written.
+
+    Args:
+        path: of the file.
+        times: how many.
+        shape: rows and columns of the fine fields.
+        tile: coarse cells of a tile; None where fields were taken as a whole.
+        variables: names in the file.
+        made: pieces that were made now, and were not there from a job that was stopped.
+        pieces: all of them.
+        notes: what was found on the way, a sentence each.
+    """
+
+    path: Path
+    times: int
+    shape: tuple[int, int]
+    tile: int | None
+    variables: tuple[str, ...]
+    made: int
+    pieces: int
+    notes: tuple[str, ...]
+
+
+def downscale(
+    runs: Sequence[Run],
+    source: str | Path,
+    path: str | Path,
+    *,
+    tiling: Tiling | None = None,
+    history: str = "",
+    quiet: bool = True,
+) -> Downscaled:
+    """Make the fields of a coarse file finer, and write them.
+
+    Of several runs it is the mean of what they give, with the deviation between them as a spread.
+    A job that was stopped goes on where it was.
+
+    Args:
+        runs: opened runs of the same variables and factor.
+        source: the coarse file.
+        path: of the fine file, .nc or .zarr.
+        tiling: how fields are divided; None takes them as a whole.
+        history: a line for the file's history, behind the date.
+        quiet: whether no progress is shown.
+
+    Raises:
+        OptionError: runs that do not go together, or no such kind of file.
+        DataError: the coarse file does not fit the runs.
+        RunError: the file cannot be written.
+    """
+    path = Path(path)
+    networks = [checked_network(run) for run in runs]
+    _check_alike(runs)
+    given = FieldOptions.of(cast("Mapping[str, Any]", runs[0].columns.get("fields")))
+    opened = [open_coarse(source, steps_of(run), given) for run in runs]
+    coarse = opened[0]
+    cells = math.prod(coarse.grid.shape)
+    tiling = (tiling or Tiling()).fitted(cells)
+    names = _names(runs)
+    size = max(1, PIECE // (cells * len(names)))
+    starts = range(0, len(coarse), size)
+    fine = _file(path, runs[0], coarse, names, history)
+    pieces = Pieces(path, _about(runs, source, tiling, size), starts)
+    missing = pieces.missing()
+    with Progress(len(coarse), "downscale", enabled=not quiet) as progress:
+        there = sorted({*range(len(starts))} - {*missing})
+        progress.advance(sum(min(size, len(coarse) - starts[k]) for k in there))
+        for k in missing:
+            ids = np.arange(starts[k], min(starts[k] + size, len(coarse)))
+            pieces.keep(k, _made(networks, opened, ids, tiling, progress))
+    fine.write(iter(pieces))
+    pieces.remove()
+    return Downscaled(
+        path,
+        times=len(coarse),
+        shape=coarse.grid.shape,
+        tile=tiling.size,
+        variables=tuple(names),
+        made=len(missing),
+        pieces=len(starts),
+        notes=coarse.notes,
+    )
+
+
+def _file(
+    path: Path, run: Run, coarse: CoarseFields, names: Mapping[str, tuple[int, str]], history: str
+) -> FineFile:
+    """The file that is to be written, with its axes and attributes."""
+    line = f"{datetime.datetime.now(datetime.UTC):%Y-%m-%dT%H:%M:%SZ} {history}".rstrip()
+    grid = coarse.grid
+    return FineFile(
+        path,
+        coarse.fields.times,
+        coarse.fields.axis,
+        grid.cut(slice(None, None, -1), slice(None)) if coarse.turned else grid,
+        {name: _attributes(run, about) for name, about in names.items()},
+        _of_file(coarse, line),
+    )
+
+
+def steps_of(run: Run) -> FieldPreprocessing:
+    """The preprocessing of a run of fields."""
+    return cast("FieldPreprocessing", run.preprocessing)
+
+
+def checked_network(run: Run) -> FieldToField:
+    """The network of a run of fields, in evaluation mode.
+
+    Raises:
+        OptionError: it gives no fields.
+    """
+    if not isinstance(run.model, FieldToField):
+        raise OptionError(
+            f"{run.folder} is a run of {run.preprocessing.kind}; downscale takes runs that were "
+            "trained with --task downscale."
+        )
+    run.model.eval()
+    return run.model
+
+
+def _check_alike(runs: Sequence[Run]) -> None:
+    """Refuse runs that give different things."""
+    first = steps_of(runs[0])
+    for run in runs[1:]:
+        own = steps_of(run)
+        for what in ("classes", "factor", "parts", "predictors"):
+            if getattr(own, what) != getattr(first, what):
+                raise OptionError(
+                    f"{run.folder} and {runs[0].folder} have different {what} "
+                    f"({getattr(own, what)} and {getattr(first, what)}); give runs that go "
+                    "together."
+                )
+
+
+def _names(runs: Sequence[Run]) -> dict[str, tuple[int, str]]:
+    """Names in the file, each with its variable and its part."""
+    steps = steps_of(runs[0])
+    found = {}
+    for k, name in enumerate(steps.classes):
+        for part in steps.parts:
+            if part in ("value", "mean"):
+                found[name] = (k, part)
+            elif part != "spread":
+                found[f"{name}_p{100 * float(part[1:]):g}"] = (k, part)
+        if "spread" in steps.parts or len(runs) > 1:
+            found[f"{name}_spread"] = (k, "spread")
+    return found
+
+
+def _made(
+    networks: Sequence[FieldToField],
+    opened: Sequence[CoarseFields],
+    ids: NDArray[np.int64],
+    tiling: Tiling,
+    progress: Progress,
+) -> NDArray[np.float32]:
+    """The fine fields of some times, (n, V, H, W), in the direction of the coarse file."""
+    coarse = opened[0]
+    rows, columns = coarse.grid.shape
+    most = max(1, _AT_ONCE // (rows * columns))
+    found = []
+    for start in range(0, len(ids), most):
+        some = ids[start : start + most]
+        members = [
+            _one(network, each, some, tiling)
+            for network, each in zip(networks, opened, strict=True)
+        ]
+        found.append(_together(networks[0], members).numpy())
+        progress.advance(len(some))
+    return np.concatenate(found)
+
+
+def _one(
+    network: FieldToField, coarse: CoarseFields, ids: NDArray[np.int64], tiling: Tiling
+) -> Tensor:
+    """What one network gives; NaN where the training times never had a value."""
+    y = fine_fields(network, coarse.batch(ids), tiling, wraps=coarse.fields.grid.wraps)
+    empty = coarse.never_known()
+    if empty is not None:
+        y[:, torch.from_numpy(np.tile(empty, (len(network.parts), 1, 1)))] = math.nan
+    return y.flip(-2) if coarse.turned else y
+
+
+def _together(network: FieldToField, members: Sequence[Tensor]) -> Tensor:
+    """The fields of each variable in the order of the file's names.
+
+    Of several networks means of the parts, and the spread of the middle ones with their own:
+    the mean of the variances and the variance of the means.
+
+    Shape:
+        (n, P T, H, W) each -> (n, V, H, W)
+    """
+    all_of = torch.stack(list(members))
+    size = (len(network.parts), network.out_channels)
+    parts = all_of.reshape(*all_of.shape[:2], *size, *all_of.shape[3:])  # (M, n, P, T, H, W)
+    normal = network.parts[-1] == "spread"
+    mean = parts.mean(0)
+    plain = mean[:, :1] if normal else mean
+    if not normal and len(members) == 1:
+        return plain.transpose(1, 2).flatten(1, 2)
+    middle = parts[:, :, network.writer.middle]
+    variance = middle.var(0, correction=0)
+    if normal:
+        variance = variance + parts[:, :, 1].square().mean(0)
+    together = torch.cat([plain, variance.sqrt().unsqueeze(1)], 1)
+    found: Tensor = together.transpose(1, 2).flatten(1, 2)
+    return found
+
+
+def _attributes(run: Run, about: tuple[int, str]) -> dict[str, Any]:
+    """Of a variable in the file."""
+    steps, (k, part) = steps_of(run), about
+    variable = steps.classes[k]
+    words = {"value": "", "mean": "", "spread": ", standard deviation"}
+    told = words.get(part, f", quantile {part[1:]}")
+    found = {"long_name": f"{variable}{told}, downscaled by {run.model.name}"}
+    if steps.units[variable]:
+        found["units"] = steps.units[variable]
+    return found
+
+
+def _of_file(coarse: CoarseFields, line: str) -> dict[str, Any]:
+    """The attributes of the coarse file, with a line of history."""
+    found = dict(coarse.fields.attributes or {})
+    before = str(found.get("history", "")).strip()
+    found["history"] = f"{before}\n{line}" if before else line
+    found.setdefault("Conventions", "CF-1.8")
+    return found
+
+
+def _about(runs: Sequence[Run], source: str | Path, tiling: Tiling, size: int) -> dict[str, Any]:
+    """What tells this job from others."""
+    at = Path(source)
+    found = at.stat()
+    return {
+        "networks": [files.sha256(run.folder / "model.safetensors") for run in runs],
+        "source": str(at.resolve()),
+        "changed": found.st_mtime_ns,
+        "bytes": found.st_size,
+        "tile": tiling.size,
+        "piece": size,
+    }

@@ -1,0 +1,245 @@
+"""What a network of fields says of times, and what it is worth: records and evaluations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convarium.intervals import Interval, block_bootstrap
+from convarium.tasks import field_scores as scores
+from convarium.tasks.field_distributions import crps_normal, crps_quantiles
+from convarium.tasks.field_results import WHOLE, FieldComparison, FieldRow
+
+NETWORK = "network"  # among the methods of a comparison
+_BLOCK = 12  # times that intervals keep together, and a quarter of few
+_RESAMPLES = 400
+
+
+@dataclass(frozen=True)
+class FieldRecord:
+    """The fine fields of one time in a few numbers.
+
+    Args:
+        id: the time's number in its data set.
+        names, units: of the variables.
+        mean, low, high: over the cells, one a variable.
+    """
+
+    id: int
+    names: tuple[str, ...] = field(repr=False)
+    units: tuple[str, ...] = field(repr=False)
+    mean: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    target: ClassVar[None] = None
+
+    def columns(self) -> Mapping[str, Any]:
+        """`mean_<name>`, `low_<name>` and `high_<name>` of each variable."""
+        found = {}
+        for k, name in enumerate(self.names):
+            for word in ("mean", "low", "high"):
+                found[f"{word}_{name}"] = getattr(self, word)[k]
+        return found
+
+    def sentence(self) -> str:
+        """Each variable's range with its unit."""
+        rows = zip(self.names, self.low, self.high, self.units, strict=True)
+        return "; ".join(
+            f"{name} {low:.4g} to {high:.4g} {unit}".rstrip() for name, low, high, unit in rows
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FieldEvaluation:
+    """What fine fields are worth.
+
+    Args:
+        names, units: of the T variables.
+        spread: deviation of each over the training times and cells.
+        parts: what is given of each variable.
+        loss: in these deviations.
+        ids: of the times, `(N,)`.
+        scores: of each time the share of the variance that is explained, `(N,)`.
+        truth: the fine fields, `(N, T, H, W)`; missing cells are NaN.
+        values: what the network gave, `(N, P T, H, W)`.
+        comparisons: by variable, the network beside what needs no training; empty where it was not
+            compared.
+        groups: of these comparisons, times and cells by name.
+    """
+
+    names: tuple[str, ...]
+    units: tuple[str, ...]
+    spread: tuple[float, ...]
+    parts: tuple[str, ...]
+    loss: float
+    ids: NDArray[np.int64]
+    scores: NDArray[np.float32]
+    truth: NDArray[np.float32]
+    values: NDArray[np.float32]
+    comparisons: Mapping[str, FieldComparison] = field(default_factory=dict)
+    groups: Mapping[str, Any] = field(default_factory=dict)
+    shown_as: ClassVar[str] = "fields"
+
+    @property
+    def n(self) -> int:
+        """Number of times."""
+        return len(self.ids)
+
+    @property
+    def score(self) -> float:
+        """R2, the mean over the times."""
+        return float(self.scores.mean(dtype=np.float64))
+
+    @cached_property
+    def interval(self) -> Interval:
+        """95 % interval of R2, by bootstrap over blocks of times."""
+        block = max(1, min(_BLOCK, self.n // 4))
+        exact = self.scores.astype(np.float64)
+        return block_bootstrap(
+            lambda ids: float(exact[ids].mean()), self.n, block=block, resamples=_RESAMPLES
+        )
+
+    @property
+    def fields(self) -> NDArray[np.float32]:
+        """The fields themselves: values, means or medians, `(N, T, H, W)`."""
+        first = self.parts.index("q0.5") if "q0.5" in self.parts else 0
+        return self.values[:, first * len(self.names) : (first + 1) * len(self.names)]
+
+    def part(self, k: int, variable: int) -> NDArray[np.float32]:
+        """Part number `k` of a variable, `(N, H, W)`."""
+        return self.values[:, k * len(self.names) + variable]
+
+    @cached_property
+    def rows(self) -> Mapping[str, tuple[FieldRow, ...]]:
+        """By variable, a row for each method and group."""
+        return {name: each.rows(self.groups) for name, each in self.comparisons.items()}
+
+    @cached_property
+    def strongest(self) -> Mapping[str, str]:
+        """By variable, what comes nearest to the truth without training."""
+        found = {}
+        for name, rows in self.rows.items():
+            others = [row for row in rows if row.group == WHOLE and row.method != NETWORK]
+            found[name] = min(others, key=lambda row: row.rmse).method
+        return found
+
+    @cached_property
+    def gains(self) -> Mapping[str, tuple[float, Interval]]:
+        """By variable, by how much the network's RMSE is smaller than that of the strongest."""
+        return {
+            name: self.comparisons[name].gain(NETWORK, over=method)
+            for name, method in self.strongest.items()
+        }
+
+    @cached_property
+    def crps(self) -> tuple[float, ...]:
+        """Of each variable's distribution; the mean absolute error of a value."""
+        found = []
+        for k in range(len(self.names)):
+            truth = self.truth[:, k]
+            if self.parts[-1] == "spread":
+                found.append(crps_normal(truth, self.part(0, k), self.part(1, k)))
+            elif len(self.parts) > 1:
+                levels = [float(name[1:]) for name in self.parts]
+                quantiles = np.stack([self.part(p, k) for p in range(len(levels))])
+                found.append(crps_quantiles(truth, quantiles, levels))
+            else:
+                found.append(scores.mae(truth, self.part(0, k)))
+        return tuple(found)
+
+    def sentence(self) -> str:
+        """R2 with n and the interval, and what is gained over the strongest of the others."""
+        low, high = self.interval
+        told = f"R2 {self.score:.4f} ({low:.4f} to {high:.4f}) of {self.n} times"
+        for name, (gain, (least, most)) in self.gains.items():
+            word = "smaller" if gain >= 0 else "larger"
+            told += (
+                f"; {name}: RMSE {abs(gain):.1%} {word} than {self.strongest[name]} "
+                f"({least:.1%} to {most:.1%})"
+            )
+        return told
+
+    def lines(self) -> Sequence[str]:
+        """RMSE of each method over all times, with its interval and other figures."""
+        found = []
+        for k, (name, unit) in enumerate(zip(self.names, self.units, strict=True)):
+            for row in self.rows.get(name, ()):
+                if row.group == WHOLE:
+                    found.append(f"  {name}: {_row_in_words(row, unit)}")
+            if name not in self.rows:
+                figures = self._figures(k)
+                found.append(f"  {name}: RMSE {figures['rmse']:.4g} {unit}".rstrip())
+            if len(self.parts) > 1:
+                found.append(f"  {name}: CRPS {self.crps[k]:.4g} {unit}".rstrip())
+        return found
+
+    def _figures(self, k: int) -> dict[str, float]:
+        truth, value = self.truth[:, k], self.fields[:, k]
+        return {
+            "rmse": scores.rmse(truth, value),
+            "mae": scores.mae(truth, value),
+            "bias": scores.bias(truth, value),
+            "crps": self.crps[k],
+        }
+
+    def summary(self) -> dict[str, Any]:
+        """The figures that the card keeps."""
+        found: dict[str, Any] = {"n": self.n, "loss": self.loss, "r2": self.score}
+        found["r2_interval"] = list(self.interval)
+        outputs: dict[str, Any] = {}
+        for k, name in enumerate(self.names):
+            outputs[name] = {"unit": self.units[k], **self._figures(k)}
+            if name in self.gains:
+                gain, interval = self.gains[name]
+                outputs[name]["gain"] = {
+                    "over": self.strongest[name], "share": gain, "interval": list(interval)
+                }  # fmt: skip
+        return {**found, "outputs": outputs}
+
+    def to_json(self) -> dict[str, Any]:
+        """The summary, and the rows of all methods and groups."""
+        methods = {name: [row.to_json() for row in rows] for name, rows in self.rows.items()}
+        return {**self.summary(), "methods": methods}
+
+    @cached_property
+    def errors(self) -> NDArray[np.float64]:
+        """Of each time the RMSE in the variables' deviations, the mean over them, `(N,)`."""
+        std = np.asarray(self.spread).reshape(1, -1, 1, 1)
+        squares = np.square((self.fields.astype(np.float64) - self.truth) / std)
+        found: NDArray[np.float64] = np.sqrt(np.nanmean(squares, axis=(1, 2, 3)))
+        return found
+
+    def worst(self, most: int) -> NDArray[np.int64]:
+        """Ids of the times with the largest errors, the worst first."""
+        return self.ids[np.argsort(-self.errors, kind="stable")[:most]]
+
+    def examples(self, most: int) -> NDArray[np.int64]:
+        """Ids of times that are spread over all."""
+        places = np.unique(np.linspace(0, self.n - 1, min(most, self.n)).round().astype(int))
+        found: NDArray[np.int64] = self.ids[places]
+        return found
+
+    def predictions(self) -> Iterator[Mapping[str, Any]]:
+        """Of each time RMSE and bias of each variable."""
+        apart = self.fields.astype(np.float64) - self.truth
+        roots, means = np.sqrt(np.nanmean(apart**2, axis=(2, 3))), np.nanmean(apart, axis=(2, 3))
+        for i, root, mean in zip(self.ids.tolist(), roots, means, strict=True):
+            pairs = zip(self.names, root.tolist(), mean.tolist(), strict=True)
+            own = {
+                f"{word}_{name}": v
+                for name, r, m in pairs
+                for word, v in (("rmse", r), ("bias", m))
+            }
+            yield {"id": i, **own}
+
+
+def _row_in_words(row: FieldRow, unit: str) -> str:
+    low, high = row.rmse_interval
+    told = f"{row.method:<22} RMSE {row.rmse:.4g} ({low:.4g} to {high:.4g}) {unit}".rstrip()
+    told += f", MAE {row.mae:.4g}, bias {row.bias:.2g}, fine waves {row.high_waves:.2f}"
+    return f"{told}, conservation error {row.conservation_error:.1e}"

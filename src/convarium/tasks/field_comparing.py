@@ -1,0 +1,61 @@
+"""An evaluation of fields beside what needs no training, on the same times."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import cast
+
+from convarium.data import Dataset, FieldPreprocessing
+from convarium.data.grids.samples import GridSamples
+from convarium.tasks.downscaling_results import NETWORK, FieldEvaluation
+from convarium.tasks.field_baselines import baseline_fields
+from convarium.tasks.field_results import (
+    FieldComparison,
+    band_groups,
+    decade_groups,
+    season_groups,
+)
+
+_BLOCK = 12  # times that intervals keep together
+
+
+def beside_baselines(
+    evaluation: FieldEvaluation, dataset: Dataset, preprocessing: FieldPreprocessing
+) -> FieldEvaluation:
+    """The evaluation with a comparison for each variable, by seasons and bands of latitude.
+
+    The delta method takes part where the fields have the cells of the climatology. Errors count by
+    the areas of cells where block means do.
+
+    Args:
+        evaluation: of some of its times.
+        dataset: that the times are of.
+        preprocessing: of the run; it has the climatology of the training times.
+    """
+    samples = cast("GridSamples", dataset.samples)
+    pairs, ids = preprocessing.pairs_of(samples.pairs), evaluation.ids
+    months = pairs.fine.months[ids]
+    climatology = preprocessing.climatology
+    if climatology is not None and climatology.fine.shape[2:] != pairs.fine.grid.shape:
+        climatology = None
+    values = baseline_fields(pairs, ids, climatology)
+    coarse = pairs.read(ids)[0]
+    of_months = None if climatology is None else climatology.of(months)[0]
+    comparisons = {
+        name: FieldComparison(
+            evaluation.truth[:, k],
+            {NETWORK: evaluation.fields[:, k], **{m: v[:, k] for m, v in values.items()}},
+            areas=pairs.areas,
+            coarse=coarse[:, k],
+            factor=pairs.factor,
+            weighted=pairs.weighted,
+            climatology=None if of_months is None else of_months[:, k],
+            wrap=pairs.wrap,
+            block=_BLOCK,
+        )
+        for k, name in enumerate(evaluation.names)
+    }
+    grid = pairs.fine.grid
+    groups = {**season_groups(months), **decade_groups(pairs.fine.times[ids])}
+    groups |= band_groups(grid.latitude, grid.shape[1])
+    return dataclasses.replace(evaluation, comparisons=comparisons, groups=groups)

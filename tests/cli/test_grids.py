@@ -1,0 +1,148 @@
+"""The walk of gridded fields by command: train, resume, evaluate, downscale, the report."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+
+import numpy as np
+import pytest
+
+from convarium import data
+from convarium.cli import main
+
+xarray = pytest.importorskip("xarray")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A field with a pattern of each month, and a run of it."""
+    folder = tmp_path_factory.mktemp("fields")
+    random = np.random.default_rng(0)
+    months = np.arange(60) % 12
+    patterns = random.normal(size=(2, 12, 12, 24))
+    values = patterns[:, months] + 0.2 * random.normal(size=(2, 60, 12, 24))
+    coords = {
+        "time": xarray.date_range("1990-01-16", periods=60, freq="MS"),
+        "lat": ("lat", -82.5 + 15.0 * np.arange(12), {"units": "degrees_north"}),
+        "lon": ("lon", np.arange(0.0, 360, 15), {"units": "degrees_east"}),
+    }
+    dims, units = ("time", "lat", "lon"), {"units": "m/s"}
+    variables = {name: (dims, v.astype("f4"), units) for name, v in zip("uv", values, strict=True)}
+    xarray.Dataset(variables, coords).to_netcdf(folder / "field.nc", engine="h5netcdf")
+    words = [*TRAIN, "--out", str(folder / "run")]
+    assert main([words[0], str(folder / "field.nc"), *words[1:]]) == 0
+    return folder
+
+
+TRAIN = [
+    *("train", "--task", "downscale", "--variable", "u", "--predictors", "v", "--factor", "4"),
+    *("--validation", "12", "--test", "12", "--epochs", "2", "--batch-size", "12"),
+    *("--option", "depth=1", "--option", "width=8", "--learning-rate", "0.0001"),
+]
+
+
+def test_a_run_says_what_it_learnt(folder):
+    card = json.loads((folder / "run" / "card.json").read_text())
+    assert card["task"] == "downscale"
+    assert card["data"]["counts"] == {"train": 36, "validation": 12, "test": 12}
+    assert card["data"]["times"]["test"] == ["1994-02-01", "1995-01-01"]
+    assert card["targets"]["units"] == ["m/s"]
+    gain = card["result"]["test"]["outputs"]["u"]["gain"]
+    assert gain["over"] == "delta + constraint"
+    assert card["model"]["options"]["constraint"] == "additive"
+    assert card["model"]["options"]["wrap"] is True
+    stored = tomllib.loads((folder / "run" / "config.toml").read_text())
+    assert stored["data"]["columns"]["fields"]["factor"] == [4, 4]
+    page = (folder / "run" / "report.html").read_text()
+    for words in ("smaller RMSE of u than delta + constraint", "Fine waves", "Spectra", "tropics"):
+        assert words in page
+    assert page.count("<img") >= 3 * 6 + 2  # maps of three times, and of all
+
+
+def test_the_same_figures_come_again(folder, capsys):
+    card = json.loads((folder / "run" / "card.json").read_text())
+    run, field = str(folder / "run"), str(folder / "field.nc")
+    capsys.readouterr()
+    assert main(["evaluate", run, field, "--part", "test", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["outputs"] == card["result"]["test"]["outputs"]
+    methods = {row["method"] for row in found["methods"]["u"]}
+    assert methods > {"network", "bilinear", "delta + constraint"}
+    assert main(["evaluate", run, field, "--part", "test"]) == 0
+    assert "conservation error" in capsys.readouterr().out
+    assert main(["evaluate", run, field, "--region", "0", "90", "0", "360"]) == 2
+    assert "--start coarse" in capsys.readouterr().err
+
+
+def test_a_finished_run_resumes_and_refuses_other_options(folder, capsys):
+    field = str(folder / "field.nc")
+    resume = ["train", field, "--out", str(folder / "run"), "--resume"]
+    assert main(resume) == 0
+    assert main([*resume, "--factor", "2"]) == 2
+    assert "another --fields" in capsys.readouterr().err
+    assert main([*resume, "--start", "coarse"]) == 2
+    assert "as before" in capsys.readouterr().err
+
+
+def test_coarse_fields_become_fine_ones(folder, capsys):
+    options = {"variables": ["u"], "predictors": ["v"], "factor": [4, 4]}
+    pairs = data.open_dataset(str(folder / "field.nc"), fields=options).samples.pairs
+    x, grid = pairs.read(range(60))[0], pairs.fine.grid.coarse((4, 4))
+    coords = {
+        "time": pairs.fine.times,
+        "lat": ("lat", grid.latitude, {"units": "degrees_north"}),
+        "lon": ("lon", grid.longitude, {"units": "degrees_east"}),
+    }
+    dims, units = ("time", "lat", "lon"), {"units": "m/s"}
+    variables = {name: (dims, x[:, k], units) for k, name in enumerate("uv")}
+    xarray.Dataset(variables, coords).to_netcdf(folder / "coarse.nc", engine="h5netcdf")
+    capsys.readouterr()
+    words = ["downscale", str(folder / "run"), str(folder / "coarse.nc")]
+    assert main([*words, "-o", str(folder / "fine.nc"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["times"], told["rows"], told["columns"]) == (60, 12, 24)
+    fields = [xarray.load_dataset(folder / f"{name}.nc").u.values for name in ("fine", "field")]
+    apart = fields[0][-12:] - fields[1][-12:]
+    card = json.loads((folder / "run" / "card.json").read_text())
+    rmse = card["result"]["test"]["outputs"]["u"]["rmse"]
+    assert np.sqrt(np.mean(apart**2)) == pytest.approx(rmse, rel=1e-3)
+    assert main([*words, "-o", str(folder / "again.zarr")]) == 0
+    assert "60 fields of 12 x 24 cells (u)" in capsys.readouterr().out
+
+
+def test_the_next_verbs_say_what_helps(folder, capsys):
+    run = str(folder / "run")
+    assert main(["predict", run, str(folder / "field.nc")]) == 2
+    assert "convarium downscale" in capsys.readouterr().err
+    assert main(["data", str(folder / "field.nc"), "--variable", "u", "--factor", "4"]) == 0
+    assert "60" in capsys.readouterr().out
+    assert main(["train", "digits", "--factor", "4", "--out", str(folder / "no")]) == 2
+    assert "digits" in capsys.readouterr().err
+    words = ["train", str(folder / "field.nc"), "--variable", "u", "--factor", "4"]
+    assert main([*words, "--model", "resnet18", "--out", str(folder / "no")]) == 2
+    assert "become fields" in capsys.readouterr().err
+    assert main([*words, "--option", "factor=2", "--out", str(folder / "no")]) == 2
+    assert "follows from the data" in capsys.readouterr().err
+    assert main([*words, "--axis", "height=z", "--out", str(folder / "no")]) == 2
+    assert "latitude=NAME" in capsys.readouterr().err
+    assert main([*words[:3], "w", *words[4:], "--out", str(folder / "no")]) == 2
+    assert "no variable 'w'" in capsys.readouterr().err
+
+
+def test_which_fields_count_and_how_far_a_run_sees(folder, capsys):
+    run, field = str(folder / "run"), str(folder / "field.nc")
+    words = ["explain", run, field, "-o", str(folder / "explained"), "--json"]
+    capsys.readouterr()
+    assert main(words) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["times"] == 12  # the test part
+    rows = {row["name"]: row for row in told["fields"]}
+    assert set(rows) == {"u", "v", "season"}
+    assert rows["u"]["rmse"] > rows["v"]["rmse"]
+    assert (folder / "explained" / "importance.html").read_text().count("<img") == 3
+    assert main([*words, "--target", "u"]) == 2
+    assert "for classes" in capsys.readouterr().err
+    assert main(["measure", run]) == 0
+    out = capsys.readouterr().out
+    assert "km from north to south" in out

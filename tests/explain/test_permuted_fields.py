@@ -1,0 +1,58 @@
+"""Which fields a network of fields uses: what it cannot see counts for nothing."""
+
+import numpy as np
+import pytest
+import torch
+
+from convarium import data, explain
+from convarium.data import Dataset, GridOptions, Part
+from convarium.data.grids.fields import fields_of_arrays
+from convarium.data.grids.grid import Grid
+from convarium.data.grids.pairs import perfect_pairs
+from convarium.data.grids.samples import GridSamples
+from convarium.errors import DataError
+from convarium.models import create
+
+
+@pytest.fixture(scope="module")
+def made():
+    """A data set of two variables, its steps, and a network."""
+    random = np.random.default_rng(0)
+    grid = Grid(np.arange(8.0), np.arange(12.0))
+    source = {name: random.normal(size=(24, 8, 12)).astype("f4") for name in "uv"}
+    months = np.arange(24) % 12 + 1
+    fields = fields_of_arrays(source, grid, months=months)
+    samples = GridSamples(perfect_pairs(fields, 2, ["u"]))
+    facts = {"task": "downscale", "classes": ["u"], "targets": samples.told[1]}
+    dataset = Dataset(samples, source="made", mirrored=False, **facts)
+    options = GridOptions(start="coarse")
+    steps = data.fit_preprocessing(data.split(dataset).train, grids=options)
+    network = create("espcn", constraint="additive", **steps.network_options)
+    steps.begin(network)
+    return dataset, steps, network
+
+
+def first_convolution(network):
+    """The layer that reads the fields."""
+    return next(m for m in network.modules() if isinstance(m, torch.nn.Conv2d))
+
+
+def test_what_is_not_read_counts_for_nothing(made):
+    dataset, steps, network = made
+    with torch.no_grad():
+        first_convolution(network).weight[:, 1] = 0  # v
+    found = {each.name: each for each in explain.field_importance(network, dataset, steps)}
+    assert set(found) == {"u", "v", "season"}
+    assert found["v"].rmse == pytest.approx(found["v"].plain, rel=1e-6)
+    assert found["v"].gain == pytest.approx(0, abs=1e-6)
+    assert np.abs(found["v"].cells).max() < 1e-6
+    assert found["u"].rmse > 1.2 * found["u"].plain
+    assert found["u"].cells.shape == (8, 12)
+    again = {each.name: each.rmse for each in explain.field_importance(network, dataset, steps)}
+    assert again == {name: each.rmse for name, each in found.items()}
+
+
+def test_one_time_cannot_be_permuted(made):
+    dataset, steps, network = made
+    with pytest.raises(DataError, match="two times"):
+        explain.field_importance(network, Part(dataset, np.array([3])), steps)
