@@ -20,6 +20,7 @@ America, 160 years for training and the last 60 for the test, 20 between them (P
 from __future__ import annotations
 
 import argparse
+import copy
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -42,48 +43,57 @@ DELTA, PLACES, ALONE, BOTH, MEAN = (
     "network + places",
     "mean of the seeds",
 )
+FIGURES = {
+    "high_waves": "high waves",
+    "conservation_error": "conservation",
+    "anomaly_correlation": "correlation",
+    "ssim": "SSIM",
+}
 CURVE = (0.25, 0.5, 0.75, 1.0)
 
 
 def measured(
     job: jobs.Job,
-    fields: data.Fields,
+    whole: data.Fields,
     train: jobs.Ids,
     test: jobs.Ids,
     seeds: Sequence[int],
     *,
     by_area: bool = False,
 ) -> dict[str, Any]:
-    """Every method on the test times; ours with each seed, and the mean of the seeds' fields."""
-    scene = jobs.set_scene(job, fields, train, weighted=by_area)
-    fixed = tasks.baseline_fields(scene.pairs, test, scene.climatology)
+    """Every method on the test times; ours with each seed, and the mean of the seeds' fields.
+
+    By area the block means are weighted ones: the networks stay what they are, and their places
+    are fitted anew.
+    """
+    kinds = {"by_cells": False} | ({"by_area": True} if by_area else {})
+    scenes = {kind: jobs.set_scene(job, whole, train, weighted=kinds[kind]) for kind in kinds}
+    values = {kind: _fixed(job, scene, test) for kind, scene in scenes.items()}
+    seconds = []
+    for seed in seeds:
+        network = jobs.build(job, scenes["by_cells"], seed)
+        seconds.append(round(jobs.train(job, scenes["by_cells"], network, seed), 1))
+        alone = copy.deepcopy(network)
+        for kind, scene in scenes.items():
+            values[kind][f"{ALONE}, {seed}"] = jobs.predict(alone, scene, test)
+            jobs.fit_places(job, scene, network)
+            values[kind][f"{BOTH}, {seed}"] = jobs.predict(network, scene, test)
+    result: dict[str, Any] = {"train": len(train), "test": len(test), "seconds": seconds}
+    for kind, scene in scenes.items():
+        ours = [values[kind][f"{BOTH}, {seed}"] for seed in seeds]
+        values[kind][MEAN] = np.mean(ours, 0)
+        result[kind] = told(job, scene, test, values[kind], by_area=kinds[kind])
+    return result
+
+
+def _fixed(job: jobs.Job, scene: jobs.Scene, test: jobs.Ids) -> dict[str, Any]:
+    """What needs no training: baselines, and places beside the field that networks start from."""
+    found = tasks.baseline_fields(scene.pairs, test, scene.climatology)
     network = jobs.build(job, scene, 0)
     for parameter in network.head.parameters():
         nn.init.zeros_(parameter)
     jobs.fit_places(job, scene, network)
-    fixed[PLACES] = jobs.predict(network, scene, test)
-    by_seed: dict[str, list[Any]] = {ALONE: [], BOTH: []}
-    seconds = []
-    for seed in seeds:
-        network = jobs.build(job, scene, seed)
-        seconds.append(round(jobs.train(job, scene, network, seed), 1))
-        by_seed[ALONE].append(jobs.predict(network, scene, test))
-        jobs.fit_places(job, scene, network)
-        by_seed[BOTH].append(jobs.predict(network, scene, test))
-    fixed[MEAN] = np.mean(by_seed[BOTH], 0)
-    groups = grouped(scene.pairs.fine, test)
-    runs = [
-        {"seed": seed, "seconds": seconds[k]}
-        | told(job, scene, test, {name: by_seed[name][k] for name in by_seed}, groups, by_area)
-        for k, seed in enumerate(seeds)
-    ]
-    found = told(job, scene, test, fixed, groups, by_area)
-    for name in by_seed:
-        values = [rmse_of(run, name) for run in runs]
-        found.setdefault("over_seeds", {})[name] = evidence.over_seeds(values) | {
-            "gain": 1 - float(np.mean(values)) / rmse_of(found, DELTA)
-        }
-    return {"train": len(train), "test": len(test), "by_area": by_area, **found, "runs": runs}
+    return found | {PLACES: jobs.predict(network, scene, test)}
 
 
 def told(
@@ -91,10 +101,10 @@ def told(
     scene: jobs.Scene,
     test: jobs.Ids,
     values: Mapping[str, Any],
-    groups: Groups,
+    *,
     by_area: bool,
 ) -> dict[str, Any]:
-    """The rows of a comparison."""
+    """The rows of a comparison, the means over the seeds, and the gain over the delta method."""
     x, truth = scene.pairs.read(test)
     comparison = tasks.FieldComparison(
         truth[:, 0],
@@ -107,8 +117,23 @@ def told(
         wrap=scene.pairs.wrap,
         block=job.block,
     )
-    rows = [row.to_json() for row in comparison.rows(groups)]
-    return {"rows": [{key: shortened(value) for key, value in row.items()} for row in rows]}
+    rows = [row.to_json() for row in comparison.rows(grouped(scene.pairs.fine, test))]
+    found: dict[str, Any] = {
+        "rows": [{key: shortened(value) for key, value in row.items()} for row in rows],
+        "gain": shortened(comparison.gain(MEAN, over=DELTA)),
+    }
+    for name in (ALONE, BOTH):
+        mean = evidence.over_seeds([row["rmse"] for row in of_method(rows, name)])
+        gain = 1 - mean["mean"] / of_method(rows, DELTA)[0]["rmse"]
+        found[name] = mean | {"gain": evidence.digits(gain)}
+    return found
+
+
+def of_method(
+    rows: Sequence[Mapping[str, Any]], method: str, group: str = "all"
+) -> list[Mapping[str, Any]]:
+    """The rows of a method, of each seed if there are seeds."""
+    return [row for row in rows if row["method"].split(", ")[0] == method and row["group"] == group]
 
 
 def shortened(value: Any) -> Any:
@@ -130,12 +155,6 @@ def grouped(fields: data.Fields, test: jobs.Ids) -> Groups:
     }
 
 
-def rmse_of(result: Mapping[str, Any], method: str, group: str = "all") -> float:
-    """Of one row."""
-    found = [row for row in result["rows"] if (row["method"], row["group"]) == (method, group)]
-    return float(found[0]["rmse"])
-
-
 def chosen_times(job: jobs.Job, count: int, *, choose: bool) -> tuple[jobs.Ids, jobs.Ids]:
     """Training and test times; or those of the validation, all of them training times."""
     if choose:
@@ -145,43 +164,25 @@ def chosen_times(job: jobs.Job, count: int, *, choose: bool) -> tuple[jobs.Ids, 
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """The methods as rows of Markdown: mean over the seeds, and the groups."""
-    told = result["by_cells"]
-    groups = list(dict.fromkeys(row["group"] for row in told["rows"]))
-    heads = ("method", *groups, "by area", "high waves", "conservation", "correlation", "SSIM")
+    """The methods as rows of Markdown; where there are seeds, the mean over them."""
+    rows = result["by_cells"]["rows"]
+    by_area = result.get("by_area", {}).get("rows", [])
+    groups = list(dict.fromkeys(row["group"] for row in rows))
+    heads = ("method", *groups, "all, by area", *FIGURES.values())
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
-    for method in dict.fromkeys(row["method"] for row in told["rows"]):
-        lines.append(line(method, [told], result.get("by_area_rows"), groups))
-    for method in (ALONE, BOTH):
-        lines.append(line(method, told["runs"], result.get("by_area_rows"), groups))
+    for method in dict.fromkeys(row["method"].split(", ")[0] for row in rows):
+        cells = [method, *(mean(of_method(rows, method, group), "rmse", ".3f") for group in groups)]
+        cells.append(mean(of_method(by_area, method), "rmse", ".3f"))
+        for figure in FIGURES:
+            digits = ".0e" if figure == "conservation_error" else ".3f"
+            cells.append(mean(of_method(rows, method), figure, digits))
+        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def line(
-    method: str,
-    results: Sequence[Mapping[str, Any]],
-    by_area: Mapping[str, Any] | None,
-    groups: Sequence[str],
-) -> str:
-    """One row: the mean over the results."""
-    rows = [
-        {row["group"]: row for row in result["rows"] if row["method"] == method}
-        for result in results
-    ]
-    cells = [f"{np.mean([row[group]['rmse'] for row in rows]):.3f}" for group in groups]
-    weighted = ""
-    if by_area is not None:
-        whole = by_area["runs"] if len(results) > 1 or method in (ALONE, BOTH) else [by_area]
-        weighted = f"{np.mean([rmse_of(result, method) for result in whole]):.3f}"
-    cells.append(weighted)
-    for figure, digits in (
-        ("high_waves", ".2f"),
-        ("conservation_error", ".0e"),
-        ("anomaly_correlation", ".3f"),
-        ("ssim", ".3f"),
-    ):
-        cells.append(f"{np.mean([row['all'][figure] for row in rows]):{digits}}")
-    return "| " + " | ".join([method, *cells]) + " |"
+def mean(rows: Sequence[Mapping[str, Any]], figure: str, digits: str) -> str:
+    """Over the seeds; nothing without rows."""
+    return f"{np.mean([row[figure] for row in rows]):{digits}}" if rows else ""
 
 
 def main() -> int:
@@ -200,21 +201,17 @@ def main() -> int:
         evidence.say(table(read_json(out)))
         return 0
     job = jobs.JOBS[arguments.job]
-    fields = jobs.opened(job)
-    train, test = chosen_times(job, len(fields), choose=arguments.choose)
+    whole = jobs.opened(job)
+    train, test = chosen_times(job, len(whole), choose=arguments.choose)
     settings = {"experiment": f"downscaling_{arguments.job}", "recipe": asdict(job)}
-    result: dict[str, Any]
     if arguments.curve:
         sizes = [round(share * len(train)) for share in CURVE]
         result = {
-            "curve": [measured(job, fields, train[-size:], test, arguments.seeds) for size in sizes]
+            "curve": [measured(job, whole, train[-size:], test, arguments.seeds) for size in sizes]
         }
     else:
-        result = {"by_cells": measured(job, fields, train, test, arguments.seeds)}
-        if not arguments.choose:
-            result["by_area_rows"] = measured(
-                job, fields, train, test, arguments.seeds, by_area=True
-            )
+        by_area = not arguments.choose
+        result = measured(job, whole, train, test, arguments.seeds, by_area=by_area)
         evidence.say(table(result))
     write_json(out, settings | result | evidence.provenance())
     return 0

@@ -5,6 +5,7 @@ fields -> pairs (coarse, fine, static means) -> network for all cells -> places 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -22,7 +23,7 @@ from convarium import data, models, tasks
 Ids = NDArray[np.int64]
 
 FACTOR = 4
-KERNELS = {"kernel_sizes": [3, 3, 3, 3]}
+CHANNELS = {"channels": [64, 64], "kernel_sizes": [5, 3, 3]}
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Job:
         shifts: of training fields in fine rows and columns, so that blocks lie otherwise; on a
             circle of columns the whole field is turned, else a smaller one is cut.
         mirrored: whether training fields are mirrored at the equator too, where V changes its sign.
-        horizon: times after which a time counts a third.
+        horizon: times after which a time counts a third; None counts all alike.
         steps: of training.
         batch: fields in a step.
         rate: the first learning rate.
@@ -66,7 +67,7 @@ class Job:
     delta: bool
     shifts: tuple[tuple[int, int], ...]
     mirrored: bool
-    horizon: float
+    horizon: float | None
     steps: int
     batch: int
     rate: float
@@ -100,7 +101,7 @@ def opened(job: Job) -> data.Fields:
 
 def set_scene(job: Job, whole: data.Fields, train: Ids, *, weighted: bool = False) -> Scene:
     """Pairs and what training times say of them."""
-    counts = np.exp((train - train[-1]) / job.horizon).astype(np.float32)
+    counts = np.exp((train - train[-1]) / (job.horizon or math.inf)).astype(np.float32)
     fields = whole.cut(slice(*job.rows), slice(*job.columns))
     pairs = _pairs(job, fields, train, counts, weighted)
     moved = [_shifted(job, whole, *by) for by in job.shifts]
@@ -245,16 +246,16 @@ JOBS = {
         test=24,
         validation=(68, 8, 24),
         unit="m/s",
-        network={"name": "espcn", "start": "coarse", "channels": [64, 64, 64]} | KERNELS,
+        network={"name": "espcn", "start": "coarse"} | CHANNELS,
         scale=1.0,
         delta=False,
-        shifts=tuple((row, column) for row in range(-4, 5) for column in range(4)),
+        shifts=tuple((0, column) for column in range(4)),
         mirrored=True,
         horizon=60.0,
-        steps=800,
+        steps=600,
         batch=16,
         rate=2e-3,
-        penalty=200.0,
+        penalty=100.0,
         rounds=0,
         block=6,
     ),
@@ -267,17 +268,17 @@ JOBS = {
         test=60,
         validation=(120, 20, 20),
         unit="K",
-        network={"name": "espcn", "channels": [64, 64, 64]} | KERNELS,
+        network={"name": "espcn"} | CHANNELS,
         scale=0.3,
         delta=True,
         shifts=tuple((row, column) for row in range(5) for column in range(5)),
         mirrored=False,
-        horizon=60.0,
-        steps=800,
+        horizon=None,
+        steps=400,
         batch=16,
         rate=2e-3,
-        penalty=10.0,
-        rounds=8,
+        penalty=3.0,
+        rounds=16,
         block=10,
     ),
 }

@@ -193,7 +193,7 @@ def test_places_are_fitted_where_that_is_linear():
 def test_an_exported_network_keeps_its_units_and_its_constraint():
     places = {"cells": [8, 8], "cell_features": 2, "cell_kernel": 3}
     model = network("edsr_small", constraint="softmax", fine_channels=1, **places)
-    nn.init.normal_(model.places[0].weight)
+    nn.init.normal_(model.places.local.weight)
     model.normalise_with(inputs=([9.0], [4.0]), targets=([9.0], [4.0]))
     x, fine = model.example_input(2, size=8).abs() * 10, torch.randn(2, 1, 16, 16)
     program = torch.export.export(model, (x, None, fine), strict=True).module()

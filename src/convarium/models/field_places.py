@@ -25,30 +25,48 @@ if TYPE_CHECKING:
 _PIECE = 64  # fields that are worked out together
 
 
-def local_maps(
-    cells: Sequence[int] | None,
-    in_channels: int,
-    out_channels: int,
-    factor: Sequence[int],
-    kernel_size: int,
-    *,
-    wrap: bool,
-) -> nn.Sequential | None:
-    """From coarse fields to what the places add to fine ones; None where `kernel_size` is 0.
+class Places(nn.Module):
+    """A linear map for each coarse cell, and its fine cells from what that gives.
+
+    Args:
+        cells: coarse cells along each axis, or None where that is not known.
+        in_channels: coarse fields.
+        out_channels: fine fields.
+        factor: fine cells per coarse one, one number an axis.
+        kernel_size: coarse cells along each axis that a map reads.
+        wrap: the last axis is a circle.
+
+    Shape:
+        (B, in_channels, *S) -> (B, out_channels, *(S factor))
 
     Raises:
         OptionError: it is not known how many cells there are.
     """
-    at_least(0, cell_kernel=kernel_size)
-    if not kernel_size:
-        return None
-    if cells is None:
-        raise OptionError(
-            f"cell_kernel (={kernel_size}) needs cells, the coarse cells along each axis."
-        )
-    outputs = out_channels * prod(factor)
-    local = LocalLinear(cells, in_channels, outputs, kernel_size, wrap=wrap)
-    return nn.Sequential(local, PixelShuffle(factor))
+
+    def __init__(
+        self,
+        cells: Sequence[int] | None,
+        in_channels: int,
+        out_channels: int,
+        factor: Sequence[int],
+        kernel_size: int,
+        *,
+        wrap: bool,
+    ) -> None:
+        super().__init__()
+        at_least(0, cell_kernel=kernel_size)
+        if cells is None:
+            raise OptionError(
+                f"cell_kernel (={kernel_size}) needs cells, the coarse cells along each axis."
+            )
+        outputs = out_channels * prod(factor)
+        self.local = LocalLinear(cells, in_channels, outputs, kernel_size, wrap=wrap)
+        self.shuffle = PixelShuffle(factor)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, *S) to (B, C', *F)."""
+        y: Tensor = self.shuffle(self.local(x))
+        return y
 
 
 @torch.no_grad()
@@ -90,7 +108,7 @@ def fit_places(
             f"{network.config['cell_kernel']}), parts (={network.config['parts']!r}) and "
             f"constraint (={kind!r})."
         )
-    local = network.places[0]
+    local = network.places.local
     nn.init.zeros_(local.weight)
     nn.init.zeros_(local.bias)
     pieces = [slice(i, i + _PIECE) for i in range(0, len(x), _PIECE)]

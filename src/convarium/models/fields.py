@@ -29,7 +29,7 @@ from convarium.layers import (
 from convarium.models.contract import Network
 from convarium.models.field_input import FieldInput
 from convarium.models.field_output import FieldOutput, FieldParts, Start
-from convarium.models.field_places import local_maps
+from convarium.models.field_places import Places
 from convarium.models.options import at_least
 
 _KIND: Final[InterpolationKind] = "cubic"
@@ -127,9 +127,10 @@ class FieldToField(Network):
             interpolation=_KIND,
             wrap=wrap,
         )
-        self.places = local_maps(
-            cells, in_channels, self.writer.channels, self.factor, cell_kernel, wrap=wrap
-        )
+        self.places: Places | None = None
+        if cell_kernel:
+            outputs = self.writer.channels
+            self.places = Places(cells, in_channels, outputs, self.factor, cell_kernel, wrap=wrap)
 
     @property
     def parts(self) -> tuple[str, ...]:
