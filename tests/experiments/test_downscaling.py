@@ -34,7 +34,7 @@ def winds(count=40):
 def small(jobs, **changes):
     shifts = ((0, 0), (2, 3))
     network = {"name": "espcn", "start": "coarse", "channels": [8], "kernel_sizes": [3, 3]}
-    quick = {"network": network, "shifts": shifts, "steps": 20, "batch": 4, "horizon": 20.0}
+    quick = {"network": network, "shifts": shifts, "steps": 20, "batch": 4, "penalty": 1.0}
     return replace(jobs.JOBS["winds"], **(WIND | quick | changes))
 
 

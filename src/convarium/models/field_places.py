@@ -111,10 +111,12 @@ def fit_places(
     local = network.places.local
     nn.init.zeros_(local.weight)
     nn.init.zeros_(local.bias)
-    pieces = [slice(i, i + _PIECE) for i in range(0, len(x), _PIECE)]
-    found = [
-        network(x[piece], None, None if fine is None else fine[piece], weights) for piece in pieces
-    ]
+    w = None if weights is None else weights.expand(y.shape)
+    found = []
+    for start in range(0, len(x), _PIECE):
+        piece = slice(start, start + _PIECE)
+        read, counted = (None if z is None else z[piece] for z in (fine, w))
+        found.append(network(x[piece], None, read, counted))
     std = network.writer.std.view(1, -1, *[1] * (y.ndim - 2))
     left = torch.nan_to_num((y - torch.cat(found)) / std)
     read = network.reader.normalised(x, None)
