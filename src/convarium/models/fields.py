@@ -53,7 +53,7 @@ class FieldToField(Network):
         wrap: the last axis is a circle, such as all longitudes.
         fine_channels: fine fields that are read besides, such as relief.
         cells: coarse cells along each axis, where the network learns numbers for each; or None.
-        cell_features: how many numbers it learns for each.
+        cell_features: how many numbers it learns for each; 0 is none.
         cell_kernel: coarse cells along each axis of which each of the `cells` has a linear map of
             its own, which is added to the head's answer; 0 is none. See `layers.LocalLinear`.
         masked: coarse cells may be missing; which ones becomes a channel.
