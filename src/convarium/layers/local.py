@@ -119,7 +119,13 @@ class LocalLinear(nn.Module):
         read, target = (z.flatten(2).permute(2, 0, 1).double() for z in (self._around(x), y))
         middle = (w * read).sum(1, keepdim=True) / w.sum()
         read = read - middle
-        std = read.unflatten(2, (x.shape[1], -1)).square().mean((0, 1, 3)).sqrt().clamp(min=1e-12)
+        std = (
+            read.reshape(*read.shape[:2], x.shape[1], -1)
+            .square()
+            .mean((0, 1, 3))
+            .sqrt()
+            .clamp(min=1e-12)
+        )
         std = std.repeat_interleave(read.shape[2] // len(std)).view(-1, 1)
         read = torch.cat([read / std.T, torch.ones_like(read[..., :1])], 2)
         found = _ridge(read * w.sqrt(), target * w.sqrt(), float(w.sum()), penalty, rounds)
@@ -139,11 +145,12 @@ class LocalLinear(nn.Module):
             x = torch.cat([x[..., self.cells[-1] - side :], x, x[..., :side]], -1)
             around = (0, 0)
         x = pad(x, around + (side, side) * (axes - 1))
-        shifts = product(range(self.kernel_size), repeat=axes)
-        views = [
-            x[(..., *(slice(s, s + n) for s, n in zip(shift, self.cells, strict=True)))]
-            for shift in shifts
-        ]
+        views = []
+        for shift in product(range(self.kernel_size), repeat=axes):
+            view = x
+            for axis, (start, size) in enumerate(zip(shift, self.cells, strict=True)):
+                view = view.narrow(2 + axis, start, size)
+            views.append(view)
         return torch.stack(views, 2).flatten(1, 2)
 
 
@@ -152,7 +159,7 @@ def _ridge(x: Tensor, y: Tensor, count: float, penalty: float, rounds: int) -> T
     square, shared = x.mT @ x, x.mT @ y
     prior = torch.eye(x.shape[2]).to(x) * penalty  # the inverse covariance of weights
     noise = x.new_ones(len(x), 1, 1)  # of each position, beside the mean over all
-    found = torch.linalg.solve(square + prior, shared)
+    found: Tensor = torch.linalg.solve(square + prior, shared)
     for _ in range(rounds):
         spread = torch.linalg.inv(square + prior * noise)
         known = (spread * square).sum((1, 2), keepdim=True)
