@@ -160,7 +160,7 @@ def test_each_coarse_cell_may_have_numbers_of_its_own(name):
 @pytest.mark.parametrize("name", SMALL)
 def test_places_take_what_the_rest_leaves(name):
     """Of fields that are a pattern, a place's own slope and little noise, little is left."""
-    options = {"cells": [8, 6], "cell_features": 0, **CIRCLE}
+    options = {"cells": [8, 6], "cell_features": 0, "start": "coarse", **CIRCLE}
     model = network(name, cell_kernel=3, **options)
     for parameter in model.head.parameters():
         nn.init.zeros_(parameter)
