@@ -127,10 +127,8 @@ class FieldToField(Network):
             interpolation=_KIND,
             wrap=wrap,
         )
-        self.places: Places | None = None
-        if cell_kernel:
-            outputs = self.writer.channels
-            self.places = Places(cells, in_channels, outputs, self.factor, cell_kernel, wrap=wrap)
+        given = (cells, in_channels, self.writer.channels, self.factor, cell_kernel)
+        self.places = Places(*given, wrap=wrap) if cell_kernel else None
 
     @property
     def parts(self) -> tuple[str, ...]:
