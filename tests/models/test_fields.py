@@ -18,6 +18,8 @@ SMALL = {
     "unet": {"widths": [4, 6]},
 }
 
+CIRCLE = {"constraint": "additive", "wrap": True}
+
 
 def network(name, **options):
     torch.manual_seed(0)
@@ -155,8 +157,43 @@ def test_each_coarse_cell_may_have_numbers_of_its_own(name):
         model(torch.zeros(1, 1, 8, 8))
 
 
+@pytest.mark.parametrize("name", SMALL)
+def test_places_take_what_the_rest_leaves(name):
+    """Of fields that are a pattern, a place's own slope and little noise, little is left."""
+    options = {"cells": [8, 6], "cell_features": 0, "start": "coarse", **CIRCLE}
+    model = network(name, cell_kernel=3, **options)
+    for parameter in model.head.parameters():
+        nn.init.zeros_(parameter)
+    model.normalise_with(inputs=([9.0], [4.0]), targets=([9.0], [4.0]))
+    x = 9 + 4 * torch.randn(80, 1, 8, 6)
+    pattern, slope = torch.randn(1, 1, 16, 12), torch.randn(1, 1, 16, 12)
+    y = interpolate(x, (2, 2), "nearest")
+    y = y + (pattern - interpolate(block_mean(pattern, (2, 2)), (2, 2), "nearest"))
+    apart = slope - interpolate(block_mean(slope, (2, 2)), (2, 2), "nearest")
+    y = y + apart * interpolate(x - 9, (2, 2), "nearest")
+    before = model(x[60:])
+    torch.testing.assert_close(before, models.Interpolator(2, kind="cubic", **CIRCLE)(x[60:]))
+    models.fit_places(model, x[:60], y[:60], penalty=0.1)
+    found = model(x[60:])
+    assert (found - y[60:]).square().mean() < 0.2 * (before - y[60:]).square().mean()
+    torch.testing.assert_close(block_mean(found, (2, 2)), x[60:], atol=1e-4, rtol=0)
+    again = copy.deepcopy(model)
+    models.fit_places(again, x[:60], y[:60], penalty=0.1)
+    torch.testing.assert_close(again(x), model(x))
+
+
+def test_places_are_fitted_where_that_is_linear():
+    x, y = torch.zeros(2, 1, 8, 8), torch.zeros(2, 1, 16, 16)
+    for options in ({"cell_kernel": 0}, {"constraint": "softmax"}, {"parts": "normal"}):
+        model = network("espcn", **({"cells": [8, 8], "cell_kernel": 3} | options))
+        with pytest.raises(OptionError, match="Places are fitted in networks of values"):
+            models.fit_places(model, x, y)
+
+
 def test_an_exported_network_keeps_its_units_and_its_constraint():
-    model = network("edsr_small", constraint="softmax", fine_channels=1)
+    places = {"cells": [8, 8], "cell_features": 2, "cell_kernel": 3}
+    model = network("edsr_small", constraint="softmax", fine_channels=1, **places)
+    nn.init.normal_(model.places.local.weight)
     model.normalise_with(inputs=([9.0], [4.0]), targets=([9.0], [4.0]))
     x, fine = model.example_input(2, size=8).abs() * 10, torch.randn(2, 1, 16, 16)
     program = torch.export.export(model, (x, None, fine), strict=True).module()
@@ -184,6 +221,8 @@ def test_a_saved_network_keeps_its_units(tmp_path):
         ({"constraint": "additive", "non_negative": True}, "cannot hold"),
         ({"parts": "quantiles", "levels": [0.5, 0.1]}, "must rise"),
         ({"cells": [4]}, "must have 2 numbers"),
+        ({"cell_kernel": 3}, "needs cells"),
+        ({"cells": [4, 4], "cell_kernel": 2}, "must be odd"),
         ({"fine_chanels": 1}, "Did you mean 'fine_channels'"),
         ({"constraint": "softmaxx"}, "Did you mean 'softmax'"),
     ],

@@ -4,6 +4,7 @@ from .checkpoint import save as save
 from .contract import Classifier as Classifier
 from .contract import Network as Network
 from .contract import Stage as Stage
+from .field_places import fit_places as fit_places
 from .fields import FieldToField as FieldToField
 from .hub import pull_from_hub as pull_from_hub
 from .hub import push_to_hub as push_to_hub
@@ -32,6 +33,7 @@ __all__ = [
     "Weights",
     "check_input",
     "create",
+    "fit_places",
     "list_models",
     "load",
     "load_published",

@@ -30,7 +30,7 @@ class FieldInput(nn.Module):
         wrap: the last axis is a circle.
         fine_channels: fine fields that are read besides.
         cells: coarse cells along each axis, where numbers are learned for each; or None.
-        cell_features: how many numbers.
+        cell_features: how many numbers; may be 0.
         masked: coarse cells may be missing; which ones becomes a channel.
 
     Shape:
@@ -59,8 +59,7 @@ class FieldInput(nn.Module):
         masked: bool,
     ) -> None:
         super().__init__()
-        at_least(0, fine_channels=fine_channels)
-        at_least(1, cell_features=cell_features)
+        at_least(0, fine_channels=fine_channels, cell_features=cell_features)
         self.factor, self.interpolation = tuple(factor), interpolation
         self.wrap, self.masked, self.fine_channels = wrap, masked, fine_channels
         self.in_channels = in_channels
@@ -75,7 +74,8 @@ class FieldInput(nn.Module):
                 raise OptionError(
                     f"cells (={list(cells)}) must have {len(factor)} numbers, one an axis."
                 )
-            self.cells = nn.Parameter(torch.zeros(1, cell_features, *cells))
+            if cell_features:
+                self.cells = nn.Parameter(torch.zeros(1, cell_features, *cells))
 
     @property
     def channels(self) -> int:
@@ -86,9 +86,7 @@ class FieldInput(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None, fine: Tensor | None) -> Tensor:
         """Normalised fields, one beside the other."""
-        z = (x - per_channel(self.mean, x)) / per_channel(self.std, x)
-        if mask is not None:
-            z = torch.where(self.checked_mask(x, mask), z, 0.0)
+        z = self.normalised(x, mask)
         layers = [z]
         if self.masked:
             known = torch.ones_like(z[:, :1]) if mask is None else mask.unsqueeze(1).to(z.dtype)
@@ -103,6 +101,11 @@ class FieldInput(nn.Module):
             scaled = (given - per_channel(self.fine_mean, x)) / per_channel(self.fine_std, x)
             y = torch.cat([y, self.blocks(scaled)], 1)
         return y
+
+    def normalised(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """The coarse fields in their deviations; 0 where they are missing."""
+        z = (x - per_channel(self.mean, x)) / per_channel(self.std, x)
+        return z if mask is None else torch.where(self.checked_mask(x, mask), z, 0.0)
 
     def checked_mask(self, x: Tensor, mask: Tensor) -> Tensor:
         """The mask as (B, 1, *S), if it fits.

@@ -29,6 +29,7 @@ from convarium.layers import (
 from convarium.models.contract import Network
 from convarium.models.field_input import FieldInput
 from convarium.models.field_output import FieldOutput, FieldParts, Start
+from convarium.models.field_places import Places
 from convarium.models.options import at_least
 
 _KIND: Final[InterpolationKind] = "cubic"
@@ -52,7 +53,9 @@ class FieldToField(Network):
         wrap: the last axis is a circle, such as all longitudes.
         fine_channels: fine fields that are read besides, such as relief.
         cells: coarse cells along each axis, where the network learns numbers for each; or None.
-        cell_features: how many numbers it learns for each.
+        cell_features: how many numbers it learns for each; 0 is none.
+        cell_kernel: coarse cells along each axis of which each of the `cells` has a linear map of
+            its own, which is added to the head's answer; 0 is none. See `layers.LocalLinear`.
         masked: coarse cells may be missing; which ones becomes a channel.
 
     Attributes:
@@ -93,6 +96,7 @@ class FieldToField(Network):
         fine_channels: int = 0,
         cells: Sequence[int] | None = None,
         cell_features: int = 16,
+        cell_kernel: int = 0,
         masked: bool = False,
     ) -> None:
         super().__init__(spatial_dims=spatial_dims, in_channels=in_channels)
@@ -123,6 +127,8 @@ class FieldToField(Network):
             interpolation=_KIND,
             wrap=wrap,
         )
+        given = (cells, in_channels, self.writer.channels, self.factor, cell_kernel)
+        self.places = Places(*given, wrap=wrap) if cell_kernel else None
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -163,6 +169,8 @@ class FieldToField(Network):
             weights: of the fine cells in block means, of a shape that stretches to the result's.
         """
         found = self.head(self.finer(x, mask, fine))
+        if self.places is not None:
+            found = found + self.places(self.reader.normalised(x, mask))
         known = None if mask is None else self.reader.checked_mask(x, mask)
         y: Tensor = self.writer(found, x[:, : self.out_channels], known, fine, weights)
         return y

@@ -1,0 +1,173 @@
+"""A linear map of its own for each position of a map: what a place is like, beside what all share.
+
+    x (B, C, *S) -> the k^d positions around each (B, C k^d, *S) -> W_p x_p + b_p (B, C', *S)
+
+A convolution has the same filters everywhere. Where the domain is always the same, coasts,
+mountains and the mean state of each place can be learned as well. That many weights fit anything,
+so they start at 0 and need a penalty of their own: with a squared one this is ridge regression,
+place by place.
+
+References:
+    LeCun 1989, "Generalization and network design strategies", section 5 (locally connected
+    layers).
+    Hoerl, Kennard 1970, "Ridge regression", Technometrics 12, eq. 2.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+from math import prod
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from convarium.errors import OptionError, ShapeError
+
+
+class LocalLinear(nn.Module):
+    """A linear map at each position, of the positions around it; what it gives starts at 0.
+
+    Args:
+        cells: positions along each axis.
+        in_channels: channels C of the input map.
+        out_channels: channels C' of the output map.
+        kernel_size: an odd number k of positions along each axis.
+        wrap: the last axis is a circle; beyond other edges are zeros, as for `field_conv`.
+
+    Shape:
+        (B, C, *S) -> (B, C', *S), S the cells
+
+    Raises:
+        OptionError: the kernel is even, or reaches further around the circle than that is long.
+        ShapeError: the map has other positions.
+
+    Example:
+        >>> layer = LocalLinear((4, 6), 2, 3, kernel_size=3, wrap=True)
+        >>> layer(torch.randn(5, 2, 4, 6)).shape, layer.weight.shape
+        (torch.Size([5, 3, 4, 6]), torch.Size([24, 18, 3]))
+    """
+
+    def __init__(
+        self,
+        cells: Sequence[int],
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        *,
+        wrap: bool = False,
+    ) -> None:
+        super().__init__()
+        if kernel_size % 2 == 0 or (wrap and kernel_size // 2 > cells[-1]):
+            raise OptionError(
+                f"kernel_size (={kernel_size}) must be odd, and on a circle of {cells[-1]} "
+                "positions reach no further than once around."
+            )
+        self.cells, self.kernel_size, self.wrap = tuple(cells), kernel_size, wrap
+        count, read = prod(cells), in_channels * kernel_size ** len(cells)
+        self.weight = nn.Parameter(torch.zeros(count, read, out_channels))
+        self.bias = nn.Parameter(torch.zeros(count, 1, out_channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, *S) to (B, C', *S)."""
+        if tuple(x.shape[2:]) != self.cells:
+            raise ShapeError(
+                f"This layer has learned about {self.cells} positions and cannot read a map of "
+                f"{tuple(x.shape[2:])}."
+            )
+        read = self._around(x).flatten(2).permute(2, 0, 1)
+        y = torch.baddbmm(self.bias, read, self.weight)
+        return y.permute(1, 2, 0).reshape(len(x), -1, *self.cells)
+
+    @torch.no_grad()
+    def fit(
+        self,
+        x: Tensor,
+        y: Tensor,
+        *,
+        penalty: float,
+        rounds: int = 0,
+        counts: Tensor | None = None,
+    ) -> None:
+        """Take the maps of least squared errors plus `penalty` times the squares of their weights.
+
+        Inputs are in deviations: those of each channel from the mean of their position, over all
+        samples and positions. The mean of the outputs at a position is penalised as a weight is.
+
+        With rounds, all positions together say how large weights are and which go together: the
+        penalty becomes the inverse of their covariance, by expectation and maximisation, and each
+        position has its own noise.
+
+        Args:
+            x: what the layer reads, (B, C, *S).
+            y: what it should give, (B, C', *S).
+            penalty: above 0; as much as so many samples of zeros.
+            rounds: how often the penalty is learned anew.
+            counts: how much each sample counts, (B,); None is 1.
+
+        Raises:
+            OptionError: the penalty is not above 0.
+
+        References:
+            Dempster, Laird, Rubin 1977, "Maximum likelihood from incomplete data via the EM
+            algorithm", section 4.5 (variance components).
+        """
+        if not penalty > 0:
+            raise OptionError(f"penalty (={penalty}) must be above 0, such as 30.")
+        w = (x.new_ones(len(x)) if counts is None else counts.to(x)).double().view(-1, 1)
+        read, target = (z.flatten(2).permute(2, 0, 1).double() for z in (self._around(x), y))
+        middle = (w * read).sum(1, keepdim=True) / w.sum()
+        read = read - middle
+        std = (
+            read.reshape(*read.shape[:2], x.shape[1], -1)
+            .square()
+            .mean((0, 1, 3))
+            .sqrt()
+            .clamp(min=1e-12)
+        )
+        std = std.repeat_interleave(read.shape[2] // len(std)).view(-1, 1)
+        read = torch.cat([read / std.T, torch.ones_like(read[..., :1])], 2)
+        found = _ridge(read * w.sqrt(), target * w.sqrt(), float(w.sum()), penalty, rounds)
+        weight = found[:, :-1] / std
+        self.weight.copy_(weight)
+        self.bias.copy_(found[:, -1:] - middle @ weight)
+
+    def extra_repr(self) -> str:
+        """The positions and the kernel."""
+        return f"cells={self.cells}, kernel_size={self.kernel_size}, wrap={self.wrap}"
+
+    def _around(self, x: Tensor) -> Tensor:
+        """The positions around each as channels: (B, C k^d, *S)."""
+        side, axes = self.kernel_size // 2, len(self.cells)
+        around = (side, side)
+        if self.wrap:
+            x = torch.cat([x[..., self.cells[-1] - side :], x, x[..., :side]], -1)
+            around = (0, 0)
+        x = pad(x, around + (side, side) * (axes - 1))
+        views = []
+        for shift in product(range(self.kernel_size), repeat=axes):
+            view = x
+            for axis, (start, size) in enumerate(zip(shift, self.cells, strict=True)):
+                view = view.narrow(2 + axis, start, size)
+            views.append(view)
+        return torch.stack(views, 2).flatten(1, 2)
+
+
+def _ridge(x: Tensor, y: Tensor, count: float, penalty: float, rounds: int) -> Tensor:
+    """Weights (P, K, C') of x (P, B, K) for y (P, B, C'), with a penalty that is learned or not."""
+    square, shared = x.mT @ x, x.mT @ y
+    prior = torch.eye(x.shape[2]).to(x) * penalty  # the inverse covariance of weights
+    noise = x.new_ones(len(x), 1, 1)  # of each position, beside the mean over all
+    found: Tensor = torch.linalg.solve(square + prior, shared)
+    for _ in range(rounds):
+        spread = torch.linalg.inv(square + prior * noise)
+        known = (spread * square).sum((1, 2), keepdim=True)
+        left = (y - x @ found).square().sum(1).mean(1).view(-1, 1, 1)
+        variance = left / (count - known).clamp(min=1.0)
+        noise = variance / variance.mean()
+        outer = torch.einsum("pkc,pjc->kj", found, found) / (len(x) * y.shape[2])
+        covariance = outer / variance.mean() + (spread * noise).mean(0)
+        prior = torch.linalg.inv((covariance + covariance.mT) / 2)
+        found = torch.linalg.solve(square + prior * noise, shared)
+    return found
