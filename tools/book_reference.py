@@ -108,7 +108,8 @@ def called(
 ) -> str:
     """Name and arguments as they stand in the source; one a line beyond `limit` characters."""
     tree = ast.parse(inspect.cleandoc("\n" + inspect.getsource(inspect.unwrap(function))))
-    (definition,) = (node for node in tree.body if isinstance(node, ast.FunctionDef))
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
+    (definition,) = (node for node in tree.body if isinstance(node, kinds))
     given = definition.args
     if given.args and (skip_self or given.args[0].arg in ("self", "cls")):
         given.args = given.args[1:]
