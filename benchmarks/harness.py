@@ -134,10 +134,15 @@ def ratio(ours: Sequence[float], reference: Sequence[float]) -> float:
     return statistics.median(one / two for one, two in zip(ours, reference, strict=True))
 
 
+def _without_machine(word: str) -> str:
+    """A word of the command; a path of this machine only by its last part."""
+    return Path(word).name if Path(word).is_absolute() else word
+
+
 def provenance(*packages: str) -> dict[str, Any]:
     """Command, date, machine and versions, also those of the named packages."""
     return {
-        "command": " ".join(["python", *sys.argv]),
+        "command": " ".join(["python", *map(_without_machine, sys.argv)]),
         "date": time.strftime("%Y-%m-%d"),
         "machine": machine(),
         "versions": versions("convarium", "torch", *packages),
