@@ -197,9 +197,20 @@ def test_what_is_no_http_is_refused(photos, running, sent, status):
     with socket.create_connection((running.address[0], int(running.address[1]))) as client:
         client.settimeout(10)
         client.sendall(sent)
-        answer = client.recv(4096)
+        answer = whole(client)
     assert status in answer.split(b"\r\n")[0] + b" "
     assert json.loads(answer.partition(b"\r\n\r\n")[2])["reason"]
+
+
+def whole(client):
+    """An answer with all of its body, which may come in pieces."""
+    answer = b""
+    while not answer.endswith(b"}"):
+        piece = client.recv(4096)
+        if not piece:
+            break
+        answer += piece
+    return answer
 
 
 @pytest.fixture(scope="module")
