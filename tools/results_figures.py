@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 Result = Mapping[str, Any]
@@ -16,6 +16,14 @@ class Figure(NamedTuple):
     n: str
     spread: str
     asked: str
+
+
+class Known(NamedTuple):
+    """A result whose figures have names of their own."""
+
+    title: str
+    sentence: str
+    figures: Callable[[Result], Sequence[Figure]]
 
 
 def number(value: Any) -> str:

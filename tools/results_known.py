@@ -2,18 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
-
-from results_figures import Figure, Result, number, percent, row, spread_of
-
-
-class Known(NamedTuple):
-    """A result whose figures have names of their own."""
-
-    title: str
-    sentence: str
-    figures: Callable[[Result], Sequence[Figure]]
+import results_experiments
+from results_figures import Figure, Known, Result, number, percent, row, spread_of
 
 
 def augmentation(result: Result) -> list[Figure]:
@@ -196,52 +186,6 @@ def training_overhead(result: Result) -> list[Figure]:
     ]
 
 
-def blur_pooling(result: Result) -> list[Figure]:
-    """Accuracy and answers that stay, with and without."""
-    words = {"stride": "by stride", "blur": "by blur pooling", "blur_minus_stride": "difference"}
-    return [
-        row(f"{kind}, {words[way]}", it, shown=percent)
-        for kind, ways in result["summary"].items()
-        for way, it in ways.items()
-    ]
-
-
-def families_compared(result: Result) -> list[Figure]:
-    """What each family is worth."""
-    rows = []
-    for it in result["rows"]:
-        size = f"{it['parameters'] / 1e6:.2f} M parameters, {it['macs'] / 1e9:.3f} GMACs"
-        top = f"; top-1 {it['accuracy']:.2f} % ({it['accuracy_source']})" if it["accuracy"] else ""
-        figure = f"{size}, field {it['fields'][-1]}, {number(it['latency_ms'])} ms{top}"
-        rows.append(Figure(it["name"], figure, "", "", ""))
-    return rows
-
-
-def plain_against_residual(result: Result) -> list[Figure]:
-    """Errors of plain and residual networks."""
-    rows = []
-    for name, found in result["summary"].items():
-        for kind, it in found.items():
-            if isinstance(it, Mapping) and "error" in kind:
-                what = f"{name.replace('_', ' ')}: {kind.replace('_', ' ')}"
-                rows.append(row(what, it, shown=percent))
-    return rows
-
-
-def planted_shortcut(result: Result) -> list[Figure]:
-    """What the audits found."""
-    found = result["summary"]
-    of = {
-        **dict.fromkeys(("found_without_regions", "found_with_regions"), found["planted"]),
-        "background_found": found["planted"],
-        **dict.fromkeys(("false_places", "false_backgrounds"), found["planted"] + found["clean"]),
-    }
-    return [
-        Figure(name.replace("_", " ").replace("regions", "masks"), str(found[name]), str(n), "", "")
-        for name, n in of.items()
-    ]
-
-
 KNOWN = {
     "augmentation": Known(
         "Augmentation", "Each operation of augmentation beside kornia's.", augmentation
@@ -273,24 +217,5 @@ KNOWN = {
     "training_overhead": Known(
         "Overhead of training", "A training step of batch 128 at 32x32.", training_overhead
     ),
-    "blur_pooling": Known(
-        "Blur pooling",
-        "Blurring before a map is halved makes answers more stable under shifts (Zhang 2019).",
-        blur_pooling,
-    ),
-    "families_compared": Known(
-        "The families compared",
-        "One image at 224x224; published accuracies with their source.",
-        families_compared,
-    ),
-    "plain_against_residual": Known(
-        "Plain against residual networks",
-        "Deeper plain networks fit worse, deeper residual ones do not (He et al. 2015).",
-        plain_against_residual,
-    ),
-    "planted_shortcut": Known(
-        "Planted shortcuts",
-        "What `convarium audit` found; n is networks, a planted one and a clean twin each time.",
-        planted_shortcut,
-    ),
+    **results_experiments.KNOWN,
 }
