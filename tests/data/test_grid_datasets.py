@@ -166,7 +166,7 @@ def test_factors_that_leave_nothing_and_other_kinds_of_data(winds, tmp_path):
     with pytest.raises(OptionError, match="does not belong to gridded fields"):
         data.open_dataset(str(winds), label_column="u", task="downscale")
     (tmp_path / "field.nc").write_text("nothing")
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="is no NetCDF file"):
         data.open_dataset(str(tmp_path / "field.nc"))
 
 

@@ -122,9 +122,12 @@ def test_what_cannot_be_read_is_told_in_a_sentence(tmp_path):
     with pytest.raises(DataError, match="does not exist"):
         open_fields(tmp_path / "none.nc")
     (tmp_path / "text.nc").write_text("no data")
-    with pytest.raises(DataError, match=r"text.nc cannot be read"):
+    with pytest.raises(DataError, match=r"text.nc is no NetCDF file"):
         open_fields(tmp_path / "text.nc")
     dataset().to_netcdf(tmp_path / "good.nc", engine="h5netcdf")
+    (tmp_path / "cut.nc").write_bytes((tmp_path / "good.nc").read_bytes()[:2000])
+    with pytest.raises(DataError, match=r"cut.nc cannot be read: .*truncated"):
+        open_fields(tmp_path / "cut.nc")
     with pytest.raises(OptionError, match=r"no variable 'uwind'. Did you mean 'UWND'|no variable"):
         open_fields(tmp_path / "good.nc", ["uwind"])
     dataset().drop_vars("lat").to_netcdf(tmp_path / "bare.nc", engine="h5netcdf")

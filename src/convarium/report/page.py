@@ -138,7 +138,7 @@ def _subtitle(card: Mapping[str, Any]) -> str:
     parts = [str(card["task"])] if "task" in card else []
     named = {"regression": "outputs", "forecast": "outputs", "downscale": "variables"}
     word = named.get(str(card.get("task")), "classes")
-    parts += [f"{wording.count(len(card['classes']))} {word}"] if "classes" in card else []
+    parts += [wording.counted(len(card["classes"]), word)] if "classes" in card else []
     shape = card.get("preprocessing", {}).get("input_shape")
     if shape:
         parts.append("input " + " \N{MULTIPLICATION SIGN} ".join(str(side) for side in shape))

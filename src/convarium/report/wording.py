@@ -64,6 +64,16 @@ def count(n: int) -> str:
     return f"{n:,}"
 
 
+def counted(n: int, plural: str) -> str:
+    """A number of things, one of them in the singular.
+
+    >>> counted(1, "classes"), counted(1, "variables"), counted(1200, "outputs")
+    ('1 class', '1 variable', '1,200 outputs')
+    """
+    one = plural.removesuffix("es") if plural.endswith("sses") else plural.removesuffix("s")
+    return f"{count(n)} {one if n == 1 else plural}"
+
+
 def short(n: float) -> str:
     """A number with three digits and a unit: `short(4_089_184_256)` is 4.09 G.
 

@@ -84,6 +84,12 @@ def _opened(path: Path) -> tuple[Any, tuple[str, ...]]:
     xarray = import_extra("xarray", EXTRA)
     if not path.exists():
         raise DataError(f"{path} does not exist.")
+    if path.is_file() and not any(
+        engine.guess_can_open(str(path)) for engine in xarray.backends.list_engines().values()
+    ):
+        raise DataError(
+            f"{path} is no NetCDF file; name one, or a folder of Zarr; GRIB needs cfgrib."
+        )
     try:
         return _read(xarray, path)
     except (ValueError, OverflowError) as error:

@@ -92,7 +92,8 @@ class FineFile:
         coords["time"] = ("time", self.times, own)
         found = xarray.Dataset(coords=coords, attrs=dict(self.attributes))
         if dated:
-            found["time"].encoding |= {k: v for k, v in self.axis.items() if k not in own}
+            named = {k: v for k, v in self.axis.items() if k not in own}
+            found["time"].encoding |= named | {"dtype": "float64"}
         return found
 
     @property
