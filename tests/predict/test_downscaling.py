@@ -14,7 +14,8 @@ from convarium import data, models, predict
 from convarium.data import FieldPreprocessing, GridOptions
 from convarium.data.grids.coarse import CoarseBatch, open_coarse
 from convarium.data.grids.grid import Grid
-from convarium.errors import DataError, OptionError
+from convarium.data.grids.writing import held
+from convarium.errors import DataError, OptionError, RunError
 from convarium.layers import block_mean
 from convarium.measure.field_reach import kilometres, reach_of
 from convarium.predict import Tiling
@@ -96,6 +97,8 @@ def test_reach_is_what_a_changed_cell_changes():
     assert kilometres(2, 2.5, 60.0) == pytest.approx(kilometres(1, 2.5))
     with pytest.raises(OptionError, match="1 coarse cell"):
         Tiling(0)
+    with pytest.raises(OptionError, match="need a halo"):
+        Tiling(16)
 
 
 # A run without training: what is tested is the way from file to file.
@@ -217,7 +220,7 @@ def test_several_runs_give_their_mean_and_what_lies_between(fine_file, tmp_path)
     assert found.variables == ("u", "u_spread")
     with xarray.open_dataset(tmp_path / "all.nc") as fine:
         np.testing.assert_allclose(fine.u, np.mean(members, 0), atol=1e-5)
-        np.testing.assert_allclose(fine.u_spread, np.std(members, 0), atol=1e-5)
+        np.testing.assert_allclose(fine.u_spread, np.std(members, 0, ddof=1), atol=1e-5)
     other = write_run(tmp_path / "other", fine_file, outputs="normal")
     with pytest.raises(OptionError, match="different parts"):
         predict.downscale([runs[0], other], coarse, tmp_path / "all.nc")
@@ -334,6 +337,27 @@ def test_what_does_not_fit_is_one_sentence(fine_file, tmp_path):
     with pytest.raises(OptionError, match=r"\.nc or \.zarr"):
         predict.downscale([run], coarse, tmp_path / "fine.tif")
     assert not list(tmp_path.glob("fine.*"))
+
+
+def test_nothing_of_others_is_lost_or_mixed(fine_file, tmp_path):
+    run = write_run(tmp_path / "run", fine_file)
+    coarse = write_coarse(tmp_path / "coarse.nc")
+    with pytest.raises(OptionError, match="the coarse file itself"):
+        predict.downscale([run], coarse, coarse)
+    folder = tmp_path / "mine.zarr"
+    folder.mkdir()
+    (folder / "thesis.txt").write_text("years of work")
+    with pytest.raises(OptionError, match="something else"):
+        predict.downscale([run], coarse, folder)
+    assert (folder / "thesis.txt").read_text() == "years of work"
+    found = []
+    for _ in range(2):  # the second takes the first one's place
+        predict.downscale([run], coarse, tmp_path / "fine.zarr")
+        found.append(values_of(tmp_path / "fine.zarr"))
+    np.testing.assert_array_equal(*found)
+    assert not list(tmp_path.glob(".fine.zarr.old"))
+    with held(tmp_path / "fine.nc"), pytest.raises(RunError, match="Another process is writing"):
+        predict.downscale([run], coarse, tmp_path / "fine.nc")
 
 
 def test_other_calendars_are_taken_with_a_note(fine_file, tmp_path):

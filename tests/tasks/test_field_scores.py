@@ -185,6 +185,10 @@ def test_methods_stand_beside_each_other_with_intervals_and_groups():
     tropics = np.abs(np.linspace(-80, 80, 12)) < 30
     expected = math.sqrt(np.square(better - truth)[:, tropics].mean())
     assert rows["better", "tropics"].rmse == pytest.approx(expected)
+    cut = FieldComparison(
+        truth[:, tropics], {"better": better[:, tropics]}, None, climatology=0 * truth[:, tropics]
+    ).rows()[0]
+    assert rows["better", "tropics"].anomaly_correlation == pytest.approx(cut.anomaly_correlation)
     assert row.to_json()["rmse"] == row.rmse
     assert rows["better", "tropics"].to_json()["ssim"] is None
     holes = truth.copy()
@@ -192,6 +196,13 @@ def test_methods_stand_beside_each_other_with_intervals_and_groups():
     known = ~np.isnan(holes)
     part = FieldComparison(holes, {"better": better}, None, block=6).rows()[0]
     assert part.rmse == pytest.approx(math.sqrt(np.square(better - truth)[known].mean()))
+    kept = np.where(known, truth, np.nan).reshape(36, 3, 4, 6, 4)
+    sums, counts = np.nansum(kept, (2, 4)), (~np.isnan(kept)).sum((2, 4))
+    own = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+    for method in ({"network": truth}, {"network": np.where(known, truth, 1e3)}):
+        row = FieldComparison(holes, method, None, coarse=own, factor=(4, 4), block=6).rows()[0]
+        assert row.conservation_error < 1e-12
+        assert row.high_waves == pytest.approx(1)
     share, interval = comparison.gain("better", "worse")
     assert interval.low < share < interval.high
     assert share == pytest.approx(2 / 3, abs=0.05)

@@ -20,7 +20,7 @@ from torch import Tensor
 from convarium import files
 from convarium.data import FieldOptions, FieldPreprocessing
 from convarium.data.grids.coarse import CoarseFields, open_coarse
-from convarium.data.grids.writing import FineFile, Pieces
+from convarium.data.grids.writing import FineFile, Pieces, held
 from convarium.errors import OptionError
 from convarium.models import FieldToField
 from convarium.predict.run import Run
@@ -84,6 +84,8 @@ def downscale(
         RunError: the file cannot be written.
     """
     path = Path(path)
+    if path.resolve() == Path(source).resolve():
+        raise OptionError(f"{path} is the coarse file itself; write the fine fields elsewhere.")
     networks = [checked_network(run) for run in runs]
     _check_alike(runs)
     given = FieldOptions.of(cast("Mapping[str, Any]", runs[0].columns.get("fields")))
@@ -95,16 +97,16 @@ def downscale(
     size = max(1, PIECE // (cells * len(names)))
     starts = range(0, len(coarse), size)
     fine = _file(path, runs[0], coarse, names, history)
-    pieces = Pieces(path, _about(runs, source, tiling, size), starts)
-    missing = pieces.missing()
-    with Progress(len(coarse), "downscale", enabled=not quiet) as progress:
+    with held(path), Progress(len(coarse), "downscale", enabled=not quiet) as progress:
+        pieces = Pieces(path, _about(runs, source, tiling, size), starts)
+        missing = pieces.missing()
         there = sorted({*range(len(starts))} - {*missing})
         progress.advance(sum(min(size, len(coarse) - starts[k]) for k in there))
         for k in missing:
             ids = np.arange(starts[k], min(starts[k] + size, len(coarse)))
             pieces.keep(k, _made(networks, opened, ids, tiling, progress))
-    fine.write(iter(pieces))
-    pieces.remove()
+        fine.write(iter(pieces))
+        pieces.remove()
     return Downscaled(
         path,
         times=len(coarse),
@@ -219,8 +221,9 @@ def _one(
 def _together(network: FieldToField, members: Sequence[Tensor]) -> Tensor:
     """The fields of each variable in the order of the file's names.
 
-    Of several networks means of the parts, and the spread of the middle ones with their own:
-    the mean of the variances and the variance of the means.
+    Of several networks means of the parts, and the spread: of normal distributions that of their
+    mixture (the mean of the variances and the variance of the means), of values the deviation
+    between them, divided by one less than there are.
 
     Shape:
         (n, P T, H, W) each -> (n, V, H, W)
@@ -234,7 +237,7 @@ def _together(network: FieldToField, members: Sequence[Tensor]) -> Tensor:
     if not normal and len(members) == 1:
         return plain.transpose(1, 2).flatten(1, 2)
     middle = parts[:, :, network.writer.middle]
-    variance = middle.var(0, correction=0)
+    variance = middle.var(0, correction=0 if normal else 1)
     if normal:
         variance = variance + parts[:, :, 1].square().mean(0)
     together = torch.cat([plain, variance.sqrt().unsqueeze(1)], 1)
@@ -267,8 +270,9 @@ def _about(runs: Sequence[Run], source: str | Path, tiling: Tiling, size: int) -
     """What tells this job from others."""
     at = Path(source)
     found = at.stat()
+    parts = ("model.safetensors", "card.json")
     return {
-        "networks": [files.sha256(run.folder / "model.safetensors") for run in runs],
+        "networks": [[files.sha256(run.folder / part) for part in parts] for run in runs],
         "source": str(at.resolve()),
         "changed": found.st_mtime_ns,
         "bytes": found.st_size,

@@ -36,27 +36,31 @@ class Tiling:
 
     Args:
         size: coarse cells of a tile along each axis; None takes the field as a whole.
-        halo: cells around it that the network sees, along each axis.
+        halo: cells around it that the network sees, along each axis; tiles need it.
         multiple: tiles begin at multiples of so many cells, as networks with pools need it.
 
     Raises:
-        OptionError: a size below 1.
+        OptionError: a size below 1, or tiles without a halo.
     """
 
     size: int | None = None
-    halo: tuple[int, int] = (0, 0)
+    halo: tuple[int, int] | None = None
     multiple: int = 1
 
     def __post_init__(self) -> None:
         if self.size is not None and self.size < 1:
             raise OptionError(f"tile (={self.size}) must be 1 coarse cell or more.")
+        if self.size is not None and self.halo is None:
+            raise OptionError("Tiles need a halo: the cells around them that the network sees.")
 
     def fitted(self, cells: int) -> Tiling:
         """The same, with tiles of 64 cells where whole fields of so many fine cells are large."""
-        known = max(self.halo) > 0
-        return (
-            replace(self, size=_TILE) if self.size is None and known and cells > LARGEST else self
-        )
+        large = self.size is None and self.halo is not None and cells > LARGEST
+        return replace(self, size=_TILE) if large else self
+
+    def around(self, axis: int) -> int:
+        """Cells around a tile along an axis, in whole multiples; none where nothing is known."""
+        return 0 if self.halo is None else -(-self.halo[axis] // self.multiple) * self.multiple
 
     def along(self, axis: int, count: int) -> list[Tile]:
         """The tiles of an axis of so many cells.
@@ -67,7 +71,7 @@ class Tiling:
         if self.size is None or self.size >= count:
             return [Tile(slice(0, count), slice(0, count))]
         step = -(-self.size // self.multiple) * self.multiple
-        halo = -(-self.halo[axis] // self.multiple) * self.multiple
+        halo = self.around(axis)
         found = []
         for start in range(0, count, step):
             end = min(start + step, count)
@@ -94,7 +98,7 @@ def fine_fields(
     divided = tiling.size is not None and tiling.size < columns
     beyond = 0
     if wraps != network.wrap or (wraps and divided):
-        beyond = -(-tiling.halo[1] // tiling.multiple) * tiling.multiple
+        beyond = tiling.around(1)
     if beyond:
         batch = _extended(batch, network.factor, beyond, wraps=wraps)
     rows = tiling.along(0, batch.x.shape[2])

@@ -36,7 +36,7 @@ def beside_baselines(
     pairs, ids = preprocessing.pairs_of(samples.pairs), evaluation.ids
     months = pairs.fine.months[ids]
     climatology = preprocessing.climatology
-    if climatology is not None and climatology.fine.shape[2:] != pairs.fine.grid.shape:
+    if not pairs.fine.grid.same(preprocessing.grid):
         climatology = None
     values = baseline_fields(pairs, ids, climatology)
     coarse = pairs.read(ids)[0]

@@ -158,7 +158,7 @@ class FieldComparison:
             quantile_error=scores.quantile_error(truth, value, areas=areas),
             ssim=_ssim(truth, value) if whole else math.nan,
             high_waves=self._high_waves(truth, value) if whole else math.nan,
-            conservation_error=self._conservation(value, chosen) if whole else math.nan,
+            conservation_error=self._conservation(truth, value, chosen) if whole else math.nan,
         )
 
     def _areas(self) -> Array | None:
@@ -181,11 +181,13 @@ class FieldComparison:
             return math.nan
         return scores.spectrum_ratio(truth, value, max(self.factor), wrap=self.wrap)[1]
 
-    def _conservation(self, value: Array, chosen: Any) -> float:
+    def _conservation(self, truth: Array, value: Array, chosen: Any) -> float:
+        """Over the cells that the truth has, of which the coarse field is the mean."""
         if self.coarse is None:
             return math.nan
         areas = self.areas if self.weighted else None
-        return scores.conservation_error(value, self.coarse[chosen], self.factor, areas)
+        known = np.where(np.isnan(truth), np.nan, value)
+        return scores.conservation_error(known, self.coarse[chosen], self.factor, areas)
 
 
 def _root_mean(errors: NDArray[np.float64]) -> float:

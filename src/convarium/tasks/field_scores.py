@@ -79,8 +79,10 @@ def anomaly_correlation(
     """
     a, b = _apart(climatology, truth), _apart(climatology, value)
     found = []
-    for one, other in zip(a, b, strict=True):
-        one, other = (field - mean_of(field, areas) for field in (one, other))
+    gaps = np.isnan(a) | np.isnan(b)
+    for one, other, gap in zip(a, b, gaps, strict=True):
+        known = (np.where(gap, np.nan, field) for field in (one, other))
+        one, other = (field - mean_of(field, areas) for field in known)
         size = math.sqrt(mean_of(one**2, areas) * mean_of(other**2, areas))
         if size > 0:
             found.append(mean_of(one * other, areas) / size)
@@ -112,9 +114,10 @@ def radial_spectrum(values: Array, *, wrap: bool = False) -> Floats:
     """Power by wavenumber, the mean over the times: (K,), from one wave along the shorter side.
 
     Each field less its mean is brought to 0 at its edges by Hann windows, but not along columns
-    that go all the way around. Missing cells count as the mean.
+    that go all the way around. Missing cells count as the mean; times without a known cell do not.
     """
     fields = np.asarray(values, np.float64)
+    fields = fields[~np.isnan(fields).all((-2, -1))]
     rows, columns = fields.shape[-2:]
     fields = np.nan_to_num(fields - np.nanmean(fields, (-2, -1), keepdims=True))
     fields = fields * np.hanning(rows + 1)[:rows, None]
@@ -133,7 +136,7 @@ def spectrum_ratio(
     """Power of the value over that of the truth: by wavenumber, and where no coarse wave reaches.
 
     Args:
-        truth: (n, H, W).
+        truth: (n, H, W); its missing cells count in neither.
         value: likewise.
         factor: fine cells per coarse one; coarse fields have no waves shorter than 2 cells.
         wrap: the columns go all the way around.
@@ -141,7 +144,8 @@ def spectrum_ratio(
     Returns:
         The ratios (K,), and that of all waves that the coarse fields cannot have, together.
     """
-    ours, theirs = radial_spectrum(value, wrap=wrap), radial_spectrum(truth, wrap=wrap)
+    known = np.where(np.isnan(truth), np.nan, value)
+    ours, theirs = radial_spectrum(known, wrap=wrap), radial_spectrum(truth, wrap=wrap)
     side = min(truth.shape[-2:])
     fine = np.arange(1, len(ours) + 1) > side / (2 * factor)
     return ours / theirs, float(ours[fine].sum() / theirs[fine].sum())
@@ -215,7 +219,7 @@ def conservation_error(
     """The largest difference of a block mean from the coarse field, in the coarse one's deviations.
 
     Args:
-        value: fine fields (n, H, W).
+        value: fine fields (n, H, W); missing cells do not count.
         coarse: (n, H / r, W / s); missing cells do not count.
         factor: rows and columns of a block.
         areas: of the cells of each row, (H,), as the block means have them; None is all alike.
@@ -224,8 +228,9 @@ def conservation_error(
     n, rows, columns = value.shape
     blocks = np.asarray(value, np.float64).reshape(n, rows // r, r, columns // s, s)
     weights = np.ones(rows) if areas is None else np.asarray(areas, np.float64).reshape(rows)
-    weights = weights.reshape(rows // r, r, 1, 1)
-    means = (blocks * weights).sum((2, 4)) / np.broadcast_to(weights, blocks.shape[1:]).sum((1, 3))
+    weights = weights.reshape(rows // r, r, 1, 1) * ~np.isnan(blocks)
+    with np.errstate(invalid="ignore"):  # blocks without a known cell
+        means = (np.nan_to_num(blocks) * weights).sum((2, 4)) / weights.sum((2, 4))
     return float(np.nanmax(np.abs(means - coarse)) / np.nanstd(np.asarray(coarse, np.float64)))
 
 

@@ -89,7 +89,7 @@ class CoarseFields:
     def never_known(self) -> NDArray[np.bool_] | None:
         """Fine cells that the training times never had, (T, H, W); None where all are known."""
         climatology = self.steps.climatology
-        if climatology is None or climatology.fine.shape[2:] != self.grid.shape:
+        if climatology is None or not self.grid.same(self.steps.grid):
             return None
         empty: NDArray[np.bool_] = np.asarray(np.isnan(climatology.fine).all(0))
         return empty if empty.any() else None

@@ -63,6 +63,16 @@ class Grid:
         areas: Floats = found / found.mean()
         return areas
 
+    def same(self, other: Grid) -> bool:
+        """Whether another grid has the same cells, to a thousandth of a degree."""
+        return self.shape == other.shape and all(
+            np.allclose(one, two, atol=1e-3)
+            for one, two in (
+                (self.latitude, other.latitude),
+                (self.longitude, other.longitude),
+            )
+        )
+
     def cut(self, rows: slice, columns: slice) -> Grid:
         """Some rows and columns."""
         return Grid(self.latitude[rows], self.longitude[columns])

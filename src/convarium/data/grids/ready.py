@@ -109,11 +109,7 @@ def check_fields(source: str, samples: GridSamples, preprocessing: FieldPreproce
                 f"{_listed(was)}; give fields of the same."
             )
     bound = steps.options.start == "delta" or steps.static is not None or steps.options.cells
-    same = pairs.fine.grid.shape == steps.grid.shape and all(
-        np.allclose(getattr(pairs.fine.grid, axis), getattr(steps.grid, axis), atol=1e-3)
-        for axis in ("latitude", "longitude")
-    )
-    if bound and not same:
+    if bound and not pairs.fine.grid.same(steps.grid):
         raise DataError(
             f"{source} has other cells than the network has learnt about (its climatology, static "
             "fields or numbers of cells); give the same region, or train with --start coarse, "

@@ -8,6 +8,7 @@ and takes its name last. Any other tool reads it: axes, dates and attributes are
 
 from __future__ import annotations
 
+import contextlib
 import io
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,11 +23,12 @@ from convarium import files
 from convarium.data.grids.fields import Values
 from convarium.data.grids.grid import Grid
 from convarium.data.grids.opening import EXTRA
-from convarium.errors import OptionError, import_extra
+from convarium.errors import OptionError, RunError, import_extra
 
 _NETCDF: Final = (".nc", ".nc4")
 _CHUNK: Final = 2**18  # numbers of a chunk, about
 _ABOUT: Final = "about.json"
+_OF_ZARR: Final = ("zarr.json", ".zgroup", ".zattrs", ".zmetadata")
 _LEVEL: Final = 1  # of zlib, behind a shuffle of bytes
 
 
@@ -56,9 +58,11 @@ class FineFile:
     def __post_init__(self) -> None:
         if self.path.suffix.lower() not in (*_NETCDF, ".zarr"):
             raise OptionError(f"{self.path} must end in .nc or .zarr, which fields are written to.")
+        if self.path.is_dir() and not any((self.path / name).exists() for name in _OF_ZARR):
+            raise OptionError(f"{self.path} is a folder of something else; choose another -o.")
 
     def write(self, pieces: Iterator[tuple[int, Values]]) -> None:
-        """Write the file, atomically.
+        """Write the file, atomically; what it replaces goes when it is there.
 
         Args:
             pieces: the number of the first time, and the fields of some times, `(n, V, H, W)`, in
@@ -68,8 +72,7 @@ class FineFile:
             RunError: the disk is full, or the place cannot be written.
         """
         zarr = self.path.suffix.lower() == ".zarr"
-        if zarr and self.path.is_dir():
-            shutil.rmtree(self.path)
+        old = self.path.with_name(f".{self.path.name}.old")
         with files.atomic(self.path) as temporary:
             template = self._template()
             if zarr:
@@ -78,6 +81,10 @@ class FineFile:
             else:
                 template.to_netcdf(temporary, engine="h5netcdf")
                 self._to_netcdf(temporary, pieces)
+            if self.path.is_dir():
+                shutil.rmtree(old, ignore_errors=True)
+                self.path.rename(old)
+        shutil.rmtree(old, ignore_errors=True)
 
     def _template(self) -> Any:
         """Axes and attributes without the fields."""
@@ -153,6 +160,31 @@ class FineFile:
             for k, array in enumerate(made):
                 array[start : start + len(fields)] = fields[:, k]
         zarr.consolidate_metadata(str(path))
+
+
+@contextlib.contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Hold the name of a result for one job; what a killed one left half-written is removed.
+
+    Raises:
+        RunError: another process is writing it, or the place cannot be written.
+    """
+    import filelock
+
+    lock = filelock.FileLock(path.with_name(f".{path.name}.lock"), blocking=False)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except filelock.Timeout as error:
+        raise RunError(f"Another process is writing {path}; choose another -o.") from error
+    except OSError as error:
+        raise files.not_written(path, error) from error
+    try:
+        for leftover in path.parent.glob(f".{path.name}.*.tmp"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        yield
+    finally:
+        lock.release()
 
 
 class Pieces:
