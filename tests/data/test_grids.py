@@ -243,6 +243,38 @@ def test_a_model_and_observations_meet_on_common_cells_and_times():
     assert [len(ids) for ids in match_times(model, dated)] == [24, 24]
 
 
+@pytest.mark.parametrize(
+    ("ours", "theirs", "same"),
+    [
+        # stamps in the middle and at the fifteenth of each month
+        (["2000-01-15", "2000-02-15", "2000-03-15"], ["2000-01-16", "2000-02-15"], [0, 1]),
+        (["2000-01-01T00", "2000-01-01T12", "2000-01-02T00"], ["2000-01-01T12"], [1]),
+        (["2000-01-01T06", "2000-01-02T06"], ["2000-01-02T12", "2000-01-03T12"], [1]),
+        (["2000-07-01", "2001-07-01"], ["2001-12-31", "2002-12-31"], [1]),
+    ],
+)
+def test_how_often_fields_come_says_which_times_are_the_same(ours, theirs, same):
+    grid = Grid(np.arange(3.0), np.arange(3.0))
+    fields = [
+        fields_of_arrays(
+            {"u": np.zeros((len(each), 3, 3))}, grid, times=np.array(each, "datetime64[h]")
+        )
+        for each in (theirs, ours)
+    ]
+    assert match_times(*fields)[1].tolist() == same
+    twice = fields_of_arrays(
+        {"u": np.zeros((2, 3, 3))}, grid, times=np.array(["2000-01-01"] * 2, "datetime64[h]")
+    )
+    with pytest.raises(DataError, match="there twice"):
+        match_times(fields[0], twice)
+    one, other = (
+        fields_of_arrays({"u": np.zeros((1, 3, 3))}, grid, times=np.array([day], "datetime64[D]"))
+        for day in ("2000-01-15", "2000-07-15")
+    )
+    with pytest.raises(DataError, match="no time in common"):
+        match_times(one, other)
+
+
 def test_what_does_not_fit_is_refused():
     fine = made(12)
     with pytest.raises(OptionError, match="must be among the variables u, v"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from convarium.data.grids.grid import Floats, edges_of, step_of
 from convarium.errors import DataError
 
 _OFF = 0.02  # of a fine step: what an edge may lie off another
+_YEAR, _MONTH, _DAY, _MOMENT = 1, 2, 3, 7  # parts of a date, down to microseconds
 
 
 def match_fields(coarse: Fields, fine: Fields) -> tuple[Fields, Fields, tuple[int, int]]:
@@ -37,19 +39,29 @@ def match_fields(coarse: Fields, fine: Fields) -> tuple[Fields, Fields, tuple[in
 def match_times(coarse: Fields, fine: Fields) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Numbers of the times that both have, in the order of the fine fields.
 
-    Dates are the same where year, month and day are; of monthly fields, where year and month are.
+    How much of a date counts follows from how often there are fields: where no year of either
+    has two, those of a year are the same, on whatever day they are stamped; where no month has
+    two, those of a month; where no day has, those of a day; else those of a moment. Times that are
+    numbers must be the same.
 
     Raises:
-        DataError: none is the same.
+        DataError: none is the same, or a time is there twice.
     """
-    for depth in (3, 2):
-        ours, theirs = (_dates(fields.times, depth) for fields in (fine, coarse))
-        places = {date: i for i, date in enumerate(theirs)}
-        unique = len(places) == len(theirs) and len(set(ours)) == len(ours)
-        both = [(places[date], i) for i, date in enumerate(ours) if date in places]
-        if both and unique:
-            found = np.array(both, np.int64)
-            return found[:, 0], found[:, 1]
+    several = min(len(coarse), len(fine)) > 1  # of a single field nobody knows that it is a year's
+    for digits in (_YEAR, _MONTH, _DAY, _MOMENT)[not several :]:
+        ours, theirs = ([_date(t)[:digits] for t in f.times.flat] for f in (fine, coarse))
+        if len(set(ours)) == len(ours) and len(set(theirs)) == len(theirs):
+            break
+    else:
+        raise DataError(
+            f"A time is there twice in the coarse fields ({_span(coarse)}) or in the fine ones "
+            f"({_span(fine)}); give each once."
+        )
+    places = {date: i for i, date in enumerate(theirs)}
+    both = [(places[date], i) for i, date in enumerate(ours) if date in places]
+    if both:
+        found = np.array(both, np.int64)
+        return found[:, 0], found[:, 1]
     raise DataError(
         f"The coarse fields ({_span(coarse)}) and the fine ones ({_span(fine)}) have no time in "
         "common; give fields of the same period."
@@ -82,15 +94,15 @@ def _match_axis(name: str, coarse: Floats, fine: Floats) -> tuple[tuple[slice, s
     return (cells, slice(begin, begin + n * (int(last) - int(first) + 1))), n
 
 
-def _dates(times: NDArray[Any], depth: int) -> list[Any]:
-    """Year, month and day of each time, or its number where there are no dates."""
-    if times.dtype.kind == "M":
-        unit = "D" if depth == 3 else "M"
-        return list(times.astype(f"datetime64[{unit}]").astype(str))
-    if not len(times) or not hasattr(times.flat[0], "year"):
-        return list(times.tolist())
-    parts = ((t.year, t.month, t.day)[:depth] for t in times.flat)
-    return ["-".join(f"{n:02d}" for n in date) for date in parts]
+def _date(time: Any) -> tuple[Any, ...]:
+    """The parts of a date, from the year on; of a number, the number."""
+    if isinstance(time, np.datetime64):
+        whole = np.datetime_as_string(time, unit="us")
+        return tuple(int(part) for part in re.split(r"[-T:.]", whole))
+    if not hasattr(time, "year"):
+        return (time,)
+    clock = (time.hour, time.minute, time.second, time.microsecond)
+    return (time.year, time.month, time.day, *clock)
 
 
 def _span(fields: Fields) -> str:
