@@ -70,6 +70,7 @@ class FieldEvaluation:
         comparisons: by variable, the network beside what needs no training; empty where it was not
             compared.
         groups: of these comparisons, times and cells by name.
+        areas: of the cells, `(H, 1)`, by which errors count; None counts all alike.
     """
 
     names: tuple[str, ...]
@@ -83,6 +84,7 @@ class FieldEvaluation:
     values: NDArray[np.float32]
     comparisons: Mapping[str, FieldComparison] = field(default_factory=dict)
     groups: Mapping[str, Any] = field(default_factory=dict)
+    areas: NDArray[np.float64] | None = None
     shown_as: ClassVar[str] = "fields"
 
     @property
@@ -143,13 +145,14 @@ class FieldEvaluation:
         for k in range(len(self.names)):
             truth = self.truth[:, k]
             if self.parts[-1] == "spread":
-                found.append(crps_normal(truth, self.part(0, k), self.part(1, k)))
+                mean, spread = self.part(0, k), self.part(1, k)
+                found.append(crps_normal(truth, mean, spread, self.areas))
             elif len(self.parts) > 1:
                 levels = [float(name[1:]) for name in self.parts]
                 quantiles = np.stack([self.part(p, k) for p in range(len(levels))])
-                found.append(crps_quantiles(truth, quantiles, levels))
+                found.append(crps_quantiles(truth, quantiles, levels, self.areas))
             else:
-                found.append(scores.mae(truth, self.part(0, k)))
+                found.append(scores.mae(truth, self.part(0, k), self.areas))
         return tuple(found)
 
     def sentence(self) -> str:
@@ -181,9 +184,9 @@ class FieldEvaluation:
     def _figures(self, k: int) -> dict[str, float]:
         truth, value = self.truth[:, k], self.fields[:, k]
         return {
-            "rmse": scores.rmse(truth, value),
-            "mae": scores.mae(truth, value),
-            "bias": scores.bias(truth, value),
+            "rmse": scores.rmse(truth, value, self.areas),
+            "mae": scores.mae(truth, value, self.areas),
+            "bias": scores.bias(truth, value, self.areas),
             "crps": self.crps[k],
         }
 
@@ -211,8 +214,7 @@ class FieldEvaluation:
         """Of each time the RMSE in the variables' deviations, the mean over them, `(N,)`."""
         std = np.asarray(self.spread).reshape(1, -1, 1, 1)
         squares = np.square((self.fields.astype(np.float64) - self.truth) / std)
-        found: NDArray[np.float64] = np.sqrt(np.nanmean(squares, axis=(1, 2, 3)))
-        return found
+        return np.sqrt([scores.mean_of(each, self.areas) for each in squares])
 
     def worst(self, most: int) -> NDArray[np.int64]:
         """Ids of the times with the largest errors, the worst first."""
@@ -226,15 +228,11 @@ class FieldEvaluation:
 
     def predictions(self) -> Iterator[Mapping[str, Any]]:
         """Of each time RMSE and bias of each variable."""
-        apart = self.fields.astype(np.float64) - self.truth
-        roots, means = np.sqrt(np.nanmean(apart**2, axis=(2, 3))), np.nanmean(apart, axis=(2, 3))
-        for i, root, mean in zip(self.ids.tolist(), roots, means, strict=True):
-            pairs = zip(self.names, root.tolist(), mean.tolist(), strict=True)
-            own = {
-                f"{word}_{name}": v
-                for name, r, m in pairs
-                for word, v in (("rmse", r), ("bias", m))
-            }
+        for i, truth, value in zip(self.ids.tolist(), self.truth, self.fields, strict=True):
+            own = {}
+            for name, one, other in zip(self.names, truth, value, strict=True):
+                own[f"rmse_{name}"] = scores.rmse(one, other, self.areas)
+                own[f"bias_{name}"] = scores.bias(one, other, self.areas)
             yield {"id": i, **own}
 
 

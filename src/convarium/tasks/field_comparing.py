@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import cast
 
+import numpy as np
+
 from convarium.data import Dataset, FieldPreprocessing
 from convarium.data.grids.samples import GridSamples
 from convarium.tasks.downscaling_results import NETWORK, FieldEvaluation
@@ -58,4 +60,5 @@ def beside_baselines(
     grid = pairs.fine.grid
     groups = {**season_groups(months), **decade_groups(pairs.fine.times[ids])}
     groups |= band_groups(grid.latitude, grid.shape[1])
-    return dataclasses.replace(evaluation, comparisons=comparisons, groups=groups)
+    areas = None if pairs.areas is None else np.asarray(pairs.areas, np.float64).reshape(-1, 1)
+    return dataclasses.replace(evaluation, comparisons=comparisons, groups=groups, areas=areas)
