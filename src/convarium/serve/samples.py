@@ -22,6 +22,7 @@ import io
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -92,8 +93,12 @@ def samples_of(kind: str, body: Received) -> list[Given]:
     return found
 
 
-def prepared(given: Given, preprocessing: Preprocessing, limits: Limits) -> tuple[Any, Tensor]:
-    """A sample as it was read, and as `Preprocessing.apply` gives it.
+def prepared(
+    given: Given, preprocessing: Preprocessing, limits: Limits
+) -> tuple[str | None, Tensor]:
+    """A text as it was read, and a sample of any kind as `Preprocessing.apply` gives it.
+
+    Pixels and sounds of full size are let go of, so that requests that wait hold little.
 
     Raises:
         DataError: it cannot be read.
@@ -102,7 +107,7 @@ def prepared(given: Given, preprocessing: Preprocessing, limits: Limits) -> tupl
     sample = given.read(given.value, limits)
     if isinstance(preprocessing, SeriesPreprocessing):
         _check_length(sample, preprocessing)
-    return sample, preprocessing.apply(sample)
+    return sample if isinstance(sample, str) else None, preprocessing.apply(sample)
 
 
 def check_kind(kind: str, where: str) -> None:
@@ -141,6 +146,8 @@ def _image_value(value: Any, limits: Limits) -> NDArray[np.uint8]:
             raise _unusable("the text of an image must be its file in base64") from error
         return _image(content, limits)
     words = "an image must be whole numbers from 0 to 255, (H, W) or (H, W, C) with C 1 or 3"
+    if not _whole_numbers(value):
+        raise _unusable(words)
     try:
         pixels = np.array(value)
     except (ValueError, OverflowError) as error:  # rows of unequal lengths
@@ -155,6 +162,20 @@ def _image_value(value: Any, limits: Limits) -> NDArray[np.uint8]:
     _check_pixels(pixels.shape[0], pixels.shape[1], limits)
     found: NDArray[np.uint8] = pixels.astype(np.uint8)
     return found[:, :, None] if flat else found
+
+
+def _whole_numbers(value: Any) -> bool:
+    """Whether lists, three in one another at most, hold whole numbers and nothing else.
+
+    NumPy would make room for the longest text at every place of an array.
+    """
+    level = [value]
+    for _ in range(_AXES[-1] + 1):
+        kinds = set(map(type, level))
+        if kinds != {list}:
+            return kinds == {int}
+        level = list(chain.from_iterable(level))
+    return set(map(type, level)) == {int}
 
 
 def _check_pixels(height: int, width: int, limits: Limits) -> None:
