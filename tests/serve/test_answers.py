@@ -30,7 +30,7 @@ def served_inputs(run, kind, content):
     body = received(kind, content)
     found = [
         prepared(given, run.preprocessing, Limits())[1]
-        for given in samples_of(run.preprocessing.kind, body)
+        for given in samples_of(run.preprocessing.kind, body, 9)
     ]
     return batch_of(run.preprocessing, found)
 

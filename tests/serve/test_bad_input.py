@@ -125,6 +125,13 @@ def test_series_that_would_fill_the_memory_are_refused(curves, serving):
     assert (long.status_code, long.json()["error"]) == (413, "too_long")
 
 
+def test_texts_without_end_are_refused(reviews, serving):
+    client = serving({"reviews": reviews})
+    for sent in ({"json": {"inputs": ["a " * 600_000]}}, {"content": b"a " * 600_000}):
+        answer = client.post("/predict", **sent)
+        assert (answer.status_code, answer.json()["error"]) == (413, "too_long")
+
+
 @pytest.mark.parametrize("value", [7, None, ["a"], "", " \n", "\ud800"])
 def test_what_is_no_text_is_refused_with_a_reason(reviews, serving, value):
     client = serving({"reviews": reviews})

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from convarium.serve.refusals import RefusedError, busy
+from convarium.serve.refusals import busy, too_many
 
 _KEPT: Final = 0.98  # of what was seen, at each answer: the last fifty count
 _MARGIN: Final = 0.5  # of the deadline: the pace is a mean, and few may be later than that
@@ -108,8 +108,7 @@ class Ticket:
             RefusedError: 413 where they can never be inside at once; 503 where they cannot be now.
         """
         if samples > self.gate.capacity:
-            reason = f"At most {self.gate.capacity} samples at once; send them in several requests."
-            raise RefusedError(413, "too_many", reason)
+            raise too_many(self.gate.capacity)
         if samples > self.samples:
             self.gate.admit(samples - self.samples)
             self.samples = samples

@@ -38,7 +38,7 @@ from convarium.data.series.sound import read_wave
 from convarium.data.texts.reading import decoded
 from convarium.errors import DataError, OptionError
 from convarium.serve.bodies import JSON, MULTIPART, PLAIN, Received, parts_of, values_of
-from convarium.serve.limits import LONGEST, Limits
+from convarium.serve.limits import LONGEST, LONGEST_TEXT, Limits
 from convarium.serve.refusals import RefusedError
 
 _IMAGES: Final = ("image/jpeg", "image/png", "image/webp", PLAIN)
@@ -75,17 +75,23 @@ class Reader:
     value: Callable[[Any, Limits], Any]
 
 
-def samples_of(kind: str, body: Received) -> list[Given]:
+def samples_of(kind: str, body: Received, most: int) -> list[Given]:
     """The samples of a body, none of them looked into yet.
 
+    Args:
+        kind: of the run.
+        body: of the request.
+        most: samples.
+
     Raises:
-        RefusedError: 415 for a type that the run does not take, 400 for a body that is not made so.
+        RefusedError: 415 for a type that the run does not take, 400 for a body that is not made so,
+            413 for more samples.
     """
     reader = READERS[kind]
     if body.media == JSON:
-        found = [Given(reader.value, value) for value in values_of(body.content)]
+        found = [Given(reader.value, value) for value in values_of(body.content, most)]
     elif body.media == MULTIPART:
-        found = [_file(reader, part) for part in parts_of(body)]
+        found = [_file(reader, part) for part in parts_of(body, most)]
     else:
         found = [_file(reader, body)]
     if not found:
@@ -187,7 +193,7 @@ def _check_pixels(height: int, width: int, limits: Limits) -> None:
 
 
 def _text(content: bytes, limits: Limits) -> str:
-    return decoded(content)
+    return _short(decoded(content))
 
 
 def _text_value(value: Any, limits: Limits) -> str:
@@ -197,7 +203,14 @@ def _text_value(value: Any, limits: Limits) -> str:
         value.encode("utf-8")
     except UnicodeEncodeError as error:  # half of a surrogate pair, which JSON can write
         raise _unusable("a text must be Unicode") from error
-    return value
+    return _short(value)
+
+
+def _short(text: str) -> str:
+    if len(text) > LONGEST_TEXT:
+        reason = f"A text of {len(text):,} characters is over the limit of {LONGEST_TEXT:,}."
+        raise RefusedError(413, "too_long", reason)
+    return text
 
 
 def _sound(content: bytes, limits: Limits) -> Series:

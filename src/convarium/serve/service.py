@@ -257,7 +257,7 @@ class Service:
 
         Where one of them is refused, those that have not been begun are left.
         """
-        split = functools.partial(samples_of, served.preprocessing.kind, body)
+        split = functools.partial(samples_of, served.preprocessing.kind, body, ticket.gate.capacity)
         whole = body.media in (JSON, MULTIPART)
         found = await self._in(self._readers, split) if whole else split()
         ticket.need(len(found))

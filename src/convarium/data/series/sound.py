@@ -29,10 +29,8 @@ def read_wave(path: str | BinaryIO) -> Series:
     """
     wavfile: Any = import_extra("scipy.io.wavfile", "series")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            warnings.filterwarnings("ignore", message=".*not understood.*")  # notes of the recorder
-            rate, values = wavfile.read(path)
+        _be_strict(wavfile.WavFileWarning)
+        rate, values = wavfile.read(path)
     except OSError:
         raise
     except Exception as error:  # a damaged file can raise anything
@@ -65,6 +63,17 @@ def resampled(series: Series, rate: float | None) -> Series:
     exact = series.values.astype(np.float64)
     found = signal.resample_poly(exact, ratio.numerator, ratio.denominator, axis=1)
     return Series(floats_of(found), rate)
+
+
+def _be_strict(kind: type[Warning]) -> None:
+    """Let what SciPy warns of be an error, but for notes of the recorder, which it leaves out.
+
+    Filters belong to the whole process, and threads that set and reset them would leave others'
+    behind: so these two are set once, for SciPy's own kind of warning alone.
+    """
+    if ("error", kind) not in [(each[0], each[2]) for each in warnings.filters]:
+        warnings.filterwarnings("ignore", ".*not understood", kind)
+        warnings.filterwarnings("error", "(?!.*not understood)", kind)
 
 
 def _between_one(values: NDArray[Any]) -> Floats:
