@@ -4,7 +4,7 @@ Annotations are evaluated here, since FastAPI reads them: so there is no future 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -23,13 +23,20 @@ _PNG = "image/png"
 _CODES = {404: "no_such_path", 405: "no_such_method"}
 
 
-def build_app(service: Service, *, token: str | None = None, watch: float = 0.0) -> Edge:
+def build_app(
+    service: Service,
+    *,
+    token: str | None = None,
+    watch: float = 0.0,
+    hosts: Collection[str] | None = None,
+) -> Edge:
     """An ASGI application for a service.
 
     Args:
         service: that answers; it is closed when the application ends.
         token: that must be shown as `Authorization: Bearer TOKEN`; None asks for none.
         watch: seconds from look to look at the runs' files, to take new versions; 0 never looks.
+        hosts: names that the header Host may have, with any port; None takes any.
 
     Raises:
         MissingExtraError: the extra `serve` is not installed.
@@ -58,7 +65,7 @@ def build_app(service: Service, *, token: str | None = None, watch: float = 0.0)
     _add_probes(app, service)
     for prefix in ("", "/runs/{run}"):
         _add_runs(app, service, prefix)
-    return Edge(app, service, token)
+    return Edge(app, service, token, hosts)
 
 
 def _add_refusals(app: "FastAPI") -> None:
