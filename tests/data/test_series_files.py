@@ -314,6 +314,13 @@ def test_columns_and_windows_of_series_are_refused_for_other_kinds(tmp_path):
         opened(__file__)
 
 
+def test_a_rate_of_a_file_chooses_no_filter_that_fills_the_memory():
+    wave = np.ones((1, 50), np.float32)
+    assert resampled(data.Series(wave, 10.0), 1000.0).length == 5000
+    with pytest.raises(DataError, match="too far"):  # 500001 / 1000: ten million numbers
+        resampled(data.Series(wave, 1000 / 500.001), 1000.0)
+
+
 def test_threads_that_read_sounds_leave_the_warnings_alone(tmp_path, monkeypatch):
     """Filters belong to the process: what one thread sets back would be another's."""
     wavfile.write(tmp_path / "a.wav", 100, np.ones(50, np.int16))

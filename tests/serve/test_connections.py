@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import uvicorn
 from uvicorn.server import ServerState
@@ -115,3 +116,22 @@ def test_one_connection_too_many_is_turned_away():
         return answer
 
     assert asked(client, most=2).startswith(b"HTTP/1.1 503 ")
+
+
+def test_a_client_that_asks_far_ahead_is_let_go():
+    async def answers(connect, count):
+        reader, writer = await connect()
+        writer.write(request() * count)
+        found = b""
+        with contextlib.suppress(ConnectionError):
+            while piece := await asyncio.wait_for(reader.read(2**16), 5):
+                found += piece
+        writer.close()
+        return found.count(b" 200 OK")
+
+    async def client(connect, state):
+        return [await answers(connect, count) for count in (5, 500)]
+
+    few, many = asked(client)
+    assert few == 5
+    assert many < 500

@@ -11,6 +11,7 @@ import json
 from typing import Any, Final
 
 _HEAD: Final = 2**16  # bytes of a request's headers, at most
+_AHEAD: Final = 8  # requests that a client sends before the answer to an earlier one, at most
 
 
 def guarded(seconds: float, most: int) -> type[asyncio.Protocol]:
@@ -55,7 +56,7 @@ class _Guards(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take bytes; headers without end are refused."""
-        if self.transport.is_closing():
+        if self.transport.is_closing() or self.too_far_ahead():
             return
         super().data_received(data)
         self.head = self.head + len(data) if self.in_head else 0
@@ -71,6 +72,14 @@ class _Guards(asyncio.Protocol):
         """Its headers are there."""
         self.in_head = False
         super().on_headers_complete()  # type: ignore[misc]
+        self.too_far_ahead()
+
+    def too_far_ahead(self) -> bool:
+        """Close it where too many requests wait for the answer to an earlier one."""
+        ahead = len(getattr(self, "pipeline", ())) > _AHEAD
+        if ahead:
+            self.transport.abort()
+        return ahead
 
     def send_400_response(self, msg: str) -> None:
         """What is no HTTP gets a reason in JSON too."""

@@ -53,6 +53,8 @@ class Edge:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        if scope["method"] == "HEAD":  # as GET; the server of HTTP leaves the body out
+            scope = {**scope, "method": "GET"}
         seen = _Seen(send, self.service)
         try:
             refusal = self._refusal(scope)

@@ -44,6 +44,9 @@ from convarium.serve.refusals import RefusedError
 _IMAGES: Final = ("image/jpeg", "image/png", "image/webp", PLAIN)
 _SOUNDS: Final = ("audio/wav", "audio/x-wav", "audio/wave", "audio/vnd.wave", PLAIN)
 _STARTS: Final = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
+#: Scans of a JPEG, each of which goes over all of its pixels; encoders write ten or so.
+_SCANS: Final = 100
+_SCAN: Final = b"\xff\xda"
 _AXES: Final = (2, 3)
 
 
@@ -139,6 +142,9 @@ def _image(content: bytes, limits: Limits) -> NDArray[np.uint8]:
     webp = content[:4] == b"RIFF" and content[8:12] == b"WEBP"
     if not webp and not content.startswith(_STARTS):
         raise DataError("not a JPEG, PNG or WebP image")
+    if content.startswith(_STARTS[0]) and content.count(_SCAN) > _SCANS:
+        reason = f"A JPEG of over {_SCANS} scans takes too long to decode; save it anew."
+        raise RefusedError(413, "too_many_scans", reason)
     height, width = image_size(content)
     _check_pixels(height, width, limits)
     return read_image(content)

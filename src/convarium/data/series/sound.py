@@ -18,6 +18,7 @@ from convarium.data.series.series import Floats, Series, floats_of
 from convarium.errors import DataError, import_extra
 
 _FINEST: Final = 1000  # a ratio of rates is taken for one with a denominator up to this
+_FARTHEST: Final = 100_000  # of a ratio's two numbers: the filter is twenty times as long
 
 
 def read_wave(path: str | BinaryIO) -> Series:
@@ -48,13 +49,15 @@ def resampled(series: Series, rate: float | None) -> Series:
     been filled before.
 
     Raises:
-        DataError: one rate is more than a thousand times the other; the reason alone.
+        DataError: one rate is more than a thousand times the other, or far above it in a ratio of
+            large numbers, whose filter would fill the memory; the reason alone.
         MissingExtraError: SciPy is not installed.
     """
     if rate is None or series.rate is None or series.rate == rate:
         return series
     ratio = Fraction(rate / series.rate).limit_denominator(_FINEST)
-    if not 0 < ratio.numerator <= _FINEST * ratio.denominator:
+    near = 0 < ratio.numerator <= _FINEST * ratio.denominator
+    if not near or max(ratio.numerator, ratio.denominator) > _FARTHEST:
         raise DataError(
             f"its rate of {series.rate:g} is too far from {rate:g} steps a second; resample the "
             "file"
