@@ -84,6 +84,17 @@ def test_a_version_is_never_half_old(folder, pictures, serving, monkeypatch):
     assert asyncio.run(client.service.reload(changed=True)) == {"photos": True}
 
 
+def test_two_reloads_at_once_take_a_version_once(folder, serving):
+    client = serving({"photos": folder})
+    write_version(folder, predict.open_run(folder).preprocessing, 9)
+
+    async def both():
+        reloads = [client.service.reload(changed=True) for _ in range(2)]
+        return await asyncio.gather(*reloads)
+
+    assert asyncio.run(both()) == [{"photos": True}, {}]
+
+
 def test_a_link_that_moves_while_it_is_followed_changes_nothing(folder, tmp_path, monkeypatch):
     steps = predict.open_run(folder).preprocessing
     write_version(shutil.copytree(folder, tmp_path / "other"), steps, 8)

@@ -48,11 +48,15 @@ def run_server(
     for name in _LOGGERS:
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [forwarding], False
+
+    def refused(code: str) -> None:
+        service.metrics.refusals.labels(code).inc()
+
     config = uvicorn.Config(
         app,
         host=host,
         port=port,
-        http=guarded(service.limits.timeout, service.limits.connections),
+        http=guarded(service.limits.timeout, service.limits.connections, refused),
         ws="none",
         lifespan="on",
         log_config=None,

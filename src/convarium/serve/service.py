@@ -82,6 +82,7 @@ class Service:
         self._readers = ThreadPoolExecutor(self.limits.workers, "decode")
         self._quick, self._slow = ThreadPoolExecutor(1, "compute"), ThreadPoolExecutor(1, "slow")
         self._failed: dict[str, Any] = {}
+        self._reloading = asyncio.Lock()
         self._current: dict[str, tuple[Served, Lanes]] = {}
         for name in self._folders:
             self._take(self._open(name))
@@ -159,9 +160,13 @@ class Service:
         Returns:
             For each run that was opened, whether it could be.
         """
+        async with self._reloading:
+            return await self._reload(changed=changed)
+
+    async def _reload(self, *, changed: bool) -> dict[str, bool]:
         found = {}
         for name, folder in self._folders.items():
-            now = signature_of(folder)
+            now = await self._in(self._slow, functools.partial(signature_of, folder))
             if changed and now in (self._current[name][0].signature, self._failed.get(name)):
                 continue
             try:
