@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import csv
+import io
+import threading
+import warnings
 import wave
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pyarrow as pa
@@ -308,3 +312,34 @@ def test_columns_and_windows_of_series_are_refused_for_other_kinds(tmp_path):
         opened(path, stride=3)
     with pytest.raises(DataError, match="no kind of series"):
         opened(__file__)
+
+
+def test_a_rate_of_a_file_chooses_no_filter_that_fills_the_memory():
+    wave = np.ones((1, 50), np.float32)
+    assert resampled(data.Series(wave, 10.0), 1000.0).length == 5000
+    with pytest.raises(DataError, match="too far"):  # 500001 / 1000: ten million numbers
+        resampled(data.Series(wave, 1000 / 500.001), 1000.0)
+
+
+def test_threads_that_read_sounds_leave_the_warnings_alone(tmp_path, monkeypatch):
+    """Filters belong to the process: what one thread sets back would be another's."""
+    wavfile.write(tmp_path / "a.wav", 100, np.ones(50, np.int16))
+    whole = (tmp_path / "a.wav").read_bytes()
+    read_wave(io.BytesIO(whole))
+    before, read, both = list(warnings.filters), wavfile.read, threading.Barrier(2)
+    seen = []
+
+    def noting(path):
+        both.wait(10)
+        seen.append(warnings.filters == before)
+        return read(path)
+
+    monkeypatch.setattr(wavfile, "read", noting)
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda _: read_wave(io.BytesIO(whole)).length, range(4)))
+    assert found == [50] * 4
+    assert seen == [True] * 4
+    assert warnings.filters == before
+    monkeypatch.undo()
+    with pytest.raises(DataError, match="no sound"):
+        read_wave(io.BytesIO(whole[:-10]))

@@ -87,10 +87,10 @@ def serving():
 
     with contextlib.ExitStack() as stack:
 
-        def opened(runs, limits=None, *, token=None, watch=0.0):
+        def opened(runs, limits=None, **settings):
             journal = serve.Journal(io.StringIO())
             service = serve.Service(runs, limits, journal=journal)
-            app = serve.build_app(service, token=token, watch=watch)
+            app = serve.build_app(service, **settings)
             client = stack.enter_context(TestClient(app, raise_server_exceptions=False))
             client.service, client.lines = service, journal.stream
             return client

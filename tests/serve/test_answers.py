@@ -30,7 +30,7 @@ def served_inputs(run, kind, content):
     body = received(kind, content)
     found = [
         prepared(given, run.preprocessing, Limits())[1]
-        for given in samples_of(run.preprocessing.kind, body)
+        for given in samples_of(run.preprocessing.kind, body, 9)
     ]
     return batch_of(run.preprocessing, found)
 
@@ -197,3 +197,12 @@ def test_metrics_count_what_happened(photos, pictures, serving):
     assert 'convarium_samples_total{run="photos"} 1.0' in lines
     assert 'convarium_batch_samples_count{run="photos"} 1.0' in lines
     assert "convarium_samples_inside 0.0" in lines
+
+
+def test_heads_are_answered_as_their_pages(photos, pictures, serving):
+    client = serving({"photos": photos})
+    for path, status in (("/healthz", 200), ("/info", 200), ("/predict", 405), ("/nowhere", 404)):
+        assert client.head(path).status_code == status, path
+    for accept, media in (("image/png;q=0, */*", "application/json"), ("image/png", "image/png")):
+        heat = client.post("/explain", content=pictures["a.png"], headers={"Accept": accept})
+        assert (heat.headers["content-type"], heat.headers["vary"]) == (media, "Accept")

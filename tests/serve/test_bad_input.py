@@ -9,6 +9,8 @@ import zlib
 
 import pytest
 
+from convarium.cli.parsing import Parser
+from convarium.cli.serve import _hosts, add_arguments
 from convarium.errors import OptionError
 from convarium.serve import Limits, check_bind, read_token
 
@@ -58,6 +60,9 @@ IMAGES = {
     "negative": (inputs([[-1, 1], [2, 3]]), JSON, 422, "unusable"),
     "over 255": (inputs([[256, 1], [2, 3]]), JSON, 422, "unusable"),
     "far over 255": (inputs([[10**30, 1], [2, 3]]), JSON, 422, "unusable"),
+    "a text among numbers": (inputs([[1, "a" * 9000] * 1000]), JSON, 422, "unusable"),
+    "true": (inputs([[True, False]]), JSON, 422, "unusable"),
+    "deep lists": (inputs([[[[1]]]]), JSON, 422, "unusable"),
     "unequal rows": (inputs([[1, 2], [3]]), JSON, 422, "unusable"),
     "missing pixels": (inputs([[None, 1], [2, 3]]), JSON, 422, "unusable"),
     "a number": (inputs(7), JSON, 422, "unusable"),
@@ -120,6 +125,22 @@ def test_series_that_would_fill_the_memory_are_refused(curves, serving):
     client = serving({"curves": curves})
     long = client.post("/predict", json={"inputs": [[[0] * 2000] * 2]})
     assert (long.status_code, long.json()["error"]) == (413, "too_long")
+
+
+def test_scans_without_end_are_refused(photos, pictures, serving):
+    client = serving({"photos": photos})
+    for scans, status in ((90, 200), (101, 413)):
+        body = pictures["a.jpg"] + b"\xff\xda" * scans
+        answer = client.post("/predict", content=body, headers={"Content-Type": "image/jpeg"})
+        assert answer.status_code == status, answer.text
+    assert answer.json()["error"] == "too_many_scans"
+
+
+def test_texts_without_end_are_refused(reviews, serving):
+    client = serving({"reviews": reviews})
+    for sent in ({"json": {"inputs": ["a " * 600_000]}}, {"content": b"a " * 600_000}):
+        answer = client.post("/predict", **sent)
+        assert (answer.status_code, answer.json()["error"]) == (413, "too_long")
 
 
 @pytest.mark.parametrize("value", [7, None, ["a"], "", " \n", "\ud800"])
@@ -202,6 +223,29 @@ def test_a_token_is_asked_for_everywhere_but_by_probes(photos, pictures, serving
     assert client.post("/predict", content=pictures["a.png"], headers=shown).status_code == 200
     assert SECRET not in client.lines.getvalue()
     assert token not in client.lines.getvalue()
+
+
+def test_other_names_are_refused_where_they_are_said(photos, serving):
+    client = serving({"photos": photos}, hosts=("localhost", "[::1]", "Models.example"))
+    for host in ("localhost", "localhost:8000", "[::1]:8000", "models.example", "LOCALHOST:1"):
+        assert client.get("/info", headers={"Host": host}).status_code == 200, host
+    for host in (SECRET, "evil.example:8000", "localhost.evil.example", "localhost:80:80", "::1"):
+        answer = client.get("/info", headers={"Host": host})
+        assert (answer.status_code, answer.json()["error"]) == (421, "wrong_host"), host
+    assert client.get("/healthz", headers={"Host": "10.0.0.1"}).status_code == 200
+    assert SECRET not in client.lines.getvalue()
+
+
+def test_the_command_takes_local_names_alone():
+    def hosts(*words):
+        parser = Parser()
+        add_arguments(parser)
+        return _hosts(parser.parse_args(["run", *words]))
+
+    assert hosts() == ("localhost", "127.0.0.1", "[::1]", "127.0.0.1")
+    assert hosts("--allow-host", "a.example")[-1] == "a.example"
+    assert hosts("--token-file", "token") is None
+    assert hosts("--host", "0.0.0.0", "--allow-public-without-token") is None
 
 
 def test_a_public_address_needs_a_token():

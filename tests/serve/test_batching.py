@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -153,6 +154,20 @@ def test_one_is_let_in_however_slow_it_was_before():
         assert gate.count == 1
 
 
+def test_many_at_once_are_let_in_where_nobody_else_is_inside():
+    clock = Clock()
+    gate = Gate(9, 1.0, clock)
+    with gate.inside():
+        clock.now += 0.4
+    with gate.inside() as ticket:
+        ticket.need(8)  # 3.2 s by the pace, which is one after the other
+        assert gate.count == 8
+        clock.now += 3.2
+    with gate.inside(), pytest.raises(RefusedError) as slow, gate.inside():
+        pass
+    assert slow.value.code == "too_slow"
+
+
 def test_refused_samples_say_nothing_of_the_pace():
     clock = Clock()
     gate = Gate(4, 1.0, clock)
@@ -178,3 +193,13 @@ def test_no_more_bytes_are_kept_than_there_is_room_for(counts, most):
     for count in kept:
         room.give(count)
     assert room.taken == 0
+
+
+def test_too_few_answers_are_errors_of_their_samples():
+    async def run():
+        with ThreadPoolExecutor(1) as executor:
+            batcher = Batcher(lambda samples: samples[1:], executor, most=4)
+            waiting = [batcher.submit(k, time.monotonic() + 9) for k in range(3)]
+            return await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 5)
+
+    assert [type(each) for each in asyncio.run(run())] == [ValueError] * 3

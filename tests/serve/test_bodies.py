@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -83,15 +84,15 @@ def test_parts_come_out_as_they_went_in(parts, boundary):
     body = received(f'multipart/form-data; boundary="{boundary}"', form + edge + b"--\r\n")
     if not expected:
         with pytest.raises(RefusedError):
-            parts_of(body)
+            parts_of(body, 100)
     else:
-        assert [(part.content, part.media) for part in parts_of(body)] == expected
+        assert [(part.content, part.media) for part in parts_of(body, len(expected))] == expected
 
 
 @given(st.binary(max_size=80))
 def test_any_bytes_are_values_or_refused(content):
     try:
-        found = values_of(content)
+        found = values_of(content, 100)
     except RefusedError as refusal:
         found = refusal
     assert isinstance(found, list) or (found.status == 400 and found.reason.endswith("."))
@@ -101,3 +102,16 @@ def test_types_are_read_without_case_and_parameters():
     assert received("IMAGE/Png; a=b", b"").media == "image/png"
     assert received(None, b"").media == "application/octet-stream"
     assert received("no type", b"").media == "text/plain"
+
+
+def test_more_parts_than_are_taken_are_not_split():
+    part = b"--x\r\n\r\nA\r\n"
+    body = received("multipart/form-data; boundary=x", part * 100_000 + b"--x--\r\n")
+    tracemalloc.start()
+    with pytest.raises(RefusedError, match="At most 3 samples"):
+        parts_of(body, 3)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4 * len(body.content)
+    with pytest.raises(RefusedError, match="At most 3 samples"):
+        values_of(b'{"inputs": [1, 2, 3, 4]}', 3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import uvicorn
 from uvicorn.server import ServerState
@@ -20,11 +21,11 @@ async def application(scope, receive, send):
     await send({"type": "http.response.body", "body": b"x" * size})
 
 
-def asked(client, *, seconds=0.15, most=4):
+def asked(client, *, seconds=0.15, most=4, told=lambda code: None):
     """What a client returns that is given a way to connect to a server with these guards."""
 
     async def run():
-        config = uvicorn.Config(application, http=guarded(seconds, most), log_config=None)
+        config = uvicorn.Config(application, http=guarded(seconds, most, told), log_config=None)
         config.load()
         state, loop = ServerState(), asyncio.get_running_loop()
 
@@ -114,4 +115,40 @@ def test_one_connection_too_many_is_turned_away():
             each.close()
         return answer
 
-    assert asked(client, most=2).startswith(b"HTTP/1.1 503 ")
+    refused = []
+    answer = asked(client, most=2, told=refused.append)
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b"\r\nretry-after: 1\r\n" in answer
+    assert refused == ["full"]
+
+
+def test_no_refusal_takes_the_place_of_an_earlier_answer():
+    async def client(connect, state):
+        reader, writer = await connect()
+        writer.write(request() + b"no http at all\r\n\r\n")
+        answer = await asyncio.wait_for(reader.read(), 5)
+        writer.close()
+        return answer
+
+    answer = asked(client)
+    assert answer.startswith(b"HTTP/1.1 200 OK")
+    assert answer.endswith(b"xx")
+
+
+def test_a_client_that_asks_far_ahead_is_let_go():
+    async def answers(connect, count):
+        reader, writer = await connect()
+        writer.write(request() * count)
+        found = b""
+        with contextlib.suppress(ConnectionError):
+            while piece := await asyncio.wait_for(reader.read(2**16), 5):
+                found += piece
+        writer.close()
+        return found.count(b" 200 OK")
+
+    async def client(connect, state):
+        return [await answers(connect, count) for count in (5, 500)]
+
+    few, many = asked(client)
+    assert few == 5
+    assert many < 500

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import logging
 import threading
 
+from convarium.serve import Service
 from convarium.serve.journal import Forwarding, Journal
 
 
@@ -57,3 +59,14 @@ def test_what_other_libraries_log_loses_its_details():
     assert (first["words"], first["error"]) == ("Task exception was never retrieved", "ValueError")
     assert second["words"] == "Invalid request of %s"
     assert "secret" not in journal.stream.getvalue()
+
+
+def test_a_full_disk_keeps_no_version_from_being_taken(photos):
+    class Full(io.StringIO):
+        def write(self, text):
+            raise OSError(28, "No space left on device")
+
+    service = Service({"photos": photos}, journal=Journal(Full()))
+    taken = asyncio.run(service.reload())
+    service.close()
+    assert taken == {"photos": True}

@@ -153,7 +153,9 @@ def test_slow_clients_and_headers_without_end_are_let_go(photos, pictures):
     with server(photos, "--timeout", "0.5s", "--connections", "8") as process:
         address = (process.address[0], int(process.address[1]))
         with socket.create_connection(address) as slow, socket.create_connection(address) as long:
-            slow.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\nabc")
+            slow.sendall(
+                b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 500\r\n\r\nabc"
+            )
             long.settimeout(10)
             with contextlib.suppress(ConnectionError):
                 for _ in range(100):
@@ -188,8 +190,8 @@ def test_slow_clients_and_headers_without_end_are_let_go(photos, pictures):
     [
         (b"no http at all\r\n\r\n", b" 400 "),
         (b"GET /predict HTTP/9.9\r\n\r\n", b" 400 "),
-        (b"GET * HTTP/1.1\r\nHost: x\r\n\r\n", b" 404 "),
-        (b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", b" 400 "),
+        (b"GET * HTTP/1.1\r\nHost: localhost\r\n\r\n", b" 404 "),
+        (b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n", b" 400 "),
         (b"GET /" + b"a" * 100_000, b" 431 "),
     ],
 )

@@ -15,7 +15,7 @@ import torch
 from convarium import models, predict, serve
 from convarium.errors import OptionError, RunError
 from convarium.serve import Limits
-from convarium.serve.served import named_runs
+from convarium.serve.served import named_runs, open_served
 
 PNG = {"Content-Type": "image/png"}
 
@@ -64,6 +64,51 @@ def test_a_broken_version_leaves_the_old_one(folder, pictures, serving, name, br
     assert events.count("not_reloaded") == 1
     (folder / name).write_bytes(whole)
     assert asyncio.run(client.service.reload(changed=True)) == {"photos": True}
+
+
+def test_a_version_is_never_half_old(folder, pictures, serving, monkeypatch):
+    """The card is read, then both files change, then the weights are."""
+    client = serving({"photos": folder})
+    before, opened = client.service.named("photos").version, predict.open_run
+    steps = opened(folder).preprocessing
+
+    def late(where):
+        found = opened(where)
+        write_version(folder, steps, 7)
+        monkeypatch.undo()
+        return found
+
+    monkeypatch.setattr(predict, "open_run", late)
+    assert asyncio.run(client.service.reload()) == {"photos": False}
+    assert client.service.named("photos").version == before
+    assert asyncio.run(client.service.reload(changed=True)) == {"photos": True}
+
+
+def test_two_reloads_at_once_take_a_version_once(folder, serving):
+    client = serving({"photos": folder})
+    write_version(folder, predict.open_run(folder).preprocessing, 9)
+
+    async def both():
+        reloads = [client.service.reload(changed=True) for _ in range(2)]
+        return await asyncio.gather(*reloads)
+
+    assert asyncio.run(both()) == [{"photos": True}, {}]
+
+
+def test_a_link_that_moves_while_it_is_followed_changes_nothing(folder, tmp_path, monkeypatch):
+    steps = predict.open_run(folder).preprocessing
+    write_version(shutil.copytree(folder, tmp_path / "other"), steps, 8)
+    link, opened = tmp_path / "link", predict.open_run
+    link.symlink_to(folder)
+    expected = open_served("a", folder).version
+
+    def late(where):
+        link.unlink()
+        link.symlink_to(tmp_path / "other")
+        return opened(where)
+
+    monkeypatch.setattr(predict, "open_run", late)
+    assert open_served("a", link).version == expected
 
 
 def test_no_request_is_lost_while_versions_change(folder, pictures, serving):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from convarium.cli.parsing import Parser, above_zero, duration, natural, positive, write, write_json
 from convarium.errors import OptionError
-from convarium.serve.access import check_bind, read_token
+from convarium.serve.access import LOCAL_HOSTS, check_bind, is_local, read_token
 from convarium.serve.limits import Limits
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ def add_arguments(parser: Parser) -> None:
     add("--token-file", metavar="FILE", help="holds the token that requests must show")
     add("--allow-public-without-token", action="store_true",
         help="let anybody ask who reaches the address")  # fmt: skip
+    add("--allow-host", metavar="NAME", action="append", default=[],
+        help="take requests for this name too, where none but local ones are taken")  # fmt: skip
     add("--watch", type=duration, default=2.0, metavar="TIME",
         help="how often to look for new versions of the runs; 0 never does (2s)")  # fmt: skip
     add("--untuned", action="store_true", help="run the networks themselves, not what tune chose")
@@ -56,13 +58,21 @@ def run(arguments: argparse.Namespace) -> int:
     from convarium.serve.served import named_runs
 
     service = serve.Service(named_runs(arguments.runs), limits, untuned=arguments.untuned)
-    app = serve.build_app(service, token=token, watch=arguments.watch)
+    app = serve.build_app(service, token=token, watch=arguments.watch, hosts=_hosts(arguments))
 
     def started(host: str, port: int) -> None:
         _tell(arguments, service, f"http://{f'[{host}]' if ':' in host else host}:{port}")
 
     serve.run_server(app, arguments.host, arguments.port, started=started)
     return 0
+
+
+def _hosts(arguments: argparse.Namespace) -> tuple[str, ...] | None:
+    """Names that requests may ask for, so that no web page reaches a server without a token."""
+    closed = arguments.token_file is None and is_local(arguments.host)
+    if not closed and not arguments.allow_host:
+        return None
+    return (*LOCAL_HOSTS, arguments.host, *arguments.allow_host)
 
 
 def _tell(arguments: argparse.Namespace, service: Service, address: str) -> None:

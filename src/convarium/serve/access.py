@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +12,8 @@ from convarium.errors import OptionError
 
 _SHORTEST: Final = 16
 _LOCAL: Final = "localhost"
+#: Names by which a browser of this machine asks for a server of this machine.
+LOCAL_HOSTS: Final = (_LOCAL, "127.0.0.1", "[::1]")
 
 
 def read_token(path: str | Path) -> str:
@@ -61,6 +64,23 @@ def is_local(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def names_host(header: str | None, hosts: Collection[str]) -> bool:
+    """Whether the header Host has one of some names, with any port.
+
+    A page of another name that is made to mean this machine sends its own name.
+
+    >>> names_host("localhost:8000", ["localhost"]), names_host("[::1]:80", ["[::1]"])
+    (True, True)
+    >>> names_host("evil.example:8000", ["localhost"]), names_host(None, ["localhost"])
+    (False, False)
+    """
+    name = (header or "").strip().lower()
+    bare, colon, port = name.rpartition(":")
+    if colon and port.isdecimal():
+        name = bare
+    return name in {each.lower() for each in hosts}
 
 
 def allowed(header: str | None, token: str | None) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from convarium.serve.refusals import RefusedError, busy
+from convarium.serve.refusals import busy, too_many
 
 _KEPT: Final = 0.98  # of what was seen, at each answer: the last fifty count
 _MARGIN: Final = 0.5  # of the deadline: the pace is a mean, and few may be later than that
@@ -63,8 +63,14 @@ class Gate:
             raise
         self._leave(ticket.samples)
 
-    def check(self, more: int = 1) -> None:
+    def check(self, more: int = 1, *, own: int = 0) -> None:
         """Refuse further samples where they could not come in now.
+
+        Where nobody else is inside they would never come sooner, so the pace refuses none.
+
+        Args:
+            more: samples.
+            own: samples of the same request that are inside already.
 
         Raises:
             RefusedError: 503, with Retry-After.
@@ -72,12 +78,12 @@ class Gate:
         wait = (self.count + more) * self.pace
         if self.count + more > self.capacity:
             raise busy("full", "Too many requests are waiting; come again later.", wait)
-        if self.count and wait > _MARGIN * self.deadline:
+        if self.count > own and wait > _MARGIN * self.deadline:
             raise busy("too_slow", "An answer would come too late; come again later.", wait)
 
-    def admit(self, more: int) -> None:
-        """Let further samples in; raises as `check`."""
-        self.check(more)
+    def admit(self, more: int, *, own: int = 0) -> None:
+        """Let further samples in; takes and raises what `check` does."""
+        self.check(more, own=own)
         if not self.count:
             self._since = self._clock()
         self.count += more
@@ -108,10 +114,9 @@ class Ticket:
             RefusedError: 413 where they can never be inside at once; 503 where they cannot be now.
         """
         if samples > self.gate.capacity:
-            reason = f"At most {self.gate.capacity} samples at once; send them in several requests."
-            raise RefusedError(413, "too_many", reason)
+            raise too_many(self.gate.capacity)
         if samples > self.samples:
-            self.gate.admit(samples - self.samples)
+            self.gate.admit(samples - self.samples, own=self.samples)
             self.samples = samples
 
 

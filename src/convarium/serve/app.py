@@ -4,7 +4,7 @@ Annotations are evaluated here, since FastAPI reads them: so there is no future 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -23,13 +23,20 @@ _PNG = "image/png"
 _CODES = {404: "no_such_path", 405: "no_such_method"}
 
 
-def build_app(service: Service, *, token: str | None = None, watch: float = 0.0) -> Edge:
+def build_app(
+    service: Service,
+    *,
+    token: str | None = None,
+    watch: float = 0.0,
+    hosts: Collection[str] | None = None,
+) -> Edge:
     """An ASGI application for a service.
 
     Args:
         service: that answers; it is closed when the application ends.
         token: that must be shown as `Authorization: Bearer TOKEN`; None asks for none.
         watch: seconds from look to look at the runs' files, to take new versions; 0 never looks.
+        hosts: names that the header Host may have, with any port; None takes any.
 
     Raises:
         MissingExtraError: the extra `serve` is not installed.
@@ -58,7 +65,7 @@ def build_app(service: Service, *, token: str | None = None, watch: float = 0.0)
     _add_probes(app, service)
     for prefix in ("", "/runs/{run}"):
         _add_runs(app, service, prefix)
-    return Edge(app, service, token)
+    return Edge(app, service, token, hosts)
 
 
 def _add_refusals(app: "FastAPI") -> None:
@@ -159,9 +166,12 @@ def _add_runs(app: "FastAPI", service: Service, prefix: str) -> None:
     ) -> Response:
         """Where the run looks in a sample: values, or a PNG where Accept asks for image/png."""
         name, asked = _noted(request, service, run), Asked(method, target, layer)
-        picture = _PNG in request.headers.get("accept", "")
+        picture = _wants_picture(request.headers.get("accept", ""))
         found = await service.explain(name, _sent(request), asked, picture=picture)
-        return Response(found, media_type=_PNG) if picture else JSONResponse(found)
+        vary = {"Vary": "Accept"}
+        if picture:
+            return Response(found, media_type=_PNG, headers=vary)
+        return JSONResponse(found, headers=vary)
 
     vector = {"type": "array", "items": {"type": "number"}}
     post: dict[str, Any] = {"methods": ["POST"], "openapi_extra": schema.BODY}
@@ -174,6 +184,19 @@ def _add_runs(app: "FastAPI", service: Service, prefix: str) -> None:
         app.add_api_route(f"{prefix}/{name}", call, response_model=None, responses=answers, **post)
     missing = schema.refusals(400, 404)
     app.add_api_route(f"{prefix}/info", info, response_model=None, responses=missing)
+
+
+def _wants_picture(accept: str) -> bool:
+    """Whether the header Accept names PNG, and not with a weight of nothing.
+
+    >>> _wants_picture("text/html, image/PNG;q=0.5"), _wants_picture("image/png; q=0.0, */*")
+    (True, False)
+    """
+    for each in accept.lower().split(","):
+        media, _, weight = each.replace(" ", "").partition(";")
+        if media == _PNG:
+            return not (weight.startswith("q=0") and not weight[3:].strip(".0"))
+    return False
 
 
 def _noted(request: "Request", service: Service, run: str | None) -> str:

@@ -107,14 +107,16 @@ class Batcher(Generic[Sample, Answer]):
         samples = [waiting.sample for waiting in batch]
         try:
             answers = await loop.run_in_executor(self.executor, self.compute, samples)
+            pairs = list(zip(batch, answers, strict=True))
         except Exception as error:
             if len(batch) == 1:
                 _settle(batch[0].answer, error)
                 return
             for waiting in batch:
-                await self._answer([waiting])
+                if not waiting.answer.done():
+                    await self._answer([waiting])
             return
-        for waiting, answer in zip(batch, answers, strict=True):
+        for waiting, answer in pairs:
             _settle(waiting.answer, answer)
 
 

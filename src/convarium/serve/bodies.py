@@ -13,7 +13,7 @@ from email.message import Message
 from typing import Any, Final, NoReturn
 
 from convarium.serve.admission import Room
-from convarium.serve.refusals import RefusedError
+from convarium.serve.refusals import RefusedError, too_many
 
 JSON: Final = "application/json"
 MULTIPART: Final = "multipart/form-data"
@@ -85,21 +85,27 @@ def received(header: str | None, content: bytes) -> Received:
     return Received(media, content, str(boundary).encode("ascii", "replace"))
 
 
-def parts_of(body: Received) -> list[Received]:
+def parts_of(body: Received, most: int) -> list[Received]:
     r"""The parts of a body of type multipart/form-data (RFC 7578), in their order.
 
+    Args:
+        body: of that type.
+        most: parts; what is beyond is not looked at.
+
     Raises:
-        RefusedError: 400, it is not made so.
+        RefusedError: 400, it is not made so; 413, there are more.
 
     >>> form = b"--x\r\nContent-Type: image/png\r\n\r\nAB\r\n--x--\r\n"
-    >>> parts_of(Received("multipart/form-data", form, b"x"))
+    >>> parts_of(Received("multipart/form-data", form, b"x"), 1)
     [Received(media='image/png', content=b'AB', boundary=b'')]
     """
     if not body.boundary:
         raise RefusedError(
             400, "malformed", "multipart/form-data needs a boundary in Content-Type."
         )
-    pieces = (b"\r\n" + body.content).split(b"\r\n--" + body.boundary)
+    pieces = (b"\r\n" + body.content).split(b"\r\n--" + body.boundary, most + 2)
+    if len(pieces) > most + 2:
+        raise too_many(most)
     if len(pieces) < 3 or not pieces[-1].startswith(b"--"):
         raise RefusedError(
             400, "malformed", "The parts of the body do not end as their boundary says."
@@ -107,13 +113,18 @@ def parts_of(body: Received) -> list[Received]:
     return [_part(piece) for piece in pieces[1:-1]]
 
 
-def values_of(content: bytes) -> list[Any]:
+def values_of(content: bytes, most: int) -> list[Any]:
     """The values of a JSON document `{"inputs": [...]}`.
 
-    Raises:
-        RefusedError: 400, it is no such document; NaN and infinities are no JSON.
+    Args:
+        content: of the document.
+        most: values.
 
-    >>> values_of(b'{"inputs": ["a", [1, 2]]}')
+    Raises:
+        RefusedError: 400, it is no such document, as NaN and infinities are no JSON; 413, there are
+            more.
+
+    >>> values_of(b'{"inputs": ["a", [1, 2]]}', 2)
     ['a', [1, 2]]
     """
     try:
@@ -124,6 +135,8 @@ def values_of(content: bytes) -> list[Any]:
     values = found.get("inputs") if isinstance(found, dict) else None
     if not isinstance(values, list):
         raise RefusedError(400, "malformed", 'The body must be a JSON object {"inputs": [...]}.')
+    if len(values) > most:
+        raise too_many(most)
     return values
 
 

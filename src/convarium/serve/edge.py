@@ -1,14 +1,14 @@
-"""Around every request: the token, an id, a line in the journal, figures, and no lost error."""
+"""Around every request: its host, the token, an id, a journal line, figures, no lost error."""
 
 from __future__ import annotations
 
 import json
 import time
 import uuid
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any, Final
 
-from convarium.serve.access import allowed
+from convarium.serve.access import allowed, names_host
 from convarium.serve.refusals import RefusedError
 from convarium.serve.service import Service
 
@@ -22,6 +22,9 @@ BROKEN: Final = RefusedError(500, "failed", "The server failed at this; its jour
 _NO_TOKEN: Final = RefusedError(
     401, "no_token", "Show the token: Authorization: Bearer ...", {"WWW-Authenticate": "Bearer"}
 )
+_WRONG_HOST: Final = RefusedError(
+    421, "wrong_host", "The server has another name; --allow-host gives it this one too."
+)
 _UNKNOWN: Final = "unknown"
 _CUT = 499  # in the journal: the client left before its answer
 
@@ -33,23 +36,33 @@ class Edge:
         app: what answers.
         service: behind it.
         token: that must be shown; None asks for none.
+        hosts: names that the header Host may have; None takes any.
     """
 
-    def __init__(self, app: Any, service: Service, token: str | None) -> None:
-        self.app, self.service, self.token = app, service, token
+    def __init__(
+        self,
+        app: Any,
+        service: Service,
+        token: str | None,
+        hosts: Collection[str] | None = None,
+    ) -> None:
+        self.app, self.service, self.token, self.hosts = app, service, token, hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        if scope["method"] == "HEAD":  # as GET; the server of HTTP leaves the body out
+            scope = {**scope, "method": "GET"}
         seen = _Seen(send, self.service)
         try:
-            if self._may_ask(scope):
+            refusal = self._refusal(scope)
+            if refusal is None:
                 await self.app(scope, receive, seen)
             else:
-                scope["convarium.refused"] = _NO_TOKEN.code
-                await seen.refuse(_NO_TOKEN)
+                scope["convarium.refused"] = refusal.code
+                await seen.refuse(refusal)
         except Exception as error:
             self.service.journal.failure("failed", error, id=seen.id)
             if not seen.status:
@@ -57,10 +70,14 @@ class Edge:
         finally:
             self._tell(scope, seen)
 
-    def _may_ask(self, scope: Scope) -> bool:
-        header = dict(scope["headers"]).get(b"authorization")
-        shown = None if header is None else header.decode("latin-1")
-        return scope["path"] in OPEN or allowed(shown, self.token)
+    def _refusal(self, scope: Scope) -> RefusedError | None:
+        """Why a request may not ask; None where it may."""
+        if scope["path"] in OPEN:
+            return None
+        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+        if self.hosts is not None and not names_host(headers.get(b"host"), self.hosts):
+            return _WRONG_HOST
+        return None if allowed(headers.get(b"authorization"), self.token) else _NO_TOKEN
 
     def _tell(self, scope: Scope, seen: _Seen) -> None:
         """What is kept of a request: nothing that the client could write into it."""

@@ -42,12 +42,12 @@ class Explainer:
         """The steps of the card."""
         return self.predictor.preprocessing
 
-    def values(self, read: Any, sample: Tensor, asked: Asked) -> dict[str, Any]:
+    def values(self, read: str | None, sample: Tensor, asked: Asked) -> dict[str, Any]:
         """Raw signed values at the layer's resolution, with what they are of.
 
         Args:
-            read: the sample before `apply`: pixels, a text or a series.
-            sample: after it.
+            read: the text before `apply`; None for samples of other kinds.
+            sample: as `apply` gives it.
             asked: method, class and layer.
         """
         heat = self._heat(sample, asked)
@@ -63,7 +63,7 @@ class Explainer:
             "input_size": list(heat.input_size),
             "values": np.asarray(values, np.float64).round(_DIGITS).tolist(),
         }
-        if isinstance(self.preprocessing, TextPreprocessing):
+        if read is not None and isinstance(self.preprocessing, TextPreprocessing):
             spans = self.preprocessing.tokens.spans(read)[: self.preprocessing.longest]
             told["tokens"] = [read[start:end] for start, end in spans]
         return told

@@ -6,6 +6,7 @@ error that nobody foresaw there is its kind and where in the code it arose.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import sys
@@ -39,11 +40,14 @@ class Journal:
         return sys.stderr if self._given is None else self._given
 
     def write(self, event: str, **facts: Any) -> None:
-        """One line: the time (UTC), the event, and what is known of it."""
+        """One line: the time (UTC), the event, and what is known of it.
+
+        Where it cannot be written, as on a full disk, it is lost, and requests are answered.
+        """
         now = time.time()
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1e3):03}Z"
         line = json.dumps({"time": stamp, "event": event, **facts}, allow_nan=False)
-        with self._lock:
+        with self._lock, contextlib.suppress(OSError, ValueError):
             self.stream.write(line + "\n")
             self.stream.flush()
 

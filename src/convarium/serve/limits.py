@@ -11,6 +11,8 @@ from convarium.options import check_options, option
 BODIES: Final = 8
 #: A series may have so many times the steps of the longest training series.
 LONGEST: Final = 16
+#: Characters of a text, at most.
+LONGEST_TEXT: Final = 2**20
 
 
 @dataclass(frozen=True, kw_only=True)

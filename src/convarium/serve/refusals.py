@@ -42,6 +42,16 @@ def busy(code: str, reason: str, seconds: float) -> RefusedError:
     return RefusedError(503, code, reason, {"Retry-After": str(again)})
 
 
+def too_many(most: int) -> RefusedError:
+    """A 413 of more samples than can be inside at once.
+
+    >>> too_many(8).reason
+    'At most 8 samples at once; send them in several requests.'
+    """
+    reason = f"At most {most} samples at once; send them in several requests."
+    return RefusedError(413, "too_many", reason)
+
+
 def refusal_of(error: Exception) -> RefusedError | None:
     """The refusal that an error of the library stands for; None where it is none of its errors.
 

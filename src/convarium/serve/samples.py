@@ -22,6 +22,7 @@ import io
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -37,12 +38,15 @@ from convarium.data.series.sound import read_wave
 from convarium.data.texts.reading import decoded
 from convarium.errors import DataError, OptionError
 from convarium.serve.bodies import JSON, MULTIPART, PLAIN, Received, parts_of, values_of
-from convarium.serve.limits import LONGEST, Limits
+from convarium.serve.limits import LONGEST, LONGEST_TEXT, Limits
 from convarium.serve.refusals import RefusedError
 
 _IMAGES: Final = ("image/jpeg", "image/png", "image/webp", PLAIN)
 _SOUNDS: Final = ("audio/wav", "audio/x-wav", "audio/wave", "audio/vnd.wave", PLAIN)
 _STARTS: Final = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
+#: Scans of a JPEG, each of which goes over all of its pixels; encoders write ten or so.
+_SCANS: Final = 100
+_SCAN: Final = b"\xff\xda"
 _AXES: Final = (2, 3)
 
 
@@ -74,17 +78,23 @@ class Reader:
     value: Callable[[Any, Limits], Any]
 
 
-def samples_of(kind: str, body: Received) -> list[Given]:
+def samples_of(kind: str, body: Received, most: int) -> list[Given]:
     """The samples of a body, none of them looked into yet.
 
+    Args:
+        kind: of the run.
+        body: of the request.
+        most: samples.
+
     Raises:
-        RefusedError: 415 for a type that the run does not take, 400 for a body that is not made so.
+        RefusedError: 415 for a type that the run does not take, 400 for a body that is not made so,
+            413 for more samples.
     """
     reader = READERS[kind]
     if body.media == JSON:
-        found = [Given(reader.value, value) for value in values_of(body.content)]
+        found = [Given(reader.value, value) for value in values_of(body.content, most)]
     elif body.media == MULTIPART:
-        found = [_file(reader, part) for part in parts_of(body)]
+        found = [_file(reader, part) for part in parts_of(body, most)]
     else:
         found = [_file(reader, body)]
     if not found:
@@ -92,8 +102,12 @@ def samples_of(kind: str, body: Received) -> list[Given]:
     return found
 
 
-def prepared(given: Given, preprocessing: Preprocessing, limits: Limits) -> tuple[Any, Tensor]:
-    """A sample as it was read, and as `Preprocessing.apply` gives it.
+def prepared(
+    given: Given, preprocessing: Preprocessing, limits: Limits
+) -> tuple[str | None, Tensor]:
+    """A text as it was read, and a sample of any kind as `Preprocessing.apply` gives it.
+
+    Pixels and sounds of full size are let go of, so that requests that wait hold little.
 
     Raises:
         DataError: it cannot be read.
@@ -102,7 +116,7 @@ def prepared(given: Given, preprocessing: Preprocessing, limits: Limits) -> tupl
     sample = given.read(given.value, limits)
     if isinstance(preprocessing, SeriesPreprocessing):
         _check_length(sample, preprocessing)
-    return sample, preprocessing.apply(sample)
+    return sample if isinstance(sample, str) else None, preprocessing.apply(sample)
 
 
 def check_kind(kind: str, where: str) -> None:
@@ -128,6 +142,9 @@ def _image(content: bytes, limits: Limits) -> NDArray[np.uint8]:
     webp = content[:4] == b"RIFF" and content[8:12] == b"WEBP"
     if not webp and not content.startswith(_STARTS):
         raise DataError("not a JPEG, PNG or WebP image")
+    if content.startswith(_STARTS[0]) and content.count(_SCAN) > _SCANS:
+        reason = f"A JPEG of over {_SCANS} scans takes too long to decode; save it anew."
+        raise RefusedError(413, "too_many_scans", reason)
     height, width = image_size(content)
     _check_pixels(height, width, limits)
     return read_image(content)
@@ -141,6 +158,8 @@ def _image_value(value: Any, limits: Limits) -> NDArray[np.uint8]:
             raise _unusable("the text of an image must be its file in base64") from error
         return _image(content, limits)
     words = "an image must be whole numbers from 0 to 255, (H, W) or (H, W, C) with C 1 or 3"
+    if not _whole_numbers(value):
+        raise _unusable(words)
     try:
         pixels = np.array(value)
     except (ValueError, OverflowError) as error:  # rows of unequal lengths
@@ -157,6 +176,20 @@ def _image_value(value: Any, limits: Limits) -> NDArray[np.uint8]:
     return found[:, :, None] if flat else found
 
 
+def _whole_numbers(value: Any) -> bool:
+    """Whether lists, three in one another at most, hold whole numbers and nothing else.
+
+    NumPy would make room for the longest text at every place of an array.
+    """
+    level = [value]
+    for _ in range(_AXES[-1] + 1):
+        kinds = set(map(type, level))
+        if kinds != {list}:
+            return kinds == {int}
+        level = list(chain.from_iterable(level))
+    return set(map(type, level)) == {int}
+
+
 def _check_pixels(height: int, width: int, limits: Limits) -> None:
     if height * width > limits.max_pixels:
         reason = (
@@ -166,7 +199,7 @@ def _check_pixels(height: int, width: int, limits: Limits) -> None:
 
 
 def _text(content: bytes, limits: Limits) -> str:
-    return decoded(content)
+    return _short(decoded(content))
 
 
 def _text_value(value: Any, limits: Limits) -> str:
@@ -176,7 +209,14 @@ def _text_value(value: Any, limits: Limits) -> str:
         value.encode("utf-8")
     except UnicodeEncodeError as error:  # half of a surrogate pair, which JSON can write
         raise _unusable("a text must be Unicode") from error
-    return value
+    return _short(value)
+
+
+def _short(text: str) -> str:
+    if len(text) > LONGEST_TEXT:
+        reason = f"A text of {len(text):,} characters is over the limit of {LONGEST_TEXT:,}."
+        raise RefusedError(413, "too_long", reason)
+    return text
 
 
 def _sound(content: bytes, limits: Limits) -> Series:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from convarium import deploy, predict
 from convarium.data import Batch, Preprocessing
-from convarium.errors import DataError, OptionError
+from convarium.errors import DataError, OptionError, RunError
 from convarium.files import sha256
 from convarium.serve.batching import Batcher
 from convarium.serve.explaining import Explainer
@@ -108,21 +108,26 @@ class Lanes:
 def open_served(name: str, folder: Path, *, untuned: bool = False) -> Served:
     """Open a run and warm it up, so that its first request is as quick as the others.
 
+    A link is followed once, and files that change meanwhile are no version: so none is half old.
+
     Args:
         name: that requests know it by.
         folder: of the run.
         untuned: run the network itself, not what `tune` chose.
 
     Raises:
-        RunError: it is no finished run.
+        RunError: it is no finished run, or it changed while it was opened.
         OptionError: its samples cannot be sent.
     """
+    where, folder = folder, folder.resolve()
     signature = signature_of(folder)
     run = predict.open_run(folder)
-    check_kind(run.preprocessing.kind, str(folder))
+    check_kind(run.preprocessing.kind, str(where))
     found = None if untuned else deploy.in_use(run.model, run.tuned)
     forward, form = found or (run.model, "the network itself")
     digests = [sha256(folder / each) for each in _FILES]
+    if signature_of(folder) != signature:
+        raise RunError(f"{where} changed while it was opened; the next look takes it whole.")
     version = hashlib.sha256("".join(digests).encode()).hexdigest()[:_VERSION]
     served = Served(name, run, form, forward, version, signature)
     served.predictor.outputs(_example(run.preprocessing))

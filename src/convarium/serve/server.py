@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import signal
 from collections.abc import Callable
 from typing import Any, Final
@@ -16,6 +17,7 @@ from convarium.errors import RunError, import_extra
 from convarium.serve.connections import guarded
 from convarium.serve.edge import Edge
 from convarium.serve.journal import Forwarding
+from convarium.serve.limits import Limits
 
 _LINGER: Final = 1.0  # seconds in which clients that are connected may still send
 _LOGGERS: Final = ("uvicorn.error", "uvicorn.asgi", "asyncio")
@@ -46,11 +48,15 @@ def run_server(
     for name in _LOGGERS:
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [forwarding], False
+
+    def refused(code: str) -> None:
+        service.metrics.refusals.labels(code).inc()
+
     config = uvicorn.Config(
         app,
         host=host,
         port=port,
-        http=guarded(service.limits.timeout, service.limits.connections),
+        http=guarded(service.limits.timeout, service.limits.connections, refused),
         ws="none",
         lifespan="on",
         log_config=None,
@@ -59,12 +65,21 @@ def run_server(
         server_header=False,
         proxy_headers=False,
         timeout_keep_alive=max(1, round(service.limits.timeout)),
-        timeout_graceful_shutdown=max(1, round(service.limits.timeout + service.limits.deadline)),
+        timeout_graceful_shutdown=longest(service.limits),
     )
     try:
         _server_class()(config, app, started).run()
     except SystemExit as error:
         raise RunError(f"Cannot listen at {host}, port {port}; choose another --port.") from error
+
+
+def longest(limits: Limits) -> int:
+    """Whole seconds that an accepted request may take: its body, then its answer or its heat.
+
+    >>> longest(Limits(timeout=10.0, deadline_ms=2500))
+    23
+    """
+    return math.ceil(2 * limits.timeout + limits.deadline)
 
 
 def _server_class() -> type[Any]:
@@ -95,7 +110,7 @@ def _server_class() -> type[Any]:
 
         def handle_exit(self, sig: int, frame: Any) -> None:
             """End gracefully; a second SIGINT does not wait."""
-            self.force_exit = self.should_exit and sig == signal.SIGINT
+            self.force_exit |= self.should_exit and sig == signal.SIGINT
             self.should_exit = True
 
         async def shutdown(self, sockets: Any = None) -> None:

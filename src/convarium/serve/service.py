@@ -82,6 +82,7 @@ class Service:
         self._readers = ThreadPoolExecutor(self.limits.workers, "decode")
         self._quick, self._slow = ThreadPoolExecutor(1, "compute"), ThreadPoolExecutor(1, "slow")
         self._failed: dict[str, Any] = {}
+        self._reloading = asyncio.Lock()
         self._current: dict[str, tuple[Served, Lanes]] = {}
         for name in self._folders:
             self._take(self._open(name))
@@ -144,8 +145,7 @@ class Service:
             explainer = await self._in(self._slow, lambda: served.explainer)
             values = functools.partial(explainer.values, read, sample, asked)
             drawn = functools.partial(explainer.picture, sample, asked)
-            work = self._in(self._slow, drawn if picture else values)
-            found: Any = await self._in_time(work, self.limits.timeout)
+            found: Any = await self._in(self._slow, drawn if picture else values)
         self.metrics.samples.labels(served.name).inc()
         return found if picture else {"run": served.name, "version": served.version, **found}
 
@@ -160,9 +160,13 @@ class Service:
         Returns:
             For each run that was opened, whether it could be.
         """
+        async with self._reloading:
+            return await self._reload(changed=changed)
+
+    async def _reload(self, *, changed: bool) -> dict[str, bool]:
         found = {}
         for name, folder in self._folders.items():
-            now = signature_of(folder)
+            now = await self._in(self._slow, functools.partial(signature_of, folder))
             if changed and now in (self._current[name][0].signature, self._failed.get(name)):
                 continue
             try:
@@ -218,18 +222,19 @@ class Service:
         self, served: Served, lane: Batcher[Tensor, Answer], sent: Sent
     ) -> list[Answer]:
         """The answers for each sample of a body, in its order."""
-        async with self._admitted(self.gate, served, sent) as (samples, since):
-            until = since + self.limits.deadline
-            waiting = asyncio.gather(*[lane.submit(sample, until) for _, sample in samples])
-            rows: list[Answer] = await self._in_time(waiting, until - time.monotonic())
+        async with self._admitted(self.gate, served, sent) as (samples, until):
+            rows = await asyncio.gather(*[lane.submit(sample, until) for _, sample in samples])
         self.metrics.samples.labels(served.name).inc(len(rows))
         return rows
 
     @asynccontextmanager
     async def _admitted(
         self, gate: Gate, served: Served, sent: Sent
-    ) -> AsyncIterator[tuple[list[tuple[Any, Tensor]], float]]:
-        """The samples of a body, in the gate; and since when: who sends slowly takes no place."""
+    ) -> AsyncIterator[tuple[list[tuple[str | None, Tensor]], float]]:
+        """The samples of a body, in the gate, and when their answers must be there.
+
+        Time is counted from when the body is there: who sends slowly takes no place.
+        """
         gate.check()
         content = await read_body(
             sent.chunks,
@@ -239,27 +244,43 @@ class Service:
             room=self._room,
         )
         try:
-            since = time.monotonic()
+            until = time.monotonic() + gate.deadline
             with gate.inside() as ticket:
                 body = received(sent.media, content)
-                yield await self._samples(served, body, ticket), since
+                async with asyncio.timeout(gate.deadline):
+                    yield await self._samples(served, body, ticket), until
+        except TimeoutError as error:
+            reason = "The answer took too long; come again later."
+            raise busy("late", reason, gate.deadline) from error
         finally:
             self._room.give(len(content))
 
     async def _samples(
         self, served: Served, body: Received, ticket: Ticket
-    ) -> list[tuple[Any, Tensor]]:
-        """The samples of a body, read and prepared in the threads that decode."""
-        split = functools.partial(samples_of, served.preprocessing.kind, body)
+    ) -> list[tuple[str | None, Tensor]]:
+        """The samples of a body, read and prepared in the threads that decode.
+
+        Where one of them is refused, those that have not been begun are left.
+        """
+        split = functools.partial(samples_of, served.preprocessing.kind, body, ticket.gate.capacity)
         whole = body.media in (JSON, MULTIPART)
         found = await self._in(self._readers, split) if whole else split()
         ticket.need(len(found))
-        each = [self._prepared(served, given, k, len(found)) for k, given in enumerate(found)]
-        return await asyncio.gather(*each)
+        each = [
+            asyncio.create_task(self._prepared(served, given, k, len(found)))
+            for k, given in enumerate(found)
+        ]
+        try:
+            return await asyncio.gather(*each)
+        except BaseException:
+            for task in each:
+                task.cancel()
+            await asyncio.gather(*each, return_exceptions=True)
+            raise
 
     async def _prepared(
         self, served: Served, given: Given, number: int, count: int
-    ) -> tuple[Any, Tensor]:
+    ) -> tuple[str | None, Tensor]:
         """One sample; the refusal of one of several says which it is."""
         call = functools.partial(prepared, given, served.preprocessing, self.limits)
         try:
@@ -273,10 +294,3 @@ class Service:
 
     async def _in(self, executor: ThreadPoolExecutor, call: Callable[[], Answer]) -> Answer:
         return await asyncio.get_running_loop().run_in_executor(executor, call)
-
-    async def _in_time(self, answer: Any, seconds: float) -> Any:
-        """What is awaited, if it comes in time."""
-        try:
-            return await asyncio.wait_for(answer, seconds)
-        except TimeoutError as error:
-            raise busy("late", "The answer took too long; come again later.", seconds) from error

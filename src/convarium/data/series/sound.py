@@ -18,6 +18,7 @@ from convarium.data.series.series import Floats, Series, floats_of
 from convarium.errors import DataError, import_extra
 
 _FINEST: Final = 1000  # a ratio of rates is taken for one with a denominator up to this
+_FARTHEST: Final = 100_000  # of a ratio's two numbers: the filter is twenty times as long
 
 
 def read_wave(path: str | BinaryIO) -> Series:
@@ -29,10 +30,8 @@ def read_wave(path: str | BinaryIO) -> Series:
     """
     wavfile: Any = import_extra("scipy.io.wavfile", "series")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            warnings.filterwarnings("ignore", message=".*not understood.*")  # notes of the recorder
-            rate, values = wavfile.read(path)
+        _be_strict(wavfile.WavFileWarning)
+        rate, values = wavfile.read(path)
     except OSError:
         raise
     except Exception as error:  # a damaged file can raise anything
@@ -50,13 +49,15 @@ def resampled(series: Series, rate: float | None) -> Series:
     been filled before.
 
     Raises:
-        DataError: one rate is more than a thousand times the other; the reason alone.
+        DataError: one rate is more than a thousand times the other, or far above it in a ratio of
+            large numbers, whose filter would fill the memory; the reason alone.
         MissingExtraError: SciPy is not installed.
     """
     if rate is None or series.rate is None or series.rate == rate:
         return series
     ratio = Fraction(rate / series.rate).limit_denominator(_FINEST)
-    if not 0 < ratio.numerator <= _FINEST * ratio.denominator:
+    near = 0 < ratio.numerator <= _FINEST * ratio.denominator
+    if not near or max(ratio.numerator, ratio.denominator) > _FARTHEST:
         raise DataError(
             f"its rate of {series.rate:g} is too far from {rate:g} steps a second; resample the "
             "file"
@@ -65,6 +66,17 @@ def resampled(series: Series, rate: float | None) -> Series:
     exact = series.values.astype(np.float64)
     found = signal.resample_poly(exact, ratio.numerator, ratio.denominator, axis=1)
     return Series(floats_of(found), rate)
+
+
+def _be_strict(kind: type[Warning]) -> None:
+    """Let what SciPy warns of be an error, but for notes of the recorder, which it leaves out.
+
+    Filters belong to the whole process, and threads that set and reset them would leave others'
+    behind: so these two are set once, for SciPy's own kind of warning alone.
+    """
+    if ("error", kind) not in [(each[0], each[2]) for each in warnings.filters]:
+        warnings.filterwarnings("ignore", ".*not understood", kind)
+        warnings.filterwarnings("error", "(?!.*not understood)", kind)
 
 
 def _between_one(values: NDArray[Any]) -> Floats:
