@@ -24,7 +24,7 @@ class Limits:
         max_pixels: of an image, read from its header before it is decoded.
         batch_size: samples that are computed at once, at most.
         wait_ms: how long a batch that is not full waits for more; 0 takes what is there.
-        deadline_ms: when an answer must be there, from the request's beginning.
+        deadline_ms: when an answer must be there, from when the request's body is.
         queue: samples that wait or are worked on, at most.
         connections: that are open at once, at most.
         timeout: seconds for a body to arrive, and for a connection on which nothing moves.
@@ -57,5 +57,5 @@ class Limits:
 
     @property
     def deadline(self) -> float:
-        """Seconds from a request's beginning to its answer."""
+        """Seconds from the end of a request's body to its answer."""
         return self.deadline_ms / 1000
