@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import numpy as np
 
 from convarium.errors import DataError, OptionError
-from convarium.tasks.downscaling_results import FieldEvaluation, FieldRecord
+from convarium.tasks.downscaling_results import FieldEvaluation, FieldRecord, middle_fields
 from convarium.tasks.objective import Objective, batch_target
 from convarium.tasks.regression import Regression
 
@@ -143,8 +143,7 @@ class Downscaling(Regression):
 
     def middle(self, outputs: Tensor) -> Tensor:
         """Of outputs the fields themselves: values, means or medians, `(B, T, H, W)`."""
-        first = self.parts.index("q0.5") if "q0.5" in self.parts else 0
-        return outputs[:, first * len(self.names) : (first + 1) * len(self.names)]
+        return outputs[:, middle_fields(self.parts, len(self.names))]
 
     def stated(self, outputs: Tensor) -> Tensor:
         """The outputs in float32: they are in physical units."""

@@ -10,14 +10,18 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from convarium.intervals import Interval, block_bootstrap
+from convarium.intervals import Interval
 from convarium.tasks import field_scores as scores
 from convarium.tasks.field_distributions import crps_normal, crps_quantiles
-from convarium.tasks.field_results import WHOLE, FieldComparison, FieldRow
+from convarium.tasks.field_results import WHOLE, FieldComparison, FieldRow, interval_of_times
 
 NETWORK = "network"  # among the methods of a comparison
-_BLOCK = 12  # times that intervals keep together, and a quarter of few
-_RESAMPLES = 400
+
+
+def middle_fields(parts: Sequence[str], variables: int) -> slice:
+    """Where the fields themselves are among what is given: values, means or medians."""
+    first = parts.index("q0.5") if "q0.5" in parts else 0
+    return slice(first * variables, (first + 1) * variables)
 
 
 @dataclass(frozen=True)
@@ -100,17 +104,13 @@ class FieldEvaluation:
     @cached_property
     def interval(self) -> Interval:
         """95 % interval of R2, by bootstrap over blocks of times."""
-        block = max(1, min(_BLOCK, self.n // 4))
         exact = self.scores.astype(np.float64)
-        return block_bootstrap(
-            lambda ids: float(exact[ids].mean()), self.n, block=block, resamples=_RESAMPLES
-        )
+        return interval_of_times(lambda ids: float(exact[ids].mean()), self.n)
 
     @property
     def fields(self) -> NDArray[np.float32]:
         """The fields themselves: values, means or medians, `(N, T, H, W)`."""
-        first = self.parts.index("q0.5") if "q0.5" in self.parts else 0
-        return self.values[:, first * len(self.names) : (first + 1) * len(self.names)]
+        return self.values[:, middle_fields(self.parts, len(self.names))]
 
     def part(self, k: int, variable: int) -> NDArray[np.float32]:
         """Part number `k` of a variable, `(N, H, W)`."""

@@ -12,13 +12,12 @@ from convarium.data.grids.samples import GridSamples
 from convarium.tasks.downscaling_results import NETWORK, FieldEvaluation
 from convarium.tasks.field_baselines import baseline_fields
 from convarium.tasks.field_results import (
+    BLOCK,
     FieldComparison,
     band_groups,
     decade_groups,
     season_groups,
 )
-
-_BLOCK = 12  # times that intervals keep together
 
 
 def beside_baselines(
@@ -53,7 +52,7 @@ def beside_baselines(
             weighted=pairs.weighted,
             climatology=None if of_months is None else of_months[:, k],
             wrap=pairs.wrap,
-            block=_BLOCK,
+            block=BLOCK,
         )
         for k, name in enumerate(evaluation.names)
     }

@@ -21,6 +21,7 @@ from convarium.tasks import field_scores as scores
 Array = NDArray[Any]
 Groups = Mapping[str, tuple[NDArray[np.int64] | None, NDArray[np.bool_] | None]]
 
+BLOCK = 12  # times that intervals keep together: a year of months
 _RESAMPLES = 400
 _FEWEST_BLOCKS = 4
 _SEASONS = {"DJF": (12, 1, 2), "MAM": (3, 4, 5), "JJA": (6, 7, 8), "SON": (9, 10, 11)}
@@ -173,8 +174,7 @@ class FieldComparison:
         return np.stack([sums.sum((1, 2)), weights.sum((1, 2))], 1)
 
     def _interval(self, statistic: Any, n: int) -> Interval:
-        block = max(1, min(self.block, n // _FEWEST_BLOCKS))
-        return block_bootstrap(statistic, n, block=block, resamples=_RESAMPLES)
+        return interval_of_times(statistic, n, self.block)
 
     def _high_waves(self, truth: Array, value: Array) -> float:
         if max(self.factor) == 1:
@@ -188,6 +188,12 @@ class FieldComparison:
         areas = self.areas if self.weighted else None
         known = np.where(np.isnan(truth), np.nan, value)
         return scores.conservation_error(known, self.coarse[chosen], self.factor, areas)
+
+
+def interval_of_times(statistic: Any, n: int, block: int = BLOCK) -> Interval:
+    """95 % interval of a statistic of n times, by blocks of them; of few times, of a quarter."""
+    block = max(1, min(block, n // _FEWEST_BLOCKS))
+    return block_bootstrap(statistic, n, block=block, resamples=_RESAMPLES)
 
 
 def _root_mean(errors: NDArray[np.float64]) -> float:

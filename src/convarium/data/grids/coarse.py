@@ -54,12 +54,6 @@ class CoarseFields:
     def __len__(self) -> int:
         return len(self.fields)
 
-    @property
-    def bound(self) -> bool:
-        """Whether the network knows one domain only."""
-        options = self.steps.options
-        return options.start == "delta" or options.cells or self.steps.static is not None
-
     def batch(self, ids: Sequence[int] | NDArray[np.int64]) -> CoarseBatch:
         """Some times as tensors.
 
@@ -158,7 +152,7 @@ def open_coarse(
     turned = step_of(opened.grid.latitude) * step_of(steps.grid.latitude) < 0
     fields = opened.cut(slice(None, None, -1)) if turned else opened
     found = CoarseFields(fields, steps, steps.grid, turned, tuple(notes))
-    if found.bound:
+    if steps.bound:
         cut = _same_cells(path, fields, steps)
         return dataclasses.replace(found, fields=cut)
     grid, more = _finer(fields.grid, steps)

@@ -135,6 +135,11 @@ class FieldPreprocessing(Preprocessing):
         return pixels
 
     @property
+    def bound(self) -> bool:
+        """Whether the network knows one domain only: its climatology, static fields or cells."""
+        return self.options.start == "delta" or self.static is not None or self.options.cells
+
+    @property
     def most_at_once(self) -> int:
         """Times of a batch in evaluation, at most."""
         _, rows, columns = self.input_shape
