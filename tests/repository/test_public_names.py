@@ -88,6 +88,9 @@ PUBLIC = {
     "convarium.serve": """
         Journal Limits Service build_app check_bind read_token run_server
     """,
+    "convarium.studio": """
+        Desk build_app
+    """,
     "convarium.tasks": """
         Bin Calibration ClassEvaluation ClassRecord ClassRow ClassScores Classification
         Downscaling Evaluation FieldComparison FieldEvaluation FieldRecord FieldRow Forecast

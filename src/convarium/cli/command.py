@@ -30,6 +30,7 @@ VERBS = {
     "export": "write a verified file for another runtime",
     "tune": "find the fastest form of a run on this machine that is right",
     "serve": "answer over HTTP with one run or several",
+    "studio": "look at runs, networks and data in a browser of this machine",
     "data": "tell what a data set holds, and show what training makes of it",
     "list": "list the networks",
     "show": "show one network",

@@ -83,6 +83,17 @@ def names_host(header: str | None, hosts: Collection[str]) -> bool:
     return name in {each.lower() for each in hosts}
 
 
+def same_origin(header: str | None, host: str | None) -> bool:
+    """Whether the header Origin, where a browser sends one, is that of a page of this server.
+
+    >>> same_origin(None, "localhost:80"), same_origin("http://localhost:80", "localhost:80")
+    (True, True)
+    >>> same_origin("http://localhost:81", "localhost:80"), same_origin("null", "localhost:80")
+    (False, False)
+    """
+    return header is None or header.lower() == f"http://{(host or '').strip().lower()}"
+
+
 def allowed(header: str | None, token: str | None) -> bool:
     """Whether the header Authorization shows the token; the time it takes tells nothing of it.
 

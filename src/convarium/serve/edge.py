@@ -6,11 +6,13 @@ import json
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-from convarium.serve.access import allowed, names_host
+from convarium.serve.access import allowed, names_host, same_origin
+from convarium.serve.journal import Journal
+from convarium.serve.limits import Limits
+from convarium.serve.metrics import Metrics
 from convarium.serve.refusals import RefusedError
-from convarium.serve.service import Service
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -25,8 +27,24 @@ _NO_TOKEN: Final = RefusedError(
 _WRONG_HOST: Final = RefusedError(
     421, "wrong_host", "The server has another name; --allow-host gives it this one too."
 )
+_OTHER_HOST: Final = RefusedError(421, "wrong_host", "Open the address of this server itself.")
+_WRONG_ORIGIN: Final = RefusedError(
+    403, "wrong_origin", "A page from elsewhere asked; open the address of this server itself."
+)
 _UNKNOWN: Final = "unknown"
 _CUT = 499  # in the journal: the client left before its answer
+
+
+class Behind(Protocol):
+    """What stands behind an application: what it may take, and where it tells what happens."""
+
+    limits: Limits
+    journal: Journal
+    metrics: Metrics
+    draining: bool
+
+    async def reload(self) -> Any:
+        """Open anew what it answers from."""
 
 
 class Edge:
@@ -37,16 +55,20 @@ class Edge:
         service: behind it.
         token: that must be shown; None asks for none.
         hosts: names that the header Host may have; None takes any.
+        own_pages: refuse what pages of other servers ask.
     """
 
     def __init__(
         self,
         app: Any,
-        service: Service,
+        service: Behind,
         token: str | None,
         hosts: Collection[str] | None = None,
+        *,
+        own_pages: bool = False,
     ) -> None:
         self.app, self.service, self.token, self.hosts = app, service, token, hosts
+        self.own_pages = own_pages
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -76,7 +98,9 @@ class Edge:
             return None
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         if self.hosts is not None and not names_host(headers.get(b"host"), self.hosts):
-            return _WRONG_HOST
+            return _OTHER_HOST if self.own_pages else _WRONG_HOST
+        if self.own_pages and not same_origin(headers.get(b"origin"), headers.get(b"host")):
+            return _WRONG_ORIGIN
         return None if allowed(headers.get(b"authorization"), self.token) else _NO_TOKEN
 
     def _tell(self, scope: Scope, seen: _Seen) -> None:
@@ -106,7 +130,7 @@ class _Seen:
         service: says whether the server is about to end, so that the client comes back elsewhere.
     """
 
-    def __init__(self, send: Send, service: Service) -> None:
+    def __init__(self, send: Send, service: Behind) -> None:
         self.send, self.service = send, service
         self.id, self.start, self.status = uuid.uuid4().hex[:16], time.perf_counter(), 0
 

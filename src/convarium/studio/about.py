@@ -1,0 +1,17 @@
+"""What the page has to know first: the version, and what the studio was opened with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import convarium
+from convarium.studio.desk import Desk
+
+
+def about(desk: Desk) -> dict[str, Any]:
+    """The version, the names of the runs, and the data."""
+    return {
+        "version": convarium.__version__,
+        "runs": list(desk.folders()),
+        "data": desk.data,
+    }

@@ -1,0 +1,66 @@
+"""What the studio answers: values as JSON, or bytes of another type."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from convarium.errors import ConvariumError
+from convarium.serve.bodies import JSON
+from convarium.serve.refusals import RefusedError, refusal_of
+
+_UNUSABLE = 422
+
+
+class Answer(NamedTuple):
+    """An answer of HTTP.
+
+    Args:
+        media: its type.
+        content: its bytes.
+        status: of HTTP.
+        headers: further ones.
+    """
+
+    media: str
+    content: bytes
+    status: int = 200
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+def answer_of(value: Any) -> Answer:
+    """An answer as it is, and any other value as JSON.
+
+    >>> answer_of({"loss": float("nan"), "size": (1, 2)}).content
+    b'{"loss": null, "size": [1, 2]}'
+    """
+    if isinstance(value, Answer):
+        return value
+    text = json.dumps(plain(value), ensure_ascii=False, allow_nan=False)
+    return Answer(JSON, text.encode("utf-8", "replace"))
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON can hold it: no NaN and no infinities, which become null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): plain(each) for key, each in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [plain(each) for each in value]
+    return value
+
+
+def refused(error: ConvariumError) -> tuple[RefusedError, Answer]:
+    """An error of the library as a refusal, with its own sentence.
+
+    >>> from convarium.errors import RunError
+    >>> refused(RunError("The folder of 'photos' is gone."))[1].status
+    422
+    """
+    known = None if isinstance(error, ImportError) else refusal_of(error)
+    refusal = known or RefusedError(_UNUSABLE, "not_done", str(error))
+    content = json.dumps(refusal.body()).encode()
+    return refusal, Answer(JSON, content, refusal.status, tuple(refusal.headers.items()))

@@ -1,0 +1,201 @@
+"""What lies on the studio's desk: run folders by their names, and runs that are open.
+
+Nothing here imports torch before a run is opened, so that the first page does not wait for it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from convarium.errors import OptionError, RunError, did_you_mean
+from convarium.serve.journal import Journal
+from convarium.serve.limits import Limits
+from convarium.serve.metrics import Metrics
+
+if TYPE_CHECKING:
+    from convarium.predict import Run
+
+Value = TypeVar("Value")
+#: What a run folder holds from the start of its training, and from its end.
+_MARKS: Final = ("config.toml", "card.json")
+#: Runs that are held open, and results that are kept, at most.
+_OPEN, _KEPT = 4, 64
+_TOLD: Final = ("failed", "http")
+_LIMITS: Final = Limits(max_bytes=64 * 2**20, connections=64, timeout=30.0)
+
+
+class Failures(Journal):
+    """A journal of what went wrong alone: who looks at a page wants no line for each request."""
+
+    def write(self, event: str, **facts: Any) -> None:
+        """A line, where the event is a failure."""
+        if event in _TOLD:
+            super().write(event, **facts)
+
+
+class Desk:
+    """Runs, data, and what was computed of them.
+
+    Args:
+        words: run folders, or folders that hold run folders.
+        data: a path or name for the view of data; None where none was given.
+        journal: takes what happens; None writes failures to standard error.
+        limits: of requests.
+
+    Raises:
+        RunError: a folder is missing, or there is no run in it.
+        MissingExtraError: the extra `serve` is not installed.
+    """
+
+    def __init__(
+        self,
+        words: Sequence[str | Path] = (),
+        data: str | None = None,
+        *,
+        journal: Journal | None = None,
+        limits: Limits = _LIMITS,
+    ) -> None:
+        self.data, self.limits = data, limits
+        self.journal, self.metrics = journal or Failures(), Metrics()
+        self.draining = False
+        self._words = [Path(word) for word in words]
+        self._open: OrderedDict[str, tuple[Any, Run]] = OrderedDict()
+        self._results: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
+        self._lock = threading.RLock()
+        for word in self._words:
+            if not runs_in(word):
+                raise RunError(
+                    f"There is no run in {word}; name a folder that 'convarium train' made, or one "
+                    "that holds such folders."
+                )
+
+    def folders(self) -> dict[str, Path]:
+        """Run folders by their names; looked for anew each time, since trainings begin and end.
+
+        Of two folders of one name the second is told apart by its parent's name.
+        """
+        found: dict[str, Path] = {}
+        for word in self._words:
+            for folder in runs_in(word) or [word]:
+                found.setdefault(_name(folder, found), folder)
+        return found
+
+    def folder(self, run: str) -> Path:
+        """The folder of a run.
+
+        Raises:
+            RunError: there is no run of this name here, or its folder is gone.
+        """
+        folders = self.folders()
+        if run not in folders:
+            near = did_you_mean(run, folders)
+            raise RunError(f"There is no run {run!r} here, or its folder is gone.{near}")
+        folder = folders[run]
+        if not folder.is_dir():
+            raise RunError(f"The folder of {run!r} is gone.")
+        return folder
+
+    def opened(self, run: str) -> Run:
+        """A run with its network, kept open until its files change.
+
+        Raises:
+            RunError: it is gone, not finished, or damaged.
+        """
+        from convarium.predict import open_run
+        from convarium.serve.served import signature_of
+
+        folder = self.folder(run)
+        signature = signature_of(folder)
+        with self._lock:
+            known = self._open.get(run)
+            if known is None or known[0] != signature:
+                known = signature, open_run(folder)
+                self._open[run] = known
+            self._open.move_to_end(run)
+            while len(self._open) > _OPEN:
+                self._open.popitem(last=False)
+        return known[1]
+
+    def kept(self, key: tuple[Any, ...], make: Callable[[], Value]) -> Value:
+        """A result that was made before, or made now and kept while there is room.
+
+        Args:
+            key: all that it follows from.
+            make: makes it.
+        """
+        with self._lock:
+            if key in self._results:
+                self._results.move_to_end(key)
+                found: Value = self._results[key]
+                return found
+        made = make()
+        with self._lock:
+            self._results[key] = made
+            while len(self._results) > _KEPT:
+                self._results.popitem(last=False)
+        return made
+
+    async def reload(self) -> None:
+        """Let go of the runs that are open, and of what was computed."""
+        with self._lock:
+            self._open.clear()
+            self._results.clear()
+
+
+def runs_in(folder: Path) -> list[Path]:
+    """The run that a folder is, or those that it holds, the newest first."""
+    if _is_run(folder):
+        return [folder]
+    try:
+        found = [each for each in folder.iterdir() if each.is_dir() and _is_run(each)]
+    except OSError:
+        return []
+    return sorted(found, key=_started, reverse=True)
+
+
+def inside(folder: Path, name: str) -> Path:
+    """A file of a run folder, which a request names.
+
+    Raises:
+        OptionError: it would lead out of the folder.
+
+    >>> inside(Path("runs/photos"), "../secret")
+    Traceback (most recent call last):
+    ...
+    convarium.errors.OptionError: '../secret' is no file of the run folder.
+    """
+    folder = folder.resolve()
+    try:
+        path = (folder / name).resolve()
+        fits = path.is_relative_to(folder) and path != folder
+    except (OSError, ValueError):  # a loop of links; a name that no file can have
+        fits = False
+    if not fits:
+        raise OptionError(f"{name!r} is no file of the run folder.")
+    return path
+
+
+def _is_run(folder: Path) -> bool:
+    return any((folder / mark).is_file() for mark in _MARKS)
+
+
+def _started(folder: Path) -> float:
+    """When the training began, in seconds of Unix time; 0 where the folder is gone meanwhile."""
+    for mark in _MARKS:
+        try:
+            return (folder / mark).stat().st_mtime
+        except OSError:
+            continue
+    return 0.0
+
+
+def _name(folder: Path, taken: Mapping[str, Path]) -> str:
+    whole = folder.absolute()
+    name = whole.name
+    if taken.get(name, folder) != folder:
+        name = f"{whole.parent.name}/{name}"
+    return name

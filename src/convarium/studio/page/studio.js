@@ -1,0 +1,95 @@
+// The frame: which view the address names, and what every view is given.
+//
+// A view is a file of views/ that exports `title` and `async show(root, context, path)`:
+// `root` is an empty element, `path` the parts of the address behind the view's name, and
+// `context` holds `api`, `info` (of /api/about), `signal` (aborted when the view is left), `go`
+// and all of elements.js, figures.js and chart.js.
+
+import * as chart from "./chart.js";
+import * as elements from "./elements.js";
+import * as figures from "./figures.js";
+import { api } from "./api.js";
+import { VIEWS } from "./views.js";
+
+const { el, clear, notice, say } = elements;
+const root = document.getElementById("view");
+const menu = document.getElementById("views");
+let leaving = new AbortController();
+let info = null;
+
+export function go(...parts) {
+  location.hash = "#/" + parts.map(encodeURIComponent).join("/");
+}
+
+function parts() {
+  const words = location.hash.replace(/^#\/?/, "").split("/").filter(Boolean);
+  return words.map((word) => {
+    try {
+      return decodeURIComponent(word);
+    } catch {
+      return word;
+    }
+  });
+}
+
+function drawMenu(current) {
+  clear(menu).append(
+    ...VIEWS.map(({ name, label }) =>
+      el("a", { href: `#/${name}`, "aria-current": name === current ? "page" : null }, label)),
+  );
+}
+
+async function route() {
+  if (location.hash === "#view") return; // the link that skips the menu
+  leaving.abort();
+  leaving = new AbortController();
+  const { signal } = leaving;
+  const [name = info?.runs.length ? "runs" : VIEWS[0].name, ...path] = parts();
+  drawMenu(name);
+  clear(root);
+  if (!VIEWS.some((view) => view.name === name)) {
+    root.append(notice(`The studio has no view ${name}.`));
+    return;
+  }
+  try {
+    info = info ?? (await api("about", { signal }));
+    const view = await import(`./views/${name}.js`);
+    if (signal.aborted) return;
+    document.title = `${view.title} · convarium studio`;
+    const place = el("div", { class: `view ${name}` });
+    root.append(place);
+    const asked = (path, options = {}) => api(path, { signal, ...options });
+    const context = { ...elements, ...figures, ...chart, api: asked, info, signal, go };
+    await view.show(place, context, path);
+    say(`${view.title} is shown`);
+  } catch (error) {
+    if (!signal.aborted) root.append(notice(error.message, () => route()));
+  }
+}
+
+// What a view forgot to catch becomes a sentence too.
+addEventListener("unhandledrejection", (event) => {
+  if (event.reason?.name === "AbortError") event.preventDefault();
+  else if (event.reason?.refused) {
+    event.preventDefault();
+    root.append(notice(event.reason.message));
+  }
+});
+addEventListener("hashchange", async () => {
+  await route();
+  if (location.hash !== "#view") root.focus({ preventScroll: true });
+});
+
+async function start() {
+  try {
+    info = await api("about");
+  } catch (error) {
+    drawMenu("");
+    root.append(notice(error.message, start));
+    return;
+  }
+  clear(root);
+  await route();
+}
+
+start();

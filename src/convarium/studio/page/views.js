@@ -1,0 +1,4 @@
+// The views in the order of the menu; each is a file of views/.
+export const VIEWS = [
+  { name: "runs", label: "Runs" },
+];

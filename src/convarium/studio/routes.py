@@ -1,0 +1,40 @@
+"""Which path of the studio is answered by which function; a view's rows stand together.
+
+A function is named by its file and its name, so that its file is loaded when it is first asked.
+Its arguments are found by their names: `desk` is the studio's `Desk`, `content` and `media` the
+body of a request that sends a file, and all others come from the query or from a body in JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
+
+class Route(NamedTuple):
+    """A row of the table.
+
+    Args:
+        method: GET, or POST for what takes a body or changes something.
+        path: below `/api/`.
+        function: `file:name` in this room; it gives what JSON can hold, or an `Answer`.
+        slow: whether it runs networks, which is done one at a time.
+    """
+
+    method: str
+    path: str
+    function: str
+    slow: bool = False
+
+
+ROUTES: Final = (
+    Route("GET", "/api/about", "about:about"),
+    Route("GET", "/api/runs/list", "runs:listed"),
+    Route("GET", "/api/runs/history", "runs:history"),
+)
+
+#: The rows by method and path.
+TABLE: Final[Mapping[tuple[str, str], Route]] = MappingProxyType(
+    {(row.method, row.path): row for row in ROUTES}
+)
