@@ -37,6 +37,15 @@ ROUTES: Final = (
     Route("GET", "/api/look/field", "closer:field", slow=True),
     Route("GET", "/api/runs/list", "runs:listed"),
     Route("GET", "/api/runs/history", "runs:history"),
+    Route("GET", "/api/runs/settings", "runs:settings"),
+    Route("GET", "/api/runs/report", "runs:report"),
+    Route("GET", "/api/runs/matrix", "outcomes:matrix", slow=True),
+    Route("GET", "/api/runs/samples", "outcomes:samples", slow=True),
+    Route("GET", "/api/runs/corrections", "relabel:corrections", slow=True),
+    Route("POST", "/api/runs/correct", "relabel:correct", slow=True),
+    Route("GET", "/api/audit/list", "audits:listed"),
+    Route("GET", "/api/audit/audit", "audits:audit"),
+    Route("GET", "/api/audit/page", "audits:page"),
 )
 
 #: The rows by method and path.

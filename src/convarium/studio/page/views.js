@@ -2,4 +2,5 @@
 export const VIEWS = [
   { name: "look", label: "Look" },
   { name: "runs", label: "Runs" },
+  { name: "audit", label: "Audit" },
 ];
