@@ -51,6 +51,25 @@ def test_the_values_are_the_weights_of_a_single_layer():
     assert (found.n, found.theoretical, found.position) == (4, 9, (3, 3))
 
 
+@pytest.mark.parametrize("position", [(0, 0), (3, 5), (6, 6)])
+def test_the_values_stand_where_the_position_is(position):
+    layer = nn.Conv2d(1, 2, 3, bias=False)
+    found = effective_receptive_field(layer, torch.zeros(1, 1, 9, 9), position=position)
+    expected = torch.zeros(9, 9, dtype=torch.float64)
+    top, left = position
+    expected[top : top + 3, left : left + 3] = layer.weight.detach().double().sum((0, 1)).abs()
+    torch.testing.assert_close(found.values, expected / expected.sum(), rtol=1e-5, atol=1e-8)
+    box = receptive_field(layer, (1, 1, 9, 9)).box(position, (9, 9))
+    assert box == (range(top, top + 3), range(left, left + 3))
+    assert found.position == position
+
+
+@pytest.mark.parametrize("position", [(7, 0), (-1, 0), (0,), (0.0, 0), (0, 0, 0)])
+def test_a_position_outside_of_the_map_is_refused(position):
+    with pytest.raises(OptionError, match="7 x 7"):
+        effective_receptive_field(nn.Conv2d(1, 1, 3), torch.zeros(1, 1, 9, 9), position=position)
+
+
 def test_areas_hold_their_share():
     model = models.create("resnet20_cifar").eval()
     found = effective_receptive_field(model, torch.randn(2, 3, 32, 32))

@@ -247,3 +247,11 @@ def test_tf_same_padding_is_followed():
 def test_what_cannot_be_asked_is_told(model, shape, error):
     with pytest.raises(error, match=r"shape|takes|decides|no tensor"):
         receptive_field(model, shape)
+
+
+def test_a_block_is_told_by_its_last_layer_and_a_position_by_its_box():
+    field = receptive_field(meta("resnet18"), (1, 3, 224, 224))
+    assert field.at("layer1").size == (43, 43)  # 11 of the stem, and 8 for each of four layers
+    assert field.at("layer1.0.conv1").size == (19, 19)
+    assert field.at("no.such").size == field.size
+    assert field.at("conv1").box((0, 10), (224, 224)) == (range(4), range(17, 24))

@@ -85,6 +85,26 @@ class Attribution:
         highest = highest.amax(0, keepdim=True) if shared else highest
         return torch.where(highest > 0, maps / highest, torch.zeros_like(maps)).clamp_(max=1)
 
+    def signed(self, size: Sequence[int] | int | None = None, *, shared: bool = False) -> Tensor:
+        """Maps with what speaks against the class too, divided by the largest absolute value.
+
+        Args:
+            size, shared: as of `display`.
+
+        Shape: (B, *size), in [-1, 1].
+
+        >>> maps = torch.tensor([[[-2.0, 1.0]]])
+        >>> result = Attribution(maps, "conv", (3,), torch.ones(1), ("fine",), (1, 2))
+        >>> result.signed()
+        tensor([[[-1.0000,  0.5000]]])
+        """
+        rank = self.values.ndim - 1
+        sides = self.input_size if size is None else _sides(size, rank)
+        maps = resized(self.values.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0), sides)
+        highest = maps.abs().flatten(1).amax(1).reshape(-1, *[1] * rank)
+        highest = highest.amax(0, keepdim=True) if shared else highest
+        return torch.where(highest > 0, maps / highest, torch.zeros_like(maps)).clamp_(-1, 1)
+
     def overlay(
         self,
         image: Any,
@@ -129,16 +149,9 @@ class Attribution:
         label = self._label(row, classes)
         pixels = painting.pixels_of(image)
         sides = painting.shown_size(pixels.shape[:2]) if size is None else _sides(size, 2)
-        maps = self._signed(sides, shared) if signed else self.display(sides, shared=shared)
+        maps = self.signed(sides, shared=shared) if signed else self.display(sides, shared=shared)
         heat = maps[row].cpu().numpy()
         return painting.heated(pixels, heat, label, size=(sides[0], sides[1]), signed=signed)
-
-    def _signed(self, size: Sequence[int], shared: bool) -> Tensor:
-        """Maps divided by the largest absolute value, (B, *size) in [-1, 1]."""
-        maps = resized(self.values.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0), size)
-        highest = maps.abs().flatten(1).amax(1).reshape(-1, *[1] * len(size))
-        highest = highest.amax(0, keepdim=True) if shared else highest
-        return torch.where(highest > 0, maps / highest, torch.zeros_like(maps)).clamp_(-1, 1)
 
     def _label(self, row: int, classes: Sequence[str] | None) -> str:
         """The class of a sample, and its status where it is not fine."""

@@ -11,7 +11,7 @@ Gaussian of standard deviation sqrt(n (k^2 - 1) / 12): it grows with the square 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -78,9 +78,14 @@ class EffectiveField:
 
 
 def effective_receptive_field(
-    model: nn.Module, x: Tensor, *, layer: str | None = None, training: bool = False
+    model: nn.Module,
+    x: Tensor,
+    *,
+    layer: str | None = None,
+    position: Sequence[int] | None = None,
+    training: bool = False,
 ) -> EffectiveField:
-    """How much the inputs move the middle position of a map: the mean of |d y / d x|.
+    """How much the inputs move a position of a map: the mean of |d y / d x|.
 
     The gradient is that of the sum over the position's channels; its absolute values are summed
     over the input's channels and averaged over samples.
@@ -91,12 +96,13 @@ def effective_receptive_field(
             `(B, T)`; more samples give a smoother field.
         layer: dotted name of the layer whose map is asked; None takes the last map with places, as
             `receptive_field` finds it, or where no layer returns that one, the last that one does.
+        position: a whole number for each axis of that map; None takes the middle.
         training: whether the model is in training mode meanwhile.
 
     Raises:
         ShapeError: `x` does not fit.
-        OptionError: the layer is unknown, its result has no places, the input does not reach it, or
-            the model has no memory.
+        OptionError: the layer is unknown, its result has no places, the input does not reach it,
+            the position is outside of it, or the model has no memory.
 
     Example:
         >>> model = nn.Sequential(*[nn.Conv1d(1, 1, 3, padding=1, bias=False) for _ in range(4)])
@@ -114,7 +120,7 @@ def effective_receptive_field(
     network, x = open_to_hooks(model), batch(x, 2 if ids else 3, floating=not ids)
     if layer is not None:
         select(network, [layer], "layer")
-    found = _map(network, tuple(x.shape), layer, training)
+    found = _map(network, tuple(x.shape), (layer, position), training)
     gradient = _gradient(network, x, found, training)
     values = gradient.double().abs().sum(1).mean(0).cpu()
     total = values.sum()
@@ -135,8 +141,14 @@ class _Map(NamedTuple):
     theoretical: int
 
 
-def _map(network: nn.Module, shape: tuple[int, ...], layer: str | None, training: bool) -> _Map:
+def _map(
+    network: nn.Module,
+    shape: tuple[int, ...],
+    asked: tuple[str | None, Sequence[int] | None],
+    training: bool,
+) -> _Map:
     """The last map that a layer returns, or that of the last call of the one named."""
+    layer, place = asked
     batch = trace(network, shape, training=training)
     graph, states = follow_sample(network, batch, training=training)
     for call in _calls(graph, states, layer):
@@ -147,7 +159,7 @@ def _map(network: nn.Module, shape: tuple[int, ...], layer: str | None, training
         rank = len(axes_of(shape)) + 2
         if unknown or (len(value.shape) == rank and dims == [*range(2, rank)]):
             name = name_of(graph, states, value)[0] if layer is None else layer
-            position = tuple(n // 2 for n in value.shape[2:])
+            position = _position(place, value.shape[2:])
             return _Map(call, name, position, _theoretical(state, position, value.shape))
     if layer is None:
         raise OptionError(
@@ -157,6 +169,21 @@ def _map(network: nn.Module, shape: tuple[int, ...], layer: str | None, training
     raise OptionError(
         f"layer (={layer!r}) has no map of the input's axes that the input reaches; name another."
     )
+
+
+def _position(place: Sequence[int] | None, size: Sequence[int]) -> tuple[int, ...]:
+    """Where on a map is asked: its middle, or the position named."""
+    if place is None:
+        return tuple(n // 2 for n in size)
+    whole = [type(i) is int for i in place]
+    inside = len(place) == len(size) and all(0 <= i < n for i, n in zip(place, size, strict=True))
+    if not all(whole) or not inside:
+        words = " x ".join(map(str, size))
+        raise OptionError(
+            f"position (={tuple(place)}) must be a whole number for each axis of a map of {words}, "
+            "counted from 0."
+        )
+    return tuple(place)
 
 
 def _calls(graph: Graph, states: dict[int, State], layer: str | None) -> Iterator[Call]:

@@ -68,6 +68,15 @@ class Field:
     size_with_gates: tuple[int, ...]
     status: str
 
+    def box(self, position: Sequence[int], input_size: Sequence[int]) -> tuple[range, ...]:
+        """The inputs of a position of the map, along each axis, inside an input of that size."""
+        found = []
+        axes = zip(self.start, self.stride, self.size, position, input_size, strict=False)
+        for start, stride, size, i, n in axes:
+            first = int(start + stride * i)
+            found.append(range(min(max(first, 0), n), min(max(first + size, 0), n)))
+        return tuple(found)
+
     def to_json(self) -> dict[str, Any]:
         """Values for JSON."""
         return asdict(self)
@@ -115,6 +124,12 @@ class ReceptiveField(Field):
             if widest or self._covers(row):
                 widest = tuple(map(max, row.size, widest or row.size)) if _local(row) else widest
         return tuple(found)
+
+    def at(self, layer: str) -> Field:
+        """The field of a layer; of a block that of its last layer, of what has no row its own."""
+        inside = (f"{layer}.", f"{layer}:")
+        rows = [row for row in self.rows if row.size and f"{row.layer}.".startswith(inside)]
+        return rows[-1] if rows else self
 
     def sentence(self) -> str:
         """The result in words: what a position and the output see, and what widens it in vain."""

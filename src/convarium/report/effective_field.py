@@ -151,15 +151,9 @@ def _paper(width: float, height: float, told: str) -> Drawing:
 
 def _theoretical(effective: EffectiveField, field: ReceptiveField) -> list[_Range]:
     """First input and the one after the last, along each axis, inside the input; or nothing."""
-    inside = (f"{effective.layer}.", f"{effective.layer}:")  # of a block, that of its last layer
-    rows = [row for row in field.rows if row.size and f"{row.layer}.".startswith(inside)]
-    row = rows[-1] if rows else field
-    found = []
-    axes = zip(row.start, row.stride, row.size, effective.position, strict=False)
-    for (start, stride, size, i), n in zip(axes, effective.values.shape, strict=False):
-        first = int(start + stride * i)
-        found.append((float(max(first, 0)), float(min(first + size, n))))
-    return found
+    row = field.at(effective.layer)
+    box = row.box(effective.position, effective.values.shape)
+    return [(float(each.start), float(each.stop)) for each in box]
 
 
 def _scaled(shape: Sequence[int], side: float) -> tuple[float, float]:

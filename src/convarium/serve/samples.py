@@ -115,7 +115,7 @@ def prepared(
     """
     sample = given.read(given.value, limits)
     if isinstance(preprocessing, SeriesPreprocessing):
-        _check_length(sample, preprocessing)
+        check_length(sample, preprocessing)
     return sample if isinstance(sample, str) else None, preprocessing.apply(sample)
 
 
@@ -244,7 +244,7 @@ def _series_value(value: Any, limits: Limits) -> Series:
     return Series(values, None if rate is None else float(rate))
 
 
-def _check_length(series: Series, preprocessing: SeriesPreprocessing) -> None:
+def check_length(series: Series, preprocessing: SeriesPreprocessing) -> None:
     """Refuse what would fill the memory, also after it is brought to the card's rate."""
     most = LONGEST * preprocessing.input_shape[1]
     times = (preprocessing.rate or 1) / (series.rate or preprocessing.rate or 1)

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from convarium.errors import ConvariumError
 from convarium.serve.bodies import JSON
@@ -51,6 +52,15 @@ def plain(value: Any) -> Any:
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [plain(each) for each in value]
     return value
+
+
+def svg_address(drawing: str) -> str:
+    """A drawing of the report as the address of a picture, in which it keeps its own styles.
+
+    >>> svg_address("<svg>a b</svg>")
+    'data:image/svg+xml,%3Csvg%3Ea%20b%3C/svg%3E'
+    """
+    return "data:image/svg+xml," + quote(drawing)
 
 
 def refused(error: ConvariumError) -> tuple[RefusedError, Answer]:

@@ -108,10 +108,8 @@ class Desk:
             RunError: it is gone, not finished, or damaged.
         """
         from convarium.predict import open_run
-        from convarium.serve.served import signature_of
 
-        folder = self.folder(run)
-        signature = signature_of(folder)
+        folder, signature = self.folder(run), self.version(run)
         with self._lock:
             known = self._open.get(run)
             if known is None or known[0] != signature:
@@ -122,6 +120,27 @@ class Desk:
                 self._open.popitem(last=False)
         return known[1]
 
+    def version(self, run: str) -> tuple[Any, ...]:
+        """What changes when the files of a run do."""
+        from convarium.serve.served import signature_of
+
+        return signature_of(self.folder(run))
+
+    def keep(self, key: tuple[Any, ...], value: Any) -> None:
+        """Keep a result while there is room."""
+        with self._lock:
+            self._results[key] = value
+            self._results.move_to_end(key)
+            while len(self._results) > _KEPT:
+                self._results.popitem(last=False)
+
+    def known(self, key: tuple[Any, ...]) -> Any:
+        """A result that is kept; None where it is not."""
+        with self._lock:
+            if key in self._results:
+                self._results.move_to_end(key)
+            return self._results.get(key)
+
     def kept(self, key: tuple[Any, ...], make: Callable[[], Value]) -> Value:
         """A result that was made before, or made now and kept while there is room.
 
@@ -129,17 +148,11 @@ class Desk:
             key: all that it follows from.
             make: makes it.
         """
-        with self._lock:
-            if key in self._results:
-                self._results.move_to_end(key)
-                found: Value = self._results[key]
-                return found
-        made = make()
-        with self._lock:
-            self._results[key] = made
-            while len(self._results) > _KEPT:
-                self._results.popitem(last=False)
-        return made
+        found: Value | None = self.known(key)
+        if found is None:
+            found = make()
+            self.keep(key, found)
+        return found
 
     async def reload(self) -> None:
         """Let go of the runs that are open, and of what was computed."""

@@ -30,6 +30,11 @@ class Route(NamedTuple):
 
 ROUTES: Final = (
     Route("GET", "/api/about", "about:about"),
+    Route("GET", "/api/look/about", "look:about", slow=True),
+    Route("POST", "/api/look/show", "look:show", slow=True),
+    Route("GET", "/api/look/heat", "look:heat", slow=True),
+    Route("GET", "/api/look/curves", "closer:curves", slow=True),
+    Route("GET", "/api/look/field", "closer:field", slow=True),
     Route("GET", "/api/runs/list", "runs:listed"),
     Route("GET", "/api/runs/history", "runs:history"),
     Route("GET", "/api/networks/every", "networks:every"),

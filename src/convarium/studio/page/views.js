@@ -1,4 +1,5 @@
 // The views in the order of the menu; each is a file of views/.
 export const VIEWS = [
+  { name: "look", label: "Look" },
   { name: "runs", label: "Runs" },
 ];
