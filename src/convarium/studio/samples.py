@@ -62,15 +62,14 @@ def facts(opened: Opened) -> dict[str, Any]:
 
     found = _overview(opened.dataset).to_json()
     classes = found["classes"]
-    sets = {
-        word: _sets(opened, [names for names in found[word]]) for word in ("copies", "alike")
-    }
-    counts = [len(found[word]) for word in ("copies", "alike")]
+    sets: dict[str, Any] = {}
+    for word in ("copies", "alike"):
+        every = _sets(opened, found[word])
+        crossing = sum(each["crossing"] for each in every)
+        sets |= {word: every[:_SETS], f"{word}_count": len(every), f"{word}_crossing": crossing}
     return {
         **{key: value for key, value in found.items() if key not in ("copies", "alike", "skipped")},
         **sets,
-        "copies_count": counts[0],
-        "alike_count": counts[1],
         "skipped": found["skipped"][:_TOLD],
         "skipped_count": len(found["skipped"]),
         "split": opened.counts,
@@ -281,7 +280,7 @@ def _sets(opened: Opened, sets: Sequence[Sequence[str]]) -> list[dict[str, Any]]
         parts, labels = ({row[key] for row in rows} for key in ("part", "label"))
         told.append({"samples": rows, "crossing": len(parts) > 1, "differing": len(labels) > 1})
     told.sort(key=lambda each: (not each["crossing"], not each["differing"]))
-    return told[:_SETS]
+    return told
 
 
 def _ids(dataset: Dataset, wanted: Iterable[str]) -> dict[str, int]:

@@ -2,4 +2,7 @@
 export const VIEWS = [
   { name: "look", label: "Look" },
   { name: "runs", label: "Runs" },
+  { name: "data", label: "Data" },
+  { name: "networks", label: "Networks" },
+  { name: "learn", label: "Learn" },
 ];
