@@ -143,7 +143,7 @@ def _ring() -> Tensor:
     """A circle of a thick line."""
     places = torch.arange(SIDE) - (SIDE - 1) / 2
     distance = torch.hypot(places[:, None], places[None])
-    return (1.5 - (distance - 6).abs()).clamp(0, 1)
+    return (1.5 - (distance - 8).abs()).clamp(0, 1)
 
 
 def _stripes() -> Tensor:

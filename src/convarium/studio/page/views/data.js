@@ -51,7 +51,7 @@ function facts({ el, card, table, number, notice }, found) {
   const numbers = Object.entries(found.numbers).map(([name, [low, mean, high]]) => ({ name, low, mean, high }));
   return card(found.source,
     found.remark ? notice(found.remark) : null,
-    el("dl", { class: "tiles" }, tiles.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value)))),
+    el("dl", { class: "tiles roomy" }, tiles.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value)))),
     found.notes.map((note) => el("p", { class: "soft" }, note)),
     el("div", { class: "columns" },
       found.balance ? el("div", {}, el("h3", {}, "Balance"), drawn(found.balance)) : null,
@@ -135,16 +135,16 @@ function training(context) {
 function alike(context, found) {
   const { el, card, number } = context;
   if (!["images", "texts"].includes(found.kind)) return null;
-  const tell = (sets, count, crossing, words) => el("div", {},
+  const tell = (sets, count, crossing, words, so) => el("div", {},
     el("h3", {}, count ? `${number(count)} sets ${words}` : `No ${words.replace("of ", "")}`),
-    crossing ? el("p", { class: "notice" }, `${number(crossing)} of them lie in several parts: what is tested was learnt from.`) : null,
-    sets.slice(0, 12).map((set) => el("div", { class: "set" },
+    crossing ? el("p", { class: "notice" }, `${number(crossing)} of them lie in several parts: ${so}.`) : null,
+    el("div", { class: "sets" }, sets.slice(0, 12).map((set) => el("div", { class: "set" },
       el("p", { class: "soft" }, [set.crossing ? "in several parts" : "", set.differing ? "with different labels" : ""].filter(Boolean).join(", ")),
-      el("div", { class: "samples" }, set.samples.slice(0, 8).map((row) => figure(context, found, row, 80))))),
+      el("div", { class: "samples" }, set.samples.slice(0, 8).map((row) => figure(context, found, row, 80)))))),
     count > 12 ? el("p", { class: "soft" }, `The first 12 of ${number(count)}, those in several parts first.`) : null);
   return card("What is there more than once",
-    tell(found.copies, found.copies_count, found.copies_crossing, "of equal samples"),
-    tell(found.alike, found.alike_count, found.alike_crossing, found.kind === "texts" ? "of texts that read alike" : "of images that look alike"));
+    tell(found.copies, found.copies_count, found.copies_crossing, "of equal samples", "what is tested was learnt from"),
+    tell(found.alike, found.alike_count, found.alike_crossing, found.kind === "texts" ? "of texts that read alike" : "of images that look alike", "what is tested is much like what was learnt from"));
 }
 
 function leftOut({ el, card, table, number }, found) {

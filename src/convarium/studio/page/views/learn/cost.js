@@ -32,10 +32,10 @@ export async function show(root, context) {
 /** Rows of designs with their parameters and multiply-adds as bars on a common scale. */
 function bars({ el, number, count }, rows) {
   const most = (key) => Math.max(...rows.map((row) => row[key]));
-  const bar = (row, key, words) => el("div", { class: "bar" },
+  const bar = (row, key, words) => el("div", { class: "weighed" },
     el("span", {}, `${words} ${count(row[key])}`),
     el("i", { style: { width: `${Math.max(0.4, (100 * row[key]) / most(key))}%` } }));
-  return rows.map((row) => el("div", { class: "bars" },
+  return rows.map((row) => el("div", { class: "design" },
     el("p", {}, el("strong", {}, row.name), el("span", { class: "soft" }, ` sees ${row.field.join(" x ")}`)),
     bar(row, "parameters", "parameters"), bar(row, "macs", "multiply-adds")));
 }

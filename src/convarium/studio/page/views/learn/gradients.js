@@ -9,7 +9,7 @@ const STYLES = {
   resnet56_cifar: { name: "residual, 56 layers", colour: "c0" },
 };
 
-export async function show(root, { api, el, card, table, percent, lineChart, redraw }) {
+export async function show(root, { api, el, card, table, percent, number, lineChart, redraw }) {
   const told = await api("learn/gradients");
   const chart = el("div", {});
   const draw = (epoch) => redraw(chart, lineChart(told.networks.map((each) => ({
@@ -18,12 +18,13 @@ export async function show(root, { api, el, card, table, percent, lineChart, red
   })), { title: "Norm of the gradient at each convolution's weights", x: "way from the first to the last convolution, %", logarithmic: true, height: 300 }));
   const last = told.networks[0].epochs.length - 1;
   const spread = ({ mean, interval }) => `${percent(mean)} (${interval.map((each) => percent(each)).join(" to ")})`;
+  const first = told.networks.map((each) => `${number(each.epochs[0][0][1], 3)} (${STYLES[each.name].name})`).join(", ");
   const images = told.settings.images.toLocaleString("en-US");
   root.append(
     el("p", { class: "lead" }, "Deeper plain networks fit even what they learn from worse. Shortcuts let the gradient pass: to do nothing, a block only has to be 0."),
-    card("The gradient's norm, layer by layer",
+    el("div", { class: "columns" }, card("The gradient's norm, layer by layer",
       el("div", { class: "row" }, slider("After epoch", { low: 0, high: last, value: 0, told: (epoch) => (epoch ? String(epoch) : "0, before the first step") }, draw)), chart,
-      el("p", { class: "soft" }, "Means over three seeds, on one batch of training images. Before training, the plain network of 56 layers has the largest gradients of all at its first layers, not the smallest.")),
+      el("p", { class: "soft" }, `Means over ${told.networks[0].seeds.length} seeds, on one batch of training images. Before the first step the gradient at the first convolution is ${first}.`)),
     card("What came of it", table([
       { label: "network", cell: (row) => STYLES[row.name].name },
       { label: "training error", cell: (row) => spread(row.train_error), number: true },
@@ -32,7 +33,7 @@ export async function show(root, { api, el, card, table, percent, lineChart, red
     el("p", { class: "soft" }, Object.entries(told.differences).map(([name, row]) =>
       `${name.startsWith("plain") ? "Plain" : "Residual"}, 56 less 20 layers: ${points(row.train_error)} points of training error. `),
       `${images} images of Fashion-MNIST, ${told.settings.recipe.epochs} epochs, ${told.networks[0].seeds.length} seeds; ${told.machine.processor}, torch ${told.versions.torch}, ${told.date}. `,
-      el("code", {}, told.command))));
+      el("code", {}, told.command)))));
   draw(0);
 }
 

@@ -9,7 +9,7 @@ export async function show(root, context) {
   const { api, el, clear, card, field, select, notice, percent, lineChart, redraw } = context;
   const how = { picture: "ring", kernel: "blur", halving: "stride", levels: 2 };
   let [down, right] = [0, 0];
-  const trouble = el("div", {}), levels = el("div", {}), chart = el("div", {}), verdict = el("p", { role: "status" });
+  const trouble = el("div", {}), levels = el("div", { class: "columns" }), chart = el("div", {}), verdict = el("p", { role: "status" });
   const picture = sheet({ class: "cells drag" });
 
   const asked = newest((query) => api("learn/moved", { query }), (told) => {

@@ -38,7 +38,7 @@ function sum({ num_layers, dilation_base }) {
 
 function tree({ svg }, told, { kernel_size: taps }) {
   const high = told.levels.length * ROW + 40;
-  const gap = Math.min(26, (WIDTH - 120) / Math.max(1, told.field - 1));
+  const gap = Math.min(44, (WIDTH - 150) / Math.max(1, told.field - 1));
   const x = (step) => WIDTH - 16 - step * gap;
   const y = (level) => 16 + level * ROW;
   const drawing = svg("svg", { viewBox: `0 0 ${WIDTH} ${high}`, width: WIDTH, height: high, class: "tree", role: "img", "aria-label": `The tree of the last step: ${told.levels.map((level) => `dilation ${level.dilation} sees ${level.steps.length}`).join(", ")}` });

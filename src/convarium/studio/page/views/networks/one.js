@@ -63,6 +63,7 @@ function layers({ el, field, select, table, number, count, bytes }, told) {
     { label: "stride", cell: (row) => row.stride, number: true },
     { label: "status", cell: (row) => row.status },
   ], told.layers, { caption: `${told.layers.length} layers in the order of execution` });
+  list.classList.add("tall");
   const show = (part) => list.update(told.layers.filter((row) => !part || row.part === part));
   return [el("div", { class: "row" }, field("Part", select([["", "all"], ...names], "", show))), list];
 }
