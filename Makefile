@@ -46,6 +46,7 @@ figures: $(ENV)  ## draw the figures of docs/theory anew
 
 results: $(ENV)  ## write the page of every stored figure anew
 	$(RUN) tools/write_results.py
+	$(RUN) tools/write_depth.py
 
 docs: $(ENV) $(ENV_DOCS)  ## the book as a site in build/book/site; a broken link is an error
 	$(RUN) tools/write_book.py

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from convarium.cli.parsing import (
     Parser,
@@ -35,7 +35,6 @@ _PAGE = {
     "epoch": "--epoch", "size": "--size", "spacing": "--spacing", "recipe": "--recipe",
 }  # fmt: skip
 _MOST_ROWS = 20
-_FITTED = 512  # samples that mean and deviation of the page come from
 
 
 def add_arguments(parser: Parser) -> None:
@@ -95,10 +94,8 @@ def _refuse_idle(arguments: argparse.Namespace, changes: dict[str, Any]) -> None
 
 def _show(arguments: argparse.Namespace, dataset: Dataset, changes: dict[str, Any]) -> int:
     """Draw samples as training would see them."""
-    import numpy as np
-
-    from convarium import data, report, train
-    from convarium.train.from_config import augmentation_of
+    from convarium import report, train
+    from convarium.report.trained_on import seen_in_training
 
     path = "samples.html" if arguments.output is None else arguments.output
     report.check_page_name(path)
@@ -106,27 +103,18 @@ def _show(arguments: argparse.Namespace, dataset: Dataset, changes: dict[str, An
     choice = train.recommend(dataset, **grid, recipe=arguments.recipe)
     config = dataclasses.replace(choice.config, **changes)
     refuse_idle(changes, config)
-    seed, epoch = arguments.seed or 0, arguments.epoch or 0
-    sides = choice.size if isinstance(choice.size, tuple) else (1, 1, 1)
-    found = augmentation_of(config, dataset.kind, sides)
-    augmentation = cast("data.Augmentation | data.VolumeAugmentation", found)
-    usable = np.flatnonzero(dataset.survey().digests != 0)
-    if dataset.given is not None and (dataset.given[usable] == 0).any():
-        usable = usable[dataset.given[usable] == 0]
-    fitted = report.some_of_each_class(dataset, usable, _FITTED, seed)
-    preprocessing = data.fit_preprocessing(
-        data.Part(dataset, fitted), size=choice.size, spacing=arguments.spacing
-    )
-    samples = report.augmented_samples(
+    epoch = arguments.epoch or 0
+    found = seen_in_training(
         dataset,
-        fitted[: arguments.samples or _SAMPLES],
-        preprocessing,
-        augmentation,
-        seed=seed,
+        config,
+        size=choice.size,
+        spacing=arguments.spacing,
+        seed=arguments.seed or 0,
         epoch=epoch,
+        samples=arguments.samples or _SAMPLES,
         versions=arguments.versions or _VERSIONS,
     )
-    settings = augmentation.lines()
+    samples, settings = found.samples, found.settings
     title = f"{dataset.source}: what training sees"
     report.write_augmented(path, samples, settings, title=title, epoch=epoch)
     if arguments.json:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from convarium.errors import OptionError
 from convarium.measure.field import Field, ReceptiveField
+from convarium.measure.verdict import axes_of
 from convarium.report import wording
 from convarium.report.parts import name_parts
 from convarium.report.svg import Axis, Drawing
@@ -70,12 +71,12 @@ def draw_field_growth(field: ReceptiveField, title: str) -> str:
 
 def _lines(field: ReceptiveField, rows: Sequence[Field]) -> list[_Line]:
     """Axes along which the field grows alike share a line."""
-    rank = len(field.input_shape) - 2
-    names = _AXES.get(rank, [f"axis {k + 1}" for k in range(rank)])
+    inputs = axes_of(field.input_shape)
+    names = _AXES.get(len(inputs), [f"axis {k + 1}" for k in range(len(inputs))])
     found: dict[tuple[int, ...], dict[str, int]] = {}
     for axis, name in enumerate(names):
         sizes = tuple(row.size[axis] for row in rows)
-        found.setdefault(sizes, {})[name] = field.input_shape[2 + axis]
+        found.setdefault(sizes, {})[name] = inputs[axis]
     alike = zip(found.items(), _COLOURS, strict=False)
     return [_Line(sizes, inputs, colour) for (sizes, inputs), colour in alike]
 

@@ -80,6 +80,7 @@ class _App:
                 warming.cancel()
             for executor in (self.quick, self.slow):
                 executor.shutdown(wait=False, cancel_futures=True)
+            self.desk.jobs.close()
             await send({"type": "lifespan.shutdown.complete"})
             return
 

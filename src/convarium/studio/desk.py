@@ -15,6 +15,7 @@ from convarium.errors import RunError, did_you_mean
 from convarium.serve.journal import Journal
 from convarium.serve.limits import Limits
 from convarium.serve.metrics import Metrics
+from convarium.studio.jobs import Jobs
 
 if TYPE_CHECKING:
     from convarium.predict import Run
@@ -63,6 +64,7 @@ class Desk:
         self.data, self.limits = data, limits
         self.journal, self.metrics = journal or Failures(), Metrics()
         self.draining = False
+        self.jobs = Jobs()
         self._words = [Path(word) for word in words]
         self._open: OrderedDict[str, tuple[Any, Run]] = OrderedDict()
         self._results: OrderedDict[tuple[Any, ...], Any] = OrderedDict()

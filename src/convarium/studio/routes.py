@@ -46,6 +46,23 @@ ROUTES: Final = (
     Route("GET", "/api/audit/list", "audits:listed"),
     Route("GET", "/api/audit/audit", "audits:audit"),
     Route("GET", "/api/audit/page", "audits:page"),
+    Route("GET", "/api/networks/every", "networks:every"),
+    Route("POST", "/api/networks/network", "networks:network"),
+    Route("POST", "/api/networks/side_by_side", "networks:side_by_side"),
+    Route("GET", "/api/networks/form", "choosing:form"),
+    Route("POST", "/api/networks/choose", "choosing:chosen"),
+    Route("POST", "/api/learn/slid", "learn:slid"),
+    Route("GET", "/api/learn/moved", "moving:moved"),
+    Route("GET", "/api/learn/follows", "moving:follows"),
+    Route("GET", "/api/learn/costs", "learn:costs"),
+    Route("GET", "/api/learn/tree", "learn:tree"),
+    Route("GET", "/api/learn/scaling", "learn:scaling"),
+    Route("GET", "/api/learn/gradients", "depth:gradients"),
+    Route("GET", "/api/data/sources", "samples:sources"),
+    Route("GET", "/api/data/overview", "samples:overview"),
+    Route("GET", "/api/data/page", "samples:page"),
+    Route("GET", "/api/data/picture", "samples:picture"),
+    Route("GET", "/api/data/trained_on", "samples:trained_on", slow=True),
 )
 
 #: The rows by method and path.

@@ -1,0 +1,125 @@
+"""Work that takes longer than a request: it is begun once, and told about until it is done.
+
+ask(key, work) -> how far it is -> ask(key, work) -> ... -> its result
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Final
+
+from convarium.errors import ConvariumError
+from convarium.progress import Progress
+
+_KEPT: Final = 32  # results, the newest
+_SOON: Final = 0.2  # seconds that an answer waits for quick work
+
+
+class AbandonedError(ConvariumError):
+    """Work that nobody asked about any more, and that was ended."""
+
+
+class Watched(Progress):
+    """Progress that is read instead of printed, and that ends work nobody waits for.
+
+    Args:
+        patience: seconds without a question after which `advance` ends the work; None never does.
+    """
+
+    def __init__(self, patience: float | None = None) -> None:
+        super().__init__(0, "", enabled=False)
+        self.patience, self.asked, self.unwanted = patience, time.monotonic(), False
+
+    def advance(self, n: int = 1, note: str = "") -> None:
+        """Count `n` more units.
+
+        Raises:
+            AbandonedError: nobody has asked for so long, or the studio ends.
+        """
+        super().advance(n, note)
+        alone = self.patience is not None and time.monotonic() - self.asked > self.patience
+        if alone or self.unwanted:
+            raise AbandonedError("Nobody waits for this any more.")
+
+
+class Jobs:
+    """One thread that works through what is asked for, each thing once, however many ask.
+
+    An error of the library is told to all who ask, and forgotten, so that the next may try again.
+
+    Example:
+        >>> jobs = Jobs()
+        >>> jobs.ask("sum", lambda progress: 1 + 1)
+        {'state': 'done', 'result': 2}
+        >>> jobs.close()
+    """
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, "studio")
+        self._work: dict[Hashable, tuple[Future[Any], Watched]] = {}
+        self._lock = threading.Lock()
+
+    def ask(
+        self,
+        key: Hashable,
+        work: Callable[[Watched], Any],
+        *,
+        patience: float | None = None,
+        wait: float = _SOON,
+    ) -> dict[str, Any]:
+        """How far the work of this key is, which is begun where it has not been.
+
+        Args:
+            key: says what is done; equal keys are the same work.
+            work: is given what it tells its progress to.
+            patience: seconds after which work that nobody asks about is ended.
+            wait: seconds that are waited for the result.
+
+        Returns:
+            `{"state": "done", "result": ...}`, or `{"state": "waiting" | "running", "done": n,
+            "total": n}`.
+
+        Raises:
+            ConvariumError: what the work raised.
+        """
+        with self._lock:
+            if key not in self._work or _was_abandoned(self._work[key][0]):
+                self._forget()
+                progress = Watched(patience)
+                self._work[key] = (self._thread.submit(work, progress), progress)
+            future, progress = self._work[key]
+            progress.asked = time.monotonic()
+        try:
+            return {"state": "done", "result": future.result(wait)}
+        except BaseException as error:
+            if isinstance(error, TimeoutError) and not future.done():
+                state = "running" if future.running() else "waiting"
+                return {"state": state, "done": progress.done, "total": progress.total}
+            self._drop(key, future)
+            raise
+
+    def close(self) -> None:
+        """End the thread; what has not been begun is left, and what is under way ends soon."""
+        with self._lock:
+            for _, progress in self._work.values():
+                progress.unwanted = True
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _drop(self, key: Hashable, future: Future[Any]) -> None:
+        with self._lock:
+            if key in self._work and self._work[key][0] is future:
+                del self._work[key]
+
+    def _forget(self) -> None:
+        """Keep only the newest results."""
+        done = [key for key, (future, _) in self._work.items() if future.done()]
+        for key in done[: max(len(done) - _KEPT + 1, 0)]:
+            del self._work[key]
+
+
+def _was_abandoned(future: Future[Any]) -> bool:
+    """Whether it was ended because nobody asked; whoever asks again begins it anew."""
+    return future.done() and isinstance(future.exception(), AbandonedError)

@@ -1,0 +1,160 @@
+"""Data that the studio holds open: a data set, read once, and what a run knows of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convarium.data.given import PARTS
+from convarium.errors import DataError, OptionError, RunError, did_you_mean
+from convarium.progress import Progress
+
+if TYPE_CHECKING:
+    from convarium.data import Dataset, Preprocessing
+    from convarium.train import TrainConfig
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """A data set that was read, and what belongs to it.
+
+    Args:
+        dataset: surveyed.
+        part: of each sample, the number of its part in `PARTS`, and -1 for those in none, `(N,)`;
+            None where nothing says so.
+        config: how the run was trained; None of data without a run.
+        preprocessing: of the run.
+        remark: what to know about it, in a sentence.
+    """
+
+    dataset: Dataset
+    part: NDArray[np.int8] | None = None
+    config: TrainConfig | None = None
+    preprocessing: Preprocessing | None = None
+    remark: str = ""
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Samples of each part; none where nothing says who is in which."""
+        if self.part is None:
+            return {}
+        return {word: int((self.part == number).sum()) for number, word in enumerate(PARTS)}
+
+    @property
+    def training_ids(self) -> NDArray[np.int64] | None:
+        """Samples of the training part; None where nothing says which they are."""
+        return None if self.part is None else np.flatnonzero(self.part == 0)
+
+    def part_of(self, i: int) -> str:
+        """The part of a sample in a word; nothing where it is in none."""
+        number = -1 if self.part is None else int(self.part[i])
+        return PARTS[number] if number >= 0 else ""
+
+    def matching(self, part: str = "", label: str = "") -> list[int]:
+        """Ids of the samples that can be read, in a part and with a label; nothing asks for all.
+
+        Raises:
+            OptionError: there is no such part, or no such class.
+        """
+        chosen: NDArray[np.bool_] = self.dataset.survey().digests != 0
+        if part:
+            if part not in PARTS or self.part is None:
+                raise OptionError(f"part (={part!r}) must be one of {', '.join(PARTS)}, of a split.")
+            chosen = chosen & self.part == PARTS.index(part)
+        if label:
+            chosen = chosen & self._labelled(label)
+        return [int(i) for i in np.flatnonzero(chosen)]
+
+    def _labelled(self, label: str) -> NDArray[np.bool_]:
+        dataset = self.dataset
+        if dataset.targets is None or dataset.of_numbers or label not in dataset.classes:
+            near = did_you_mean(label, dataset.classes)
+            raise OptionError(f"The data has no class {label!r}.{near}")
+        number = dataset.classes.index(label)
+        found: NDArray[np.bool_] = (
+            dataset.targets == number if dataset.targets.ndim == 1 else dataset.targets[:, number] > 0
+        )
+        return found
+
+
+def open_data(source: str, progress: Progress | None = None) -> Opened:
+    """Data by its path or name, every sample read once.
+
+    Raises:
+        DataError: it cannot be found or read.
+        OptionError: it cannot be read without more being said.
+    """
+    from convarium import data
+
+    dataset = data.open_dataset(source)
+    _read(dataset, progress)
+    given = dataset.given
+    return Opened(dataset, part=None if given is None else given.astype(np.int8))
+
+
+def open_run_data(folder: Path, other: str | None, progress: Progress | None = None) -> Opened:
+    """The data that a run was trained on, with its split, its steps and its settings.
+
+    Args:
+        folder: of the run, which may still be in training.
+        other: where the data lies now, if it is not where the run found it.
+        progress: is advanced by one for each sample.
+
+    Raises:
+        RunError: the folder is no run, or is damaged.
+        DataError: the data is gone, or cannot be read.
+    """
+    from convarium import data, train
+
+    settings, steps = train.read_settings(folder), train.read_preprocessing(folder)
+    stored = settings["data"]
+    reading = {"task": stored.get("task"), "kind": steps.kind, **stored.get("columns", {})}
+    source = stored["source"]
+    if source.startswith("hf:") and other is None:  # nobody asked for anything from elsewhere
+        raise DataError(
+            f"The data of {folder.name} is on the Hugging Face Hub; to look at it, start the "
+            f"studio with --data {source}."
+        )
+    try:
+        dataset = data.open_dataset(source, **reading)
+    except DataError as error:
+        if other is None:
+            raise DataError(
+                f"{str(error).rstrip('.')}. Where the data of {folder.name} lies elsewhere now, "
+                "start the studio with --data."
+            ) from error
+        dataset = data.open_dataset(other, **reading)
+    _read(dataset, progress)
+    config = train.TrainConfig.from_mapping(settings["train"])
+    part, remark = None, ""
+    if dataset.fingerprint() == stored.get("fingerprint"):
+        part = _parts(folder, len(dataset))
+    else:
+        remark = f"This is not the data that {folder.name} was trained on: its parts are unknown."
+    return Opened(dataset, part, config, steps, remark)
+
+
+def _read(dataset: Dataset, progress: Progress | None) -> None:
+    """Read every sample once, whatever cannot be read."""
+    if progress is not None:
+        progress.total += len(dataset)
+    dataset.survey(progress, max_broken=1.0)
+
+
+def _parts(folder: Path, n: int) -> NDArray[np.int8]:
+    """The part of each sample as the run has split the data."""
+    import pyarrow.parquet as pq
+
+    part: NDArray[np.int8] = np.full(n, -1, np.int8)
+    try:
+        rows: Any = pq.read_table(folder / "splits.parquet", columns=["id", "part"])
+    except (OSError, ValueError) as error:
+        raise RunError(f"The split of {folder.name} cannot be read: {error}") from error
+    ids = rows["id"].to_numpy()
+    for number, word in enumerate(PARTS):
+        part[ids[rows["part"].to_numpy(zero_copy_only=False) == word]] = number
+    return part

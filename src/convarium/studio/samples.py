@@ -1,0 +1,306 @@
+"""The view *Data*: samples, balance, copies, what was left out, and what training makes of it.
+
+a run or the studio's data -> opened once -> plain values for JSON, and pictures by a sample's number
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from convarium.errors import DataError, OptionError
+from convarium.studio.answers import Answer
+from convarium.studio.desk import Desk
+from convarium.studio.jobs import Watched
+from convarium.studio.opened import Opened, open_data, open_run_data
+
+if TYPE_CHECKING:
+    from convarium.data import Dataset
+
+_MOST: Final = 60  # samples of a page
+_SETS: Final = 200  # of copies, that are told
+_TOLD: Final = 500  # of what was left out
+_LETTERS: Final = 600  # of a text
+_SIDE: Final = 320
+_DRAWN: Final = ("images", "volumes", "series")
+
+
+def sources(desk: Desk) -> dict[str, Any]:
+    """What can be looked at: the studio's data, and the data of each run."""
+    own = [{"run": "", "name": desk.data}] if desk.data is not None else []
+    return {"sources": own + [{"run": name, "name": name} for name in desk.folders()]}
+
+
+def overview(desk: Desk, run: str = "") -> dict[str, Any]:
+    """What the data of a run holds, or the studio's own, as soon as it has been read.
+
+    Args:
+        desk: knows both.
+        run: its name; nothing is the studio's data.
+
+    Returns:
+        How far the reading is, as `Jobs.ask` says it; then the facts.
+
+    Raises:
+        DataError: the data is gone, or cannot be read.
+        RunError: there is no such run.
+        OptionError: the studio has no data of its own.
+    """
+    told = _asked(desk, run)
+    return told if told["state"] != "done" else {"state": "done", "result": facts(told["result"])}
+
+
+def facts(opened: Opened) -> dict[str, Any]:
+    """Counts, sizes, balance, copies and what was left out.
+
+    Args:
+        opened: a data set that was read.
+    """
+    from convarium.data import overview as _overview
+    from convarium.report import class_balance
+
+    found = _overview(opened.dataset).to_json()
+    classes = found["classes"]
+    sets: dict[str, Any] = {}
+    for word in ("copies", "alike"):
+        every = _sets(opened, found[word])
+        crossing = sum(each["crossing"] for each in every)
+        sets |= {word: every[:_SETS], f"{word}_count": len(every), f"{word}_crossing": crossing}
+    return {
+        **{key: value for key, value in found.items() if key not in ("copies", "alike", "skipped")},
+        **sets,
+        "skipped": found["skipped"][:_TOLD],
+        "skipped_count": len(found["skipped"]),
+        "split": opened.counts,
+        "by_part": _by_part(opened),
+        "balance": class_balance([*classes.values()], [*classes]) if classes else "",
+        "drawn": opened.dataset.kind in _DRAWN,
+        "shows_training": opened.dataset.kind in ("images", "volumes"),
+        "remark": opened.remark,
+    }
+
+
+def page(
+    desk: Desk,
+    run: str = "",
+    part: str = "",
+    label: str = "",
+    name: str = "",
+    start: int = 0,
+    count: int = 24,
+) -> dict[str, Any]:
+    """Some samples with their labels and parts.
+
+    Args:
+        desk: knows the data.
+        run: whose data; nothing is the studio's own.
+        part: only this one: train, validation or test.
+        label: only those with this class or label.
+        name: only those whose name holds this.
+        start: how many that match are left out.
+        count: how many are told.
+
+    Raises:
+        OptionError: a number is out of range, or the data has no such part or class.
+        DataError: the data is not read yet.
+    """
+    if not 0 <= start <= 2**31 or not 1 <= count <= _MOST:
+        raise OptionError(f"start must be 0 or more, and count from 1 to {_MOST}.")
+    return listed(_ready(desk, run), part, label, name, start, count)
+
+
+def listed(
+    opened: Opened, part: str, label: str, name: str, start: int, count: int
+) -> dict[str, Any]:
+    """The samples that match; see `page`."""
+    dataset = opened.dataset
+    ids = opened.matching(part, label)
+    if name:
+        ids = [i for i in ids if name.lower() in dataset.name(i).lower()]
+    shown = ids[start : start + count]
+    return {"total": len(ids), "start": start, "samples": [_row(opened, i) for i in shown]}
+
+
+def picture(desk: Desk, id: int, run: str = "", side: int = 160) -> Answer:
+    """A sample as a picture: PNG, and SVG of a series.
+
+    Args:
+        desk: knows the data.
+        id: the sample's number; no path can be asked for.
+        run: whose data; nothing is the studio's own.
+        side: the longer one in pixels, at most.
+
+    Raises:
+        OptionError: there is no such sample, or none of its kind is drawn.
+        DataError: it cannot be read.
+    """
+    return drawn(_ready(desk, run).dataset, id, side)
+
+
+def drawn(dataset: Dataset, id: int, side: int) -> Answer:
+    """The picture of a sample; see `picture`."""
+    from PIL import Image
+
+    from convarium import report
+    from convarium.report import pictures
+    from convarium.report.series import plain_series
+
+    if not 0 <= id < len(dataset):
+        raise OptionError(f"id (={id}) must be from 0 to {len(dataset) - 1}.")
+    if not 8 <= side <= _SIDE:
+        raise OptionError(f"side (={side}) must be from 8 to {_SIDE}.")
+    if dataset.kind not in _DRAWN:
+        raise OptionError(f"Of {dataset.kind} no pictures are drawn.")
+    if dataset.kind == "series":
+        svg = report.draw_series(plain_series(dataset, id, dataset.name(id)))
+        return Answer("image/svg+xml", svg.encode("utf-8", "replace"))
+    read = dataset.read(id)
+    image = report.slices_picture(read) if dataset.kind == "volumes" else read
+    small = Image.fromarray(pictures.colour(image))
+    factor = max(1, side // max(image.shape[:2]) // 2)
+    if factor > 1:  # each pixel a square
+        small = small.resize((small.width * factor, small.height * factor), Image.Resampling.NEAREST)
+    small.thumbnail((side, side))
+    import numpy as np
+
+    return Answer("image/png", pictures.png(np.asarray(small)))
+
+
+def trained_on(
+    desk: Desk, run: str = "", epoch: int = 0, samples: int = 6, versions: int = 5, seed: int = 0
+) -> dict[str, Any]:
+    """What training makes of some samples: that of the run, or as `train` would choose it.
+
+    Args:
+        desk: knows the data.
+        run: whose data and settings; nothing is the studio's own.
+        epoch: the first one shown.
+        samples: how many.
+        versions: how many epochs.
+        seed: draws which samples, and what happens to them.
+
+    Raises:
+        OptionError: a number is out of range, or the data holds neither images nor volumes.
+        DataError: the data is not read yet, or a sample cannot be read.
+    """
+    limits = {"epoch": (epoch, 0, 10**6), "samples": (samples, 1, 12)}
+    limits |= {"versions": (versions, 1, 8), "seed": (seed, 0, 2**31)}
+    for name, (value, low, high) in limits.items():
+        if not low <= value <= high:
+            raise OptionError(f"{name} (={value}) must be from {low} to {high}.")
+    return augmented(_ready(desk, run), epoch, samples, versions, seed)
+
+
+def augmented(
+    opened: Opened, epoch: int = 0, samples: int = 6, versions: int = 5, seed: int = 0
+) -> dict[str, Any]:
+    """The page of augmented samples as a drawing, and the settings in words."""
+    from convarium import report, train
+    from convarium.report.trained_on import seen_in_training
+
+    dataset, config, steps = opened.dataset, opened.config, opened.preprocessing
+    if dataset.kind not in ("images", "volumes"):
+        raise OptionError(f"Images and volumes are drawn here, and these are {dataset.kind}.")
+    size = None
+    if config is None:
+        choice = train.recommend(dataset)
+        config, size = choice.config, choice.size
+    found = seen_in_training(
+        dataset,
+        config,
+        steps,
+        size=size,
+        ids=opened.training_ids,
+        seed=seed,
+        epoch=epoch,
+        samples=samples,
+        versions=versions,
+    )
+    title = f"{dataset.source}: what training sees"
+    svg = report.draw_augmented(found.samples, found.settings, title=title, epoch=epoch)
+    return {"drawing": svg, "settings": list(found.settings), "from_run": opened.config is not None}
+
+
+def _asked(desk: Desk, run: str) -> dict[str, Any]:
+    """The data of a run, or the studio's own, as soon as it is read."""
+    if run:
+        folder = desk.folder(run)
+
+        def work(progress: Watched) -> Opened:
+            return open_run_data(folder, desk.data, progress)
+    else:
+        source = desk.data
+        if source is None:
+            raise OptionError("The studio was opened without data; start it with --data DATA.")
+
+        def work(progress: Watched) -> Opened:
+            return open_data(source, progress)
+
+    return desk.jobs.ask(("data", run, desk.data), work)
+
+
+def _ready(desk: Desk, run: str) -> Opened:
+    """The data, which must have been read.
+
+    Raises:
+        DataError: it is not.
+    """
+    told = _asked(desk, run)
+    if told["state"] != "done":
+        raise DataError("The data is being read; ask again when it is done.")
+    found: Opened = told["result"]
+    return found
+
+
+def _row(opened: Opened, i: int) -> dict[str, Any]:
+    """One sample in words."""
+    from convarium.data import target_in_words
+
+    dataset = opened.dataset
+    label = "" if dataset.targets is None else target_in_words(dataset, dataset.targets[i])
+    row = {"id": i, "name": dataset.name(i), "label": label, "part": opened.part_of(i)}
+    if dataset.kind != "texts":
+        return row
+    try:
+        text = str(dataset.read(i))
+    except DataError as error:
+        text = str(error)
+    cut = text[:_LETTERS]
+    return {**row, "text": cut + "…" * (len(text) > _LETTERS)}
+
+
+def _sets(opened: Opened, sets: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
+    """Samples that are alike, those in several parts first, then those of several labels."""
+    wanted = {name for names in sets for name in names}
+    ids = _ids(opened.dataset, wanted) if wanted else {}
+    told = []
+    for names in sets:
+        rows = [_row(opened, ids[name]) for name in names]
+        parts, labels = ({row[key] for row in rows} for key in ("part", "label"))
+        told.append({"samples": rows, "crossing": len(parts) > 1, "differing": len(labels) > 1})
+    told.sort(key=lambda each: (not each["crossing"], not each["differing"]))
+    return told
+
+
+def _ids(dataset: Dataset, wanted: Iterable[str]) -> dict[str, int]:
+    """The numbers of samples by their names."""
+    names = set(wanted)
+    return {name: i for i in range(len(dataset)) if (name := dataset.name(i)) in names}
+
+
+def _by_part(opened: Opened) -> list[Mapping[str, Any]]:
+    """Samples of each class in each part; nothing where there are no parts or no classes."""
+    dataset = opened.dataset
+    if not opened.counts or dataset.targets is None or dataset.targets.ndim > 1:
+        return []
+    if dataset.of_numbers:
+        return []
+    counted = {part: Counter[int]() for part in opened.counts}
+    for i, target in enumerate(dataset.targets.tolist()):
+        if (part := opened.part_of(i)) in counted:
+            counted[part][target] += 1
+    return [
+        {"label": name, **{part: counts[k] for part, counts in counted.items()}}
+        for k, name in enumerate(dataset.classes)
+    ]
