@@ -54,7 +54,10 @@ def slid(
         >>> found["map"], found["matrix"]["rows"][1]
         ([2.0, 1.0, 0.0, 0.0], {'columns': [0, 1, 2], 'values': [1.0, 2.0, 3.0]})
     """
-    taps, places = _numbers("kernel", kernel, _MOST_TAPS), _numbers("picture", picture, _MOST_PLACES)
+    taps, places = (
+        _numbers("kernel", kernel, _MOST_TAPS),
+        _numbers("picture", picture, _MOST_PLACES),
+    )
     if taps.ndim != places.ndim:
         raise ShapeError(f"kernel has {taps.ndim} axes and picture {places.ndim}; give as many.")
     step, gap = whole(1, 16, stride=stride), whole(1, 16, dilation=dilation)
@@ -240,9 +243,7 @@ def _numbers(name: str, given: Sequence[Any], most: int) -> NDArray[np.float64]:
     return values
 
 
-def _in_words(
-    places: Sequence[int], taps: Sequence[int], how: tuple[int, int, int]
-) -> list[str]:
+def _in_words(places: Sequence[int], taps: Sequence[int], how: tuple[int, int, int]) -> list[str]:
     """How the size of the map comes about, a sentence an axis."""
     step, zeros, gap = how
     told = []

@@ -63,7 +63,9 @@ class Opened:
         chosen: NDArray[np.bool_] = self.dataset.survey().digests != 0
         if part:
             if part not in PARTS or self.part is None:
-                raise OptionError(f"part (={part!r}) must be one of {', '.join(PARTS)}, of a split.")
+                raise OptionError(
+                    f"part (={part!r}) must be one of {', '.join(PARTS)}, of a split."
+                )
             chosen = chosen & self.part == PARTS.index(part)
         if label:
             chosen = chosen & self._labelled(label)
@@ -76,7 +78,9 @@ class Opened:
             raise OptionError(f"The data has no class {label!r}.{near}")
         number = dataset.classes.index(label)
         found: NDArray[np.bool_] = (
-            dataset.targets == number if dataset.targets.ndim == 1 else dataset.targets[:, number] > 0
+            dataset.targets == number
+            if dataset.targets.ndim == 1
+            else dataset.targets[:, number] > 0
         )
         return found
 
