@@ -63,8 +63,10 @@ class Opened:
         chosen: NDArray[np.bool_] = self.dataset.survey().digests != 0
         if part:
             if part not in PARTS or self.part is None:
-                raise OptionError(f"part (={part!r}) must be one of {', '.join(PARTS)}, of a split.")
-            chosen = chosen & self.part == PARTS.index(part)
+                raise OptionError(
+                    f"part (={part!r}) must be one of {', '.join(PARTS)}, of a split."
+                )
+            chosen = chosen & (self.part == PARTS.index(part))
         if label:
             chosen = chosen & self._labelled(label)
         return [int(i) for i in np.flatnonzero(chosen)]
@@ -76,7 +78,9 @@ class Opened:
             raise OptionError(f"The data has no class {label!r}.{near}")
         number = dataset.classes.index(label)
         found: NDArray[np.bool_] = (
-            dataset.targets == number if dataset.targets.ndim == 1 else dataset.targets[:, number] > 0
+            dataset.targets == number
+            if dataset.targets.ndim == 1
+            else dataset.targets[:, number] > 0
         )
         return found
 
@@ -92,8 +96,10 @@ def open_data(source: str, progress: Progress | None = None) -> Opened:
 
     dataset = data.open_dataset(source)
     _read(dataset, progress)
-    given = dataset.given
-    return Opened(dataset, part=None if given is None else given.astype(np.int8))
+    if dataset.given is None:
+        return Opened(dataset)
+    readable = dataset.survey().digests != 0
+    return Opened(dataset, part=np.where(readable, dataset.given, -1).astype(np.int8))
 
 
 def open_run_data(folder: Path, other: str | None, progress: Progress | None = None) -> Opened:

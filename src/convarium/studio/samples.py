@@ -1,6 +1,6 @@
 """The view *Data*: samples, balance, copies, what was left out, and what training makes of it.
 
-a run or the studio's data -> opened once -> plain values for JSON, and pictures by a sample's number
+a run or the studio's data -> opened once -> plain values for JSON, pictures by number
 """
 
 from __future__ import annotations
@@ -160,7 +160,9 @@ def drawn(dataset: Dataset, id: int, side: int) -> Answer:
     small = Image.fromarray(pictures.colour(image))
     factor = max(1, side // max(image.shape[:2]) // 2)
     if factor > 1:  # each pixel a square
-        small = small.resize((small.width * factor, small.height * factor), Image.Resampling.NEAREST)
+        small = small.resize(
+            (small.width * factor, small.height * factor), Image.Resampling.NEAREST
+        )
     small.thumbnail((side, side))
     import numpy as np
 
