@@ -29,6 +29,8 @@ def announce(ready: Prepared) -> None:
     said = {key: value for key, value in choice.options.items() if key != "spatial_dims"}
     own = "".join(f", {key}={value}" for key, value in said.items())
     write(f"data: {choice.reason}; {counts}; {len(parts.train.dataset.skipped)} skipped")
+    if parts.train.dataset.corrections:
+        write(f"corrections: {len(parts.train.dataset.corrections)} labels")
     if parts.crossing:
         write(f"warning: {parts.crossing} samples of the given parts have a copy in another part")
     for line in alike_lines(parts):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -104,7 +105,9 @@ def _reading(arguments: argparse.Namespace) -> dict[str, Any]:
     return {name: then.get(name) for name in given}
 
 
-def _listed(value: str | int | list[str] | None) -> str:
+def _listed(value: str | int | list[str] | Mapping[str, str] | None) -> str:
+    if isinstance(value, Mapping):
+        return f"{len(value)} of them"
     values = value if isinstance(value, list) else [value]
     return ", ".join("none" if each is None else repr(each) for each in values)
 

@@ -114,7 +114,8 @@ def opened_data(arguments: argparse.Namespace, run: Run) -> Dataset:
     open_with = functools.partial(
         data.open_dataset, arguments.data, task=run.card["task"], kind=run.preprocessing.kind
     )
-    ungrouped = {name: value for name, value in own.items() if name != "group_column"}
+    plain = ("group_column", "corrections")
+    ungrouped = {name: value for name, value in own.items() if name not in plain}
     if own.get("fields") and given.get("fields"):  # what is said goes over what the run has
         given["fields"] = {**own["fields"], **given["fields"]}
     for columns in (own, ungrouped) if own else ():

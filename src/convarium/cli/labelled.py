@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from convarium.errors import ConvariumError, OptionError
+from convarium.errors import OptionError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,17 +53,7 @@ def samples_of(run: Run, source: str | None) -> tuple[Tensor, Labelled]:
             f"{run.folder} is a run of the task {run.card['task']!r}, and what 8-bit numbers cost "
             "is told by accuracy; leave them out."
         )
-    place = source or run.card.get("data", {}).get("source", "")
-    try:
-        columns: dict[str, Any] = run.columns
-        dataset = data.open_dataset(place, kind=run.preprocessing.kind, **columns)
-    except ConvariumError as error:
-        if source is not None:
-            raise
-        raise OptionError(
-            f"The data that {run.folder} was trained on is not at {place!r} any more; name it: "
-            "--data DATA"
-        ) from error
+    dataset = run.dataset(source)
     train = run.part(dataset, "train")
     order = seeds.permutation(len(train), 0, "calibration")[:CALIBRATION]
     chosen = data.Part(dataset, train.ids[sorted(order.tolist())])

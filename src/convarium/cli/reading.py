@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _READING = (
     *("path_column", "text_column", "label_column", "separator", "group_column", "task", "kind"),
     *("time_column", "series_column", "value_column", "window", "stride", "horizon"),
+    "corrections",
 )
 _SERIES = ("normalise", "missing")
 _TOKENS: Mapping[str, str] = {
@@ -77,9 +78,14 @@ def given_reading(values: argparse.Namespace) -> dict[str, Any]:
 
     Raises:
         OptionError: `--labels` beside one label column or another task.
+        DataError: the file of corrections cannot be read.
     """
     given = {name: value for name, value in vars(values).items() if name in _READING}
     given["fields"] = given_fields(values)
+    if given.get("corrections") is not None:
+        from convarium.data.corrections import read_corrections
+
+        given["corrections"] = read_corrections(given["corrections"])
     several = getattr(values, "labels", None)
     if several is None:
         return given

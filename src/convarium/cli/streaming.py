@@ -20,6 +20,7 @@ _OWN = {"samples_per_epoch": "--samples-per-epoch", "block": "--block"}
 _NOT_HERE = {
     "group_column": "--group-column", "group_alike": "--group-alike", "folds": "--folds",
     "task": "--task", "spacing": "--spacing", "kind": "--kind",
+    "corrections": "--corrections",
 }  # fmt: skip
 
 

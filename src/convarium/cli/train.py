@@ -68,6 +68,9 @@ def add_arguments(parser: Parser) -> None:
         action=argparse.BooleanOptionalAction,
         help="keep images that look alike, or texts that read alike, in one part (texts)",
     )
+    parser.add_argument(
+        "--corrections", metavar="FILE", help="a CSV of path and label: labels that were corrected"
+    )
     parser.add_argument("--resume", action="store_true", help="go on with the run in RUN")
     parser.add_argument(
         "--folds", type=positive, metavar="K", help="cross-validate: K runs, each in a folder"

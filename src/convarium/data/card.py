@@ -26,8 +26,8 @@ def build_card(parts: Parts, preprocessing: Preprocessing) -> dict[str, Any]:
     bring `targets`: their units, and mean and standard deviation over the training samples.
 
     `data` holds the source, the fingerprint of the whole data set, the counts of the parts and of
-    their classes (in class order), how many samples were skipped, and how many of the validation
-    and the test part look like a training picture.
+    their classes (in class order), how many samples were skipped, how many labels were corrected,
+    and how many of the validation and the test part look like a training picture.
     """
     dataset = parts.train.dataset
     return {
@@ -40,6 +40,7 @@ def build_card(parts: Parts, preprocessing: Preprocessing) -> dict[str, Any]:
             "counts": parts.counts,
             "class_counts": parts.class_counts,
             "skipped": len(dataset.skipped),
+            **({"corrected": len(dataset.corrections)} if dataset.corrections else {}),
             "alike": lookalikes(parts).counts,
             **_of_volumes(parts, preprocessing),
             **_of_texts(parts, preprocessing),

@@ -96,6 +96,7 @@ class Dataset:
         self.task = task
         self.units = tuple(map(shown, units)) or ("",) * (task in OF_NUMBERS) * len(classes)
         self.columns: dict[str, Any] = dict(columns or {})
+        self.corrections: Mapping[str, str] = {}  # labels by names, once some were corrected
         self.pictures: Pictures | None = None
         self._survey: Survey | None = None
         self._alike: NDArray[np.int64] | None = None

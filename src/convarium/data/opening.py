@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from convarium.data import arrays, folder, npz, table
+from convarium.data.corrections import corrected
 from convarium.data.dataset import Dataset
 from convarium.data.grids import dataset as grids
 from convarium.data.grids.options import FieldOptions
@@ -49,6 +50,7 @@ def open_dataset(
     stride: int | None = None,
     horizon: int | None = None,
     fields: FieldOptions | Mapping[str, Any] | None = None,
+    corrections: str | Path | Mapping[str, str] | None = None,
 ) -> Dataset:
     """Labelled data from a path or a built-in name; a path that exists goes first.
 
@@ -83,6 +85,7 @@ def open_dataset(
         horizon: of a forecast, how many steps ahead; None is 1.
         fields: of a gridded file, what is made finer, and from what: `FieldOptions`, or a mapping
             of its options.
+        corrections: other labels by the samples' names: a mapping, or a CSV file of path and label.
 
     Raises:
         DataError: nothing is there, or it cannot be used.
@@ -102,14 +105,16 @@ def open_dataset(
     try:
         if task == grids.TASK or fields is not None or (task is None and grids.is_grid(source)):
             grids.refuse_columns(kind, [path_column, group_column, *labels, *texts, *said.values])
-            return grids.open_grids(str(source), fields)
-        if _are_series(source, kind, path_column, task, said, cut):
+            found = grids.open_grids(str(source), fields)
+        elif _are_series(source, kind, path_column, task, said, cut):
             _refuse_others(kind, path_column, texts)
-            return open_cut(str(source), said=said, task=task, separator=separator, **cut)
-        if texts or kind == "texts" or separator is not None:
+            found = open_cut(str(source), said=said, task=task, separator=separator, **cut)
+        elif texts or kind == "texts" or separator is not None:
             _refuse_files(kind, path_column)
-            return open_texts(str(source), text_column=texts, separator=separator, **own)
-        return _open_others(source, path_column, kind, own)
+            found = open_texts(str(source), text_column=texts, separator=separator, **own)
+        else:
+            found = _open_others(source, path_column, kind, own)
+        return found if corrections is None else corrected(found, corrections)
     except OSError as error:
         raise DataError(
             f"Cannot read {shown(str(source))}: {error.strerror or error}; check its name and who "

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convarium import files, models, tasks
-from convarium.data import Dataset, Part, Preprocessing, batches, open_inputs
+from convarium.data import Dataset, Part, Preprocessing, batches, open_dataset, open_inputs
 from convarium.data.batch import memory_order
-from convarium.errors import DataError, OptionError, RunError
+from convarium.errors import ConvariumError, DataError, OptionError, RunError
 from convarium.predict.predictor import Predictor
 from convarium.predict.tables import write_table
 
@@ -66,6 +66,29 @@ class Run:
             return {}
         found: dict[str, Any] = settings.get("data", {}).get("columns", {})
         return found
+
+    def dataset(self, source: str | Path | None = None) -> Dataset:
+        """The data that the run was trained on, opened as it was then.
+
+        Args:
+            source: where it is; None takes the place that the card names.
+
+        Raises:
+            OptionError: it is not at that place any more, and no other was named.
+            DataError: the source that was named cannot be read.
+        """
+        place = source or self.card.get("data", {}).get("source", "")
+        try:
+            return open_dataset(
+                place, task=self.card["task"], kind=self.preprocessing.kind, **self.columns
+            )
+        except ConvariumError as error:
+            if source is not None:
+                raise
+            raise OptionError(
+                f"The data that {self.folder} was trained on is not at {place!r} any more; name "
+                "it: --data DATA"
+            ) from error
 
     def trained_on(self, dataset: Dataset) -> int:
         """How many samples of a data set the network has learnt from; 0 if it is other data."""

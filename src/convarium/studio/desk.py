@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from convarium.errors import OptionError, RunError, did_you_mean
+from convarium.errors import RunError, did_you_mean
 from convarium.serve.journal import Journal
 from convarium.serve.limits import Limits
 from convarium.serve.metrics import Metrics
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 #: What a run folder holds from the start of its training, and from its end.
+_AUDIT: Final = "audit.json"
 _MARKS: Final = ("config.toml", "card.json")
 #: Runs that are held open, and results that are kept, at most.
 _OPEN, _KEPT = 4, 64
@@ -42,7 +43,7 @@ class Desk:
     """Runs, data, and what was computed of them.
 
     Args:
-        words: run folders, or folders that hold run folders.
+        words: folders of runs or of audits, or folders that hold such.
         data: a path or name for the view of data; None where none was given.
         journal: takes what happens; None writes failures to standard error.
         limits: of requests.
@@ -67,9 +68,9 @@ class Desk:
         self._words = [Path(word) for word in words]
         self._open: OrderedDict[str, tuple[Any, Run]] = OrderedDict()
         self._results: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
-        self._lock = threading.RLock()
+        self._lock, self.writing = threading.RLock(), threading.Lock()
         for word in self._words:
-            if not runs_in(word):
+            if not runs_in(word) and not _audits_in(word):
                 raise RunError(
                     f"There is no run in {word}; name a folder that 'convarium train' made, or one "
                     "that holds such folders."
@@ -82,7 +83,7 @@ class Desk:
         """
         found: dict[str, Path] = {}
         for word in self._words:
-            for folder in runs_in(word) or [word]:
+            for folder in runs_in(word):
                 found.setdefault(_name(folder, found), folder)
         return found
 
@@ -100,6 +101,18 @@ class Desk:
         if not folder.is_dir():
             raise RunError(f"The folder of {run!r} is gone.")
         return folder
+
+    def audits(self) -> dict[str, Path]:
+        """Folders of audits by their names: those given, and those in the runs' folders."""
+        found: dict[str, Path] = {}
+        for word in self._words:
+            for folder in _audits_in(word):
+                found.setdefault(_name(folder, found), folder)
+        for run, folder in self.folders().items():
+            for each in _audits_in(folder):
+                if each not in found.values():
+                    found[run if each == folder else f"{run}/{each.name}"] = each
+        return found
 
     def opened(self, run: str) -> Run:
         """A run with its network, kept open until its files change.
@@ -166,32 +179,25 @@ def runs_in(folder: Path) -> list[Path]:
     if _is_run(folder):
         return [folder]
     try:
-        found = [each for each in folder.iterdir() if each.is_dir() and _is_run(each)]
+        found = [each for each in _held(folder) if _is_run(each)]
     except OSError:
         return []
     return sorted(found, key=_started, reverse=True)
 
 
-def inside(folder: Path, name: str) -> Path:
-    """A file of a run folder, which a request names.
-
-    Raises:
-        OptionError: it would lead out of the folder.
-
-    >>> inside(Path("runs/photos"), "../secret")
-    Traceback (most recent call last):
-    ...
-    convarium.errors.OptionError: '../secret' is no file of the run folder.
-    """
-    folder = folder.resolve()
+def _audits_in(folder: Path) -> list[Path]:
+    """The audit that a folder is, and those that it holds."""
     try:
-        path = (folder / name).resolve()
-        fits = path.is_relative_to(folder) and path != folder
-    except (OSError, ValueError):  # a loop of links; a name that no file can have
-        fits = False
-    if not fits:
-        raise OptionError(f"{name!r} is no file of the run folder.")
-    return path
+        held = sorted(each for each in _held(folder) if (each / _AUDIT).is_file())
+    except OSError:
+        return []
+    return [folder, *held] if (folder / _AUDIT).is_file() else held
+
+
+def _held(folder: Path) -> list[Path]:
+    """The folders in a folder, but for links that lead out of it."""
+    root = folder.resolve()
+    return [each for each in folder.iterdir() if each.is_dir() and root in each.resolve().parents]
 
 
 def _is_run(folder: Path) -> bool:

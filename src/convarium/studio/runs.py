@@ -1,25 +1,69 @@
-"""Runs as they train and once they are trained: state, curves, and what came out."""
+"""Runs as they train and once they are trained: state, curves, settings."""
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping
+import tomllib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from convarium import files
+from convarium.errors import RunError
+from convarium.report import wording
+from convarium.studio.answers import Answer
 from convarium.studio.desk import Desk
+
+#: Of a page that `convarium` wrote: it may use its own styles and pictures, and nothing else.
+PAGE_HEADERS: Final = (
+    ("content-security-policy", "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
+     "sandbox; frame-ancestors 'self'"),
+)  # fmt: skip
+_HTML: Final = "text/html; charset=utf-8"
+_TABLES: Final = ("model", "data", "split", "train", "environment")
 
 
 def listed(desk: Desk) -> dict[str, Any]:
-    """Every run with its state and its best row."""
+    """Every run with its state, its network and its best figures."""
     return {"runs": [summary(name, folder) for name, folder in desk.folders().items()]}
 
 
 def summary(name: str, folder: Path) -> dict[str, Any]:
-    """A run in a line: its state, its network, its epochs and its best figures."""
-    rows = _rows(folder)
-    return {"name": name, "state": state_of(folder), "epochs": len(rows)}
+    """A run in a line; what cannot be read is said and left out."""
+    state = state_of(folder)
+    try:
+        card, settings, rows = _card(folder), _settings(folder), _rows(folder)
+        broken = ""
+    except RunError as error:
+        card, settings, rows, broken = {}, {}, [], str(error)
+    metric = _metric(rows)
+    train, data = settings.get("train", {}), settings.get("data", {}) or card.get("data", {})
+    best = max((row[metric] for row in rows if row.get(metric) is not None), default=None)
+    test = card.get("result", {}).get("test", {})
+    return {
+        "name": name,
+        "folder": str(folder),
+        "state": "damaged" if broken else state,
+        "why": broken,
+        "network": (card.get("model") or settings.get("model", {})).get("name", ""),
+        "task": card.get("task") or data.get("task", ""),
+        "data": data.get("source", ""),
+        "epochs": len(rows),
+        "planned": train.get("epochs"),
+        "metric": metric.removeprefix("val_"),
+        "best": best,
+        "test": test.get(_TEST.get(metric, ""), None),
+        "interval": test.get("interval"),
+        "n": test.get("n"),
+        "seconds": sum(row.get("seconds", 0) for row in rows),
+        "started": _time_of(folder / "config.toml"),
+        "report": (folder / "report.html").is_file(),
+    }
+
+
+#: What the card calls a test score, by the metric of the history.
+_TEST: Final[Mapping[str, str]] = {"val_acc": "accuracy", "val_f1": "f1", "val_r2": "r2"}
 
 
 def history(desk: Desk, run: str, after: int = 0) -> dict[str, Any]:
@@ -33,7 +77,38 @@ def history(desk: Desk, run: str, after: int = 0) -> dict[str, Any]:
     folder = desk.folder(run)
     state = state_of(folder)  # first: a row that comes meanwhile belongs to a training
     rows = _rows(folder)
-    return {"state": state, "count": len(rows), "rows": rows[max(0, after) :]}
+    kept = _card(folder).get("result", {}).get("validation", {}).get("epoch")
+    told = {"run": run, "state": state, "count": len(rows), "metric": _metric(rows), "kept": kept}
+    planned = _settings(folder).get("train", {}).get("epochs")
+    return {**told, "planned": planned, "rows": rows[max(0, after) :]}
+
+
+def settings(desk: Desk, run: str) -> dict[str, Any]:
+    """All settings of a run as names and texts, to be compared with those of others."""
+    tables = _settings(desk.folder(run))
+    found = {}
+    for table in _TABLES:
+        values = {k: v for k, v in tables.get(table, {}).items() if k != "columns"}
+        found |= {f"{table}.{name}": text for name, text in wording.flatten(values)}
+    return {"run": run, "settings": found}
+
+
+def report(desk: Desk, run: str) -> Answer:
+    """The report of a run, as `convarium train` wrote it."""
+    return page_of(desk.folder(run), "report.html")
+
+
+def page_of(folder: Path, name: str) -> Answer:
+    """A page of a folder, which runs no script.
+
+    Raises:
+        RunError: there is none, or it lies elsewhere.
+    """
+    path = folder / name
+    with contextlib.suppress(OSError):
+        if path.resolve().is_relative_to(folder.resolve()) and path.is_file():
+            return Answer(_HTML, path.read_bytes(), headers=PAGE_HEADERS)
+    raise RunError(f"{folder.name} has no {name}.")
 
 
 def state_of(folder: Path) -> str:
@@ -53,14 +128,45 @@ def _locked(path: Path) -> bool:
 
     if not path.exists() or not os.access(path, os.W_OK):
         return False
-    lock = filelock.FileLock(path, blocking=False)
     try:
-        with lock:
+        with filelock.FileLock(path, blocking=False):
             return False
     except filelock.Timeout:
         return True
+    except OSError:
+        return False
 
 
-def _rows(folder: Path) -> list[Mapping[str, Any]]:
+def _rows(folder: Path) -> list[dict[str, Any]]:
     """The history as far as it is written."""
-    return [*files.read_jsonl(folder / "history.jsonl")]
+    return files.read_jsonl(folder / "history.jsonl")
+
+
+def _card(folder: Path) -> dict[str, Any]:
+    path = folder / "card.json"
+    found: dict[str, Any] = files.read_json(path) if path.exists() else {}
+    return found
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    """What `config.toml` says; nothing where a run has none."""
+    path = folder / "config.toml"
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise RunError(f"Cannot read {path}: {error}.") from error
+
+
+def _metric(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The column of the validation score; "" before the first row."""
+    columns = [name for name in (rows[0] if rows else ()) if name.startswith("val_")]
+    return next((name for name in columns if name != "val_loss"), "")
+
+
+def _time_of(path: Path) -> float | None:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return None

@@ -15,7 +15,7 @@ import torch
 
 import convarium
 from convarium import files
-from convarium.data import Parts, Preprocessing
+from convarium.data import Dataset, Parts, Preprocessing
 from convarium.errors import RunError
 from convarium.processes import ALONE, World
 from convarium.train.choices import settled
@@ -45,7 +45,7 @@ def settings_of(
             "source": str(dataset.source),
             "fingerprint": dataset.fingerprint(),
             "task": dataset.task,
-            "columns": dataset.columns,
+            "columns": {**dataset.columns, **_corrected(dataset)},
         },
         "split": dict(parts.settings),
         "preprocessing": {"sha256": _hash(preprocessing.to_card())},
@@ -53,6 +53,11 @@ def settings_of(
         "groups": list(groups),
         "environment": environment(device, world),
     }
+
+
+def _corrected(dataset: Dataset) -> dict[str, Any]:
+    """Labels that were corrected, by the samples' names; nothing where none was."""
+    return {"corrections": dict(dataset.corrections)} if dataset.corrections else {}
 
 
 def environment(device: torch.device, world: World = ALONE) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import { clear, el, svg } from "./elements.js";
 import { number } from "./figures.js";
 
-const WIDTH = 480, LEFT = 54, RIGHT = 14, TOP = 12, BOTTOM = 38;
+const WIDTH = 420, LEFT = 54, RIGHT = 14, TOP = 26, BOTTOM = 38;
 /** Classes of colours for lines that stand beside one another. */
 export const COLOURS = ["c0", "c1", "c2", "c3", "c4", "c5"];
 
@@ -25,9 +25,9 @@ function decades(low, high) {
 /**
  * A line chart. lines: [{ name, points: [[x, y], ...], colour: "c0" (or any class), dashed }].
  * options: title (what it says to those who do not see it), x and y (words at the axes), low and
- * high (of y), logarithmic, format (of y), marks ([{ x, words }]), height, dots.
+ * high (of y), logarithmic, format (of y), formatX, marks ([{ x, words }]), height, dots.
  */
-export function lineChart(lines, { title, x = "", y = "", low, high, logarithmic = false, format = number, marks = [], height = 250, dots = false } = {}) {
+export function lineChart(lines, { title, x = "", y = "", low, high, logarithmic = false, format = number, formatX = number, marks = [], height = 250, dots = false } = {}) {
   const usable = lines.map((line) => ({ ...line, points: line.points.filter(([a, b]) => Number.isFinite(a) && Number.isFinite(b) && (!logarithmic || b > 0)) }));
   const points = usable.flatMap((line) => line.points);
   const figure = el("figure", { class: "chart" });
@@ -55,10 +55,10 @@ export function lineChart(lines, { title, x = "", y = "", low, high, logarithmic
   }
   const whole = xs.every(Number.isInteger);
   for (const tick of steps(x0, x1, 6).filter((each) => !whole || Number.isInteger(each))) {
-    drawing.append(svg("text", { class: "tick", x: px(tick), y: bottom + 16, "text-anchor": "middle" }, number(tick)));
+    drawing.append(svg("text", { class: "tick", x: px(tick), y: bottom + 16, "text-anchor": "middle" }, formatX(tick)));
   }
   drawing.append(svg("text", { class: "axis", x: right, y: height - 5, "text-anchor": "end" }, x),
-    svg("text", { class: "axis", x: 4, y: height - 5 }, y));
+    svg("text", { class: "axis", x: 2, y: 13 }, y));
   for (const mark of marks) {
     drawing.append(svg("line", { class: "mark", x1: px(mark.x), x2: px(mark.x), y1: TOP, y2: bottom }, svg("title", {}, mark.words)));
   }
@@ -69,17 +69,17 @@ export function lineChart(lines, { title, x = "", y = "", low, high, logarithmic
     const alone = line.points.length === 1;
     if (dots || alone) line.points.forEach(([a, b]) => drawing.append(svg("circle", { class: `dot ${colour}`, cx: px(a), cy: py(b), r: alone ? 3.5 : 2.5 })));
   });
-  figure.append(drawing, legend(usable), reading(drawing, usable, { px, x0, x1, x, format, bottom }));
+  figure.append(drawing, legend(usable), reading(drawing, usable, { px, x0, x1, x, format, formatX, bottom }));
   return figure;
 }
 
 function legend(lines) {
-  if (lines.length < 2) return null ?? "";
+  if (lines.length < 2) return "";
   return el("ul", { class: "legend" }, lines.map((line, k) =>
     el("li", {}, el("i", { class: `${line.colour ?? COLOURS[k % COLOURS.length]}${line.dashed ? " dashed" : ""}` }), line.name)));
 }
 
-function reading(drawing, lines, { px, x0, x1, x, format, bottom }) {
+function reading(drawing, lines, { px, x0, x1, x, format, formatX, bottom }) {
   const words = el("figcaption", { class: "reading", "aria-live": "off" }, "\u00a0");
   const rule = svg("line", { class: "pointer", y1: TOP, y2: bottom, visibility: "hidden" });
   drawing.append(rule);
@@ -89,7 +89,7 @@ function reading(drawing, lines, { px, x0, x1, x, format, bottom }) {
     const nearest = lines.flatMap((line) => line.points).reduce((best, p) => (Math.abs(p[0] - at) < Math.abs(best[0] - at) ? p : best));
     for (const [name, value] of [["x1", px(nearest[0])], ["x2", px(nearest[0])], ["visibility", "visible"]]) rule.setAttribute(name, value);
     const values = lines.map((line) => [line.name, line.points.find((p) => p[0] === nearest[0])]).filter(([, p]) => p);
-    words.textContent = `${x} ${number(nearest[0])}: ` + values.map(([name, p]) => `${name} ${format(p[1])}`).join(", ");
+    words.textContent = `${x} ${formatX(nearest[0])}: ` + values.map(([name, p]) => `${name} ${format(p[1])}`).join(", ");
   });
   drawing.addEventListener("pointerleave", () => {
     rule.setAttribute("visibility", "hidden");

@@ -67,10 +67,10 @@ export const button = (words, onclick, attributes = {}) =>
 /**
  * A table. columns: [{ label, cell: row => text or element, number: true, sort: row => value }].
  * Where a column has `sort`, its heading is a button that orders the rows. options: caption,
- * empty (words), pick (row => called when its first cell is chosen), order ([column, descending]).
+ * quiet (the caption is heard, not seen), empty (words), pick (row => called when its first cell is chosen), order ([column, descending]).
  * Its `update(rows)` shows other rows in the order that was chosen.
  */
-export function table(columns, rows, { caption, empty = "Nothing here.", pick, order } = {}) {
+export function table(columns, rows, { caption, empty = "Nothing here.", pick, order, quiet = false } = {}) {
   let [by, down] = order ?? [null, false];
   const head = el("tr", {});
   const body = el("tbody", {});
@@ -102,7 +102,7 @@ export function table(columns, rows, { caption, empty = "Nothing here.", pick, o
   drawHead();
   drawBody();
   const box = el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption ?? "Table" },
-    el("table", {}, caption ? el("caption", {}, caption) : null, el("thead", {}, head), body));
+    el("table", {}, caption ? el("caption", { class: quiet ? "unseen" : null }, caption) : null, el("thead", {}, head), body));
   box.update = (others) => {
     rows = others;
     drawBody();

@@ -2,8 +2,8 @@
 //
 // A view is a file of views/ that exports `title` and `async show(root, context, path)`:
 // `root` is an empty element, `path` the parts of the address behind the view's name, and
-// `context` holds `api`, `info` (of /api/about), `signal` (aborted when the view is left), `go`
-// and all of elements.js, figures.js and chart.js.
+// `context` holds `api`, `info` (of /api/about), `signal` (aborted when the view is left), `go`,
+// `reload`, `follow` and all of elements.js, figures.js and chart.js.
 
 import * as chart from "./chart.js";
 import * as elements from "./elements.js";
@@ -59,13 +59,34 @@ async function route() {
     const place = el("div", { class: `view ${name}` });
     root.append(place);
     const asked = (path, options = {}) => api(path, { signal, ...options });
-    const context = { ...elements, ...figures, ...chart, api: asked, info, signal, go };
+    const tools = { ...elements, ...figures, ...chart };
+    const context = { ...tools, api: asked, info, signal, go, reload: route, follow: following(signal) };
     await view.show(place, context, path);
     say(`${view.title} is shown`);
   } catch (error) {
     if (!signal.aborted) root.append(notice(error.message, () => route()));
   }
 }
+
+// Calls `look` every so many milliseconds while it gives true and the view is shown; where the
+// studio does not answer, a sentence stands before `place` until it does again.
+const following = (signal) => async (look, place, pause) => {
+  let told = null;
+  for (;;) {
+    await new Promise((resolve) => setTimeout(resolve, pause));
+    if (signal.aborted) return;
+    if (document.hidden) continue;
+    try {
+      if (!(await look())) return;
+      told?.remove();
+      told = null;
+    } catch (error) {
+      if (signal.aborted) return;
+      if (!told) place.before((told = notice(error.message)));
+      if (error.status > 0 && error.status < 500) return;
+    }
+  }
+};
 
 // What a view forgot to catch becomes a sentence too.
 addEventListener("unhandledrejection", (event) => {

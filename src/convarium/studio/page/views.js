@@ -3,6 +3,7 @@ export const VIEWS = [
   { name: "look", label: "Look" },
   { name: "runs", label: "Runs" },
   { name: "data", label: "Data" },
+  { name: "audit", label: "Audit" },
   { name: "networks", label: "Networks" },
   { name: "learn", label: "Learn" },
 ];

@@ -198,7 +198,7 @@ class Look {
     const { el, svg, number, field } = this.context;
     const [height, width] = this.about.kind === "images" ? this.found.size : [1, 1];
     const small = this.about.kind === "images" && Math.max(height, width) < 160;
-    const over = el("img", { class: "heat", src: heat.picture, alt: "", style: { opacity: this.opacity } });
+    const over = this.over = el("img", { class: "heat", src: heat.picture, alt: "", style: { opacity: this.opacity } });
     const below = el("img", { class: small ? "pixels" : null, src: heat.below ?? this.found.picture, alt: `What the network sees, with the heat for ${heat.target ?? "the score"} over it` });
     this.box = this.about.kind === "images" ? svg("svg", { class: "boxes", viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", "aria-hidden": "true" }) : null;
     this.weight = el("img", { class: "heat", alt: "", hidden: true });
@@ -276,10 +276,11 @@ class Look {
       clear(this.box).append(svg("rect", { x: left, y: top, width: right - left, height: bottom - top, class: "field" }));
       this.weight.src = found.picture;
       this.weight.hidden = false;
+      this.over.hidden = true;
       const size = found.size.length ? found.size.join(" × ") : "unknown";
       clear(this.fieldPlace).append(el("p", {}, `Row ${row}, column ${column} of ${found.layer}: the field has ${size} inputs (${found.status}), the frame shows what of it lies in the picture. ${found.sentence} `,
         el("span", { class: "soft" }, `Cyan is the weight, as its square root; standard deviation ${found.deviation.map((each) => number(each, 3)).join(" and ")} pixels.`)),
-      this.context.button("Hide the field", () => { clear(this.box); clear(this.fieldPlace); this.weight.hidden = true; }));
+      this.context.button("Hide the field", () => { clear(this.box); clear(this.fieldPlace); this.weight.hidden = true; this.over.hidden = false; }));
     } catch (error) {
       if (turn === this.seeing && error.name !== "AbortError") clear(this.fieldPlace).append(notice(error.message));
     }
