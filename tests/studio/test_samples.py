@@ -203,6 +203,8 @@ def test_data_that_moved_or_changed_is_said_to_be(run, photos, tmp_path):
         open_run_data(copied, None)
     assert "not the data" in open_run_data(copied, str(other)).remark
     assert open_run_data(copied, str(photos)).counts["test"] == 10
+    with pytest.raises(DataError, match="the studio's own is not it: .*nowhere"):
+        open_run_data(copied, "/nowhere")
     config.write_text(config.read_text().replace("/moved/photos", "hf:somebody/photos"))
     with pytest.raises(DataError, match="--data hf:somebody/photos"):
         open_run_data(copied, None)

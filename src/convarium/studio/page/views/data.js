@@ -44,6 +44,7 @@ function facts({ el, card, table, number, notice }, found) {
   const tiles = [["samples", number(found.samples)], ["kind", found.kind], ["task", found.task]];
   if (found.kind === "images") tiles.push(["height", range(found.heights)], ["width", range(found.widths)], ["colour", found.channels === 3 ? "yes" : "no"]);
   else if (found.kind === "texts") tiles.push(["characters", range(found.widths)]);
+  else if (found.kind === "grids") tiles.push(["cells", `${found.heights[0]} x ${found.widths[0]}`], ["variables read", number(found.channels)]);
   else if (found.kind === "series") tiles.push(["time steps", range(found.widths)], ["channels", number(found.channels)]);
   const split = Object.keys(found.split).length ? found.split : found.parts;
   tiles.push(...Object.entries(split).map(([name, n]) => [name, number(n)]), ["cannot be read", number(found.unreadable)]);
