@@ -254,4 +254,4 @@ def test_a_block_is_told_by_its_last_layer_and_a_position_by_its_box():
     assert field.at("layer1").size == (43, 43)  # 11 of the stem, and 8 for each of four layers
     assert field.at("layer1.0.conv1").size == (19, 19)
     assert field.at("no.such").size == field.size
-    assert field.at("conv1").box((0, 10), (224, 224)) == (range(4), range(17, 24))
+    assert field.at("stem.conv").box((0, 10), (224, 224)) == (range(4), range(17, 24))

@@ -45,12 +45,14 @@ def audit(desk: Desk, name: str) -> dict[str, Any]:
     folder = _folder(desk, name)
     told = _read(folder)
     claims = with_evidence(told)
-    keys = ("source", "accuracy", "labels", "method", "layer", "note", "drawn", "sanity", "gates")
+    keys = ("source", "accuracy", "method", "layer", "note", "drawn", "sanity")
     return {
         "name": name,
         "page": (folder / "audit.html").is_file(),
         "claims": sorted(claims, key=lambda claim: _ORDER.index(claim["verdict"])),
         "skipped": len(told.get("skipped", ())),
+        "labels": told.get("labels") or [],
+        "gates": told.get("gates") or [],
         **{key: told.get(key) for key in keys},
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -63,7 +64,7 @@ def _value(name: str, value: Any, kind: Any) -> Any:
     for each in options:
         base = typing.get_origin(each) or each
         if base is not types.NoneType and _fits(value, base):
-            return float(value) if base is float else value
+            return _read(name, value, base) if base is float else value
         if isinstance(value, str) and base in (int, float, bool):
             return _read(name, value, base)
     words = next((_WORDS[each] for each in options if each in _WORDS), "of another type")
@@ -76,13 +77,13 @@ def _fits(value: Any, base: type) -> bool:
     return isinstance(value, base) and (base is bool or not isinstance(value, bool))
 
 
-def _read(name: str, text: str, base: type) -> Any:
-    """A value that came as text, as all in a query do."""
+def _read(name: str, text: Any, base: type) -> Any:
+    """A value that came as text, as all in a query do; or a number."""
     try:
         found = _TRUTH[text.lower()] if base is bool else base(text)
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, OverflowError) as error:
         raise OptionError(f"{name} (={_shown(text)}) must be {_WORDS[base]}.") from error
-    if found != found or found in (float("inf"), float("-inf")):
+    if base is float and not math.isfinite(found):
         raise OptionError(f"{name} (={_shown(text)}) must be a finite number.")
     return found
 

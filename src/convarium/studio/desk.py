@@ -106,7 +106,7 @@ class Desk:
         """Folders of audits by their names: those given, and those in the runs' folders."""
         found: dict[str, Path] = {}
         for word in self._words:
-            for folder in _audits_in(word):
+            for folder in [] if _is_run(word) else _audits_in(word):
                 found.setdefault(_name(folder, found), folder)
         for run, folder in self.folders().items():
             for each in _audits_in(folder):

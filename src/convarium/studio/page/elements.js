@@ -67,8 +67,8 @@ export const button = (words, onclick, attributes = {}) =>
 /**
  * A table. columns: [{ label, cell: row => text or element, number: true, sort: row => value }].
  * Where a column has `sort`, its heading is a button that orders the rows. options: caption,
- * quiet (the caption is heard, not seen), empty (words), pick (row => called when its first cell is chosen), order ([column, descending]).
- * Its `update(rows)` shows other rows in the order that was chosen.
+ * quiet (the caption is heard, not seen), empty (words), pick (row => called when its first cell is
+ * chosen), order ([column, descending]). Its `update(rows)` shows other rows in the chosen order.
  */
 export function table(columns, rows, { caption, empty = "Nothing here.", pick, order, quiet = false } = {}) {
   let [by, down] = order ?? [null, false];

@@ -64,7 +64,7 @@ async function route() {
     await view.show(place, context, path);
     say(`${view.title} is shown`);
   } catch (error) {
-    if (!signal.aborted) root.append(notice(error.message, () => route()));
+    if (!signal.aborted) root.append(notice(error.refused ? error.message : `The view failed: ${error.message}.`, () => route()));
   }
 }
 

@@ -1,9 +1,9 @@
 // The views in the order of the menu; each is a file of views/.
 export const VIEWS = [
   { name: "look", label: "Look" },
+  { name: "networks", label: "Networks" },
   { name: "runs", label: "Runs" },
   { name: "data", label: "Data" },
   { name: "audit", label: "Audit" },
-  { name: "networks", label: "Networks" },
   { name: "learn", label: "Learn" },
 ];

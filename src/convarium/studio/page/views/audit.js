@@ -41,7 +41,7 @@ async function one(root, context, name) {
     el("p", {}, `Sanity check of the heatmaps: ${found.sanity.verdict}. ${found.sanity.reason}`),
     found.note ? el("p", { class: "soft" }, found.note) : null,
     found.skipped ? el("p", { class: "soft" }, `${found.skipped} samples could not be read.`) : null));
-  if (found.gates?.length) root.append(card("Gates", el("ul", { class: "claims" }, found.gates.map((gate) =>
+  if (found.gates.length) root.append(card("Gates", el("ul", { class: "claims" }, found.gates.map((gate) =>
     el("li", {}, el("span", { class: `tag ${gate.passed ? "finished" : "stopped"}` }, gate.passed ? "holds" : "fails"), el("div", {}, el("strong", {}, gate.name), gate.sentence))))));
   root.append(card("Claims", found.claims.length ? el("ul", { class: "claims" }, found.claims.map((claim) => drawClaim(context, claim)))
     : el("p", {}, "There is nothing to claim: no cluster of heatmaps stands at a small place, and no groups or regions were given.")));
