@@ -16,6 +16,7 @@ from convarium.errors import DataError, OptionError, RunError
 from convarium.studio import samples
 from convarium.studio.desk import Desk
 from convarium.studio.opened import open_run_data
+from convarium.studio.pictured import drawn
 
 
 def noise(seed, side=40):
@@ -203,7 +204,7 @@ def test_data_that_moved_or_changed_is_said_to_be(run, photos, tmp_path):
         open_run_data(copied, None)
     assert "not the data" in open_run_data(copied, str(other)).remark
     assert open_run_data(copied, str(photos)).counts["test"] == 10
-    with pytest.raises(DataError, match="the studio's own is not it: .*nowhere"):
+    with pytest.raises(DataError, match=r"the studio's own is not it: .*nowhere"):
         open_run_data(copied, "/nowhere")
     config.write_text(config.read_text().replace("/moved/photos", "hf:somebody/photos"))
     with pytest.raises(DataError, match="--data hf:somebody/photos"):
@@ -211,6 +212,27 @@ def test_data_that_moved_or_changed_is_said_to_be(run, photos, tmp_path):
     (copied / "splits.parquet").write_bytes(b"cut")
     with pytest.raises(RunError, match="split of copied"):
         open_run_data(copied, str(photos))
+
+
+def test_a_field_is_drawn_coarse_beside_fine(tmp_path):
+    xarray = pytest.importorskip("xarray")
+    values = np.random.default_rng(0).normal(size=(6, 8, 12)).astype("f4")
+    values[:, :4] += 100
+    coords = {
+        "time": xarray.date_range("1990-01-16", periods=6, freq="MS"),
+        "lat": ("lat", np.linspace(70.0, 0.0, 8), {"units": "degrees_north"}),
+        "lon": ("lon", np.arange(0.0, 360, 30), {"units": "degrees_east"}),
+    }
+    path = tmp_path / "warm.nc"
+    fields = {"t": (("time", "lat", "lon"), values, {"units": "K"})}
+    xarray.Dataset(fields, coords).to_netcdf(path, engine="h5netcdf")
+    dataset = data.open_dataset(str(path), fields={"variables": ("t",), "factor": (4, 4)})
+    shown = np.asarray(Image.open(io.BytesIO(drawn(dataset, 0, 26).content))).astype(int)
+    assert shown.shape == (8, 12 + 2 + 12, 3)
+    assert (shown[:, 12:14] == 255).all()
+    coarse, fine = shown[:, :12], shown[:, 14:]
+    assert (coarse[0, 0] == coarse[3, 3]).all()  # one cell
+    assert np.abs(coarse - fine).mean() < 20 < np.abs(fine[0] - fine[-1]).mean()
 
 
 def test_series_and_volumes_are_drawn(tmp_path):
