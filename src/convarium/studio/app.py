@@ -89,6 +89,8 @@ class _App:
         await asyncio.sleep(_WARM_AFTER)
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self.slow, importlib.import_module, "convarium.predict")
+        networks = importlib.import_module("convarium.studio.networks")
+        await loop.run_in_executor(self.quick, networks.get_warm)
 
     async def answer(self, scope: Scope, receive: Receive) -> Answer:
         """What a request is answered.

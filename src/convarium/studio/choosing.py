@@ -79,9 +79,14 @@ def chosen(
     limits |= {"max_memory_mb": max_memory_mb, "min_field": min_field}
     asked: dict[str, Any] = {
         **{name: value for name, value in limits.items() if value is not None},
-        **{"causal": causal, "long_context": long_context, "small_data": small_data},
-        **{"input_shape": (batch_size, *sample), "target": target, "pattern": pattern},
-        **{"n": n, "threads": threads},
+        "causal": causal,
+        "long_context": long_context,
+        "small_data": small_data,
+        "input_shape": (batch_size, *sample),
+        "target": target,
+        "pattern": pattern,
+        "n": n,
+        "threads": threads,
     }
 
     def work(progress: Watched) -> dict[str, Any]:

@@ -151,10 +151,11 @@ def tree(
     Returns:
         `field` in steps; `levels` from the last convolution to the first, each with its dilation
         and the steps of its input, counted back from the last, that matter, none where the tree is
-        too large to be drawn; `curve` of (blocks, field); `needed` blocks for the target.
+        too large to be drawn; `curve` of (blocks, field); `needed` blocks for the target, None
+        where no depth reaches it.
 
     Raises:
-        OptionError: a number is not whole or out of range, or no depth reaches the target.
+        OptionError: a number is not whole or out of range.
 
     Example:
         >>> found = tree(2, kernel_size=2, convs_per_layer=1)
@@ -168,12 +169,14 @@ def tree(
     own = {"kernel_size": kernel_size, "convs_per_layer": convs_per_layer}
     own |= {"dilation_base": dilation_base}
     field = measure.temporal_receptive_field(deep, **own)
+    steps = whole(1, 2**40, target=target)
+    reached = kernel_size > 1 or steps == 1
     curve = [[n, measure.temporal_receptive_field(n, **own)] for n in range(1, min(deep, 16) + 3)]
     return {
         "field": field,
         "levels": _levels(deep, **own) if field <= _MOST_STEPS else [],
         "curve": curve,
-        "needed": measure.layers_for_receptive_field(whole(1, 2**40, target=target), **own),
+        "needed": measure.layers_for_receptive_field(steps, **own) if reached else None,
     }
 
 

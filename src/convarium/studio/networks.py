@@ -113,6 +113,11 @@ def side_by_side(
     return {"networks": told, "rows": rows}
 
 
+def get_warm() -> None:
+    """Look at one small network, since torch loads much when shapes are first asked for."""
+    network("convnet", "16")
+
+
 def read_size(text: str) -> tuple[int, ...] | int | None:
     """`3x224x224` as a tuple, `224` as a number, and nothing as None.
 

@@ -66,7 +66,7 @@ class Opened:
                 raise OptionError(
                     f"part (={part!r}) must be one of {', '.join(PARTS)}, of a split."
                 )
-            chosen = chosen & self.part == PARTS.index(part)
+            chosen = chosen & (self.part == PARTS.index(part))
         if label:
             chosen = chosen & self._labelled(label)
         return [int(i) for i in np.flatnonzero(chosen)]
@@ -96,8 +96,10 @@ def open_data(source: str, progress: Progress | None = None) -> Opened:
 
     dataset = data.open_dataset(source)
     _read(dataset, progress)
-    given = dataset.given
-    return Opened(dataset, part=None if given is None else given.astype(np.int8))
+    if dataset.given is None:
+        return Opened(dataset)
+    readable = dataset.survey().digests != 0
+    return Opened(dataset, part=np.where(readable, dataset.given, -1).astype(np.int8))
 
 
 def open_run_data(folder: Path, other: str | None, progress: Progress | None = None) -> Opened:
@@ -131,7 +133,7 @@ def open_run_data(folder: Path, other: str | None, progress: Progress | None = N
                 f"{str(error).rstrip('.')}. Where the data of {folder.name} lies elsewhere now, "
                 "start the studio with --data."
             ) from error
-        dataset = data.open_dataset(other, **reading)
+        dataset = _elsewhere(other, reading, f"The data of {folder.name} is not at {source}")
     _read(dataset, progress)
     config = train.TrainConfig.from_mapping(settings["train"])
     part, remark = None, ""
@@ -140,6 +142,16 @@ def open_run_data(folder: Path, other: str | None, progress: Progress | None = N
     else:
         remark = f"This is not the data that {folder.name} was trained on: its parts are unknown."
     return Opened(dataset, part, config, steps, remark)
+
+
+def _elsewhere(other: str, reading: dict[str, Any], why: str) -> Dataset:
+    """The studio's own data, read as that of a run."""
+    from convarium import data
+
+    try:
+        return data.open_dataset(other, **reading)
+    except (DataError, OptionError) as error:
+        raise DataError(f"{why}, and the studio's own is not it: {error}") from error
 
 
 def _read(dataset: Dataset, progress: Progress | None) -> None:

@@ -1,6 +1,6 @@
 """The view *Data*: samples, balance, copies, what was left out, and what training makes of it.
 
-a run or the studio's data -> opened once -> plain values for JSON, and pictures by a sample's number
+a run or the studio's data -> opened once -> plain values for JSON, pictures by number
 """
 
 from __future__ import annotations
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 _MOST: Final = 60  # samples of a page
 _SETS: Final = 200  # of copies, that are told
 _TOLD: Final = 500  # of what was left out
-_LETTERS: Final = 600  # of a text
-_SIDE: Final = 320
-_DRAWN: Final = ("images", "volumes", "series")
 
 
 def sources(desk: Desk) -> dict[str, Any]:
@@ -75,7 +72,7 @@ def facts(opened: Opened) -> dict[str, Any]:
         "split": opened.counts,
         "by_part": _by_part(opened),
         "balance": class_balance([*classes.values()], [*classes]) if classes else "",
-        "drawn": opened.dataset.kind in _DRAWN,
+        "drawn": opened.dataset.kind in ("images", "volumes", "series", "grids"),
         "shows_training": opened.dataset.kind in ("images", "volumes"),
         "remark": opened.remark,
     }
@@ -135,38 +132,9 @@ def picture(desk: Desk, id: int, run: str = "", side: int = 160) -> Answer:
         OptionError: there is no such sample, or none of its kind is drawn.
         DataError: it cannot be read.
     """
+    from convarium.studio.pictured import drawn
+
     return drawn(_ready(desk, run).dataset, id, side)
-
-
-def drawn(dataset: Dataset, id: int, side: int) -> Answer:
-    """The picture of a sample; see `picture`."""
-    from PIL import Image
-
-    from convarium import report
-    from convarium.report import pictures
-    from convarium.report.series import plain_series
-
-    if not 0 <= id < len(dataset):
-        raise OptionError(f"id (={id}) must be from 0 to {len(dataset) - 1}.")
-    if not 8 <= side <= _SIDE:
-        raise OptionError(f"side (={side}) must be from 8 to {_SIDE}.")
-    if dataset.kind not in _DRAWN:
-        raise OptionError(f"Of {dataset.kind} no pictures are drawn.")
-    if dataset.kind == "series":
-        svg = report.draw_series(plain_series(dataset, id, dataset.name(id)))
-        return Answer("image/svg+xml", svg.encode("utf-8", "replace"))
-    read = dataset.read(id)
-    image = report.slices_picture(read) if dataset.kind == "volumes" else read
-    small = Image.fromarray(pictures.colour(image))
-    factor = max(1, side // max(image.shape[:2]) // 2)
-    if factor > 1:  # each pixel a square
-        small = small.resize(
-            (small.width * factor, small.height * factor), Image.Resampling.NEAREST
-        )
-    small.thumbnail((side, side))
-    import numpy as np
-
-    return Answer("image/png", pictures.png(np.asarray(small)))
 
 
 def trained_on(
@@ -264,12 +232,9 @@ def _row(opened: Opened, i: int) -> dict[str, Any]:
     row = {"id": i, "name": dataset.name(i), "label": label, "part": opened.part_of(i)}
     if dataset.kind != "texts":
         return row
-    try:
-        text = str(dataset.read(i))
-    except DataError as error:
-        text = str(error)
-    cut = text[:_LETTERS]
-    return {**row, "text": cut + "…" * (len(text) > _LETTERS)}
+    from convarium.studio.shown import sample_shown
+
+    return {**row, **sample_shown(dataset, i)}
 
 
 def _sets(opened: Opened, sets: Sequence[Sequence[str]]) -> list[dict[str, Any]]:

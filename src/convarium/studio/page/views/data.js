@@ -44,6 +44,7 @@ function facts({ el, card, table, number, notice }, found) {
   const tiles = [["samples", number(found.samples)], ["kind", found.kind], ["task", found.task]];
   if (found.kind === "images") tiles.push(["height", range(found.heights)], ["width", range(found.widths)], ["colour", found.channels === 3 ? "yes" : "no"]);
   else if (found.kind === "texts") tiles.push(["characters", range(found.widths)]);
+  else if (found.kind === "grids") tiles.push(["cells", `${found.heights[0]} x ${found.widths[0]}`], ["variables read", number(found.channels)]);
   else if (found.kind === "series") tiles.push(["time steps", range(found.widths)], ["channels", number(found.channels)]);
   const split = Object.keys(found.split).length ? found.split : found.parts;
   tiles.push(...Object.entries(split).map(([name, n]) => [name, number(n)]), ["cannot be read", number(found.unreadable)]);
@@ -71,9 +72,10 @@ function facts({ el, card, table, number, notice }, found) {
 /** A sample as a small figure. */
 function figure({ el, run }, found, row, side = 120) {
   const words = el("figcaption", {}, row.label || "no label", row.part ? `, ${row.part}` : "", el("br"), el("small", {}, row.name));
-  if (row.text !== undefined) return el("figure", { class: "sample text" }, el("p", {}, row.text), words);
+  const text = row.text ?? row.problem;
+  if (text !== undefined) return el("figure", { class: "sample text" }, el("p", {}, text), words);
   if (!found.drawn) return el("figure", { class: "sample" }, words);
-  const source = address("data/picture", { id: row.id, run, side: found.kind === "series" ? 320 : 2 * side });
+  const source = address("data/picture", { id: row.id, run, side: ["series", "grids"].includes(found.kind) ? 320 : 2 * side });
   return el("figure", { class: `sample ${found.kind}` }, el("img", { src: source, alt: row.name, loading: "lazy" }), words);
 }
 

@@ -12,7 +12,9 @@ export async function show(root, context) {
   const asked = newest((query) => api("learn/tree", { query }), (told) => {
     clear(trouble);
     words.textContent = `The last step sees ${number(told.field)} steps: 1 + ${how.convs_per_layer} x (${how.kernel_size} - 1) x ${sum(how)}.`;
-    needed.textContent = `${number(how.target)} steps take ${number(told.needed)} blocks of this kind.`;
+    needed.textContent = told.needed === null
+      ? "One tap sees one step, however deep the network is."
+      : `${number(how.target)} steps take ${number(told.needed)} blocks of this kind.`;
     clear(place).append(told.levels.length ? tree(context, told, how) : el("p", { class: "soft" }, "Too wide to be drawn."));
     redraw(chart, lineChart([{ name: "field", points: told.curve }], { title: "Field by blocks", x: "blocks", logarithmic: how.dilation_base > 1, height: 220, dots: true, marks: [{ x: how.num_layers, words: "as drawn" }] }));
   }, (error) => clear(trouble).append(notice(error.message)));

@@ -9,10 +9,14 @@ export async function showPair(root, context, one, other) {
   root.append(el("p", {}, el("a", { href: "#/networks" }, "All networks")), el("h1", {}, `${one} and ${other}`));
   const place = el("div", {}, waiting("Measuring"));
   root.append(place);
-  const [{ networks }, told] = await Promise.all([
-    api("networks/every"),
-    api("networks/side_by_side", { json: { one, other } }),
-  ]);
+  let found;
+  try {
+    found = await Promise.all([api("networks/every"), api("networks/side_by_side", { json: { one, other } })]);
+  } catch (error) {
+    clear(place);
+    throw error;
+  }
+  const [{ networks }, told] = found;
   const shown = (row, value) => (BYTES.test(row.name) ? bytes(value) : Math.abs(value) >= 1e5 ? count(value) : number(value));
   const names = networks.map((row) => row.name);
   clear(place).append(

@@ -1,0 +1,110 @@
+"""Work that takes longer than a request."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from convarium.errors import OptionError
+from convarium.studio.jobs import Jobs
+
+
+@pytest.fixture
+def jobs():
+    made = Jobs()
+    yield made
+    made.close()
+
+
+def settled(jobs, key, work, **asked):
+    """The last answer, when nothing is running any more."""
+    until = time.monotonic() + 10
+    while time.monotonic() < until:
+        told = jobs.ask(key, work, **asked)
+        if told["state"] == "done":
+            return told
+    pytest.fail("the work did not end")
+
+
+def test_quick_work_is_answered_at_once_and_done_once(jobs):
+    calls = []
+    for _ in range(3):
+        told = jobs.ask("sum", lambda progress: calls.append(1) or 2, wait=5)
+    assert told == {"state": "done", "result": 2}
+    assert calls == [1]
+
+
+def test_slow_work_tells_how_far_it_is(jobs):
+    go, begun = threading.Event(), threading.Event()
+
+    def work(progress):
+        progress.total += 4
+        progress.advance(3)
+        begun.set()
+        go.wait(10)
+        return "made"
+
+    jobs.ask("slow", work, wait=0)
+    begun.wait(10)
+    assert jobs.ask("slow", work, wait=0) == {"state": "running", "done": 3, "total": 4}
+    assert jobs.ask("other", lambda progress: 1, wait=0)["state"] == "waiting"
+    go.set()
+    assert settled(jobs, "slow", work)["result"] == "made"
+    assert settled(jobs, "other", lambda progress: 1)["result"] == 1
+
+
+def test_an_error_is_told_and_the_next_may_try_again(jobs):
+    def fails(progress):
+        raise OptionError("It cannot be done.")
+
+    with pytest.raises(OptionError, match=r"It cannot be done\."):
+        jobs.ask("work", fails, wait=5)
+    assert jobs.ask("work", lambda progress: "done now", wait=5)["result"] == "done now"
+
+
+def test_a_timeout_of_the_work_itself_is_its_error(jobs):
+    def late(progress):
+        raise TimeoutError("the disk")
+
+    with pytest.raises(TimeoutError, match="the disk"):
+        jobs.ask("late", late, wait=5)
+
+
+def test_work_that_nobody_asks_about_ends_and_begins_anew(jobs):
+    ends = []
+
+    def work(progress):
+        try:
+            for _ in range(1000):
+                time.sleep(0.005)
+                progress.advance()
+        finally:
+            ends.append(progress.done)
+        return "whole"
+
+    jobs.ask("left", work, patience=0.05, wait=0)
+    until = time.monotonic() + 10
+    while not ends and time.monotonic() < until:
+        time.sleep(0.01)
+    assert 0 < ends[0] < 1000
+    assert jobs.ask("left", lambda progress: "again", patience=9.0, wait=5)["result"] == "again"
+
+
+def test_closing_ends_what_runs():
+    jobs, ended, begun = Jobs(), threading.Event(), threading.Event()
+
+    def work(progress):
+        try:
+            for _ in range(2000):
+                begun.set()
+                time.sleep(0.005)
+                progress.advance()
+        finally:
+            ended.set()
+
+    jobs.ask("long", work, wait=0)
+    begun.wait(10)
+    jobs.close()
+    assert ended.wait(5)
