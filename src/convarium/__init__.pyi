@@ -10,6 +10,7 @@ from . import predict as predict
 from . import processes as processes
 from . import report as report
 from . import serve as serve
+from . import studio as studio
 from . import tasks as tasks
 from . import train as train
 from .models import create as create
@@ -42,6 +43,7 @@ __all__ = [
     "report",
     "save",
     "serve",
+    "studio",
     "tasks",
     "train",
     "unload_ipython_extension",

@@ -12,7 +12,7 @@ import pytest
 PUBLIC = {
     "convarium": """
         create data deploy errors explain graph layers list_models load load_ipython_extension
-        measure models open_run predict processes register report save serve tasks train
+        measure models open_run predict processes register report save serve studio tasks train
         unload_ipython_extension
     """,
     "convarium.data": """

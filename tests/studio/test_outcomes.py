@@ -32,8 +32,15 @@ def test_the_stored_test_result_is_the_evaluated_one(desk, trained, shapes):
     assert sum(each["n"] for each in found["bins"]) == found["n"] == expected.n
 
 
+def settled(desk, run, part):
+    """The matrix of a part, once it is evaluated."""
+    while (found := outcomes.matrix(desk, run, part))["state"] != "done":
+        assert found["state"] in ("waiting", "running")
+    return found
+
+
 def test_other_parts_are_evaluated_when_they_are_asked(desk, trained):
-    found = outcomes.matrix(desk, "shapes", "validation")
+    found = settled(desk, "shapes", "validation")
     last = predict.open_run(trained).card["result"]["validation"]
     assert not found["stored"]
     assert (found["n"], found["accuracy"]) == (last["n"], pytest.approx(last["val_acc"]))
@@ -132,7 +139,7 @@ def test_training_sees_the_corrected_labels(trained, shapes, tmp_path, capsys):
         "ring": 16,
         "square": 31,
     }
-    learnt = outcomes.matrix(Desk([out]), "again", "train")
+    learnt = settled(Desk([out]), "again", "train")
     assert learnt["n"] == opened.card["data"]["counts"]["train"]
     assert [*relabel.corrections(Desk([out]), "again")["rows"]] == [
         {"path": name, "label": label} for name, label in sorted(wanted.items())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -10,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convarium.data import Dataset
-from convarium.errors import OptionError
-from convarium.predict import Run
+from convarium.errors import DataError, OptionError
+from convarium.predict import Run, open_run
+from convarium.progress import Progress
 from convarium.report import confused_pairs
 from convarium.studio.desk import Desk
 from convarium.studio.relabel import corrections_of
@@ -46,8 +48,17 @@ def matrix(desk: Desk, run: str, part: str = "test") -> dict[str, Any]:
         desk: knows the run.
         run: its name.
         part: test, validation or train; what the run did not store is evaluated now.
+
+    Returns:
+        How far the evaluation is, as `Jobs.ask` says it; then the figures.
     """
-    found = outcome(desk, run, part)
+    told = _asked(desk, run, part)
+    return told if told["state"] != "done" else {"state": "done", **figures(run, part, told)}
+
+
+def figures(run: str, part: str, told: Mapping[str, Any]) -> dict[str, Any]:
+    """What the page shows of an outcome that is known."""
+    found: Outcome = told["result"]
     evaluation = found.evaluation
     classes = list(evaluation.classes)
     small = len(classes) <= _LARGEST
@@ -109,12 +120,22 @@ def samples(
 
 
 def outcome(desk: Desk, run: str, part: str) -> Outcome:
-    """The evaluation of a part: as it is stored, else computed, and kept.
+    """The evaluation of a part: as it is stored, or as it was computed.
 
     Raises:
         OptionError: no such part, or the run's task has no classes to confuse.
         RunError: the run has no such part, or other data lies there now.
+        DataError: it is not computed yet.
     """
+    told = _asked(desk, run, part)
+    if told["state"] != "done":
+        raise DataError("The samples are being evaluated; ask again when that is done.")
+    found: Outcome = told["result"]
+    return found
+
+
+def _asked(desk: Desk, run: str, part: str) -> dict[str, Any]:
+    """The evaluation of a part, or how far it is."""
     if part not in _PARTS:
         raise OptionError(f"part (={part!r}) must be one of {', '.join(_PARTS)}.")
     opened = desk.opened(run)
@@ -123,11 +144,12 @@ def outcome(desk: Desk, run: str, part: str) -> Outcome:
             f"The run's task is {opened.card['task']}, and a confusion matrix is of one class each."
         )
 
-    def make() -> Outcome:
-        stored = stored_outcome(opened) if part == "test" else None
-        return stored or _computed(desk, run, part)
-
-    return desk.kept(("outcome", run, desk.version(run), part), make)
+    key, folder, data = ("outcome", run, desk.version(run), part), opened.folder, desk.data
+    stored = desk.known(key) or (stored_outcome(opened) if part == "test" else None)
+    if stored is None:
+        return desk.jobs.ask(key, lambda progress: _computed(folder, data, part, progress))
+    desk.keep(key, stored)
+    return {"state": "done", "result": stored}
 
 
 def stored_outcome(run: Run) -> Outcome | None:
@@ -169,22 +191,31 @@ def data_of(desk: Desk, run: str) -> Dataset:
         OptionError: it is not where it was.
     """
     opened = desk.opened(run)
-
-    def make() -> Dataset:
-        try:
-            return opened.dataset()
-        except OptionError:
-            if desk.data is None:
-                raise
-            return opened.dataset(desk.data)
-
-    return desk.kept(("data", run, desk.version(run)), make)
+    return desk.kept(("data", run, desk.version(run)), lambda: _opened(opened, desk.data))
 
 
-def _computed(desk: Desk, run: str, part: str) -> Outcome:
-    opened = desk.opened(run)
-    chosen = opened.part(data_of(desk, run), part)
-    found: Any = opened.predictor.evaluate(chosen, skipped=[])
+def _opened(run: Run, other: str | None) -> Dataset:
+    """The data of a run where the card says, else at another place."""
+    source = str(run.card.get("data", {}).get("source", ""))
+    if source.startswith("hf:") and other is None:  # nobody asked for anything from elsewhere
+        raise OptionError(
+            f"The data of {run.folder.name} is on the Hugging Face Hub; to look at it, start the "
+            f"studio with --data {source}."
+        )
+    try:
+        return run.dataset()
+    except OptionError:
+        if other is None:
+            raise
+        return run.dataset(other)
+
+
+def _computed(folder: Path, other: str | None, part: str, progress: Progress) -> Outcome:
+    """The evaluation of a part, by a network of its own, which nobody else runs meanwhile."""
+    run = open_run(folder)
+    chosen = run.part(_opened(run, other), part)
+    progress.total = len(chosen)
+    found: Any = run.predictor.evaluate(chosen, skipped=[], progress=progress)
     return Outcome(found, (), stored=False)
 
 

@@ -86,7 +86,7 @@ def history(desk: Desk, run: str, after: int = 0) -> dict[str, Any]:
 def settings(desk: Desk, run: str) -> dict[str, Any]:
     """All settings of a run as names and texts, to be compared with those of others."""
     tables = _settings(desk.folder(run))
-    found = {}
+    found: dict[str, str] = {}
     for table in _TABLES:
         values = {k: v for k, v in tables.get(table, {}).items() if k != "columns"}
         found |= {f"{table}.{name}": text for name, text in wording.flatten(values)}

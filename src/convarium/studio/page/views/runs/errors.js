@@ -29,11 +29,21 @@ class Errors {
       this.draw();
     });
     const choice = el("div", { class: "row" }, field("Part of the data", parts));
+    const progress = waiting("Evaluating");
     clear(this.behind);
-    clear(this.place).append(card("Right and wrong", choice, waiting("Evaluating")));
+    clear(this.place).append(card("Right and wrong", choice, progress));
     let found;
+    const turn = ++this.turn;
     try {
-      found = await api("runs/matrix", { query: { run: this.run, part: this.part } });
+      const query = { run: this.run, part: this.part };
+      for (;;) {
+        found = await api("runs/matrix", { query });
+        if (turn !== this.turn) return;
+        if (found.state === "done") break;
+        progress.textContent = found.total ? `Evaluating, ${found.done} of ${found.total} samples` : "Evaluating";
+        await new Promise((resolve) => setTimeout(resolve, 500));
+        if (this.context.signal.aborted) return;
+      }
     } catch (error) {
       if (error.name === "AbortError") return;
       clear(this.place).append(card("Right and wrong", choice, notice(error.message)));
