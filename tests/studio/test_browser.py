@@ -198,7 +198,9 @@ def test_a_picture_is_dragged_and_the_last_answer_wins(page, address):
         page.mouse.move(middle[0] + step, middle[1])
     page.mouse.up()
     moved = round(30 * 64 / box["width"])
-    page.wait_for_selector(f"canvas[aria-label='The picture, moved 0 down and {moved} to the right']")
+    page.wait_for_selector(
+        f"canvas[aria-label='The picture, moved 0 down and {moved} to the right']"
+    )
     assert page.get_by_label("Right", exact=True).input_value() == str(moved)
     check(page)
 

@@ -58,8 +58,10 @@ def test_what_is_asked_badly_is_refused_in_a_sentence(client, route):
 
 
 def test_a_picture_is_asked_for_by_its_number_alone(client):
-    assert client.get("/api/data/picture?id=0&path=/etc/passwd").json()["reason"].startswith(
-        "There is no option 'path'."
+    assert (
+        client.get("/api/data/picture?id=0&path=/etc/passwd")
+        .json()["reason"]
+        .startswith("There is no option 'path'.")
     )
     for id in ("../0", "%2e%2e%2f0", "0/../1", "1e3", ""):
         assert client.get(f"/api/data/picture?id={id}").status_code == 422
