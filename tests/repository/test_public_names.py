@@ -89,7 +89,7 @@ PUBLIC = {
         Journal Limits Service build_app check_bind read_token run_server
     """,
     "convarium.studio": """
-        Desk build_app
+        Desk build_studio
     """,
     "convarium.tasks": """
         Bin Calibration ClassEvaluation ClassRecord ClassRow ClassScores Classification

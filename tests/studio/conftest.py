@@ -76,7 +76,7 @@ def asking():
     with contextlib.ExitStack() as stack:
 
         def opened(*runs, **settings):
-            app = studio.build_app(studio.Desk(runs, **settings))
+            app = studio.build_studio(studio.Desk(runs, **settings))
             client = TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False)
             return stack.enter_context(client)
 

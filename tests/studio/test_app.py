@@ -149,7 +149,7 @@ def test_what_is_asked_wrongly_is_a_sentence(asking, photos):
 
 def test_bodies_that_are_too_long_or_no_json_are_refused(photos):
     desk = studio.Desk([photos], limits=Limits(max_bytes=1000))
-    with TestClient(studio.build_app(desk), base_url="http://127.0.0.1") as client:
+    with TestClient(studio.build_studio(desk), base_url="http://127.0.0.1") as client:
         long = client.post("/api/look/show?run=photos", content=b"x" * 1001)
         assert (long.status_code, long.json()["error"]) == (413, "too_long")
         for body in (b"{", b"[]", b"\xff", b"[" * 900):

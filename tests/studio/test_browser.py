@@ -34,7 +34,7 @@ def browser():
 def address(trained, reviews):
     """A studio of this process, in a thread of its own."""
     desk = studio.Desk([trained, reviews])
-    config = uvicorn.Config(studio.build_app(desk), port=0, log_config=None, ws="none")
+    config = uvicorn.Config(studio.build_studio(desk), port=0, log_config=None, ws="none")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()

@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.port >= _PORTS:
         raise OptionError(f"--port (={arguments.port}) must be below {_PORTS}.")
     from convarium.serve.server import run_server
-    from convarium.studio.app import build_app
+    from convarium.studio.app import build_studio
     from convarium.studio.desk import Desk
 
     desk = Desk(arguments.runs, arguments.data)
@@ -44,5 +44,5 @@ def run(arguments: argparse.Namespace) -> int:
         if opens:
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
 
-    run_server(build_app(desk, warm=True), _HOST, arguments.port, started=started)
+    run_server(build_studio(desk, warm=True), _HOST, arguments.port, started=started)
     return 0

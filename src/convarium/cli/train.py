@@ -57,20 +57,7 @@ def add_arguments(parser: Parser) -> None:
     add_token_arguments(parser)
     add_series_arguments(parser)
     add_field_preparing(parser)
-    parser.add_argument(
-        "--validation", type=amount, help="share of the samples that chooses; of fields also times"
-    )
-    parser.add_argument(
-        "--test", type=amount, help="share of the samples kept for the end; of fields also times"
-    )
-    parser.add_argument(
-        "--group-alike",
-        action=argparse.BooleanOptionalAction,
-        help="keep images that look alike, or texts that read alike, in one part (texts)",
-    )
-    parser.add_argument(
-        "--corrections", metavar="FILE", help="a CSV of path and label: labels that were corrected"
-    )
+    _add_split(parser)
     parser.add_argument("--resume", action="store_true", help="go on with the run in RUN")
     parser.add_argument(
         "--folds", type=positive, metavar="K", help="cross-validate: K runs, each in a folder"
@@ -94,6 +81,24 @@ def add_arguments(parser: Parser) -> None:
     )
     add_stream_arguments(parser)
     add_config_arguments(parser)
+
+
+def _add_split(parser: Parser) -> None:
+    """Who is in which part, and with which label."""
+    parser.add_argument(
+        "--validation", type=amount, help="share of the samples that chooses; of fields also times"
+    )
+    parser.add_argument(
+        "--test", type=amount, help="share of the samples kept for the end; of fields also times"
+    )
+    parser.add_argument(
+        "--group-alike",
+        action=argparse.BooleanOptionalAction,
+        help="keep images that look alike, or texts that read alike, in one part (texts)",
+    )
+    parser.add_argument(
+        "--corrections", metavar="FILE", help="a CSV of path and label: labels that were corrected"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

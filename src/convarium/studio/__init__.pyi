@@ -1,7 +1,7 @@
-from .app import build_app as build_app
+from .app import build_studio as build_studio
 from .desk import Desk as Desk
 
 __all__ = [
     "Desk",
-    "build_app",
+    "build_studio",
 ]

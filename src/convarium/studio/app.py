@@ -37,7 +37,7 @@ _NO_PATH: Final = RefusedError(404, "no_such_path", "The studio has no such addr
 _WARM_AFTER: Final = 1.0  # seconds: the first page comes before torch
 
 
-def build_app(desk: Desk, *, hosts: Collection[str] = LOCAL_HOSTS, warm: bool = False) -> Edge:
+def build_studio(desk: Desk, *, hosts: Collection[str] = LOCAL_HOSTS, warm: bool = False) -> Edge:
     """An ASGI application for a desk; run it with `serve.run_server`.
 
     Args:
