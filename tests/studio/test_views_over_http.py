@@ -26,7 +26,7 @@ def client(shapes):
     from convarium import studio
 
     desk = studio.Desk([], str(shapes))
-    app = studio.build_app(desk)
+    app = studio.build_studio(desk)
     with TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False) as opened:
         yield opened
 
