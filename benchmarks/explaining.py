@@ -1,8 +1,9 @@
 """Grad-CAM of a batch of 8 at 224x224 through ResNet-50, against one forward pass and two peers.
 
-Five calls take turns, on the same drawn weights: the forward pass without gradients; our Grad-CAM;
+These calls take turns, on the same drawn weights: the forward pass without gradients; our Grad-CAM;
 captum's LayerGradCam in this process; the PyPI package `grad-cam` on torchvision's network in its
-own interpreter; and our Grad-CAM in bfloat16 with channels last. The package gives maps at the
+own interpreter; our Grad-CAM in bfloat16 with channels last; and, as pictures come from `data`, the
+first three with channels last in float32. The package gives maps at the
 input's size, so it is compared with ours and its display. Peak memory is the largest sum of live
 bytes that a call allocates, by torch's profiler; that of the part behind the layer, which Grad-CAM
 differentiates, is measured the same way.
@@ -40,6 +41,12 @@ BOUNDS = {
     "ours / captum": 1.0,
     "ours in bfloat16 / captum": 1 / 1.5,
 }
+TOLD = (  # without a bound
+    "ours, channels last / forward, channels last",
+    "ours, channels last / captum, channels last",
+    "ours, channels last / captum",
+    "ours, channels last / grad-cam",
+)
 
 
 def task() -> tuple[nn.Module, Tensor, list[int]]:
@@ -60,7 +67,8 @@ def calls(
 
     captum = LayerGradCam(network, network.get_submodule(network.heatmap_layer))
     narrow = copy.deepcopy(network).to(torch.bfloat16, memory_format=torch.channels_last)
-    packed = x.to(torch.bfloat16, memory_format=torch.channels_last)
+    last = x.contiguous(memory_format=torch.channels_last)
+    packed = last.to(torch.bfloat16)
     return {
         "forward": lambda: forward(network, x),
         "ours": lambda: explain.grad_cam(network, x, target=target),
@@ -68,6 +76,9 @@ def calls(
         "captum": lambda: captum.attribute(x, target=target),
         "grad-cam": lambda: peer.ask("maps"),
         "ours in bfloat16": lambda: explain.grad_cam(narrow, packed, target=target),
+        "forward, channels last": lambda: forward(network, last),
+        "ours, channels last": lambda: explain.grad_cam(network, last, target=target),
+        "captum, channels last": lambda: captum.attribute(last, target=target),
     }
 
 
@@ -129,7 +140,7 @@ def main(rounds: int, python: Path) -> int:
     ours = explain.grad_cam(network, x, target=target).values.numpy()
     equality = {package: largest_difference(ours, theirs)}
     equality["captum"] = largest_difference(ours, captum)
-    ratios = {name: ratio(*(times[part] for part in name.split(" / "))) for name in BOUNDS}
+    ratios = {name: ratio(*(times[part] for part in name.split(" / "))) for name in (*BOUNDS, *TOLD)}
     peaks = memory(network, x, target)
     holds = peaks["holds"] and max(equality.values()) <= TOLERANCE
     holds = holds and all(ratios[name] <= bound for name, bound in BOUNDS.items())
@@ -145,8 +156,9 @@ def main(rounds: int, python: Path) -> int:
         "holds": holds,
     }
     path = write("explaining", result, ("captum",), by_processor=True)
-    for name, bound in BOUNDS.items():
-        print(f"{name} = {ratios[name]:.3f}, at most {bound:.3f} (n = {rounds})")
+    for name, value in ratios.items():
+        bound = f", at most {BOUNDS[name]:.3f}" if name in BOUNDS else ""
+        print(f"{name} = {value:.3f}{bound} (n = {rounds})")
     print(f"memory {peaks}; maps differ by {equality}; holds: {holds}; {path}")
     return 0 if holds else 1
 

@@ -55,6 +55,9 @@ def test_a_pair_of_ts_files_gives_the_parts_by_either_name_or_their_folder(tmp_p
     parts = data.split(found[0])
     assert parts.counts["test"] == 12
     assert 1 <= parts.counts["validation"] <= 6
+    inputs = [data.open_inputs([path], kind="series") for path in paths]
+    assert [len(each) for each in inputs] == [36, 24, 12]  # to predict, what is named
+    assert np.array_equal(inputs[2].read(0).values, found[0].read(24).values)
     alone = write_ts(tmp_path / "one.ts", *waves(20))
     assert data.open_dataset(alone).given is None
 

@@ -102,6 +102,22 @@ def test_axes_that_grow_alike_share_a_line():
     assert {"depth", "height and width"} <= {text for text, *_ in words(flat)}
 
 
+def test_networks_of_texts_have_one_axis_too():
+    model = nn.Sequential(nn.Embedding(9, 4), Turned(), nn.Conv1d(4, 4, 3), nn.Conv1d(4, 4, 5))
+    drawn = report.draw_field_growth(receptive_field(model, (1, 16)), "net")
+    assert len(curves(drawn)) == 1
+    texts = [text for text, *_ in words(drawn)]
+    assert "input 16" in texts
+    assert any(text.startswith("7 inputs at 3") for text in texts)
+
+
+class Turned(nn.Module):
+    """Places and channels exchanged."""
+
+    def forward(self, x):
+        return x.transpose(1, 2)
+
+
 def test_branches_that_see_less_are_dots():
     svg = report.draw_field_growth(made([("a", (9,)), ("b", (3,)), ("c", (11,))], (20,)), "net")
     circles = list(ElementTree.fromstring(svg).iter(f"{SVG}circle"))

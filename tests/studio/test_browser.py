@@ -137,3 +137,102 @@ def test_the_menu_is_walked_by_keyboard(page, address):
     page.keyboard.press("Enter")
     page.wait_for_selector("h1:has-text('Look')")
     assert page.evaluate("document.activeElement.id") == "view"
+
+
+def slide(page, label, value):
+    """Move a slider as a hand would."""
+    page.get_by_label(label, exact=True).evaluate(
+        "(each, to) => { each.value = to; each.dispatchEvent(new Event('input')); }", value
+    )
+
+
+def test_networks_are_searched_looked_at_and_set_side_by_side(page, address):
+    page.goto(f"{address}/#/networks")
+    page.get_by_label("Search").fill("resnet blur")
+    assert page.locator("tbody th").all_inner_texts() == ["resnetblur18", "resnetblur50"]
+    check(page)
+    page.get_by_label("Search").fill("nothing is called so")
+    assert "No network is like this." in page.locator("tbody").inner_text()
+    page.get_by_label("Search").fill("convnet plain")
+    page.get_by_role("button", name="convnet").click()
+    page.wait_for_selector(".drawn svg")
+    page.locator("summary").click()
+    page.get_by_label("channels", exact=True).fill("[4, 8]")
+    page.get_by_role("button", name="Measure").click()
+    page.wait_for_selector("caption:has-text('10 layers')")
+    assert page.locator("th:has-text('stage3')").count() == 0
+    check(page)
+    page.goto(f"{address}/#/networks/lenet5/with/convnet")
+    page.wait_for_selector("h2:has-text('convnet')")
+    assert page.locator(".drawn svg").count() == 4
+    check(page)
+
+
+def test_a_kernel_slides_and_may_not_fit(page, address):
+    page.goto(f"{address}/#/learn/slide")
+    page.wait_for_selector("text=64 outputs x 100 inputs")
+    page.get_by_label("Picture, row 1, column 1", exact=True).focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Space")
+    pressed = "each => each.getAttribute('aria-pressed')"
+    assert page.get_by_label("Picture, row 1, column 2", exact=True).evaluate(pressed) == "true"
+    slide(page, "stride", 2)
+    page.wait_for_selector("text=16 outputs x 100 inputs")
+    slide(page, "Position", 4)
+    assert page.locator(".place.read").count() == 9
+    check(page)
+    page.get_by_label("Ready ones").select_option("5 x 5 mean")
+    slide(page, "dilation", 3)
+    assert "spans 13 places and there are 10" in page.get_by_role("alert").inner_text()
+    assert all("422" in line for line in page.wrong)
+
+
+def test_a_picture_is_dragged_and_the_last_answer_wins(page, address):
+    page.goto(f"{address}/#/learn/move")
+    page.wait_for_selector("text=Moved by a multiple of 4 places")
+    box = page.locator("canvas.drag").bounding_box()
+    middle = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.move(*middle)
+    page.mouse.down()
+    for step in range(1, 31):
+        page.mouse.move(middle[0] + step, middle[1])
+    page.mouse.up()
+    moved = round(30 * 64 / box["width"])
+    page.wait_for_selector(
+        f"canvas[aria-label='The picture, moved 0 down and {moved} to the right']"
+    )
+    assert page.get_by_label("Right", exact=True).input_value() == str(moved)
+    check(page)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("cost", "of the weights and of the multiply-adds"),
+        ("tree", "The last step sees 16 steps"),
+        ("scaling", "efficientnet_b7"),
+        ("gradients", "plain, 56 layers"),
+    ],
+)
+def test_the_other_pages_of_learn(page, address, name, words):
+    page.goto(f"{address}/#/learn/{name}")
+    page.wait_for_selector(f"text={words} >> nth=0")
+    for control in page.locator("input[type=range]").all():
+        control.press("ArrowRight")
+    page.wait_for_load_state("networkidle")
+    assert page.get_by_role("alert").count() == 0
+    check(page)
+
+
+def test_data_is_read_shown_and_filtered(page, address):
+    page.goto(f"{address}/#/data/shapes")
+    page.wait_for_selector(".sample img")
+    assert "48" in page.locator(".tiles").first.inner_text()
+    page.get_by_label("Label").select_option("ring")
+    page.wait_for_selector("text=of 16")
+    page.wait_for_selector("h2:has-text('What training sees')")
+    page.wait_for_selector(".drawn image", state="attached")
+    check(page)
+    page.goto(f"{address}/#/data/reviews")
+    page.wait_for_selector("[role=alert]")
+    assert all("422" in line for line in page.wrong)

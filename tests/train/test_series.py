@@ -95,6 +95,25 @@ def test_networks_without_masks_take_series_of_one_length_only(parts, tmp_path):
     assert len(found.rows) == 2
 
 
+def test_members_are_averaged_as_the_task_needs_it(tmp_path):
+    path = tmp_path / "tide.csv"
+    rows = [f"{t},{np.sin(t / 3):.4f}" for t in range(120)]
+    path.write_text("\n".join(["t,level", *rows]))
+    own = {"time_column": "t", "value_column": "level", "horizon": 2, "window": 12}
+    tides = data.split(data.open_dataset(path, **own, task="forecast", label_column="level"))
+    steps = data.fit_preprocessing(tides.train)
+    options = config(epochs=1)
+
+    def members(**more: str) -> torch.nn.Module:
+        own = steps.head_options | steps.network_options | more
+        return convarium.create("fcn", channels=[4, 4, 4], members=2, **own)
+
+    with pytest.raises(OptionError, match="and the task is forecast; set average=outputs"):
+        train.fit(members(), tides, options, preprocessing=steps)
+    history = train.fit(members(average="outputs"), tides, options, preprocessing=steps)
+    assert len(history.rows) == 1
+
+
 def test_the_last_epoch_is_kept_where_that_is_asked_for(parts):
     steps = data.fit_preprocessing(parts.train)
     losses = []

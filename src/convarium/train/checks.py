@@ -11,6 +11,7 @@ from torch import nn
 from convarium.data import Batch, Parts
 from convarium.errors import OptionError, ShapeError
 from convarium.models import Network
+from convarium.models.ensemble import Ensemble
 from convarium.models.sequence import SequenceClassifier
 from convarium.predict import Predictor
 from convarium.train.config import TrainConfig
@@ -30,7 +31,8 @@ def check_network(
 
     Raises:
         ShapeError: its outputs do not fit the task.
-        OptionError: parts of a batch would be too small for its batch norms, or images for crops.
+        OptionError: parts of a batch would be too small for its batch norms, or images for crops;
+            its members' probabilities are averaged where the task has none over the classes.
     """
     predictor = Predictor(model, card, device=device)
     example, beside = predictor.preprocessing.example(), predictor.preprocessing.beside()
@@ -43,6 +45,7 @@ def check_network(
             f"The network gives outputs {tuple(outputs.shape)} where the task needs {size} per "
             f"sample; create it with num_classes={size}."
         )
+    _check_average(model, predictor)
     _check_growth(predictor, config)
     _check_crop(predictor, config)
     norms = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())
@@ -76,6 +79,17 @@ def check_lengths(model: nn.Module, parts: Parts) -> None:
             f"The series have {lengths.min()} to {lengths.max()} time steps, and {model.name} "
             "takes series of one length; choose inception_time, fcn, resnet1d, temporal_cnn or "
             "tcn, or cut windows with --window."
+        )
+
+
+def _check_average(model: nn.Module, predictor: Predictor) -> None:
+    """Refuse members whose softmax is averaged where outputs are no logits of one class of many."""
+    own = model.config if isinstance(model, Ensemble) else {}
+    averaged = own.get("members", 1) > 1 and own["average"] == "probabilities"
+    if averaged and predictor.task.head_size > 1 and predictor.task.name != "classification":
+        raise OptionError(
+            f"average (='probabilities') of {own['members']} members needs one class of several, "
+            f"and the task is {predictor.task.name}; set average=outputs."
         )
 
 

@@ -16,6 +16,7 @@ from convarium.data.series.reading import Found, SeriesColumns, Windows
 from convarium.data.series.samples import SeriesFiles
 from convarium.data.series.series import Series
 from convarium.data.series.tables import other_columns, read_table
+from convarium.data.series.ts import read_ts
 from convarium.data.skipping import Skipped
 from convarium.data.surveying import check_broken
 from convarium.errors import DataError, OptionError
@@ -140,7 +141,8 @@ def series_inputs(
     """Series without labels, from .ts files, tables, arrays, .wav files, folders and patterns.
 
     Args:
-        inputs: what is to be read: files that hold several series, or files of one each.
+        inputs: what is to be read: files that hold several series, or files of one each; of
+            NAME_TRAIN.ts and NAME_TEST.ts only what is named.
         kind: "series".
         columns: the keywords of `open_dataset` that the run was trained with.
 
@@ -189,7 +191,9 @@ def _holds_several(path: Path) -> bool:
 def _unlabelled(path: Path, said: SeriesColumns) -> Found:
     if path.suffix.lower() in table.SUFFIXES:
         return read_table(path, said, None, labels=False)
-    return from_arrays(path) if path.suffix.lower() == ".npz" else from_ts(ts_files(path))
+    if path.suffix.lower() == ".npz":
+        return from_arrays(path)
+    return from_ts({None: read_ts(path)} if path.is_file() else ts_files(path))
 
 
 def _single_files(inputs: Sequence[str | Path], kind: str, windows: Windows | None) -> Dataset:
