@@ -71,6 +71,9 @@ def fill(folder: Path) -> None:
     (folder / "table.csv").write_text("\n".join(["path,species", *sorted(rows)]) + "\n")
     done = play([["train", "photos", "--epochs", "1", "--out", "runs/photos"]], folder)
     assert done.returncode == 0, done.stderr
+    photo = next((folder / "photos").rglob("*.png")).relative_to(folder / "photos")
+    other = next(p.name for p in (folder / "photos").iterdir() if p.name != photo.parent.name)
+    (folder / "runs/photos/corrections.csv").write_text(f"path,label\n{photo},{other}\n")
 
 
 # The pages of the families run in one process: see test_families.py.
@@ -102,6 +105,7 @@ def command(line: str, folder: Path) -> list[str]:
     # The run that documents suppose is there already; training it again takes another name.
     line = re.sub(r"(train photos/ --out runs/photos)$", r"\1-again --epochs 1", line)
     line = re.sub(r"(train photos/ --out runs/photos-2)$", r"\1 --epochs 1", line)
+    line = re.sub(r"(--out runs/photos-corrected)$", r"\1 --epochs 1", line)
     line = re.sub(r"(train photos/ --find-rate)$", r"\1 --model convnet", line)
     script = "printf '%s\\0' " + line.removeprefix("$ convarium ")
     shown = subprocess.run(["bash", "-c", script], cwd=folder, capture_output=True, check=True)
