@@ -122,12 +122,10 @@ def downscale(
 def fine_values(
     run: Run, coarse: CoarseFields, ids: Sequence[int]
 ) -> dict[str, NDArray[np.float32]]:
-    """The fine fields of some times by their names, `(n, H, W)`, as `downscale` would write them.
+    """The fine fields of some times by their names, `(n, H, W)`, as `downscale` writes them.
 
     Args:
-        run: an opened run of fields.
-        coarse: as `open_coarse` gives it for the run.
-        ids: numbers of times.
+        run, coarse, ids: a run of fields, what `open_coarse` gives for it, numbers of times.
 
     Raises:
         OptionError: the run gives no fields.
