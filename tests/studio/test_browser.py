@@ -205,23 +205,21 @@ def test_a_picture_is_dragged_and_the_last_answer_wins(page, address):
     check(page)
 
 
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [
-        ("cost", "of the weights and of the multiply-adds"),
-        ("tree", "The last step sees 16 steps"),
-        ("scaling", "efficientnet_b7"),
-        ("gradients", "plain, 56 layers"),
-    ],
-)
-def test_the_other_pages_of_learn(page, address, name, words):
-    page.goto(f"{address}/#/learn/{name}")
-    page.wait_for_selector(f"text={words} >> nth=0")
-    for control in page.locator("input[type=range]").all():
-        control.press("ArrowRight")
-    page.wait_for_load_state("networkidle")
-    assert page.get_by_role("alert").count() == 0
-    check(page)
+def test_the_other_pages_of_learn(page, address):
+    pages = {
+        "cost": "of the weights and of the multiply-adds",
+        "tree": "The last step sees 16 steps",
+        "scaling": "efficientnet_b7",
+        "gradients": "plain, 56 layers",
+    }
+    for name, words in pages.items():
+        page.goto(f"{address}/#/learn/{name}")
+        page.wait_for_selector(f"text={words} >> nth=0")
+        for control in page.locator("input[type=range]").all():
+            control.press("ArrowRight")
+        page.wait_for_load_state("networkidle")
+        assert page.get_by_role("alert").count() == 0
+        check(page)
 
 
 def test_data_is_read_shown_and_filtered(page, address):

@@ -24,7 +24,7 @@ HOW = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(SIDES, SIDES, st.integers(1, 4), st.integers(1, 4), HOW, st.integers(0, 99))
 def test_a_kernel_slides_as_torch_slides_it(high, wide, tall, broad, how, seed):
     random = np.random.default_rng(seed)

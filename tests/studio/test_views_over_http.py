@@ -37,7 +37,7 @@ def test_what_is_asked_badly_is_refused_in_a_sentence(client, route):
     function = getattr(importlib.import_module(f"convarium.studio.{file}"), name)
     names = [*{*inspect.signature(function).parameters} - {"desk"}, "path"]
 
-    @settings(max_examples=15)
+    @settings(max_examples=8)
     @given(st.dictionaries(st.sampled_from(sorted(names)), VALUES, max_size=4))
     def ask(values):
         if route.path.endswith("/choose"):

@@ -52,7 +52,7 @@ def slid(
     Example:
         >>> found = slid([1, 2, 3], [0, 1, 0, 0], padding=1)
         >>> found["map"], found["matrix"]["rows"][1]
-        ([2.0, 1.0, 0.0, 0.0], {'columns': [0, 1, 2], 'values': [1.0, 2.0, 3.0]})
+        ([3.0, 2.0, 1.0, 0.0], {'columns': [0, 1, 2], 'values': [1.0, 2.0, 3.0]})
     """
     taps, places = (
         _numbers("kernel", kernel, _MOST_TAPS),
@@ -196,7 +196,7 @@ def scaling(
 
     Example:
         >>> [round(row["times"], 2) for row in scaling()["published"]][:3]
-        [1.0, 1.77, 2.6]
+        [1.0, 1.78, 2.58]
     """
     law = [measure.compound_scaling(n, alpha, beta, gamma) for n in range(8)]
     rows = [catalogue.find(f"efficientnet_b{n}") for n in range(8)]
