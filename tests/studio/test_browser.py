@@ -100,6 +100,10 @@ def test_what_cannot_be_read_is_a_sentence(page, address, tmp_path):
     page.set_input_files("#look-file", tmp_path / "a.png")
     words = page.get_by_role("alert").inner_text()
     assert "not a JPEG, PNG or WebP image" in words
+    with open(tmp_path / "huge.png", "wb") as file:
+        file.truncate(65 * 2**20)
+    page.set_input_files("#look-file", tmp_path / "huge.png")
+    page.wait_for_selector("text=The file is longer than 67.1 MB.")
     assert all("422" in line for line in page.wrong)
 
 

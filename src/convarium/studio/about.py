@@ -9,9 +9,10 @@ from convarium.studio.desk import Desk
 
 
 def about(desk: Desk) -> dict[str, Any]:
-    """The version, the names of the runs, and the data."""
+    """The version, the names of the runs, the data, and how long a file may be."""
     return {
         "version": convarium.__version__,
         "runs": list(desk.folders()),
         "data": desk.data,
+        "most_bytes": desk.limits.max_bytes,
     }

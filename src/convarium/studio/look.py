@@ -106,9 +106,9 @@ def heat(
     """The heatmap of a sample that was given before; arguments are those of `show`."""
     opened, given = desk.opened(run), given_before(desk, run, sample)
     if given.kind in ("texts", "series"):
-        return _along(opened, given, method, layer, target)
+        return _along(opened, given, _asked(opened, method, layer, target))
     if given.kind == "volumes":
-        return _slices(opened, given, method, layer, target)
+        return _slices(opened, given, _asked(opened, method, layer, target))
     found = heat_of(desk, run, sample, method, layer, target)
     maps = found.signed() if raw else found.display()
     pixels = maps[0].numpy()
@@ -217,18 +217,15 @@ def _layers(desk: Desk, run: str) -> list[str]:
     return list(dict.fromkeys([*named, *([own] if own else [])]))
 
 
-def _along(
-    run: Run, given: Given, method: str | None, layer: str | None, target: str | None
-) -> dict[str, Any]:
+def _asked(run: Run, method: str | None, layer: str | None, target: str | None) -> dict[str, Any]:
+    """What a heatmap is asked for, by the keywords of the report's functions."""
+    number = class_number(target, run.card["classes"])
+    return {"method": method or default_method(run), "layer": layer, "target": number}
+
+
+def _along(run: Run, given: Given, asked: Mapping[str, Any]) -> dict[str, Any]:
     """Heat along a text or a series."""
-    found = explain_sequences(
-        run,
-        given.alone,
-        most=1,
-        method=method or default_method(run),
-        layer=layer,
-        target=class_number(target, run.card["classes"]),
-    )
+    found = explain_sequences(run, given.alone, most=1, **asked)
     (drawn,), (row,) = found.sequences, found.rows
     told = {key: row[key] for key in ("target", "logit", "layer", "status", "note")}
     told |= {"method": row["method"], "title": METHODS[row["method"]].title}
@@ -237,18 +234,9 @@ def _along(
     return {**told, "tokens": list(drawn.tokens), "heat": drawn.heat.tolist()}
 
 
-def _slices(
-    run: Run, given: Given, method: str | None, layer: str | None, target: str | None
-) -> dict[str, Any]:
+def _slices(run: Run, given: Given, asked: Mapping[str, Any]) -> dict[str, Any]:
     """Slices of a volume through its strongest heat."""
-    found = explain_samples(
-        run,
-        given.alone,
-        most=1,
-        method=method or default_method(run),
-        layer=layer,
-        target=class_number(target, run.card["classes"]),
-    )
+    found = explain_samples(run, given.alone, most=1, **asked)
     (picture,), (row,) = found.pictures, found.rows
     flat = np.zeros(picture.image.shape[:2]) if picture.heat is None else picture.heat
     told = {key: row[key] for key in ("target", "logit", "method", "layer", "status", "note")}

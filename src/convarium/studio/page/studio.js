@@ -71,7 +71,10 @@ async function route() {
     document.title = `${view.title} · convarium studio`;
     const place = el("div", { class: `view ${name}` });
     root.append(place);
-    const asked = (path, options = {}) => api(path, { signal, ...options });
+    const asked = (path, options = {}) => {
+      if (options.file?.size > info.most_bytes) throw new Refused(`The file is longer than ${figures.bytes(info.most_bytes)}.`, 413, "too_long");
+      return api(path, { signal, ...options });
+    };
     const tools = { ...elements, ...figures, ...chart };
     const context = { ...tools, api: asked, info, signal, go, reload: route, follow: following(signal) };
     await view.show(place, context, path);

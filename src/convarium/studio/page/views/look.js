@@ -79,7 +79,7 @@ class Fields {
       found.notes.map((words) => el("p", { class: "soft" }, words)),
       found.fields.map((each) => [el("h3", {}, each.name), el("div", { class: "columns" },
         each.coarse ? figure(`${each.name} as it was read, ${size(found.coarse_size)} cells`, each.coarse) : null,
-        figure(`${each.name} as the run makes it, ${size(found.fine_size)} cells`, each.fine)), el("p", { class: "soft" }, `${each.words}.`)])));
+        figure(`${each.name} as the run makes it, ${size(found.fine_size)} cells`, each.fine)), el("p", { class: "soft" }, `On one scale, ${each.words}.`)])));
   }
 }
 

@@ -137,7 +137,7 @@ class Errors {
 
   drawSample(row) {
     const { el, percent, select, say, notice, api } = this.context;
-    const shown = row.picture ? el("img", { src: row.picture, alt: `${row.path}, ${row.truth}`, class: row.small ? "pixels" : null, loading: "lazy" })
+    const shown = row.picture ? el("img", { src: row.picture, alt: `${row.path}, ${row.truth}`, class: row.small ? "pixels" : null })
       : row.drawing ? el("img", { src: row.drawing, alt: row.path }) : el("p", { class: row.problem ? "soft" : "sample-text" }, row.problem ?? row.text);
     const figure = el("figure", {}, shown);
     const control = select([["", `label: ${row.truth}`], ...this.classes.filter((name) => name !== row.truth).map((name) => [name, `corrected: ${name}`])], row.corrected && row.corrected !== row.truth ? row.corrected : "", async (value) => {
