@@ -186,6 +186,20 @@ def training_overhead(result: Result) -> list[Figure]:
     ]
 
 
+def studio(result: Result) -> list[Figure]:
+    """How long the studio lets somebody wait."""
+    words = {"first view": "first view", "search": "a search in the catalogue"}
+    return [
+        row(
+            words.get(what, f"a heatmap of {what}, from the photograph to the picture"),
+            it,
+            unit=" s",
+            asked=f"at most {number(result['bounds'][what])} s",
+        )
+        for what, it in result["seconds"].items()
+    ]
+
+
 KNOWN = {
     "augmentation": Known(
         "Augmentation", "Each operation of augmentation beside kornia's.", augmentation
@@ -210,6 +224,7 @@ KNOWN = {
     "measuring": Known("Measuring networks", "Field and cost of two large networks.", measuring),
     "startup": Known("Starting", "Processes from their start on.", startup),
     "streaming": Known("Live sequences", "A TCN with a field of 253 steps.", streaming),
+    "studio": Known("The studio", "In chromium, on the cores of the studio.", studio),
     "texts": Known("Texts", "Accuracy on test texts; differences on the same texts.", texts),
     "training": Known(
         "Training from files", "Images a second of whole trainings, defaults.", training

@@ -128,6 +128,20 @@ def test_the_list_of_runs_and_of_audits(page, address):
     assert "no view nothing" in page.get_by_role("alert").inner_text()
 
 
+def test_a_studio_that_stopped_and_a_run_that_is_gone_are_sentences(page, address):
+    page.goto(f"{address}/#/runs")
+    page.wait_for_selector("tbody tr")
+    page.context.set_offline(True)
+    page.evaluate("location.hash = '#/audit'")
+    assert "start it again" in page.get_by_role("alert").inner_text()
+    page.context.set_offline(False)
+    page.get_by_role("button", name="Try again").click()
+    page.wait_for_selector("text=No audit lies in the folders")
+    page.evaluate("location.hash = '#/runs/gone'")
+    page.wait_for_selector("text=its folder is gone")
+    assert all("ERR_INTERNET_DISCONNECTED" in line for line in page.wrong)
+
+
 def test_the_menu_is_walked_by_keyboard(page, address):
     page.goto(f"{address}/#/runs")
     page.wait_for_selector("h1")
@@ -135,8 +149,8 @@ def test_the_menu_is_walked_by_keyboard(page, address):
     assert page.evaluate("document.activeElement.textContent") == "To the view"
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
-    page.wait_for_selector("h1:has-text('Look')")
     assert page.evaluate("document.activeElement.id") == "view"
+    page.wait_for_selector("h1:has-text('Look')")
 
 
 def slide(page, label, value):

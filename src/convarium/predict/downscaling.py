@@ -119,6 +119,25 @@ def downscale(
     )
 
 
+def fine_values(
+    run: Run, coarse: CoarseFields, ids: Sequence[int]
+) -> dict[str, NDArray[np.float32]]:
+    """The fine fields of some times by their names, `(n, H, W)`, as `downscale` writes them.
+
+    Args:
+        run, coarse, ids: a run of fields, what `open_coarse` gives for it, numbers of times.
+
+    Raises:
+        OptionError: the run gives no fields.
+        DataError: cells are missing, and the network was trained on fields without gaps.
+    """
+    network = checked_network(run)
+    tiling = Tiling().fitted(math.prod(coarse.grid.shape))
+    quiet = Progress(len(ids), "downscale", enabled=False)
+    values = _made([network], [coarse], np.asarray(ids, np.int64), tiling, quiet)
+    return {name: values[:, k] for k, name in enumerate(_names([run]))}
+
+
 def _file(
     path: Path, run: Run, coarse: CoarseFields, names: Mapping[str, tuple[int, str]], history: str
 ) -> FineFile:

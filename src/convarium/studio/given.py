@@ -77,7 +77,7 @@ def read_given(run: Run, content: bytes, name: str, limits: Limits, which: int =
     suffix = found.group() if found else ""
     if kind == "grids":
         raise OptionError(
-            "This run takes gridded fields, which stand in files with their coordinates; use: "
+            "This run takes gridded fields, which are looked at time by time; use: "
             f"convarium downscale {run.folder} COARSE.nc -o FINE.nc"
         )
     if not content:

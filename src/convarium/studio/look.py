@@ -36,7 +36,7 @@ _ENDS: Final[Mapping[str, str]] = {
     "texts": ".txt",
     "series": ".csv,.npy,.wav,.ts",
     "volumes": ".nii,.nii.gz,.npy,.npz,.tif,.tiff",
-    "grids": "",
+    "grids": ".nc",
 }
 
 
@@ -59,7 +59,7 @@ def about(desk: Desk, run: str) -> dict[str, Any]:
             for name, each in METHODS.items()
         ],
         "method": default_method(opened),
-        "layers": _layers(desk, run),
+        "layers": [] if steps.kind == "grids" else _layers(desk, run),
         "layer": own,
     }
 

@@ -1,6 +1,6 @@
 // Asking the studio: what it refuses becomes an error whose message is a sentence for the page.
 
-const STOPPED = "The studio does not answer. If it was stopped, start it again: convarium studio";
+export const STOPPED = "The studio does not answer. If it was stopped, start it again: convarium studio";
 
 /** What the studio did not do, in its own words. */
 export class Refused extends Error {

@@ -8,7 +8,7 @@
 import * as chart from "./chart.js";
 import * as elements from "./elements.js";
 import * as figures from "./figures.js";
-import { api } from "./api.js";
+import { Refused, STOPPED, api } from "./api.js";
 import { VIEWS } from "./views.js";
 
 const { el, clear, notice, say } = elements;
@@ -16,6 +16,7 @@ const root = document.getElementById("view");
 const menu = document.getElementById("views");
 let leaving = new AbortController();
 let info = null;
+let failed = 0;
 
 export function go(...parts) {
   location.hash = "#/" + parts.map(encodeURIComponent).join("/");
@@ -39,6 +40,18 @@ function drawMenu(current) {
   );
 }
 
+// The file of a view; where it could not be had, another address makes the browser ask again.
+async function loaded(name) {
+  try {
+    return await import(`./views/${name}.js${failed ? `?again=${failed}` : ""}`);
+  } catch (error) {
+    failed += 1;
+    throw navigator.onLine && (await alive()) ? error : new Refused(STOPPED, 0, "stopped");
+  }
+}
+
+const alive = () => api("about").then(() => true, () => false);
+
 async function route() {
   if (location.hash === "#view") return; // the link that skips the menu
   leaving.abort();
@@ -53,7 +66,7 @@ async function route() {
   }
   try {
     info = info ?? (await api("about", { signal }));
-    const view = await import(`./views/${name}.js`);
+    const view = await loaded(name);
     if (signal.aborted) return;
     document.title = `${view.title} · convarium studio`;
     const place = el("div", { class: `view ${name}` });
@@ -96,9 +109,9 @@ addEventListener("unhandledrejection", (event) => {
     root.append(notice(event.reason.message));
   }
 });
-addEventListener("hashchange", async () => {
-  await route();
+addEventListener("hashchange", () => {
   if (location.hash !== "#view") root.focus({ preventScroll: true });
+  route();
 });
 
 async function start() {
@@ -111,6 +124,7 @@ async function start() {
   }
   clear(root);
   await route();
+  VIEWS.forEach(({ name }) => import(`./views/${name}.js`).catch(() => null)); // before they are asked for
 }
 
 start();

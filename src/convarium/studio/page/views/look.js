@@ -8,7 +8,7 @@ const GRADIENTS = {
 };
 
 export async function show(root, context, path) {
-  const { api, el, card, notice, select, field, go } = context;
+  const { api, el, card, select, field, go } = context;
   const { runs } = await api("runs/list");
   const ready = runs.filter((run) => run.state === "finished").map((run) => run.name);
   root.append(el("h1", {}, "Look"), el("p", { class: "lead" },
@@ -26,11 +26,61 @@ export async function show(root, context, path) {
   place.append(waiting);
   const about = await api("look/about", { query: { run: name } });
   waiting.remove();
-  if (about.kind === "grids") {
-    place.append(notice("This run takes gridded fields; make them finer with: convarium downscale"));
-    return;
+  if (about.kind === "grids") new Fields(context, about, place).draw();
+  else new Look(context, about, place).draw();
+}
+
+// A place that takes a file, by choice or by dropping it.
+function dropZone({ el }, words, ends, take) {
+  const chosen = el("input", { type: "file", id: "look-file", accept: ends, class: "unseen",
+    onchange: (event) => { if (event.target.files[0]) take(event.target.files[0]); event.target.value = ""; } });
+  const zone = el("div", { class: "zone" }, chosen,
+    el("label", { for: "look-file", class: "button" }, `Choose ${words}`), el("span", { class: "soft" }, "or drop it here"));
+  for (const name of ["dragover", "dragenter"]) {
+    zone.addEventListener(name, (event) => { event.preventDefault(); zone.classList.add("over"); });
   }
-  new Look(context, about, place).draw();
+  zone.addEventListener("dragleave", () => zone.classList.remove("over"));
+  zone.addEventListener("drop", (event) => {
+    event.preventDefault();
+    zone.classList.remove("over");
+    if (event.dataTransfer.files[0]) take(event.dataTransfer.files[0]);
+  });
+  return zone;
+}
+
+// Gridded fields: the coarse ones of a file at one time, and what the run makes of them.
+class Fields {
+  constructor(context, about, place) {
+    Object.assign(this, { context, about, place, turn: 0 });
+  }
+
+  draw() {
+    const { el } = this.context;
+    this.result = el("div", {});
+    this.place.append(dropZone(this.context, "a NetCDF file of coarse fields", this.about.ends, (file) => this.take(file)), this.result);
+  }
+
+  async take(file, time = 0) {
+    const { api, el, card, clear, field, notice, waiting } = this.context;
+    const turn = ++this.turn;
+    clear(this.result).append(waiting());
+    let found;
+    try {
+      found = await api("look/fields", { query: { run: this.about.run, time }, file });
+    } catch (error) {
+      if (turn === this.turn && error.name !== "AbortError") clear(this.result).append(notice(error.message));
+      return;
+    }
+    if (turn !== this.turn) return;
+    const number = el("input", { type: "number", min: 1, max: found.count, value: time + 1, onchange: (event) => this.take(file, Math.max(0, event.target.value - 1)) });
+    const size = (sides) => sides.join(" × ");
+    const figure = (words, picture) => el("figure", {}, el("img", { class: "wide pixels", src: picture, alt: words }), el("figcaption", {}, words));
+    clear(this.result).append(card(found.when, el("div", { class: "row" }, field(`Time, 1 to ${found.count}`, number)),
+      found.notes.map((words) => el("p", { class: "soft" }, words)),
+      found.fields.map((each) => [el("h3", {}, each.name), el("div", { class: "columns" },
+        each.coarse ? figure(`${each.name} as it was read, ${size(found.coarse_size)} cells`, each.coarse) : null,
+        figure(`${each.name} as the run makes it, ${size(found.fine_size)} cells`, each.fine)), el("p", { class: "soft" }, `${each.words}.`)])));
+  }
 }
 
 class Look {
@@ -58,20 +108,8 @@ class Look {
   // What is given: a file that is chosen or dropped, or a text.
   drawInput() {
     const { el, button } = this.context;
-    const chosen = el("input", { type: "file", id: "look-file", accept: this.about.ends, class: "unseen",
-      onchange: (event) => { if (event.target.files[0]) this.take(event.target.files[0]); event.target.value = ""; } });
     const words = { images: "an image", series: "a series", volumes: "a volume", texts: "a file of text" }[this.about.kind];
-    const zone = el("div", { class: "zone" }, chosen,
-      el("label", { for: "look-file", class: "button" }, `Choose ${words}`), el("span", { class: "soft" }, "or drop it here"));
-    for (const name of ["dragover", "dragenter"]) {
-      zone.addEventListener(name, (event) => { event.preventDefault(); zone.classList.add("over"); });
-    }
-    zone.addEventListener("dragleave", () => zone.classList.remove("over"));
-    zone.addEventListener("drop", (event) => {
-      event.preventDefault();
-      zone.classList.remove("over");
-      if (event.dataTransfer.files[0]) this.take(event.dataTransfer.files[0]);
-    });
+    const zone = dropZone(this.context, words, this.about.ends, (file) => this.take(file));
     if (this.about.kind !== "texts") return zone;
     const text = el("textarea", { id: "look-text", rows: 4, placeholder: "A text to read" });
     return el("div", {}, el("label", { for: "look-text" }, "Text"), text,
