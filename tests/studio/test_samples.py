@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import io
+import os
+import shutil
 import threading
 import time
 from xml.etree import ElementTree
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -15,7 +19,7 @@ from convarium import data, models, train
 from convarium.errors import DataError, OptionError, RunError
 from convarium.studio import samples
 from convarium.studio.desk import Desk
-from convarium.studio.opened import open_run_data
+from convarium.studio.opened import open_data, open_run_data
 from convarium.studio.pictured import drawn
 
 
@@ -134,7 +138,7 @@ def test_what_cannot_be_read_is_one_sentence(desk):
 
 
 def desk_name(desk, i):
-    return desk.jobs.ask(("data", "", desk.data), None)["result"].dataset.name(i)
+    return open_data(desk.data).dataset.name(i)
 
 
 def test_samples_wait_until_the_data_is_read(desk):
@@ -182,6 +186,25 @@ def test_a_run_knows_its_split_and_its_settings(run):
     assert seen["from_run"]
     assert "pad by 3 pixels and crop" in seen["settings"]
     assert samples.sources(desk)["sources"] == [{"run": "photos", "name": "photos"}]
+    desk.jobs.close()
+
+
+def test_a_training_anew_in_the_same_folder_is_read_anew(run, tmp_path):
+    folder = tmp_path / "photos"
+    shutil.copytree(run[0], folder)
+    desk = Desk([folder])
+    assert read(desk, "photos")["split"]["validation"] == run[1].counts["validation"]
+    rows = pq.read_table(folder / "splits.parquet").to_pylist()
+    kept = [row | {"part": "train"} for row in rows]
+    pq.write_table(pa.Table.from_pylist(kept), folder / "splits.parquet")
+    os.utime(folder / "config.toml", ns=(1, 1))
+    assert read(desk, "photos")["split"] == {"train": len(rows), "validation": 0, "test": 0}
+    (folder / "config.toml").unlink()
+    with pytest.raises(RunError, match=r"no config\.toml"):
+        samples.overview(desk, "photos")
+    shutil.rmtree(folder)
+    with pytest.raises(RunError, match="no run 'photos' here, or its folder is gone"):
+        samples.overview(desk, "photos")
     desk.jobs.close()
 
 

@@ -102,6 +102,20 @@ def open_data(source: str, progress: Progress | None = None) -> Opened:
     return Opened(dataset, part=np.where(readable, dataset.given, -1).astype(np.int8))
 
 
+def begun_at(folder: Path) -> int:
+    """When the training in a run's folder began, in nanoseconds.
+
+    Raises:
+        RunError: nothing says what it was trained on.
+    """
+    try:
+        return (folder / "config.toml").stat().st_mtime_ns
+    except OSError as error:
+        raise RunError(
+            f"{folder.name} does not say what it was trained on: it has no config.toml."
+        ) from error
+
+
 def open_run_data(folder: Path, other: str | None, progress: Progress | None = None) -> Opened:
     """The data that a run was trained on, with its split, its steps and its settings.
 

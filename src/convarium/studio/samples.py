@@ -13,7 +13,7 @@ from convarium.errors import DataError, OptionError
 from convarium.studio.answers import Answer
 from convarium.studio.desk import Desk
 from convarium.studio.jobs import Watched
-from convarium.studio.opened import Opened, open_data, open_run_data
+from convarium.studio.opened import Opened, begun_at, open_data, open_run_data
 
 if TYPE_CHECKING:
     from convarium.data import Dataset
@@ -45,7 +45,7 @@ def overview(desk: Desk, run: str = "") -> dict[str, Any]:
         OptionError: the studio has no data of its own.
     """
     told = _asked(desk, run)
-    return told if told["state"] != "done" else {"state": "done", "result": facts(told["result"])}
+    return told if told["state"] != "done" else {"state": "done", "result": told["result"][1]}
 
 
 def facts(opened: Opened) -> dict[str, Any]:
@@ -193,21 +193,25 @@ def augmented(
 
 
 def _asked(desk: Desk, run: str) -> dict[str, Any]:
-    """The data of a run, or the studio's own, as soon as it is read."""
+    """The data of a run, or the studio's own, and its facts, as soon as it is read.
+
+    It is read anew where a training has begun in the run's folder since.
+    """
+    source, folder, begun = desk.data, None, 0
     if run:
         folder = desk.folder(run)
+        begun = begun_at(folder)
+    elif source is None:
+        raise OptionError("The studio was opened without data; start it with --data DATA.")
 
-        def work(progress: Watched) -> Opened:
-            return open_run_data(folder, desk.data, progress)
-    else:
-        source = desk.data
-        if source is None:
-            raise OptionError("The studio was opened without data; start it with --data DATA.")
+    def work(progress: Watched) -> tuple[Opened, dict[str, Any]]:
+        if folder is not None:
+            opened = open_run_data(folder, source, progress)
+        else:
+            opened = open_data(str(source), progress)
+        return opened, facts(opened)
 
-        def work(progress: Watched) -> Opened:
-            return open_data(source, progress)
-
-    return desk.jobs.ask(("data", run, desk.data), work)
+    return desk.jobs.ask(("data", run, source, begun), work)
 
 
 def _ready(desk: Desk, run: str) -> Opened:
@@ -219,7 +223,7 @@ def _ready(desk: Desk, run: str) -> Opened:
     told = _asked(desk, run)
     if told["state"] != "done":
         raise DataError("The data is being read; ask again when it is done.")
-    found: Opened = told["result"]
+    found: Opened = told["result"][0]
     return found
 
 

@@ -74,16 +74,23 @@ export function table(columns, rows, { caption, empty = "Nothing here.", pick, o
   let [by, down] = order ?? [null, false];
   const head = el("tr", {});
   const body = el("tbody", {});
+  const known = new Map();
+  const line = (row) => {
+    if (!known.has(row)) {
+      known.set(row, el("tr", {}, columns.map((column, k) => {
+        const inside = column.cell(row);
+        const cell = k === 0 && pick ? button(inside, () => pick(row), { class: "link" }) : inside;
+        return el(k === 0 ? "th" : "td", { class: column.number ? "n" : null, scope: k === 0 ? "row" : null }, cell ?? "");
+      })));
+    }
+    return known.get(row);
+  };
   const drawBody = () => {
     const sort = by === null ? null : columns[by].sort;
     const sign = down ? -1 : 1;
     const compare = (a, b) => (a === b ? 0 : a === null || a === undefined ? 1 : b === null || b === undefined ? -1 : a < b ? -sign : sign);
     const sorted = sort ? [...rows].sort((a, b) => compare(sort(a), sort(b))) : rows;
-    clear(body).append(...sorted.map((row) => el("tr", {}, columns.map((column, k) => {
-      const inside = column.cell(row);
-      const cell = k === 0 && pick ? button(inside, () => pick(row), { class: "link" }) : inside;
-      return el(k === 0 ? "th" : "td", { class: column.number ? "n" : null, scope: k === 0 ? "row" : null }, cell ?? "");
-    }))));
+    clear(body).append(...sorted.map(line));
     if (!rows.length) body.append(el("tr", {}, el("td", { colspan: columns.length, class: "soft" }, empty)));
   };
   const drawHead = () => clear(head).append(...columns.map((column, k) => {

@@ -1,6 +1,6 @@
 // Data: what a data set holds, its samples, what is alike, what was left out, what training makes of it.
 
-import { drawn, finished, howFar, slider } from "../drawings.js";
+import { drawn, finished, howFar, newest, slider } from "../drawings.js";
 import { address } from "../api.js";
 
 export const title = "Data";
@@ -85,18 +85,16 @@ function samples(context, found) {
   const place = el("div", { class: "samples" }), told = el("p", { class: "soft", role: "status" });
   const earlier = button("Earlier", () => ask(wanted.start - COUNT));
   const later = button("Later", () => ask(wanted.start + COUNT));
-  async function ask(start = 0) {
+  const asked = newest((query) => api("data/page", { query }), (page) => {
+    clear(place).append(...page.samples.map((row) => figure(context, found, row)));
+    const last = Math.min(page.total, page.start + COUNT);
+    told.textContent = page.total ? `${number(page.start + 1)} to ${number(last)} of ${number(page.total)}` : "No sample is like this.";
+    earlier.disabled = page.start === 0;
+    later.disabled = last >= page.total;
+  }, (error) => clear(place).append(notice(error.message)));
+  function ask(start = 0) {
     wanted.start = Math.max(0, start);
-    try {
-      const page = await api("data/page", { query: { ...wanted, run } });
-      clear(place).append(...page.samples.map((row) => figure(context, found, row)));
-      const last = Math.min(page.total, page.start + COUNT);
-      told.textContent = page.total ? `${number(page.start + 1)} to ${number(last)} of ${number(page.total)}` : "No sample is like this.";
-      earlier.disabled = page.start === 0;
-      later.disabled = last >= page.total;
-    } catch (error) {
-      if (error.name !== "AbortError") clear(place).append(notice(error.message));
-    }
+    asked({ ...wanted, run });
   }
   const set = (name) => (value) => {
     wanted[name] = value;
