@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 from convarium.cli.parsing import (
     Parser,
     add_prediction_arguments,
+    positive,
     write,
     write_json,
 )
@@ -36,6 +37,12 @@ def add_arguments(parser: Parser) -> None:
         choices=("all", "train", "validation", "test"),
         default="all",
         help="of the data that the run was trained on, as it was split (all)",
+    )
+    parser.add_argument(
+        "--block",
+        type=positive,
+        metavar="N",
+        help="fields: times that intervals keep together (a year of months, 30 days of days)",
     )
     parser.add_argument("-o", "--output", metavar="FILE", help="predictions as .csv or .parquet")
     add_tta(parser)
@@ -69,6 +76,8 @@ def _evaluate(arguments: argparse.Namespace, world: World) -> int:
     if arguments.output:
         predict.check_table_name(arguments.output)
     opened = predict.open_run(arguments.run)
+    if arguments.block is not None and opened.preprocessing.kind != "grids":
+        raise OptionError("--block is for times of gridded fields; leave it out.")
     dataset = opened_data(arguments, opened)
     predictor = predict.Predictor(opened.model, opened.card, tta=arguments.tta)
     skipped: list[data.Skipped] = []
@@ -84,7 +93,7 @@ def _evaluate(arguments: argparse.Namespace, world: World) -> int:
         )
     if not world.first:
         return 0
-    evaluation = beside_others(evaluation, part, opened.preprocessing)
+    evaluation = beside_others(evaluation, part, opened.preprocessing, block=arguments.block)
     if arguments.output:
         predict.write_predictions(arguments.output, evaluation, dataset)
     _tell(arguments, evaluation, known, [*dict.fromkeys([*dataset.skipped, *skipped])])
@@ -92,7 +101,11 @@ def _evaluate(arguments: argparse.Namespace, world: World) -> int:
 
 
 def beside_others(
-    evaluation: Evaluation, data: Dataset | Part, preprocessing: Preprocessing
+    evaluation: Evaluation,
+    data: Dataset | Part,
+    preprocessing: Preprocessing,
+    *,
+    block: int | None = None,
 ) -> Evaluation:
     """Of fields the evaluation with what needs no training beside it; others as they are."""
     from convarium import tasks
@@ -102,7 +115,7 @@ def beside_others(
         return evaluation
     dataset = data.dataset if isinstance(data, Part) else data
     steps = cast("FieldPreprocessing", preprocessing)
-    return tasks.beside_baselines(evaluation, dataset, steps)
+    return tasks.beside_baselines(evaluation, dataset, steps, block=block)
 
 
 def opened_data(arguments: argparse.Namespace, run: Run) -> Dataset:

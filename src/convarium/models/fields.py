@@ -64,7 +64,8 @@ class FieldToField(Network):
         works_at: positions of the stem's input per coarse cell, along each axis.
 
     Shape:
-        x (B, C, *S), mask (B, *S), fine (B, fine_channels, *F) -> (B, P T, *F), F = S factor
+        x (B, C, *S), mask (B, *S) or (B, C, *S), fine (B, fine_channels, *F)
+        -> (B, P T, *F), F = S factor
 
     Raises:
         OptionError: a value is out of range, or options that cannot hold together.
@@ -164,14 +165,15 @@ class FieldToField(Network):
 
         Args:
             x: the coarse fields.
-            mask: True where they are known, (B, *S); None is everywhere.
+            mask: True where they are known, (B, *S), or (B, C, *S) where each field has gaps of its
+                own; None is everywhere.
             fine: the fine fields that the network reads, `fine_channels` of them.
             weights: of the fine cells in block means, of a shape that stretches to the result's.
         """
         found = self.head(self.finer(x, mask, fine))
         if self.places is not None:
             found = found + self.places(self.reader.normalised(x, mask))
-        known = None if mask is None else self.reader.checked_mask(x, mask)
+        known = None if mask is None else self.reader.checked_mask(x, mask)[:, : self.out_channels]
         y: Tensor = self.writer(found, x[:, : self.out_channels], known, fine, weights)
         return y
 

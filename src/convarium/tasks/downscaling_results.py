@@ -13,7 +13,13 @@ from numpy.typing import NDArray
 from convarium.intervals import Interval
 from convarium.tasks import field_scores as scores
 from convarium.tasks.field_distributions import crps_normal, crps_quantiles
-from convarium.tasks.field_results import WHOLE, FieldComparison, FieldRow, interval_of_times
+from convarium.tasks.field_results import (
+    BLOCK,
+    WHOLE,
+    FieldComparison,
+    FieldRow,
+    interval_of_times,
+)
 
 NETWORK = "network"  # among the methods of a comparison
 
@@ -75,6 +81,7 @@ class FieldEvaluation:
             compared.
         groups: of these comparisons, times and cells by name.
         areas: of the cells, `(H, 1)`, by which errors count; None counts all alike.
+        block: times that intervals keep together.
     """
 
     names: tuple[str, ...]
@@ -89,6 +96,7 @@ class FieldEvaluation:
     comparisons: Mapping[str, FieldComparison] = field(default_factory=dict)
     groups: Mapping[str, Any] = field(default_factory=dict)
     areas: NDArray[np.float64] | None = None
+    block: int = BLOCK
     shown_as: ClassVar[str] = "fields"
 
     @property
@@ -105,7 +113,7 @@ class FieldEvaluation:
     def interval(self) -> Interval:
         """95 % interval of R2, by bootstrap over blocks of times."""
         exact = self.scores.astype(np.float64)
-        return interval_of_times(lambda ids: float(exact[ids].mean()), self.n)
+        return interval_of_times(lambda ids: float(exact[ids].mean()), self.n, self.block)
 
     @property
     def fields(self) -> NDArray[np.float32]:

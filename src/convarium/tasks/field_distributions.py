@@ -42,7 +42,7 @@ def crps_normal(truth: Array, mean: Array, spread: Array, areas: Array | None = 
 def crps_quantiles(
     truth: Array, quantiles: Array, levels: Sequence[float], areas: Array | None = None
 ) -> float:
-    """CRPS of quantiles: twice the mean quantile loss over the levels.
+    """CRPS of quantiles: twice the mean quantile loss over the levels, see `level_weights`.
 
     Args:
         truth: (n, H, W).
@@ -59,7 +59,23 @@ def crps_quantiles(
     for level, quantile in zip(levels, quantiles, strict=True):
         apart = np.asarray(truth, np.float64) - quantile
         losses.append(mean_of(np.maximum(level * apart, (level - 1) * apart), areas))
-    return 2 * float(np.mean(losses))
+    return 2 * float(np.dot(losses, level_weights(levels)))
+
+
+def level_weights(levels: Sequence[float]) -> list[float]:
+    """What each level counts in the integral over all of them: half the way between its neighbours.
+
+    The quantile loss is 0 at the levels 0 and 1, so the outermost reach there by the trapezoid
+    rule. The sum is 1; levels at equal distances, as 1/4, 1/2, 3/4, count alike.
+
+    Example:
+        >>> [round(w, 3) for w in level_weights([0.05, 0.25, 0.5, 0.75, 0.95])]
+        [0.132, 0.237, 0.263, 0.237, 0.132]
+    """
+    ends = np.array([0.0, *levels, 1.0])
+    between = (ends[2:] - ends[:-2]) / 2
+    found: list[float] = (between / between.sum()).tolist()
+    return found
 
 
 def crps_members(truth: Array, members: Array, areas: Array | None = None) -> float:

@@ -21,7 +21,10 @@ from convarium.tasks import field_scores as scores
 Array = NDArray[Any]
 Groups = Mapping[str, tuple[NDArray[np.int64] | None, NDArray[np.bool_] | None]]
 
-BLOCK = 12  # times that intervals keep together: a year of months
+BLOCK = 12  # times that intervals keep together where there are no dates
+_YEAR, _MONTH = 365.25, 30.0  # days
+_DAY = 86400.0  # seconds
+_TEN = 10  # of times that come once a year or less often
 _RESAMPLES = 400
 _FEWEST_BLOCKS = 4
 _SEASONS = {"DJF": (12, 1, 2), "MAM": (3, 4, 5), "JJA": (6, 7, 8), "SON": (9, 10, 11)}
@@ -188,6 +191,30 @@ class FieldComparison:
         areas = self.areas if self.weighted else None
         known = np.where(np.isnan(truth), np.nan, value)
         return scores.conservation_error(known, self.coarse[chosen], self.factor, areas)
+
+
+def block_of(times: Array) -> int:
+    """How many times intervals keep together: a year of months, 30 days of what comes more often.
+
+    Of years it is ten, and 12 of what has no dates.
+
+    Example:
+        >>> block_of(np.arange("2000-01", "2004-01", dtype="datetime64[M]"))
+        12
+        >>> block_of(np.arange("2000-01-01", "2000-03-01", dtype="datetime64[6h]"))
+        120
+    """
+    if len(times) < 2 or not (np.asarray(times).dtype.kind == "M" or hasattr(times[0], "year")):
+        return BLOCK
+    dates = np.sort(times)
+    if dates.dtype.kind == "M":
+        days = float(np.median(np.diff(dates.astype("datetime64[s]")).astype(np.float64))) / _DAY
+    else:
+        days = float(np.median([each.total_seconds() for each in np.diff(dates)])) / _DAY
+    if days > _YEAR / 2:
+        return _TEN
+    whole = _MONTH if days < _MONTH * 0.9 else _YEAR
+    return max(1, round(whole / max(days, 1 / 1440)))
 
 
 def interval_of_times(statistic: Any, n: int, block: int = BLOCK) -> Interval:

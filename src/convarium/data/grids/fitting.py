@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from convarium.data.dataset import Part
 from convarium.data.grids.climatology import Climatology
 from convarium.data.grids.coarsening import coarsen
-from convarium.data.grids.fields import Values
+from convarium.data.grids.fields import Values, pieces
 from convarium.data.grids.opening import open_fields
 from convarium.data.grids.options import GridOptions
 from convarium.data.grids.pairs import FieldPairs
@@ -19,8 +19,6 @@ from convarium.data.grids.samples import GridSamples
 from convarium.data.grids.static import static_fields
 from convarium.data.grids.steps import FieldPreprocessing
 from convarium.errors import DataError
-
-_PIECE = 64  # times that are read together
 
 
 def fit_grids(
@@ -93,8 +91,8 @@ def _means(pairs: FieldPairs, ids: NDArray[np.int64]) -> tuple[Values, Values]:
     """The means over some times of the coarse targets and the fine ones; NaN where never known."""
     totals: list[list[NDArray[np.float64]]] = [[], []]
     counts: list[list[NDArray[np.int64]]] = [[], []]
-    for start in range(0, len(ids), _PIECE):
-        x, y = pairs.read(ids[start : start + _PIECE])
+    for some in pieces(ids):
+        x, y = pairs.read(some)
         for k, values in enumerate((x[:, : y.shape[1]], y)):
             known = ~np.isnan(values)
             totals[k] = [sum(totals[k], np.where(known, values, 0.0).sum(0, dtype=np.float64))]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +22,7 @@ from convarium.errors import DataError, OptionError, did_you_mean, import_extra
 
 EXTRA: Final = "grids"
 _NAMED: Final = ("latitude", "longitude", "time")
+_KEPT_NAMES: Final = ("standard_name", "long_name", "cell_methods")
 _KEPT: Final = 2**27  # numbers of fields that are kept in memory
 
 
@@ -35,7 +37,8 @@ def open_fields(
 ) -> Fields:
     """Variables of a file over time, on one regular grid.
 
-    Up to 512 MiB are read at once; of more, each field when it is asked for.
+    Up to 512 MiB are read at once; of more, each field when it is asked for. Times are brought into
+    order, longitudes rise, and a last column that is the first one again is left out.
 
     Args:
         path: a NetCDF file, a Zarr folder, or GRIB where cfgrib is installed.
@@ -57,16 +60,16 @@ def open_fields(
     for name in names:
         variable = _selected(dataset[name], select or {}, told)
         axes = {kind: axis_name(variable, kind, told[kind]) for kind in _NAMED}
-        found[name] = _ordered(variable, axes, path)
+        found[name], more = _eastward(_ordered(variable, axes, path))
     _check_alike(found)
     first = found[names[0]]
-    times, months, calendar, more = _times(first)
+    times, months, calendar = _times(first)
     source: dict[str, Any] = found
     if sum(variable.size for variable in found.values()) <= _KEPT:
         source = {name: np.asarray(variable, np.float32) for name, variable in found.items()}
         dataset.close()
-        more = (*more, *_empty(source))
-    return Fields(
+        more = [*more, *_empty(source)]
+    opened = Fields(
         source=source,
         grid=Grid(*(first[dim].values.astype(np.float64) for dim in first.dims[1:])),
         times=times,
@@ -76,7 +79,48 @@ def open_fields(
         attributes=dict(dataset.attrs),
         notes=(*notes, *more),
         axis=_axis_attributes(first),
+        described={name: _described(variable.attrs) for name, variable in found.items()},
     )
+    return _in_order(opened)
+
+
+def _in_order(fields: Fields) -> Fields:
+    """The fields with rising times, and a note where they had to be sorted or come twice."""
+    steps = [a < b for a, b in pairwise(fields.times)]
+    if not fields.calendar or all(steps):
+        return fields
+    order = np.argsort(fields.times, kind="stable")
+    notes = []
+    if not (order == np.arange(len(order))).all():
+        notes.append("The times do not rise; they are sorted.")
+        fields = fields.at(order)
+    count = len(order) - len(set(fields.times.tolist()))
+    if count:
+        notes.append(f"{count} times are there again; all fields of a time are in one part.")
+    return replace(fields, notes=(*fields.notes, *notes))
+
+
+def _eastward(variable: Any) -> tuple[Any, list[str]]:
+    """A variable (time, latitude, longitude) whose longitudes rise and say each place once."""
+    axis = variable.dims[2]
+    if variable[axis].ndim != 1 or variable.sizes[axis] < 2:
+        return variable, []
+    if (np.diff(variable[axis].values) < 0).all():
+        variable = variable.isel({axis: slice(None, None, -1)})
+    longitude = variable[axis].values.astype(np.float64)
+    jumps = np.append(0, np.diff(longitude) < 0)
+    if jumps.sum() == 1:  # such as 0 to 180 and on from -180
+        longitude = longitude + 360.0 * jumps.cumsum()
+        variable = variable.assign_coords({axis: longitude})
+    if abs(longitude[-1] - longitude[0] - 360.0) > 1e-3:
+        return variable, []
+    note = f"The column at {longitude[-1]:g} is the one at {longitude[0]:g} again, and is left out."
+    return variable.isel({axis: slice(0, -1)}), [note]
+
+
+def _described(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """What a file says of a variable that is true of its fine fields as well."""
+    return {name: attributes[name] for name in _KEPT_NAMES if name in attributes}
 
 
 def _opened(path: Path) -> tuple[Any, tuple[str, ...]]:
@@ -212,21 +256,18 @@ def _axis_attributes(variable: Any) -> dict[str, Any]:
         return {}
     coordinate = variable[axis]
     kept = {k: v for k, v in coordinate.encoding.items() if k in ("units", "calendar")}
-    return {**coordinate.attrs, **kept}
+    own = {k: v for k, v in coordinate.attrs.items() if k not in ("bounds", "climatology")}
+    return {**own, **kept}  # the variables of bounds are not read
 
 
-def _times(
-    variable: Any,
-) -> tuple[NDArray[Any], NDArray[np.int64], str, tuple[str, ...]]:
-    """Times, months, the calendar's name, and notes."""
+def _times(variable: Any) -> tuple[NDArray[Any], NDArray[np.int64], str]:
+    """Times, months and the calendar's name."""
     count, axis = variable.shape[0], variable.dims[0]
     if axis not in variable.coords:
-        return np.arange(count), np.zeros(count, np.int64), "", ()
+        return np.arange(count), np.zeros(count, np.int64), ""
     coordinate = variable[axis]
     values = coordinate.values
     if values.dtype.kind != "M" and not hasattr(values.flat[0], "month"):
-        return values, np.zeros(count, np.int64), "", ()
+        return values, np.zeros(count, np.int64), ""
     months = np.asarray(coordinate.dt.month.values, np.int64)
-    ordered = all(a < b for a, b in pairwise(values))
-    notes = () if ordered else ("The times do not rise; blocks of time follow the file's order.",)
-    return values, months, str(coordinate.dt.calendar), notes
+    return values, months, str(coordinate.dt.calendar)

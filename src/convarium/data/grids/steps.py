@@ -1,7 +1,7 @@
 """From coarse fields to the input of a network of fields, as steps that a card can carry.
 
-read_fields -> coarsen -> season -> delta -> static
-(C, h, w), NaN where missing -> x (B, C, h, w), mask (B, h, w), fine (B, F, H, W), weights
+read_fields -> coarsen -> [unbias] -> season -> delta -> static
+(C, h, w), NaN where missing -> x (B, C, h, w), mask, fine (B, F, H, W), weights
 
 Networks take physical units and normalise by themselves; their means and deviations are here, too.
 """
@@ -20,10 +20,11 @@ from torch import Tensor, nn
 from convarium.data.grids.climatology import Climatology
 from convarium.data.grids.fields import Values
 from convarium.data.grids.grid import Grid
+from convarium.data.grids.inputs import FieldInputs
 from convarium.data.grids.kept import array_of_card, array_to_card
 from convarium.data.grids.moments import Statistics
 from convarium.data.grids.options import GridOptions
-from convarium.data.grids.pairs import FieldPairs, season_of
+from convarium.data.grids.pairs import FieldPairs
 from convarium.data.grids.samples import FieldPair
 from convarium.data.preprocessing import Preprocessing
 from convarium.errors import DataError
@@ -101,19 +102,38 @@ class FieldPreprocessing(Preprocessing):
         if self.climatology is not None:
             months = self.climatology.months.tolist()
             found.append({"op": "climatology", "months": months, "start": self.options.start})
+            if self.paired and self._delta is not None:
+                found.append({"op": "unbias"})
         if self.static is not None:
             found.append({"op": "static", "fields": len(self.static)})
         return found
 
     def pairs_of(self, pairs: FieldPairs) -> FieldPairs:
         """Pairs that are read as the network takes them."""
-        delta = self.climatology if self.options.start == "delta" else None
         return replace(
             pairs,
             season=self.options.season,
-            climatology=delta,
+            climatology=self._delta,
             static=self.static,
             gaps=self.masked,
+        )
+
+    @property
+    def _delta(self) -> Climatology | None:
+        """The climatology, where the delta method's field is read."""
+        return self.climatology if self.options.start == "delta" else None
+
+    def inputs(self, *, wrap: bool) -> FieldInputs:
+        """What becomes of coarse fields whose columns go all the way around, or do not."""
+        return FieldInputs(
+            targets=len(self.classes),
+            climatology=self._delta,
+            static=self.static,
+            season=self.options.season,
+            masked=self.masked,
+            wrap=wrap,
+            paired=self.paired,
+            areas=self.grid.areas if self.weighted else None,
         )
 
     def apply(self, image: FieldPair) -> Tensor:  # type: ignore[override]
@@ -124,11 +144,8 @@ class FieldPreprocessing(Preprocessing):
         """
         if len(image.coarse) != len(self.predictors):
             raise DataError(f"no coarse fields of {', '.join(self.predictors)}")
-        x = np.nan_to_num(image.coarse)
-        if self.options.season:
-            circle = season_of(np.array([image.month]))[0]
-            x = np.concatenate([x, np.broadcast_to(circle[:, None, None], (2, *x.shape[1:]))])
-        return torch.from_numpy(np.ascontiguousarray(x, np.float32))
+        read = self.inputs(wrap=self.grid.wraps)
+        return read.tensors(image.coarse[None], np.array([image.month]))[0][0]
 
     def finish(self, pixels: Tensor) -> Tensor:
         """The numbers as they are."""
