@@ -34,7 +34,7 @@ import evidence
 import field_jobs as jobs
 from convarium import data, tasks
 from convarium.files import read_json, write_json
-from convarium.tasks.field_results import Groups
+from convarium.tasks.field_groups import Groups
 
 DELTA, PLACES, ALONE, BOTH, MEAN = (
     "delta + constraint",

@@ -202,6 +202,7 @@ def fit_places(job: Job, scene: Scene, network: models.FieldToField) -> None:
 def predict(network: nn.Module, scene: Scene, ids: Ids) -> NDArray[np.float32]:
     """The fine fields of some times, (n, 1, H, W)."""
     batch = scene.pairs.batch(ids)
+    network.eval()
     y: Tensor = network(batch.x, batch.mask, batch.fine, batch.weights)
     return y.numpy()
 

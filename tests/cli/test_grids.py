@@ -38,7 +38,8 @@ def folder(tmp_path_factory):
 TRAIN = [
     *("train", "--task", "downscale", "--variable", "u", "--predictors", "v", "--factor", "4"),
     *("--validation", "12", "--test", "12", "--epochs", "2", "--batch-size", "12"),
-    *("--option", "depth=1", "--option", "width=8", "--learning-rate", "0.0001"),
+    *("--model", "edsr_small", "--option", "depth=1", "--option", "width=8"),
+    *("--learning-rate", "0.0001"),
 ]
 
 
@@ -71,6 +72,12 @@ def test_the_same_figures_come_again(folder, capsys):
     assert methods > {"network", "bilinear", "delta + constraint"}
     assert main(["evaluate", run, field, "--part", "test"]) == 0
     assert "conservation error" in capsys.readouterr().out
+    capsys.readouterr()
+    assert main(["evaluate", run, run, field, "--part", "test", "--block", "3", "--json"]) == 0
+    twice = json.loads(capsys.readouterr().out)["outputs"]["u"]  # two members that are the same
+    assert twice["rmse"] == pytest.approx(found["outputs"]["u"]["rmse"])
+    assert twice["crps"] == pytest.approx(twice["mae"])
+    assert [rank["right"] for rank in twice["ranks"]] == pytest.approx([1 / 3] * 3)
     assert main(["evaluate", run, field, "--region", "0", "90", "0", "360"]) == 2
     assert "--start coarse" in capsys.readouterr().err
 

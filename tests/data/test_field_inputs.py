@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from convarium import data, models, tasks
+from convarium import models, tasks
 from convarium.data.grids.climatology import fit_climatology
 from convarium.data.grids.coarsening import coarsen
 from convarium.data.grids.fields import fields_of_arrays

@@ -130,5 +130,6 @@ def test_times_are_sorted_and_no_time_is_in_two_parts(tmp_path):
     assert "12 times are there again" in dataset.notes[0]
     parts = data.split(dataset, validation=5, test=5)
     times = [set(twice[part.ids]) for part in (parts.train, parts.validation, parts.test)]
-    assert not times[0] & times[1] and not times[1] & times[2]
+    assert times[0].isdisjoint(times[1])
+    assert times[1].isdisjoint(times[2])
     assert [len(part) for part in (parts.train, parts.validation, parts.test)] == [14, 4, 5]

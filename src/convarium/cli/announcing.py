@@ -70,9 +70,7 @@ def _changes(config: TrainConfig, kind: str) -> str:
     if kind == "texts":
         dropped = f"{config.word_dropout:.0%} of the words dropped"
         return dropped if config.word_dropout else "no words dropped"
-    if kind == "grids":
-        return "nothing changed at random"
-    if kind == "series":
+    if kind in ("series", "grids"):
         from convarium.train.from_config import augmentation_of
 
         return "; ".join(augmentation_of(config, kind).lines()) or "nothing changed at random"

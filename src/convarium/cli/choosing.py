@@ -166,6 +166,8 @@ def network(choice: Choice, preprocessing: Preprocessing) -> Network:
     shape = {**preprocessing.head_options, **preprocessing.network_options}
     model = models.create(choice.model, **{**choice.options, **shape})
     preprocessing.begin(model)
+    if isinstance(model, models.FieldToField) and model.config["start"] != "none":
+        model.begin_at_start()
     if preprocessing.input_kind == "maps":  # texts of any length fit
         models.check_input(model, preprocessing.input_shape)
     return model
@@ -194,6 +196,7 @@ def chosen(
 ) -> tuple[Choice, dict[str, Any]]:
     """The choice for this data, with what the command line says put over it; and the split."""
     from convarium import train
+    from convarium.train.field_choice import without_bias
 
     given = given_options(arguments)
     choice = train.recommend(
@@ -205,10 +208,14 @@ def chosen(
         recipe=given.get("recipe"),
     )
     if arguments.model not in (None, "auto"):
-        choice = dataclasses.replace(choice, model=arguments.model, options={})
+        kept = {k: v for k, v in choice.options.items() if k == "constraint"}
+        choice = dataclasses.replace(choice, model=arguments.model, options=kept)
     config = dataclasses.replace(choice.config, **given)
+    if arguments.cells and "shift" not in given:
+        config = dataclasses.replace(config, shift=False)  # which would move the cells
     refuse_idle(given, config)
-    own = {**choice.options, **model_options(arguments)}
+    unbiased = without_bias(dataset, arguments.start)
+    own = {**choice.options, **unbiased, **model_options(arguments)}
     if own.get("embedding", "random") == "random":  # it draws its vectors
         config = dataclasses.replace(config, vectors=given.get("vectors", "drawn"))
     elif config.vectors not in ("drawn", "counted"):  # a file says how long they are

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 _READ: Final = ("predictors", "factor", "fine", "weighted", "select", "region", "rows", "columns")
 _AXES: Final = ("latitude", "longitude", "time")
-_GIVEN: Final = ("season", "start", "static", "static_variables", "cells", "outputs", "levels")
+_GIVEN: Final = (
+    *("season", "start", "static", "static_variables", "cells", "places", "outputs", "levels"),
+)
 
 
 def add_field_arguments(parser: Any) -> None:
@@ -39,9 +41,6 @@ def add_field_arguments(parser: Any) -> None:
         help="block means by the areas of cells (yes)",
     )
     group.add_argument(
-        "--select", action="append", metavar="AXIS=N", help="value of a further axis: level=850"
-    )
-    group.add_argument(
         "--region",
         nargs=4,
         type=float,
@@ -52,7 +51,15 @@ def add_field_arguments(parser: Any) -> None:
         group.add_argument(
             f"--{name}", type=span, metavar="FIRST:END", help=f"{name} of the fine grid (all)"
         )
-    group.add_argument(
+    add_axis_arguments(group)
+
+
+def add_axis_arguments(parser: Any) -> None:
+    """Which axes a gridded file has, where that is not plain."""
+    parser.add_argument(
+        "--select", action="append", metavar="AXIS=N", help="value of a further axis: level=850"
+    )
+    parser.add_argument(
         "--axis",
         action="append",
         metavar="KIND=NAME",
@@ -108,6 +115,13 @@ def add_field_preparing(parser: Parser) -> None:
         "--cells",
         action=argparse.BooleanOptionalAction,
         help="learn numbers for each coarse cell (no)",
+    )
+    group.add_argument(
+        "--places",
+        type=natural,
+        metavar="N",
+        help="fit a linear map of N x N coarse cells for each of them to what training leaves, "
+        "where that validates better; 0 is none (5 with the delta method's field, for values)",
     )
     group.add_argument(
         "--outputs",

@@ -84,6 +84,8 @@ def fit_places(
 ) -> None:
     """Fit the maps of a network's places to what the rest of it leaves; see `LocalLinear.fit`.
 
+    The network is left in evaluation mode: in training the places take no part.
+
     Args:
         network: of values, built with `cells` and `cell_kernel`, without a constraint or with the
             additive one; its other weights stay.
@@ -114,6 +116,7 @@ def fit_places(
     nn.init.zeros_(local.weight)
     nn.init.zeros_(local.bias)
     w = None if weights is None else weights.expand(y.shape)
+    network.eval()
     found = []
     for start in range(0, len(x), _PIECE):
         piece = slice(start, start + _PIECE)

@@ -23,6 +23,7 @@ _METHODS: Final[dict[str, tuple[InterpolationKind, ConstraintKind, bool]]] = {
     "bilinear": ("linear", "none", False),
     "bicubic": ("cubic", "none", False),
     "bilinear + constraint": ("linear", "additive", False),
+    "bicubic + constraint": ("cubic", "additive", False),
     "delta": ("linear", "none", True),
     "delta + constraint": ("linear", "additive", True),
 }

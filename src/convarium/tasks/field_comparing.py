@@ -11,13 +11,14 @@ from convarium.data import Dataset, FieldPreprocessing
 from convarium.data.grids.samples import GridSamples
 from convarium.tasks.downscaling_results import NETWORK, FieldEvaluation
 from convarium.tasks.field_baselines import baseline_fields
-from convarium.tasks.field_results import (
-    FieldComparison,
+from convarium.tasks.field_groups import (
     band_groups,
     block_of,
     decade_groups,
     season_groups,
+    years_of,
 )
+from convarium.tasks.field_results import FieldComparison
 
 
 def beside_baselines(
@@ -59,6 +60,8 @@ def beside_baselines(
             climatology=None if of_months is None else of_months[:, k],
             wrap=pairs.wrap,
             block=block,
+            crps={} if (cells := evaluation.distances(k)) is None else {NETWORK: cells},
+            years=years_of(pairs.fine.times[ids]),
         )
         for k, name in enumerate(evaluation.names)
     }

@@ -19,19 +19,25 @@ from convarium.data.grids.inputs import FieldInputs
 from convarium.data.grids.opening import open_fields
 from convarium.data.grids.options import FieldOptions
 from convarium.data.grids.steps import FieldPreprocessing
+from convarium.data.grids.units import same_units
 from convarium.errors import DataError
 
 _OFF = 0.02  # of a step: what a cell may lie off another
+_POLE = 90.0
 
 
 @dataclass(frozen=True, eq=False)
 class CoarseBatch:
-    """What a network reads of some times, as tensors; a part that is not needed is None."""
+    """What a network reads of some times, as tensors; a part that is not needed is None.
+
+    `added` is what linear maps of the places add to what the network's head gives.
+    """
 
     x: Tensor
     mask: Tensor | None
     fine: Tensor | None
     weights: Tensor | None
+    added: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +60,12 @@ class CoarseFields:
 
     def __len__(self) -> int:
         return len(self.fields)
+
+    @property
+    def rows(self) -> slice:
+        """The fine rows on the globe: a coarse cell around a pole reaches beyond it."""
+        inside = np.flatnonzero(np.abs(self.grid.latitude) <= _POLE)
+        return slice(int(inside[0]), int(inside[-1]) + 1)
 
     def batch(self, ids: Sequence[int] | NDArray[np.int64]) -> CoarseBatch:
         """Some times as tensors.
@@ -115,7 +127,7 @@ def open_coarse(
     opened = open_fields(path, steps.predictors, select=told.chosen, **told.axes)
     units = dict(zip(opened.names, steps.predictors, strict=True))
     for name, own in units.items():
-        if opened.units[name] != steps.units[own]:
+        if not same_units(opened.units[name], steps.units[own]):
             raise DataError(
                 f"{name} is in {opened.units[name] or 'no unit'} in {path}, and the network was "
                 f"trained on {steps.units[own] or 'no unit'}; convert the field, or correct its "
@@ -141,6 +153,9 @@ def open_coarse(
         cut = _same_cells(path, fields, steps)
         return dataclasses.replace(found, fields=cut)
     grid, more = _finer(fields.grid, steps)
+    beyond = int((np.abs(grid.latitude) > _POLE).sum())
+    if beyond:
+        more.append(f"{beyond} fine rows would lie beyond the poles and are left out.")
     return dataclasses.replace(found, grid=grid, notes=(*notes, *more))
 
 

@@ -58,7 +58,11 @@ def fit_grids(
         climatology=climatology_of(pairs, ids),
         static=static,
     )
-    return dataclasses.replace(plain, statistics=plain.pairs_of(pairs).statistics(ids))
+    read = plain.pairs_of(pairs)
+    statistics = read.statistics(ids)
+    if options.start != "none":
+        statistics["residual"] = read.residual(ids)
+    return dataclasses.replace(plain, statistics=statistics)
 
 
 def climatology_of(pairs: FieldPairs, ids: NDArray[np.int64]) -> Climatology:

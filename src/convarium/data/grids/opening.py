@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +16,7 @@ from numpy.typing import NDArray
 from convarium.data.grids.coordinates import axis_name
 from convarium.data.grids.fields import Fields
 from convarium.data.grids.grid import Grid
+from convarium.data.grids.joining import in_order, joined
 from convarium.errors import DataError, OptionError, did_you_mean, import_extra
 
 EXTRA: Final = "grids"
@@ -41,7 +40,8 @@ def open_fields(
     order, longitudes rise, and a last column that is the first one again is left out.
 
     Args:
-        path: a NetCDF file, a Zarr folder, or GRIB where cfgrib is installed.
+        path: a NetCDF file, a Zarr folder, or GRIB where cfgrib is installed; or a pattern of such,
+            as winds_*.nc, whose times are put together.
         variables: their names, in any case of letters; None is all that have both axes.
         select: one value of each further axis, such as {"level": 850}; the nearest is taken.
         latitude: the axis of that name; None looks for it.
@@ -49,16 +49,43 @@ def open_fields(
         time: likewise.
 
     Raises:
-        DataError: the file cannot be read, an axis cannot be found, or the grid is not regular.
+        DataError: a file cannot be read, an axis cannot be found, the grid is not regular, or files
+            do not go together.
         OptionError: no variable has a name, or an axis is not to be chosen from.
         MissingExtraError: xarray is not installed.
     """
-    dataset, notes = _opened(Path(path))
     told = {"latitude": latitude, "longitude": longitude, "time": time}
+    paths = paths_of(path)
+    return in_order(joined([_of_file(each, variables, select or {}, told) for each in paths]))
+
+
+def paths_of(path: str | Path) -> list[Path]:
+    """The files of a pattern in the order of their names; else the path itself.
+
+    Raises:
+        DataError: nothing has such a name.
+    """
+    at = Path(path)
+    if at.exists() or not any(sign in at.name for sign in "*?["):
+        return [at]
+    found = sorted(at.parent.glob(at.name))
+    if not found:
+        raise DataError(f"No file is called {path}.")
+    return found
+
+
+def _of_file(
+    path: Path,
+    variables: Sequence[str] | None,
+    select: Mapping[str, float],
+    told: Mapping[str, str | None],
+) -> Fields:
+    """The variables of one file as they stand in it."""
+    dataset, notes = _opened(path)
     names = _chosen(dataset, variables, told)
     found = {}
     for name in names:
-        variable = _selected(dataset[name], select or {}, told)
+        variable = _selected(dataset[name], select, told)
         axes = {kind: axis_name(variable, kind, told[kind]) for kind in _NAMED}
         found[name], more = _eastward(_ordered(variable, axes, path))
     _check_alike(found)
@@ -69,7 +96,7 @@ def open_fields(
         source = {name: np.asarray(variable, np.float32) for name, variable in found.items()}
         dataset.close()
         more = [*more, *_empty(source)]
-    opened = Fields(
+    return Fields(
         source=source,
         grid=Grid(*(first[dim].values.astype(np.float64) for dim in first.dims[1:])),
         times=times,
@@ -81,23 +108,6 @@ def open_fields(
         axis=_axis_attributes(first),
         described={name: _described(variable.attrs) for name, variable in found.items()},
     )
-    return _in_order(opened)
-
-
-def _in_order(fields: Fields) -> Fields:
-    """The fields with rising times, and a note where they had to be sorted or come twice."""
-    steps = [a < b for a, b in pairwise(fields.times)]
-    if not fields.calendar or all(steps):
-        return fields
-    order = np.argsort(fields.times, kind="stable")
-    notes = []
-    if not (order == np.arange(len(order))).all():
-        notes.append("The times do not rise; they are sorted.")
-        fields = fields.at(order)
-    count = len(order) - len(set(fields.times.tolist()))
-    if count:
-        notes.append(f"{count} times are there again; all fields of a time are in one part.")
-    return replace(fields, notes=(*fields.notes, *notes))
 
 
 def _eastward(variable: Any) -> tuple[Any, list[str]]:

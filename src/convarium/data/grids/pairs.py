@@ -25,7 +25,9 @@ from convarium.data.grids.fields import Fields, Values, pieces
 from convarium.data.grids.inputs import FieldInputs
 from convarium.data.grids.matching import match_fields, match_times
 from convarium.data.grids.moments import Moments, Statistics
+from convarium.data.grids.units import same_units
 from convarium.errors import DataError, OptionError
+from convarium.layers import interpolate
 
 
 class FieldBatch(NamedTuple):
@@ -166,6 +168,24 @@ class FieldPairs:
         found = {"inputs": inputs.result(), "targets": targets.result()}
         return found | ({"fine": fine.result()} if fine.count is not None else {})
 
+    def residual(self, ids: NDArray[np.int64]) -> Statistics:
+        """Means and deviations of the targets less the field that a network starts from.
+
+        Args:
+            ids: of the training times, and of no others.
+
+        Raises:
+            DataError: a field has no known cell.
+        """
+        found = Moments()
+        for chosen in pieces(ids):
+            batch = self.batch(chosen)
+            begun = batch.fine
+            if self.climatology is None or begun is None:
+                begun = interpolate(batch.x, self.factor, "cubic", wrap=self.wrap)
+            found.add((batch.y - begun[:, : len(self.targets)]).numpy())
+        return found.result()
+
     @property
     def network_options(self) -> dict[str, Any]:
         """Keywords of a network that fits these pairs."""
@@ -242,7 +262,7 @@ def model_pairs(
                 f"{', '.join(coarse.names)}, the fine ones {', '.join(fine.names)}."
             )
         given = (units or {}).get(name, coarse.units[name])
-        if given != fine.units[name]:
+        if not same_units(given, fine.units[name]):
             raise DataError(
                 f"{name} is in {given or 'no unit'} in the coarse fields and in "
                 f"{fine.units[name] or 'no unit'} in the fine ones; convert one of them, or say "
