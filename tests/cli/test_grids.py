@@ -39,7 +39,7 @@ TRAIN = [
     *("train", "--task", "downscale", "--variable", "u", "--predictors", "v", "--factor", "4"),
     *("--validation", "12", "--test", "12", "--epochs", "2", "--batch-size", "12"),
     *("--model", "edsr_small", "--option", "depth=1", "--option", "width=8"),
-    *("--learning-rate", "0.0001"),
+    *("--learning-rate", "0.0001", "--start", "delta"),
 ]
 
 

@@ -7,7 +7,11 @@ import torch
 from convarium import data, models, predict
 from convarium.cli import main
 from convarium.data import GridOptions
+from convarium.data.grids.coarse import CoarseBatch
 from convarium.layers import block_mean
+from convarium.measure.field_reach import reach_of
+from convarium.predict import Tiling
+from convarium.predict.tiles import fine_fields
 
 xarray = pytest.importorskip("xarray")
 
@@ -108,3 +112,21 @@ def test_further_axes_and_patterns_by_command(run, tmp_path, capsys):
     write(tmp_path / "part_1.nc", lat, lon, years=1)
     found = predict.downscale([predict.open_run(run)], tmp_path / "part_*.nc", tmp_path / "all.nc")
     assert found.times == 12
+
+
+def test_tiles_with_places_give_the_whole_field():
+    torch.manual_seed(0)
+    network = models.create(
+        "espcn", in_channels=2, factor=[2, 4], constraint="additive", masked=True, fine_channels=1,
+        cells=[40, 56], cell_features=0, cell_kernel=5,
+    ).eval()  # fmt: skip
+    torch.nn.init.normal_(network.places.local.weight, std=0.1)
+    x, fine = torch.randn(2, 2, 40, 56), torch.randn(2, 1, 80, 224)
+    mask = torch.rand(2, 2, 40, 56) > 0.1
+    batch = CoarseBatch(x, mask, fine, torch.rand(1, 1, 80, 224))
+    with torch.no_grad():
+        whole = network(x, mask, fine, batch.weights)
+    reach = reach_of(network)
+    assert reach == reach_of(models.create("espcn", factor=[2, 4]))
+    tiled = fine_fields(network, batch, Tiling(8, reach), wraps=False)
+    torch.testing.assert_close(tiled, whole, rtol=1e-5, atol=1e-5)

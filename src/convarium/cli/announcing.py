@@ -129,7 +129,8 @@ def _grid_lines(parts: Parts, preprocessing: FieldPreprocessing) -> list[str]:
     read = {
         f"the climatology of {months} months": preprocessing.options.start == "delta",
         "the season": preprocessing.options.season,
-        "static fields": preprocessing.static is not None,
+        "means of the training times": preprocessing.options.means,
+        "static fields": preprocessing.options.static is not None,
         "numbers of cells": preprocessing.options.cells,
         "which cells are missing": preprocessing.masked,
     }

@@ -137,7 +137,9 @@ def prepared(
     parts = data.split(dataset, **split)
     if choice.config.time_budget is not None and started is not None:
         return _in_time(arguments, dataset, choice, parts, started)
-    preprocessing = data.fit_preprocessing(parts.train, size=choice.size, **settings_of(arguments))
+    preprocessing = data.fit_preprocessing(
+        parts.train, size=choice.size, **settings_of(arguments, dataset)
+    )
     return Prepared(choice, parts, preprocessing, network(choice, preprocessing))
 
 
@@ -185,10 +187,10 @@ def _check_reads(name: str, preprocessing: Preprocessing) -> None:
         )
 
 
-def settings_of(arguments: argparse.Namespace) -> dict[str, Any]:
+def settings_of(arguments: argparse.Namespace, dataset: Dataset) -> dict[str, Any]:
     """What was said about the preprocessing besides the size, as `fit_preprocessing` takes it."""
     own = {"tokens": given_tokens(arguments), "series": given_series(arguments)}
-    return {"spacing": arguments.spacing, **own, "grids": given_grids(arguments)}
+    return {"spacing": arguments.spacing, **own, "grids": given_grids(arguments, dataset)}
 
 
 def chosen(
@@ -208,14 +210,13 @@ def chosen(
         recipe=given.get("recipe"),
     )
     if arguments.model not in (None, "auto"):
-        kept = {k: v for k, v in choice.options.items() if k == "constraint"}
-        choice = dataclasses.replace(choice, model=arguments.model, options=kept)
-    config = dataclasses.replace(choice.config, **given)
-    if arguments.cells and "shift" not in given:
-        config = dataclasses.replace(config, shift=False)  # which would move the cells
+        own = {k: v for k, v in choice.options.items() if k == "constraint"}
+        choice = dataclasses.replace(choice, model=arguments.model, options=own)
+    still = {"shift": False} if arguments.cells else {}  # or the cells would move
+    config = dataclasses.replace(choice.config, **{**still, **given})
     refuse_idle(given, config)
-    unbiased = without_bias(dataset, arguments.start)
-    own = {**choice.options, **unbiased, **model_options(arguments)}
+    usual = {**choice.options, **without_bias(dataset, arguments.start)}
+    own = {**usual, **model_options(arguments)}
     if own.get("embedding", "random") == "random":  # it draws its vectors
         config = dataclasses.replace(config, vectors=given.get("vectors", "drawn"))
     elif config.vectors not in ("drawn", "counted"):  # a file says how long they are
@@ -249,7 +250,7 @@ def _in_time(
         if size != choice.size:
             choice, _ = chosen(arguments, dataset, size)
         preprocessing = data.fit_preprocessing(
-            parts.train, size=choice.size, **settings_of(arguments)
+            parts.train, size=choice.size, **settings_of(arguments, dataset)
         )
         model = network(choice, preprocessing)
         ready = Prepared(choice, parts, preprocessing, model).probed(decided)

@@ -13,9 +13,9 @@ _STEPS = 450  # updates of a training, about
 def field_choice(n: int, *, paired: bool = False) -> tuple[str, dict[str, Any], dict[str, Any]]:
     """Name and options of a network, and the options of a training, for n times.
 
-    A small network with the additive constraint, which starts from the delta method's field. It
-    learns from blocks that begin anywhere, but those of a model's fields are where they are.
-    What all cells share is learnt in few steps; what each place is like is fitted afterwards.
+    A small network with the additive constraint. It learns from blocks that begin anywhere, but
+    those of a model's fields are where they are. What all cells share is learnt in few steps; what
+    each place is like is fitted afterwards.
 
     >>> model, options, config = field_choice(132)
     >>> model, options["constraint"], config["batch_size"], config["shift"]
@@ -41,6 +41,11 @@ def field_choice(n: int, *, paired: bool = False) -> tuple[str, dict[str, Any], 
 def of_a_model(dataset: Dataset) -> bool:
     """Whether the coarse fields are a model's, and not means of the fine ones."""
     return cast("GridSamples", dataset.samples).pairs.coarse is not None
+
+
+def usual_grids(dataset: Dataset) -> dict[str, Any]:
+    """What a network of fields reads where nobody says, as `data.GridOptions` has it."""
+    return {} if of_a_model(dataset) else {"start": "coarse", "means": True}
 
 
 def without_bias(dataset: Dataset, start: str | None) -> dict[str, Any]:

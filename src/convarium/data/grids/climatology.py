@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from convarium.data.grids.coarsening import coarsen
 from convarium.data.grids.fields import Values
+from convarium.data.grids.moments import CellMeans
 from convarium.errors import DataError
 from convarium.layers import InterpolationKind, interpolate
 
@@ -142,17 +143,9 @@ def fit_climatology(
     if not len(values):
         raise DataError("A climatology needs training fields; there is none.")
     kept = np.unique(months)
-    fields = [_mean(values[months == month]) for month in kept]
-    fine = np.stack(fields).astype(np.float32)
+    means = [CellMeans() for _ in kept]
+    for month, mean in zip(kept, means, strict=True):
+        mean.add(values[months == month])
+    fine = np.stack([mean.result() for mean in means])
     r, s = factor
     return Climatology(kept, fine, coarsen(fine, factor, areas), (r, s))
-
-
-def _mean(values: NDArray[Any]) -> NDArray[np.float64]:
-    """The mean over times of what is known; cells that never are stay NaN."""
-    known = ~np.isnan(values)
-    counts = known.sum(0)
-    sums = np.where(known, values, 0.0).sum(0, dtype=np.float64)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        found: NDArray[np.float64] = np.where(counts > 0, sums / counts, np.nan)
-    return found

@@ -97,7 +97,8 @@ class FieldInputs:
         if self.climatology is None or not self.paired:
             return None
         own = self.climatology
-        return np.nan_to_num(own.coarse - coarsen(own.fine, own.factor, self.areas))
+        found: Values = np.nan_to_num(own.coarse - coarsen(own.fine, own.factor, self.areas))
+        return found
 
     @cached_property
     def _static(self) -> Values:

@@ -132,12 +132,14 @@ class GridOptions:
         season: whether it reads the month, where there are months.
         start: what it adds to: the field of the "delta" method, the interpolated "coarse" field, or
             "none".
+        means: whether it reads the mean fine fields of the training times and the latitude.
         static: a file of fine fields that never change, such as relief.
         static_variables: which of them; none takes all.
         cells: whether it learns numbers for each coarse cell.
         places: coarse cells along each axis that a linear map of each coarse cell reads, which is
-            fitted to what the trained network leaves; 0 is none. None is 5 for values that start
-            from the delta method's field, where the maps are not too many, and else none.
+            fitted to what the trained network leaves; 0 is none. None is 5 for values of a network
+            that knows the means of its cells or starts from the delta method's field, where the
+            maps are not too many, and else none.
         outputs: a "value"; "normal", a mean and a spread; or "quantiles".
         levels: of the quantiles.
 
@@ -150,6 +152,7 @@ class GridOptions:
 
     season: bool = True
     start: str = option("delta", choices=("delta", "coarse", "none"))
+    means: bool = False
     static: str | None = None
     static_variables: tuple[str, ...] = ()
     cells: bool = False
@@ -182,5 +185,5 @@ class GridOptions:
             return self.places
         channels, *sizes = input_shape
         maps = math.prod(sizes) * math.prod(factor) * channels * _PLACES**2
-        usual = self.start == "delta" and self.outputs == "value"
+        usual = (self.means or self.start == "delta") and self.outputs == "value"
         return _PLACES if usual and maps <= _MOST_PLACES and min(sizes) > _PLACES // 2 else 0

@@ -138,7 +138,7 @@ def _joined(found: list[tuple[NDArray[np.int64], FieldBatch]]) -> FieldBatch:
             torch.ones(n, *shape) if w is None else w.expand(n, *shape)
             for w, n in zip(parts["weights"], counts, strict=True)
         ]
-    whole = {
+    whole: dict[str, Any] = {
         name: None if each[0] is None else torch.cat(each)[order] for name, each in parts.items()
     }
     return FieldBatch(**whole)
