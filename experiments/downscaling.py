@@ -28,7 +28,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import nn
 
 import evidence
 import field_jobs as jobs
@@ -89,9 +88,7 @@ def measured(
 def _fixed(job: jobs.Job, scene: jobs.Scene, test: jobs.Ids) -> dict[str, Any]:
     """What needs no training: baselines, and places beside the field that networks start from."""
     found = tasks.baseline_fields(scene.pairs, test, scene.climatology)
-    network = jobs.build(job, scene, 0)
-    for parameter in network.head.parameters():
-        nn.init.zeros_(parameter)
+    network = jobs.build(job, scene, 0)  # which adds nothing yet
     jobs.fit_places(job, scene, network)
     return found | {PLACES: jobs.predict(network, scene, test)}
 

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from stopping import assert_goes_on_with_the_same_bits
 
 from convarium import data, models, train
 from convarium.data import Dataset, GridOptions
@@ -18,7 +19,7 @@ from convarium.train.places import fit_places_of
 GRID = Grid(np.linspace(-30, 30, 12), 2.0 * np.arange(16))
 
 
-def parts_of(*, local, count=120):
+def parts_of(*, local, count=80):
     """Fields whose fine pattern follows from the coarse field in each place; or noise."""
     random = np.random.default_rng(0)
     base = random.normal(size=(count, 3, 4)).repeat(4, 1).repeat(4, 2)
@@ -59,6 +60,33 @@ def test_places_that_validate_better_are_kept(tmp_path):
     weight = network.places.local.weight.clone()
     train.fit(network, parts, config, preprocessing=steps, out=tmp_path / "run", resume=True)
     assert torch.equal(weight, network.places.local.weight)
+
+
+def test_a_stopped_training_of_fields_ends_with_the_same_bits(tmp_path):
+    parts = parts_of(local=True, count=40)
+    steps = built(parts, means=True, start="coarse")[1]
+    config = train.TrainConfig(
+        epochs=3, batch_size=8, shift=True, flip=False, ema=0.9, checkpoint_seconds=0.0
+    )
+
+    def make():
+        return built(parts, means=True, start="coarse")[0]
+
+    assert_goes_on_with_the_same_bits(make, parts, config, steps, tmp_path, at=4)
+
+
+def test_means_of_training_times_are_read():
+    parts = parts_of(local=True, count=40)
+    network, steps = built(parts, means=True, start="coarse")
+    values = parts.train.dataset.samples.pairs.fine.read(parts.train.ids)
+    np.testing.assert_allclose(steps.static[0], values.mean((0, 1), dtype="f8"), atol=1e-5)
+    np.testing.assert_allclose(steps.static[1][:, 3], np.sin(np.deg2rad(GRID.latitude)), rtol=1e-6)
+    assert steps.bound
+    assert network.reader.fine_channels == 2
+    assert GridOptions(means=True, start="coarse").places_of((3, 16, 36), (4, 4)) == 5
+    assert GridOptions(start="coarse").places_of((3, 16, 36), (4, 4)) == 0
+    assert GridOptions(means=True).places_of((3, 1600, 3600), (4, 4)) == 0  # too many maps
+    assert GridOptions(means=True, outputs="normal").places_of((3, 16, 36), (4, 4)) == 0
 
 
 def test_places_that_do_not_help_stay_nothing():

@@ -1,6 +1,10 @@
 """What a network of fields leaves, fitted place by place when it is trained: validation decides.
 
-best weights -> linear maps of each coarse cell, with several penalties -> those that validate best
+best weights -> maps of the early training times, with several penalties -> the one that validates
+best -> maps of all training times
+
+What places are like changes slowly. Maps of the latest times would validate well on those that
+follow at once, and less well later; maps of early times say which penalty lasts.
 """
 
 from __future__ import annotations
@@ -15,12 +19,13 @@ from numpy.typing import NDArray
 from torch import nn
 
 from convarium import models
-from convarium.data import FieldPreprocessing, Part, Preprocessing
+from convarium.data import FieldBatch, FieldPreprocessing, Part, Preprocessing
 
 if TYPE_CHECKING:
     from convarium.data.grids.samples import GridSamples
 
-_PENALTIES: Final = ((3.0, 16), (3.0, 0), (10.0, 0), (30.0, 0), (100.0, 0), (300.0, 0))
+_PENALTIES: Final = ((3.0, 16), (10.0, 0), (30.0, 0), (100.0, 0), (300.0, 0), (1000.0, 0))
+_EARLY: Final = 0.7  # of the training times, which say the penalty
 _MOST: Final = 2**27  # numbers that all places read at all times; of more times some are taken
 
 
@@ -61,17 +66,27 @@ def fit_places_of(
         return None
     own = cast("models.FieldToField", network)
     pairs = preprocessing.pairs_of(cast("GridSamples", part.dataset.samples).pairs)
-    batch = pairs.batch(_some(part.ids, own))
-    device = next(own.parameters()).device
-    given = {name: None if t is None else t.to(device) for name, t in batch._asdict().items()}
-    best, kept = Fitted(None, 0, *judged()), _state(own)
+    ids = _some(part.ids, own)
+    early = _given(own, pairs.batch(ids[: max(2, round(_EARLY * len(ids)))]))
+    best, nothing = Fitted(None, 0, *judged()), _state(own)
     for penalty, rounds in _PENALTIES:
-        models.fit_places(own, **cast("dict[str, Any]", given), penalty=penalty, rounds=rounds)
+        models.fit_places(own, **early, penalty=penalty, rounds=rounds)
         found = Fitted(penalty, rounds, *judged())
         if math.isfinite(found.loss) and found.score > best.score:
-            best, kept = found, _state(own)
-    cast("nn.Module", own.places).load_state_dict(kept)
-    return best
+            best = found
+    if best.penalty is None:
+        cast("nn.Module", own.places).load_state_dict(nothing)
+        return best
+    every = _given(own, pairs.batch(ids))
+    models.fit_places(own, **every, penalty=best.penalty, rounds=best.rounds)
+    loss, score = judged()
+    return best._replace(loss=loss, score=score)
+
+
+def _given(network: nn.Module, batch: FieldBatch) -> dict[str, Any]:
+    """A batch as `models.fit_places` takes it."""
+    device = next(network.parameters()).device
+    return {name: None if t is None else t.to(device) for name, t in batch._asdict().items()}
 
 
 def has_places(network: nn.Module) -> bool:
