@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import tomllib
 
@@ -31,7 +33,9 @@ def folder(tmp_path_factory):
     variables = {name: (dims, v.astype("f4"), units) for name, v in zip("uv", values, strict=True)}
     xarray.Dataset(variables, coords).to_netcdf(folder / "field.nc", engine="h5netcdf")
     words = [*TRAIN, "--out", str(folder / "run")]
-    assert main([words[0], str(folder / "field.nc"), *words[1:]]) == 0
+    with contextlib.redirect_stdout(io.StringIO()) as told:
+        assert main([words[0], str(folder / "field.nc"), *words[1:]]) == 0
+    (folder / "told.txt").write_text(told.getvalue())
     return folder
 
 
@@ -53,6 +57,12 @@ def test_a_run_says_what_it_learnt(folder):
     assert gain["over"] == "delta + constraint"
     assert card["model"]["options"]["constraint"] == "additive"
     assert card["model"]["options"]["wrap"] is True
+    assert card["model"]["options"]["cell_kernel"] == 5
+    assert card["places"]["score"] == card["result"]["validation"]["val_r2"]
+    told = (folder / "told.txt").read_text()
+    assert "read besides: the climatology of 12 months, the season\n" in told
+    assert "blocks begin at any fine cell" in told
+    assert "\nplaces: " in told
     stored = tomllib.loads((folder / "run" / "config.toml").read_text())
     assert stored["data"]["columns"]["fields"]["factor"] == [4, 4]
     page = (folder / "run" / "report.html").read_text()

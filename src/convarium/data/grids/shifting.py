@@ -22,6 +22,8 @@ from convarium.errors import OptionError
 
 _GROUPS = 4  # shifts of an epoch's samples at a time: times of a group are read together
 _FEWEST = 4  # blocks along an axis of which one may be left out
+_KEPT = 2**26  # numbers of climatologies and static fields that are kept for other shifts
+_WORDS = ("rows", "columns")
 
 
 @dataclass(frozen=True)
@@ -81,10 +83,15 @@ class ShiftedPairs:
         return _joined(found)
 
     def moved(self, shift: Shift) -> FieldPairs:
-        """All pairs after one shift; what is known of places is worked out once."""
-        if shift not in self._known:
-            self._known[shift] = moved_pairs(self.pairs, shift)
-        return self._known[shift]
+        """All pairs after one shift; what is known of places is kept for the next time."""
+        found = self._known.get(shift)
+        if found is None:
+            parts = (self.pairs.static, getattr(self.pairs.climatology, "fine", None))
+            size = sum(part.size for part in parts if part is not None)
+            if len(self._known) * size > _KEPT:
+                self._known = {}
+            found = self._known[shift] = moved_pairs(self.pairs, shift)
+        return found
 
     def _span(self, axis: int) -> tuple[int, int]:
         """How many places the first block can begin at, and the cells that are left."""
@@ -92,9 +99,6 @@ class ShiftedPairs:
         if axis == 1 and self.pairs.wrap:
             return n, size
         return (n + 1, size - n) if size // n >= _FEWEST else (1, size)
-
-
-_WORDS = ("rows", "columns")
 
 
 def moved_pairs(pairs: FieldPairs, shift: Shift) -> FieldPairs:
