@@ -112,6 +112,11 @@ def test_a_network_of_one_circle_reads_others(tmp_path):
     other = open_coarse(write(tmp_path / "other.nc", x.turned(-180)), steps).batch([5])
     assert torch.equal(own.x, other.x)
     assert torch.equal(own.fine, other.fine)
+    path = write(tmp_path / "turned.nc", fields.turned(-100))
+    turned = data.open_dataset(str(path), fields={"factor": (4, 4)})
+    for one, other in zip(data.batches(dataset, steps), data.batches(turned, steps), strict=True):
+        assert torch.equal(one.inputs[0], other.inputs[0])
+        assert torch.equal(one.target, other.target)
 
 
 def test_times_are_sorted_and_no_time_is_in_two_parts(tmp_path):

@@ -10,7 +10,7 @@ fine fields: static ones such as relief, and the field of the delta method, whic
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ from torch import Tensor
 from convarium.data.grids.climatology import Climatology
 from convarium.data.grids.coarsening import coarsen
 from convarium.data.grids.fields import Fields, Values, pieces
+from convarium.data.grids.grid import Grid, edges_of, step_of
 from convarium.data.grids.inputs import FieldInputs
 from convarium.data.grids.matching import match_fields, match_times
 from convarium.data.grids.moments import Moments, Statistics
@@ -84,6 +85,15 @@ class FieldPairs:
     def wrap(self) -> bool:
         """Whether the columns go all the way around, in blocks too."""
         return self.fine.grid.wraps
+
+    def turned(self, grid: Grid) -> FieldPairs:
+        """The same with longitudes counted as a grid counts them; a circle begins where it does."""
+        own = grid.longitude
+        fine = self.fine.turned(own[0] - step_of(own) / 2)
+        if self.coarse is None:
+            return replace(self, fine=fine)
+        west, half = edges_of(fine.grid.longitude)[0], step_of(self.coarse.grid.longitude) / 2
+        return replace(self, fine=fine, coarse=self.coarse.turned(west + half))
 
     def read(self, ids: Sequence[int] | NDArray[np.int64]) -> tuple[Values, Values]:
         """Coarse predictors and fine targets of some times; missing cells are NaN.

@@ -131,7 +131,7 @@ def check_fields(source: str, samples: GridSamples, preprocessing: FieldPreproce
                 f"{source} has {what} {_listed(is_)}, and the network was trained on "
                 f"{_listed(was)}; give fields of the same."
             )
-    if steps.bound and not pairs.fine.grid.same(steps.grid):
+    if steps.bound and not steps.pairs_of(pairs).fine.grid.same(steps.grid):
         raise DataError(
             f"{source} has other cells than the network has learnt about (its climatology, static "
             "fields or numbers of cells); give the same region, or train with --start coarse, "

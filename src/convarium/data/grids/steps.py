@@ -110,7 +110,9 @@ class FieldPreprocessing(Preprocessing):
         return found
 
     def pairs_of(self, pairs: FieldPairs) -> FieldPairs:
-        """Pairs that are read as the network takes them."""
+        """Pairs that are read as the network takes them, from its first longitude on."""
+        if self.bound and not pairs.fine.grid.same(self.grid):
+            pairs = pairs.turned(self.grid)
         return replace(
             pairs,
             season=self.options.season,
