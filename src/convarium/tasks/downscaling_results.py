@@ -214,10 +214,8 @@ class FieldEvaluation:
         if row is not None:
             told += " ({:.4g} to {:.4g})".format(*row.crps_interval)
         (low, below, few), *_, (high, above, many) = self.ranks(k)
-        return (
-            told
-            + f"; the truth {low} {below:.1%} ({few:.1%} is right), {high} {above:.1%} ({many:.1%})"
-        )
+        told += f"; the truth is {low} in {below:.1%} ({few:.1%} is right)"
+        return f"{told}, and {high} in {above:.1%} ({many:.1%})"
 
     def _row_of(self, k: int) -> FieldRow | None:
         """The network's row over all times and cells, where it was compared."""
