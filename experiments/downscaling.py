@@ -28,13 +28,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import nn
 
 import evidence
 import field_jobs as jobs
 from convarium import data, tasks
 from convarium.files import read_json, write_json
-from convarium.tasks.field_results import Groups
+from convarium.tasks.field_groups import Groups
 
 DELTA, PLACES, ALONE, BOTH, MEAN = (
     "delta + constraint",
@@ -89,9 +88,7 @@ def measured(
 def _fixed(job: jobs.Job, scene: jobs.Scene, test: jobs.Ids) -> dict[str, Any]:
     """What needs no training: baselines, and places beside the field that networks start from."""
     found = tasks.baseline_fields(scene.pairs, test, scene.climatology)
-    network = jobs.build(job, scene, 0)
-    for parameter in network.head.parameters():
-        nn.init.zeros_(parameter)
+    network = jobs.build(job, scene, 0)  # which adds nothing yet
     jobs.fit_places(job, scene, network)
     return found | {PLACES: jobs.predict(network, scene, test)}
 

@@ -40,7 +40,6 @@ class Job:
         validation: first times, times left out and times behind them, for choosing.
         unit: of the target.
         network: the row's name and its options.
-        scale: of what the network adds to the field that it starts from, in the unit.
         delta: whether it starts from the delta method's field, not from the interpolated one.
         shifts: of training fields in fine rows and columns, so that blocks lie otherwise; on a
             circle of columns the whole field is turned, else a smaller one is cut.
@@ -63,7 +62,6 @@ class Job:
     validation: tuple[int, int, int]
     unit: str
     network: dict[str, Any]
-    scale: float
     delta: bool
     shifts: tuple[tuple[int, int], ...]
     mirrored: bool
@@ -160,7 +158,7 @@ def _pairs(
 
 
 def build(job: Job, scene: Scene, seed: int) -> models.FieldToField:
-    """A network that gives the field it starts from, nearly."""
+    """A network that gives the field it starts from."""
     torch.manual_seed(seed)
     cells = list(scene.pairs.read(scene.train[:1])[0].shape[2:])
     options = scene.pairs.network_options | job.network
@@ -168,18 +166,18 @@ def build(job: Job, scene: Scene, seed: int) -> models.FieldToField:
         **options, constraint="additive", cells=cells, cell_features=0, cell_kernel=5
     )
     statistics = scene.pairs.statistics(scene.train)
-    statistics["targets"] = (statistics["targets"][0], [job.scale])
+    left = scene.pairs.residual(scene.train)
+    statistics["targets"] = (statistics["targets"][0], left[1])
     network.normalise_with(**statistics)
+    network.begin_at_start()
     return network
 
 
 def train(job: Job, scene: Scene, network: models.FieldToField, seed: int) -> float:
     """Train what all cells share; gives the seconds that the processor took."""
     reader = _Reader(network)
-    places, network.places = network.places, None  # shifted fields have other places
     start = time.process_time()
     learning.learn(reader, _batches(job, scene, seed), reader.loss, steps=job.steps, rate=job.rate)
-    network.places = places
     return time.process_time() - start
 
 
@@ -202,6 +200,7 @@ def fit_places(job: Job, scene: Scene, network: models.FieldToField) -> None:
 def predict(network: nn.Module, scene: Scene, ids: Ids) -> NDArray[np.float32]:
     """The fine fields of some times, (n, 1, H, W)."""
     batch = scene.pairs.batch(ids)
+    network.eval()
     y: Tensor = network(batch.x, batch.mask, batch.fine, batch.weights)
     return y.numpy()
 
@@ -247,7 +246,6 @@ JOBS = {
         validation=(68, 8, 24),
         unit="m/s",
         network={"name": "espcn", "start": "coarse"} | CHANNELS,
-        scale=1.0,
         delta=False,
         shifts=tuple((row, column) for row in range(-4, 5) for column in range(4)),
         mirrored=True,
@@ -269,7 +267,6 @@ JOBS = {
         validation=(120, 20, 20),
         unit="K",
         network={"name": "espcn"} | CHANNELS,
-        scale=0.3,
         delta=True,
         shifts=tuple((row, column) for row in range(5) for column in range(5)),
         mirrored=False,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import tomllib
 
@@ -31,14 +33,17 @@ def folder(tmp_path_factory):
     variables = {name: (dims, v.astype("f4"), units) for name, v in zip("uv", values, strict=True)}
     xarray.Dataset(variables, coords).to_netcdf(folder / "field.nc", engine="h5netcdf")
     words = [*TRAIN, "--out", str(folder / "run")]
-    assert main([words[0], str(folder / "field.nc"), *words[1:]]) == 0
+    with contextlib.redirect_stdout(io.StringIO()) as told:
+        assert main([words[0], str(folder / "field.nc"), *words[1:]]) == 0
+    (folder / "told.txt").write_text(told.getvalue())
     return folder
 
 
 TRAIN = [
     *("train", "--task", "downscale", "--variable", "u", "--predictors", "v", "--factor", "4"),
     *("--validation", "12", "--test", "12", "--epochs", "2", "--batch-size", "12"),
-    *("--option", "depth=1", "--option", "width=8", "--learning-rate", "0.0001"),
+    *("--model", "edsr_small", "--option", "depth=1", "--option", "width=8"),
+    *("--learning-rate", "0.0001", "--start", "delta"),
 ]
 
 
@@ -52,6 +57,12 @@ def test_a_run_says_what_it_learnt(folder):
     assert gain["over"] == "delta + constraint"
     assert card["model"]["options"]["constraint"] == "additive"
     assert card["model"]["options"]["wrap"] is True
+    assert card["model"]["options"]["cell_kernel"] == 5
+    assert card["places"]["score"] == card["result"]["validation"]["val_r2"]
+    told = (folder / "told.txt").read_text()
+    assert "read besides: the climatology of 12 months, the season\n" in told
+    assert "blocks begin at any fine cell" in told
+    assert "\nplaces: " in told
     stored = tomllib.loads((folder / "run" / "config.toml").read_text())
     assert stored["data"]["columns"]["fields"]["factor"] == [4, 4]
     page = (folder / "run" / "report.html").read_text()
@@ -71,6 +82,12 @@ def test_the_same_figures_come_again(folder, capsys):
     assert methods > {"network", "bilinear", "delta + constraint"}
     assert main(["evaluate", run, field, "--part", "test"]) == 0
     assert "conservation error" in capsys.readouterr().out
+    capsys.readouterr()
+    assert main(["evaluate", run, run, field, "--part", "test", "--block", "3", "--json"]) == 0
+    twice = json.loads(capsys.readouterr().out)["outputs"]["u"]  # two members that are the same
+    assert twice["rmse"] == pytest.approx(found["outputs"]["u"]["rmse"])
+    assert twice["crps"] == pytest.approx(twice["mae"])
+    assert [rank["right"] for rank in twice["ranks"]] == pytest.approx([1 / 3] * 3)
     assert main(["evaluate", run, field, "--region", "0", "90", "0", "360"]) == 2
     assert "--start coarse" in capsys.readouterr().err
 

@@ -16,7 +16,7 @@ PUBLIC = {
         unload_ipython_extension
     """,
     "convarium.data": """
-        Augmentation Batch Climatology Dataset FieldBatch FieldOptions FieldPairs
+        Augmentation Batch Climatology Dataset FieldAugmentation FieldBatch FieldOptions FieldPairs
         FieldPreprocessing Fields Grid GridOptions Lookalikes Mix Overview Part Parts
         Preprocessing Series SeriesAugmentation SeriesOptions SeriesPreprocessing ShardStream
         Skipped Survey TextAugmentation TextPreprocessing TimeParts TokenOptions Volume
@@ -97,7 +97,7 @@ PUBLIC = {
         ForecastEvaluation LabelEvaluation LabelRecord LabelRow Meter Multilabel Objective
         Record Regression Task ValueEvaluation ValueRecord ValueRow balanced_weights band_groups
         baseline_fields beside_baselines crps_members crps_normal crps_quantiles field_loss
-        from_card radial_spectrum rank_histogram return_values season_groups soft_penalty
+        from_card radial_spectrum rank_histogram return_values season_groups soft_penalty together
     """,
     "convarium.train": """
         Choice CrossValidation FoldResult History LargestBatch Observer Plan Probe ProgressLines

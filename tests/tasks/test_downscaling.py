@@ -91,7 +91,7 @@ def test_an_evaluation_stands_beside_the_baselines():
     assert rows["network"].conservation_error < 1e-5
     assert {row.group for row in found.rows["u"]} > {"all", "tropics", "north", "south"}
     assert "smaller than delta + constraint" in found.sentence()
-    assert len(found.lines()) == 7
+    assert len(found.lines()) == 8
     told = found.summary()
     assert told["outputs"]["u"]["gain"]["over"] == "delta + constraint"
     assert told["outputs"]["u"]["rmse"] == pytest.approx(rows["network"].rmse)

@@ -13,7 +13,8 @@ from convarium.errors import DataError, OptionError
 from convarium.intervals import block_bootstrap, bootstrap
 from convarium.tasks import field_distributions as distributions
 from convarium.tasks import field_scores as scores
-from convarium.tasks.field_results import FieldComparison, band_groups, season_groups
+from convarium.tasks.field_groups import band_groups, block_of, season_groups
+from convarium.tasks.field_results import FieldComparison
 
 scoringrules = pytest.importorskip("scoringrules")
 
@@ -208,3 +209,39 @@ def test_methods_stand_beside_each_other_with_intervals_and_groups():
     assert share == pytest.approx(2 / 3, abs=0.05)
     with pytest.raises(DataError, match="must have the truth's shape"):
         FieldComparison(truth, {"odd": truth[:2]}, None)
+
+
+def test_levels_at_unequal_distances_count_by_what_lies_between():
+    truth = noise(200, 20, 20)
+    dense = [0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95, 0.98, 0.99]
+    for levels in ([0.05, 0.25, 0.5, 0.75, 0.95], dense):
+        given = np.stack([np.full(truth.shape, stats.norm.ppf(level)) for level in levels])
+        found = distributions.crps_quantiles(truth, given, levels)
+        expected = float(scoringrules.crps_normal(truth, 0.0, 1.0).mean())
+        assert found == pytest.approx(expected, rel=0.03)
+    assert distributions.level_weights([0.2, 0.4, 0.6, 0.8]) == pytest.approx([0.25] * 4)
+
+
+def test_blocks_of_intervals_are_a_year_of_months_and_a_month_of_days():
+    months = np.arange("1990-01", "1995-01", dtype="datetime64[M]").astype("datetime64[ns]")
+    days = np.arange("1990-01-01", "1991-01-01", dtype="datetime64[D]")
+    hours = np.arange("1990-01-01", "1990-02-01", dtype="datetime64[6h]")
+    years = np.arange("1900", "1990", dtype="datetime64[Y]")
+    found = [block_of(times) for times in (months, days, hours, years, np.arange(9))]
+    assert found == [12, 30, 120, 10, 12]
+    cftime = pytest.importorskip("cftime")
+    model = np.array([cftime.Datetime360Day(2000, 1 + k, 16) for k in range(12)])
+    assert block_of(model) == 12
+
+
+def test_return_errors_are_those_of_what_is_reached_once_in_ten_years():
+    years = np.repeat(np.arange(1950, 1990), 12)
+    truth, value = noise(480, 2, 3), 1.5 * noise(480, 2, 3, seed=1)
+    truth[:, 0, 1] = np.nan
+    tops = [x.reshape(40, 12, 2, 3).max(1) for x in (value, truth)]
+    expected = np.abs(scores.return_values(tops[0], 10) - scores.return_values(tops[1], 10))
+    expected[0, 1] = np.nan
+    found = scores.return_error(truth, value, years)
+    assert found == pytest.approx(np.nanmean(expected))
+    assert scores.return_error(truth, truth, years) == 0
+    assert math.isnan(scores.return_error(truth[:60], value[:60], years[:60]))  # of five years

@@ -72,9 +72,7 @@ def _changes(config: TrainConfig, kind: str) -> str:
     if kind == "texts":
         dropped = f"{config.word_dropout:.0%} of the words dropped"
         return dropped if config.word_dropout else "no words dropped"
-    if kind == "grids":
-        return "nothing changed at random"
-    if kind == "series":
+    if kind in ("series", "grids"):
         from convarium.train.from_config import augmentation_of
 
         return "; ".join(augmentation_of(config, kind).lines()) or "nothing changed at random"
@@ -133,7 +131,8 @@ def _grid_lines(parts: Parts, preprocessing: FieldPreprocessing) -> list[str]:
     read = {
         f"the climatology of {months} months": preprocessing.options.start == "delta",
         "the season": preprocessing.options.season,
-        "static fields": preprocessing.static is not None,
+        "means of the training times": preprocessing.options.means,
+        "static fields": preprocessing.options.static is not None,
         "numbers of cells": preprocessing.options.cells,
         "which cells are missing": preprocessing.masked,
     }

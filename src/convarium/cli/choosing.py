@@ -140,7 +140,9 @@ def prepared(
     parts = data.split(dataset, **split)
     if choice.config.time_budget is not None and started is not None:
         return _in_time(arguments, dataset, choice, parts, started)
-    preprocessing = data.fit_preprocessing(parts.train, size=choice.size, **settings_of(arguments))
+    preprocessing = data.fit_preprocessing(
+        parts.train, size=choice.size, **settings_of(arguments, dataset)
+    )
     return Prepared(choice, parts, preprocessing, network(choice, preprocessing))
 
 
@@ -169,6 +171,8 @@ def network(choice: Choice, preprocessing: Preprocessing) -> Network:
     shape = {**preprocessing.head_options, **preprocessing.network_options}
     model = models.create(choice.model, **{**choice.options, **shape})
     preprocessing.begin(model)
+    if isinstance(model, models.FieldToField) and model.config["start"] != "none":
+        model.begin_at_start()
     if preprocessing.input_kind == "maps":  # texts of any length fit
         models.check_input(model, preprocessing.input_shape)
     return model
@@ -186,10 +190,10 @@ def _check_reads(name: str, preprocessing: Preprocessing) -> None:
         )
 
 
-def settings_of(arguments: argparse.Namespace) -> dict[str, Any]:
+def settings_of(arguments: argparse.Namespace, dataset: Dataset) -> dict[str, Any]:
     """What was said about the preprocessing besides the size, as `fit_preprocessing` takes it."""
     own = {"tokens": given_tokens(arguments), "series": given_series(arguments)}
-    return {"spacing": arguments.spacing, **own, "grids": given_grids(arguments)}
+    return {"spacing": arguments.spacing, **own, "grids": given_grids(arguments, dataset)}
 
 
 def chosen(
@@ -197,6 +201,7 @@ def chosen(
 ) -> tuple[Choice, dict[str, Any]]:
     """The choice for this data, with what the command line says put over it; and the split."""
     from convarium import train
+    from convarium.train.field_choice import without_bias
 
     given = given_options(arguments)
     choice = train.recommend(
@@ -208,10 +213,13 @@ def chosen(
         recipe=given.get("recipe"),
     )
     if arguments.model not in (None, "auto"):
-        choice = dataclasses.replace(choice, model=arguments.model, options={})
-    config = dataclasses.replace(choice.config, **given)
+        own = {k: v for k, v in choice.options.items() if k == "constraint"}
+        choice = dataclasses.replace(choice, model=arguments.model, options=own)
+    still = {"shift": False} if arguments.cells else {}  # or the cells would move
+    config = dataclasses.replace(choice.config, **{**still, **given})
     refuse_idle(given, config)
-    own = {**choice.options, **model_options(arguments)}
+    usual = {**choice.options, **without_bias(dataset, arguments.start)}
+    own = {**usual, **model_options(arguments)}
     if own.get("embedding", "random") == "random":  # it draws its vectors
         config = dataclasses.replace(config, vectors=given.get("vectors", "drawn"))
     elif config.vectors not in ("drawn", "counted"):  # a file says how long they are
@@ -245,7 +253,7 @@ def _in_time(
         if size != choice.size:
             choice, _ = chosen(arguments, dataset, size)
         preprocessing = data.fit_preprocessing(
-            parts.train, size=choice.size, **settings_of(arguments)
+            parts.train, size=choice.size, **settings_of(arguments, dataset)
         )
         model = network(choice, preprocessing)
         ready = Prepared(choice, parts, preprocessing, model).probed(decided)

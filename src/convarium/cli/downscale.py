@@ -7,11 +7,13 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from convarium.cli.gridded import add_axis_arguments, given_fields
 from convarium.cli.parsing import Parser, positive, write, write_json
 from convarium.errors import OptionError
 from convarium.train.allocator import keep_freed_memory
 
 if TYPE_CHECKING:
+    from convarium.data import FieldOptions
     from convarium.predict import Run, Tiling
 
 
@@ -24,7 +26,11 @@ def add_arguments(parser: Parser) -> None:
         help="a run folder of 'convarium train --task downscale'; of several the mean is taken, "
         "and what lies between them is a spread",
     )
-    parser.add_argument("coarse", metavar="COARSE", help="coarse fields: NetCDF, or a Zarr folder")
+    parser.add_argument(
+        "coarse",
+        metavar="COARSE",
+        help="coarse fields: NetCDF, a Zarr folder, or a pattern of files such as 'coarse_*.nc'",
+    )
     parser.add_argument(
         "-o", "--output", metavar="FINE", required=True, help="the file to write, .nc or .zarr"
     )
@@ -34,6 +40,7 @@ def add_arguments(parser: Parser) -> None:
         metavar="N",
         help="coarse cells of a tile along each axis (64 where fields are large, else no tiles)",
     )
+    add_axis_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -48,6 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.coarse,
         arguments.output,
         tiling=tiling_of(runs, arguments.tile),
+        fields=_axes(arguments, runs),
         history=" ".join(["convarium downscale", *arguments.run, arguments.coarse]),
         quiet=arguments.json,
     )
@@ -70,6 +78,15 @@ def run(arguments: argparse.Namespace) -> int:
     names = ", ".join(found.variables)
     write(f"{found.times} fields of {rows} x {columns} cells ({names}): {found.path}, {seconds} s")
     return 0
+
+
+def _axes(arguments: argparse.Namespace, runs: Sequence[Run]) -> FieldOptions | None:
+    """The axes of the coarse file: as they are told, the others as the run has them."""
+    from convarium.data import FieldOptions
+
+    given = given_fields(arguments)
+    own: Any = runs[0].columns.get("fields") or {}
+    return None if given is None else FieldOptions.of({**own, **given})
 
 
 def tiling_of(runs: Sequence[Run], size: int | None) -> Tiling:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import functools
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
 from convarium.cli.parsing import (
     Parser,
     add_prediction_arguments,
+    positive,
     write,
     write_json,
 )
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from convarium.data import Dataset, Part, Preprocessing, Skipped
+    from convarium.data.grids.samples import GridSamples
     from convarium.predict import Run
     from convarium.processes import World
     from convarium.tasks import Evaluation
@@ -28,7 +31,12 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: Parser) -> None:
     """The verb's own arguments."""
-    parser.add_argument("run", metavar="RUN", help="a run folder of 'convarium train'")
+    parser.add_argument(
+        "run",
+        metavar="RUN",
+        nargs="+",
+        help="a run folder of 'convarium train'; several of fields are an ensemble",
+    )
     add_data_arguments(parser, task=False)
     add_prediction_arguments(parser)
     parser.add_argument(
@@ -36,6 +44,12 @@ def add_arguments(parser: Parser) -> None:
         choices=("all", "train", "validation", "test"),
         default="all",
         help="of the data that the run was trained on, as it was split (all)",
+    )
+    parser.add_argument(
+        "--block",
+        type=positive,
+        metavar="N",
+        help="fields: times that intervals keep together (a year of months, 30 days of days)",
     )
     parser.add_argument("-o", "--output", metavar="FILE", help="predictions as .csv or .parquet")
     add_tta(parser)
@@ -68,31 +82,53 @@ def _evaluate(arguments: argparse.Namespace, world: World) -> int:
 
     if arguments.output:
         predict.check_table_name(arguments.output)
-    opened = predict.open_run(arguments.run)
+    runs = [predict.open_run(folder) for folder in arguments.run]
+    opened = runs[0]
+    if len(runs) > 1 and {run.preprocessing.kind for run in runs} != {"grids"}:
+        raise OptionError("Several runs are evaluated together where they give fields; name one.")
+    if arguments.block is not None and opened.preprocessing.kind != "grids":
+        raise OptionError("--block is for times of gridded fields; leave it out.")
     dataset = opened_data(arguments, opened)
-    predictor = predict.Predictor(opened.model, opened.card, tta=arguments.tta)
     skipped: list[data.Skipped] = []
     part, known = measured(arguments.part, opened, dataset, world)
-    with Progress(len(part), "evaluate", enabled=world.first and not arguments.json) as progress:
-        evaluation = predictor.evaluate(
-            part,
-            batch_size=arguments.batch_size,
-            workers=arguments.workers,
-            skipped=skipped,
-            progress=progress,
-            world=world,
-        )
+    total, shown = len(runs) * len(part), world.first and not arguments.json
+    with Progress(total, "evaluate", enabled=shown) as progress:
+        found = [
+            predict.Predictor(run.model, run.card, tta=arguments.tta).evaluate(
+                part,
+                batch_size=arguments.batch_size,
+                workers=arguments.workers,
+                skipped=skipped,
+                progress=progress,
+                world=world,
+            )
+            for run in runs
+        ]
     if not world.first:
         return 0
-    evaluation = beside_others(evaluation, part, opened.preprocessing)
+    evaluation = found[0] if len(found) == 1 else _ensemble(found, dataset)
+    evaluation = beside_others(evaluation, part, opened.preprocessing, block=arguments.block)
     if arguments.output:
         predict.write_predictions(arguments.output, evaluation, dataset)
     _tell(arguments, evaluation, known, [*dict.fromkeys([*dataset.skipped, *skipped])])
     return 0
 
 
+def _ensemble(found: Sequence[Evaluation], dataset: Dataset) -> Evaluation:
+    """What runs of fields are worth together."""
+    from convarium import tasks
+
+    areas = cast("GridSamples", dataset.samples).pairs.areas
+    own = None if areas is None else areas.reshape(-1, 1)
+    return tasks.together(cast("Sequence[tasks.FieldEvaluation]", found), own)
+
+
 def beside_others(
-    evaluation: Evaluation, data: Dataset | Part, preprocessing: Preprocessing
+    evaluation: Evaluation,
+    data: Dataset | Part,
+    preprocessing: Preprocessing,
+    *,
+    block: int | None = None,
 ) -> Evaluation:
     """Of fields the evaluation with what needs no training beside it; others as they are."""
     from convarium import tasks
@@ -102,7 +138,7 @@ def beside_others(
         return evaluation
     dataset = data.dataset if isinstance(data, Part) else data
     steps = cast("FieldPreprocessing", preprocessing)
-    return tasks.beside_baselines(evaluation, dataset, steps)
+    return tasks.beside_baselines(evaluation, dataset, steps, block=block)
 
 
 def opened_data(arguments: argparse.Namespace, run: Run) -> Dataset:

@@ -9,11 +9,23 @@ from convarium.cli.parsing import Parser, natural, positive
 from convarium.errors import OptionError
 
 if TYPE_CHECKING:
-    from convarium.data import GridOptions
+    from convarium.data import Dataset, GridOptions
 
 _READ: Final = ("predictors", "factor", "fine", "weighted", "select", "region", "rows", "columns")
 _AXES: Final = ("latitude", "longitude", "time")
-_GIVEN: Final = ("season", "start", "static", "static_variables", "cells", "outputs", "levels")
+_GIVEN: Final = (
+    *(
+        "season",
+        "start",
+        "means",
+        "static",
+        "static_variables",
+        "cells",
+        "places",
+        "outputs",
+        "levels",
+    ),
+)
 
 
 def add_field_arguments(parser: Any) -> None:
@@ -39,9 +51,6 @@ def add_field_arguments(parser: Any) -> None:
         help="block means by the areas of cells (yes)",
     )
     group.add_argument(
-        "--select", action="append", metavar="AXIS=N", help="value of a further axis: level=850"
-    )
-    group.add_argument(
         "--region",
         nargs=4,
         type=float,
@@ -52,7 +61,15 @@ def add_field_arguments(parser: Any) -> None:
         group.add_argument(
             f"--{name}", type=span, metavar="FIRST:END", help=f"{name} of the fine grid (all)"
         )
-    group.add_argument(
+    add_axis_arguments(group)
+
+
+def add_axis_arguments(parser: Any) -> None:
+    """Which axes a gridded file has, where that is not plain."""
+    parser.add_argument(
+        "--select", action="append", metavar="AXIS=N", help="value of a further axis: level=850"
+    )
+    parser.add_argument(
         "--axis",
         action="append",
         metavar="KIND=NAME",
@@ -97,7 +114,14 @@ def add_field_preparing(parser: Parser) -> None:
     group.add_argument(
         "--start",
         choices=("delta", "coarse", "none"),
-        help="what is added to: the delta method's field, the interpolated one, or nothing (delta)",
+        help="what is added to: the delta method's field (of a model's fields), the interpolated "
+        "one (else), or nothing",
+    )
+    group.add_argument(
+        "--means",
+        action=argparse.BooleanOptionalAction,
+        help="read the mean fine fields of the training times, and the latitude (where --start "
+        "is not said, and DATA is no model's)",
     )
     group.add_argument(
         "--season", action=argparse.BooleanOptionalAction, help="read the month (yes)"
@@ -110,6 +134,13 @@ def add_field_preparing(parser: Parser) -> None:
         help="learn numbers for each coarse cell (no)",
     )
     group.add_argument(
+        "--places",
+        type=natural,
+        metavar="N",
+        help="fit a linear map of N x N coarse cells for each of them to what training leaves, "
+        "where that validates better; 0 is none (5 with the delta method's field, for values)",
+    )
+    group.add_argument(
         "--outputs",
         choices=("value", "normal", "quantiles"),
         help="a value, a mean and a spread, or quantiles (value)",
@@ -120,10 +151,24 @@ def add_field_preparing(parser: Parser) -> None:
     group.add_argument("--gap", type=natural, help="times that are left out between two parts (0)")
 
 
-def given_grids(values: argparse.Namespace) -> GridOptions | None:
-    """What was said about preparing fields; None where nothing was."""
+def said_of_grids(values: argparse.Namespace) -> dict[str, Any]:
+    """What was said about preparing fields, by option."""
     given = {name: getattr(values, name, None) for name in _GIVEN}
-    said: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def given_grids(values: argparse.Namespace, dataset: Dataset) -> GridOptions | None:
+    """What is said and what is usual about preparing fields; None of other data.
+
+    Coarse fields that are means of the fine ones are interpolated, and the network adds to that; it
+    reads the means of the training times besides. Those of a model have a bias, which is left out
+    where the network starts from the delta method's field.
+    """
+    said = said_of_grids(values)
+    if dataset.kind == "grids":
+        from convarium.train.field_choice import usual_grids
+
+        said = {**({} if "start" in said else usual_grids(dataset)), **said}
     if not said:
         return None
     from convarium.data import GridOptions

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convarium.cli.choosing import model_options, shares
-from convarium.cli.gridded import given_grids
+from convarium.cli.gridded import said_of_grids
 from convarium.cli.parsing import given_options
 from convarium.cli.reading import given_series, given_tokens
 from convarium.errors import OptionError
@@ -83,7 +83,7 @@ def _refuse_grid(arguments: argparse.Namespace, preprocessing: Preprocessing) ->
         raise OptionError(
             "A resumed run prepares series as before; leave --normalise and --missing out."
         )
-    if given_grids(arguments) is not None:
+    if said_of_grids(arguments):
         raise OptionError("A resumed run prepares fields as before; leave what is said out.")
     was = {"size": _grid(preprocessing), "spacing": spacing_of(preprocessing)}
     for name, value in was.items():

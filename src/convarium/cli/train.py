@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from convarium.cli.announcing import announce
 from convarium.cli.choosing import Prepared
@@ -193,12 +194,27 @@ def trained(
         predict.record_result(out, "test", evaluation, test)
         if arguments.baselines:
             _compare(ready, evaluation, out, quiet=quiet)
-        for line in evaluation.lines() if test.dataset.task == "downscale" and not quiet else ():
-            write(line)
+        if test.dataset.task == "downscale" and not quiet:
+            for line in (*_places_lines(predict.open_run(out).card), *evaluation.lines()):
+                write(line)
         if test.dataset.task == "forecast":
             _beside_rules(test, evaluation, out, quiet=quiet)
         page = report.report_run(predict.open_run(out), history, evaluation, test)
     return history, evaluation, page
+
+
+def _places_lines(card: Mapping[str, Any]) -> list[str]:
+    """What was fitted in each coarse cell to what a network of fields leaves."""
+    found = card.get("places")
+    if found is None:
+        return []
+    if found["penalty"] is None:
+        return ["places: maps of places validate no better, and are left out"]
+    learned = ", learned anew from all places" if found["rounds"] else ""
+    return [
+        f"places: a map of each coarse cell, penalty {found['penalty']:g}{learned}; validation R2 "
+        f"{found['score']:.4f}"
+    ]
 
 
 def _refuse_baselines(ready: Prepared) -> None:

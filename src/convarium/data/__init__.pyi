@@ -1,3 +1,4 @@
+from .augment.fields import FieldAugmentation as FieldAugmentation
 from .augment.series import SeriesAugmentation as SeriesAugmentation
 from .augment.texts import TextAugmentation as TextAugmentation
 from .augment.volumes import VolumeAugmentation as VolumeAugmentation
@@ -65,6 +66,7 @@ __all__ = [
     "Batch",
     "Climatology",
     "Dataset",
+    "FieldAugmentation",
     "FieldBatch",
     "FieldOptions",
     "FieldPairs",

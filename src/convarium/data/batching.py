@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from convarium import seeds
+from convarium.data.augment.fields import FieldAugmentation
 from convarium.data.augment.mixing import mix as mixed
 from convarium.data.augment.series import SeriesAugmentation
 from convarium.data.augment.stream import Stream
@@ -32,7 +33,9 @@ from convarium.data.preprocessing import Preprocessing
 from convarium.data.skipping import Skipped
 from convarium.errors import DataError, OptionError
 
-Changes = Augmentation | VolumeAugmentation | TextAugmentation | SeriesAugmentation
+Changes = (
+    Augmentation | VolumeAugmentation | TextAugmentation | SeriesAugmentation | FieldAugmentation
+)
 
 
 def batches(
@@ -115,7 +118,8 @@ def training_batches(
         seed: of the run.
         epoch: number of the epoch.
         augmentation: what is changed at random; None means nothing. Volumes take a
-            `VolumeAugmentation`, texts a `TextAugmentation`, and series a `SeriesAugmentation`.
+            `VolumeAugmentation`, texts a `TextAugmentation`, series a `SeriesAugmentation`, and
+            fields a `FieldAugmentation`.
         start: number of the first batch, for a run that is continued.
         workers: threads that prepare batches ahead.
         rank: number of this process.
@@ -140,7 +144,7 @@ def training_batches(
 
         place = {"start": start, "workers": workers, "rank": rank, "world": world}
         order = {"batch_size": batch_size, "seed": seed, "epoch": epoch}
-        if isinstance(change, TextAugmentation | SeriesAugmentation):
+        if isinstance(change, TextAugmentation | SeriesAugmentation | FieldAugmentation):
             raise OptionError("A stream is one of images; give texts and series as a table.")
         return stream_batches(part, preprocessing, change, **order, **place)
     if change.mixes and part.targets is None:
@@ -215,7 +219,7 @@ def _own_places(begin: int, end: int, rank: int, world: int) -> slice:
 
 def _gathered(pictures: Pictures, change: Changes, stream: Stream) -> Gathered:
     """Pixels of the stream's samples, or of the crops that are taken when they are read."""
-    draws = change.crop_draws(stream)
+    draws: Any = change.crop_draws(stream)  # of the kind that its pictures take
     if draws is None:
         gathered = pictures.gather(stream.ids)
     else:

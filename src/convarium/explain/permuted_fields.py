@@ -108,12 +108,17 @@ def _changes(whole: Batch, steps: FieldPreprocessing, order: Tensor) -> list[tup
     for k, name in enumerate(steps.predictors):
         changed = x.clone()
         changed[:, k] = x[order, k]
-        named = dict(whole.named)
+        named, mask = dict(whole.named), whole.mask
+        if mask is not None and mask.ndim < x.ndim:  # of one field alone
+            mask = mask[order]
+        elif mask is not None:
+            mask = mask.clone()
+            mask[:, k] = mask[order, k]
         if fine is not None and k < delta:
             own = fine.clone()
             own[:, k] = fine[order, k]
             named["fine"] = own
-        found.append((name, replace(whole, inputs=(changed,), named=named)))
+        found.append((name, replace(whole, inputs=(changed,), mask=mask, named=named)))
     if steps.options.season:
         changed = x.clone()
         changed[:, len(steps.predictors) :] = x[order, len(steps.predictors) :]

@@ -72,7 +72,8 @@ class Constraint(nn.Module):
             x: the coarse field.
             weights: of the fine cells, of any shape that stretches to that of `y`; None is all
                 alike. Cells of weight 0 do not count, and a block of such cells counts them alike.
-            mask: True where `x` is known, (B, *S) or (B, 1, *S); elsewhere `y` stays as it is.
+            mask: True where `x` is known, (B, *S), (B, 1, *S) or (B, C, *S); elsewhere `y` stays as
+                it is.
         """
         if self.kind == "none":
             return y
@@ -134,7 +135,7 @@ def conservation_penalty(
         x: the coarse field.
         factor: cells of a block along each axis.
         weights: of the fine cells, as for `block_mean`.
-        mask: True where `x` is known, (B, *S) or (B, 1, *S).
+        mask: True where `x` is known, (B, *S), (B, 1, *S) or (B, C, *S).
 
     Shape:
         (B, C, *F), (B, C, *S) -> ()

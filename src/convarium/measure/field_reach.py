@@ -18,7 +18,7 @@ EARTH_KM: Final = 6371.0  # mean radius
 
 
 class CoarseOnly(nn.Module):
-    """A network of fields that reads coarse fields alone: what it reads besides is 0.
+    """A network of fields without its places, that reads coarse fields alone: the others are 0.
 
     Args:
         network: stays as it is.
@@ -38,8 +38,8 @@ class CoarseOnly(nn.Module):
         if channels:
             sizes = [n * r for n, r in zip(x.shape[2:], self.network.factor, strict=True)]
             fine = x.new_zeros(len(x), channels, *sizes)
-        y: Tensor = self.network(x, None, fine)
-        return y
+        found = self.network.head(self.network.finer(x, None, fine))
+        return self.network.written(found, x, None, fine, None)
 
 
 def reach_of(network: FieldToField) -> tuple[int, int] | None:
@@ -65,7 +65,8 @@ def reach_of(network: FieldToField) -> tuple[int, int] | None:
         return None
     if len(field.size) != 2 or max(field.size) >= side:
         return None
-    rows, columns = (math.ceil(size / 2) for size in field.size)
+    least = 0 if network.places is None else network.places.local.kernel_size // 2
+    rows, columns = (max(least, math.ceil(size / 2)) for size in field.size)
     return rows, columns
 
 

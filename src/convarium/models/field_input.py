@@ -2,7 +2,8 @@
 
     x (B, C, *S) -> (x - mean) / std -> [+ mask] [+ learned numbers] [-> interpolate] [+ fine]
 
-Missing cells are 0 behind the normalisation, which is the mean, and a channel says which they are.
+Missing cells are 0 behind the normalisation, which is the mean, each field by itself, and a channel
+says in which cells all are known.
 Of fine fields, such as relief, the cells of each block become channels of their coarse cell; where
 the network interpolates first, they are channels of the fine cells.
 """
@@ -34,7 +35,8 @@ class FieldInput(nn.Module):
         masked: coarse cells may be missing; which ones becomes a channel.
 
     Shape:
-        x (B, C, *S), mask (B, *S), fine (B, fine_channels, *F) -> (B, channels, *S), or (.., *F)
+        x (B, C, *S), mask (B, *S) or (B, C, *S), fine (B, fine_channels, *F)
+        -> (B, channels, *S), or (.., *F)
 
     Raises:
         OptionError: `cells` has another number of axes than the factor.
@@ -89,7 +91,9 @@ class FieldInput(nn.Module):
         z = self.normalised(x, mask)
         layers = [z]
         if self.masked:
-            known = torch.ones_like(z[:, :1]) if mask is None else mask.unsqueeze(1).to(z.dtype)
+            known = torch.ones_like(z[:, :1])
+            if mask is not None:
+                known = self.checked_mask(x, mask).all(1, keepdim=True).to(z.dtype)
             layers.append(known)
         if self.cells is not None:
             layers.append(self._learned(self.cells, x))
@@ -108,21 +112,21 @@ class FieldInput(nn.Module):
         return z if mask is None else torch.where(self.checked_mask(x, mask), z, 0.0)
 
     def checked_mask(self, x: Tensor, mask: Tensor) -> Tensor:
-        """The mask as (B, 1, *S), if it fits.
+        """The mask as (B, 1, *S) or (B, C, *S), if it fits.
 
         Raises:
             OptionError: the network was built for fields without missing cells.
-            ShapeError: the mask is no (B, *S) of true and false.
+            ShapeError: the mask is no (B, *S) or (B, C, *S) of true and false.
         """
         if not self.masked:
             raise OptionError("This network was built without masked=True and takes no mask.")
-        expected = (len(x), *x.shape[2:])
-        if mask.dtype != torch.bool or tuple(mask.shape) != expected:
+        shape, expected = tuple(mask.shape), (len(x), *x.shape[2:])
+        if mask.dtype != torch.bool or shape not in (expected, tuple(x.shape)):
             raise ShapeError(
-                f"A mask must be (B, *S) of torch.bool, here {expected}, not {tuple(mask.shape)} "
-                f"of {mask.dtype}: True where a cell is known."
+                f"A mask must be (B, *S) of torch.bool, here {expected}, or (B, C, *S), here "
+                f"{tuple(x.shape)}, not {shape} of {mask.dtype}: True where a cell is known."
             )
-        return mask.unsqueeze(1)
+        return mask.unsqueeze(1) if mask.ndim < x.ndim else mask
 
     def checked_fine(self, x: Tensor, fine: Tensor | None) -> Tensor:
         """The fine fields, if they fit.

@@ -45,7 +45,7 @@ class FieldOutput(nn.Module):
         wrap: the last axis is a circle.
 
     Shape:
-        head (B, P T, *F), coarse (B, T, *S), mask (B, 1, *S), fine (B, .., *F) -> (B, P T, *F)
+        head (B, P T, *F), coarse (B, T, *S), mask (B, 1 or T, *S), fine (B, .., *F) -> (B, P T, *F)
 
     Raises:
         OptionError: options that cannot hold together, or levels that do not rise.

@@ -75,6 +75,7 @@ def fit_places(
     x: Tensor,
     y: Tensor,
     *,
+    mask: Tensor | None = None,
     fine: Tensor | None = None,
     weights: Tensor | None = None,
     penalty: float = 30.0,
@@ -83,11 +84,14 @@ def fit_places(
 ) -> None:
     """Fit the maps of a network's places to what the rest of it leaves; see `LocalLinear.fit`.
 
+    The network is left in evaluation mode: in training the places take no part.
+
     Args:
         network: of values, built with `cells` and `cell_kernel`, without a constraint or with the
             additive one; its other weights stay.
         x: coarse fields of the training times.
         y: the fine fields; missing cells count as met.
+        mask: True where the coarse fields are known; None is everywhere.
         fine: the fine fields that the network reads.
         weights: of the fine cells in block means.
         penalty: as much as so many times at which nothing is left.
@@ -95,7 +99,7 @@ def fit_places(
         counts: how much each time counts, (B,); None is 1.
 
     Shape:
-        x (B, C, *S), y (B, T, *F), fine (B, fine_channels, *F)
+        x (B, C, *S), mask (B, *S) or (B, C, *S), y (B, T, *F), fine (B, fine_channels, *F)
 
     Raises:
         OptionError: the network has no such maps, or another constraint, or distributions.
@@ -112,14 +116,15 @@ def fit_places(
     nn.init.zeros_(local.weight)
     nn.init.zeros_(local.bias)
     w = None if weights is None else weights.expand(y.shape)
+    network.eval()
     found = []
     for start in range(0, len(x), _PIECE):
         piece = slice(start, start + _PIECE)
-        read, counted = (None if z is None else z[piece] for z in (fine, w))
-        found.append(network(x[piece], None, read, counted))
+        known, read, counted = (None if z is None else z[piece] for z in (mask, fine, w))
+        found.append(network(x[piece], known, read, counted))
     std = network.writer.std.view(1, -1, *[1] * (y.ndim - 2))
     left = torch.nan_to_num((y - torch.cat(found)) / std)
-    read = network.reader.normalised(x, None)
+    read = network.reader.normalised(x, mask)
     local.fit(
         read, PixelUnshuffle(network.factor)(left), penalty=penalty, rounds=rounds, counts=counts
     )

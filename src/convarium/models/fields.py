@@ -55,7 +55,8 @@ class FieldToField(Network):
         cells: coarse cells along each axis, where the network learns numbers for each; or None.
         cell_features: how many numbers it learns for each; 0 is none.
         cell_kernel: coarse cells along each axis of which each of the `cells` has a linear map of
-            its own, which is added to the head's answer; 0 is none. See `layers.LocalLinear`.
+            its own, which is added to the head's answer; 0 is none. See `layers.LocalLinear`. They
+            take no part in training: `models.fit_places` fits them to what the rest leaves.
         masked: coarse cells may be missing; which ones becomes a channel.
 
     Attributes:
@@ -64,7 +65,8 @@ class FieldToField(Network):
         works_at: positions of the stem's input per coarse cell, along each axis.
 
     Shape:
-        x (B, C, *S), mask (B, *S), fine (B, fine_channels, *F) -> (B, P T, *F), F = S factor
+        x (B, C, *S), mask (B, *S) or (B, C, *S), fine (B, fine_channels, *F)
+        -> (B, P T, *F), F = S factor
 
     Raises:
         OptionError: a value is out of range, or options that cannot hold together.
@@ -164,16 +166,34 @@ class FieldToField(Network):
 
         Args:
             x: the coarse fields.
-            mask: True where they are known, (B, *S); None is everywhere.
+            mask: True where they are known, (B, *S), or (B, C, *S) where each field has gaps of its
+                own; None is everywhere.
             fine: the fine fields that the network reads, `fine_channels` of them.
             weights: of the fine cells in block means, of a shape that stretches to the result's.
         """
         found = self.head(self.finer(x, mask, fine))
-        if self.places is not None:
+        if self.places is not None and not self.training:
             found = found + self.places(self.reader.normalised(x, mask))
-        known = None if mask is None else self.reader.checked_mask(x, mask)
+        return self.written(found, x, mask, fine, weights)
+
+    def written(
+        self,
+        found: Tensor,
+        x: Tensor,
+        mask: Tensor | None,
+        fine: Tensor | None,
+        weights: Tensor | None,
+    ) -> Tensor:
+        """The fine fields of what the head gave, (B, P T, *F); the others are `forward`'s."""
+        known = None if mask is None else self.reader.checked_mask(x, mask)[:, : self.out_channels]
         y: Tensor = self.writer(found, x[:, : self.out_channels], known, fine, weights)
         return y
+
+    def begin_at_start(self) -> None:
+        """Let a new network give the field that it starts from: its last convolution becomes 0."""
+        *_, last = (m for m in self.head.modules() if isinstance(m, CONVOLUTIONS))
+        for parameter in last.parameters():
+            nn.init.zeros_(parameter)
 
     def finer(self, x: Tensor, mask: Tensor | None, fine: Tensor | None) -> Tensor:
         """The map that the head reads: (B, F, *F)."""

@@ -74,12 +74,14 @@ class Interpolator(nn.Module):
 
         Args:
             x: the coarse fields.
-            mask: True where they are known, (B, *S); the others are the mean of these.
+            mask: True where they are known, (B, *S) or (B, C, *S) with at least the channels of x;
+                the others are the mean of these.
             fine: the field of the delta method; None interpolates `x`.
             weights: of the fine cells in block means.
         """
         if mask is not None:
-            x = _filled(x, mask.unsqueeze(1))
+            mask = mask.unsqueeze(1) if mask.ndim < x.ndim else mask[:, : x.shape[1]]
+            x = _filled(x, mask)
         y = interpolate(x, self.factor, self.kind, wrap=self.wrap)
         if fine is not None and fine.shape != y.shape:
             raise ShapeError(f"fine {tuple(fine.shape)} must be {tuple(y.shape)} here.")

@@ -20,6 +20,7 @@ from torch import Tensor
 from convarium import files
 from convarium.data import FieldOptions, FieldPreprocessing
 from convarium.data.grids.coarse import CoarseFields, open_coarse
+from convarium.data.grids.opening import paths_of
 from convarium.data.grids.writing import FineFile, Pieces, held
 from convarium.errors import OptionError
 from convarium.models import FieldToField
@@ -62,6 +63,7 @@ def downscale(
     path: str | Path,
     *,
     tiling: Tiling | None = None,
+    fields: FieldOptions | None = None,
     history: str = "",
     quiet: bool = True,
 ) -> Downscaled:
@@ -75,6 +77,7 @@ def downscale(
         source: the coarse file.
         path: of the fine file, .nc or .zarr.
         tiling: how fields are divided; None takes them as a whole.
+        fields: axes and further axes of the coarse file, where they are not as in training.
         history: a line for the file's history, behind the date.
         quiet: whether no progress is shown.
 
@@ -88,7 +91,7 @@ def downscale(
         raise OptionError(f"{path} is the coarse file itself; write the fine fields elsewhere.")
     networks = [checked_network(run) for run in runs]
     _check_alike(runs)
-    given = FieldOptions.of(cast("Mapping[str, Any]", runs[0].columns.get("fields")))
+    given = fields or FieldOptions.of(cast("Mapping[str, Any]", runs[0].columns.get("fields")))
     opened = [open_coarse(source, steps_of(run), given) for run in runs]
     coarse = opened[0]
     cells = math.prod(coarse.grid.shape)
@@ -110,7 +113,7 @@ def downscale(
     return Downscaled(
         path,
         times=len(coarse),
-        shape=coarse.grid.shape,
+        shape=fine.grid.shape,
         tile=tiling.size,
         variables=tuple(names),
         made=len(missing),
@@ -143,13 +146,13 @@ def _file(
 ) -> FineFile:
     """The file that is to be written, with its axes and attributes."""
     line = f"{datetime.datetime.now(datetime.UTC):%Y-%m-%dT%H:%M:%SZ} {history}".rstrip()
-    grid = coarse.grid
+    grid = coarse.grid.cut(coarse.rows, slice(None))
     return FineFile(
         path,
         coarse.fields.times,
         coarse.fields.axis,
         grid.cut(slice(None, None, -1), slice(None)) if coarse.turned else grid,
-        {name: _attributes(run, about) for name, about in names.items()},
+        {name: _attributes(run, coarse, about) for name, about in names.items()},
         _of_file(coarse, line),
     )
 
@@ -234,6 +237,7 @@ def _one(
     empty = coarse.never_known()
     if empty is not None:
         y[:, torch.from_numpy(np.tile(empty, (len(network.parts), 1, 1)))] = math.nan
+    y = y[..., coarse.rows, :]
     return y.flip(-2) if coarse.turned else y
 
 
@@ -264,13 +268,17 @@ def _together(network: FieldToField, members: Sequence[Tensor]) -> Tensor:
     return found
 
 
-def _attributes(run: Run, about: tuple[int, str]) -> dict[str, Any]:
-    """Of a variable in the file."""
+def _attributes(run: Run, coarse: CoarseFields, about: tuple[int, str]) -> dict[str, Any]:
+    """Of a variable in the file, with the standard name and the methods of the coarse one."""
     steps, (k, part) = steps_of(run), about
     variable = steps.classes[k]
+    found = dict((coarse.fields.described or {}).get(coarse.fields.names[k], {}))
     words = {"value": "", "mean": "", "spread": ", standard deviation"}
     told = words.get(part, f", quantile {part[1:]}")
-    found = {"long_name": f"{variable}{told}, downscaled by {run.model.name}"}
+    long_name = found.get("long_name", variable)
+    found["long_name"] = f"{long_name}{told}, downscaled by {run.model.name}"
+    if part == "spread":  # which is no value of that name
+        found.pop("standard_name", None)
     if steps.units[variable]:
         found["units"] = steps.units[variable]
     return found
@@ -287,14 +295,13 @@ def _of_file(coarse: CoarseFields, line: str) -> dict[str, Any]:
 
 def _about(runs: Sequence[Run], source: str | Path, tiling: Tiling, size: int) -> dict[str, Any]:
     """What tells this job from others."""
-    at = Path(source)
-    found = at.stat()
+    stats = [at.stat() for at in paths_of(source)]
     parts = ("model.safetensors", "card.json")
     return {
         "networks": [[files.sha256(run.folder / part) for part in parts] for run in runs],
-        "source": str(at.resolve()),
-        "changed": found.st_mtime_ns,
-        "bytes": found.st_size,
+        "source": str(Path(source).resolve()),
+        "changed": [found.st_mtime_ns for found in stats],
+        "bytes": [found.st_size for found in stats],
         "tile": tiling.size,
         "piece": size,
     }

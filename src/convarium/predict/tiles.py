@@ -95,6 +95,10 @@ def fine_fields(
         x (B, C, h, w) -> (B, P T, H, W)
     """
     columns = batch.x.shape[-1]
+    if network.places is not None:  # they know the cells by their places in the whole field
+        with torch.no_grad():
+            added = network.places(network.reader.normalised(batch.x, batch.mask))
+        batch = replace(batch, added=added)
     divided = tiling.size is not None and tiling.size < columns
     beyond = 0
     if wraps != network.wrap or (wraps and divided):
@@ -133,8 +137,13 @@ def _joined(
 
 
 def _given(network: FieldToField, batch: CoarseBatch) -> Tensor:
+    given = (batch.x, batch.mask, batch.fine)
     with torch.no_grad():
-        y: Tensor = network(batch.x, batch.mask, batch.fine, batch.weights)
+        if batch.added is None:
+            y: Tensor = network(*given, batch.weights)
+        else:
+            found = network.head(network.finer(*given)) + batch.added
+            y = network.written(found, *given, batch.weights)
     return y
 
 
@@ -175,4 +184,5 @@ def _each(batch: CoarseBatch, coarse: Cutting, fine: Cutting) -> CoarseBatch:
         mask=None if batch.mask is None else coarse(batch.mask),
         fine=None if batch.fine is None else fine(batch.fine),
         weights=None if weights is None else fine(weights),
+        added=None if batch.added is None else fine(batch.added),
     )

@@ -77,8 +77,11 @@ def _variable(evaluation: FieldEvaluation, k: int, dataset: Dataset) -> dict[str
         "strongest": strongest,
         "gain": gain,
         "gain_interval": interval,
-        "crps": evaluation.crps[k] if len(evaluation.parts) > 1 else None,
+        "crps": evaluation.crps[k] if evaluation.ranks(k) else None,
+        "crps_interval": next(row.crps_interval for row in rows if row.method == NETWORK),
+        "ranks": evaluation.ranks(k),
         "rows": [row for row in rows if row.group == WHOLE],
+        "returns": not math.isnan(rows[0].return_error),
         "groups": _groups(rows, strongest),
         "spectra": draw_spectra(compared, [_PLAIN, strongest, NETWORK]),
         "maps": [
@@ -157,12 +160,12 @@ def _maps(evaluation: FieldEvaluation, k: int, dataset: Dataset) -> list[tuple[s
             pictures.append(field_map(values[place], signed, f"{method} - truth", note, **look))
         heading = f"{name}, {time_name(pairs.fine.times[evaluation.ids[place]])}"
         found.append((heading, pictures))
-    with np.errstate(invalid="ignore"):
-        counts = np.maximum((~np.isnan(truth)).sum(0), 1)
+    with np.errstate(invalid="ignore"):  # cells that never are known have no error
+        counts = (~np.isnan(truth)).sum(0)
         roots = {m: np.sqrt(np.nansum(v**2, 0) / counts) for m, v in apart.items()}
     scale = Scale.of(*roots.values())
     pictures = [
-        field_map(v, scale, f"RMSE of {m}", f"{wording.number(float(v.mean()))} on average; "
+        field_map(v, scale, f"RMSE of {m}", f"{wording.number(float(np.nanmean(v)))} on average; "
                   f"{scale.words(unit)}", **look)
         for m, v in roots.items()
     ]  # fmt: skip

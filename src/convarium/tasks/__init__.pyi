@@ -17,12 +17,13 @@ from .field_distributions import crps_members as crps_members
 from .field_distributions import crps_normal as crps_normal
 from .field_distributions import crps_quantiles as crps_quantiles
 from .field_distributions import rank_histogram as rank_histogram
+from .field_ensembles import together as together
+from .field_groups import band_groups as band_groups
+from .field_groups import season_groups as season_groups
 from .field_losses import field_loss as field_loss
 from .field_losses import soft_penalty as soft_penalty
 from .field_results import FieldComparison as FieldComparison
 from .field_results import FieldRow as FieldRow
-from .field_results import band_groups as band_groups
-from .field_results import season_groups as season_groups
 from .field_scores import radial_spectrum as radial_spectrum
 from .field_scores import return_values as return_values
 from .forecast import Forecast as Forecast
@@ -82,4 +83,5 @@ __all__ = [
     "return_values",
     "season_groups",
     "soft_penalty",
+    "together",
 ]

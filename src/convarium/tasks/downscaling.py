@@ -104,7 +104,7 @@ class Downscaling(Regression):
 
     def loss(self, outputs: Tensor, batch: Batch, objective: Objective | None = None) -> Tensor:
         """Mean loss over the known cells of a batch, in float32."""
-        from convarium.tasks.field_losses import loss_of_parts
+        from convarium.tasks.field_losses import apart_from_coarse, loss_of_parts
 
         chosen = "mse" if objective is None else objective.chosen(self.losses)
         target, outputs = batch_target(batch).float(), outputs.float()
@@ -113,17 +113,8 @@ class Downscaling(Regression):
         loss = loss_of_parts(self.parts, outputs, target, std, weights=weights, kind=kind)
         if objective is None or not objective.soft_constraint:
             return loss
-        return loss + objective.soft_constraint * self._apart(outputs, batch, std)
-
-    def _apart(self, outputs: Tensor, batch: Batch, std: Tensor) -> Tensor:
-        """How far block means are from the coarse fields that were read."""
-        from convarium.layers import conservation_penalty
-
-        size = std.view(1, -1, 1, 1)
-        y, x = self.middle(outputs) / size, batch.inputs[0][:, : len(self.names)] / size
-        factor = [fine // coarse for fine, coarse in zip(y.shape[2:], x.shape[2:], strict=True)]
-        weights = batch.named.get("weights")
-        return conservation_penalty(y, x, factor, weights, batch.mask)
+        y, x = self.middle(outputs), batch.inputs[0]
+        return loss + objective.soft_constraint * apart_from_coarse(y, x, std, weights, batch.mask)
 
     def score_sum(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Sum of the `scores`."""

@@ -12,8 +12,14 @@ from numpy.typing import NDArray
 
 from convarium.intervals import Interval
 from convarium.tasks import field_scores as scores
-from convarium.tasks.field_distributions import crps_normal, crps_quantiles
-from convarium.tasks.field_results import WHOLE, FieldComparison, FieldRow, interval_of_times
+from convarium.tasks.field_ensembles import FieldDistribution, Rank
+from convarium.tasks.field_groups import BLOCK
+from convarium.tasks.field_results import (
+    WHOLE,
+    FieldComparison,
+    FieldRow,
+    interval_of_times,
+)
 
 NETWORK = "network"  # among the methods of a comparison
 
@@ -75,6 +81,8 @@ class FieldEvaluation:
             compared.
         groups: of these comparisons, times and cells by name.
         areas: of the cells, `(H, 1)`, by which errors count; None counts all alike.
+        block: times that intervals keep together.
+        members: of an ensemble of networks of values what each gives, `(M, N, T, H, W)`.
     """
 
     names: tuple[str, ...]
@@ -89,6 +97,8 @@ class FieldEvaluation:
     comparisons: Mapping[str, FieldComparison] = field(default_factory=dict)
     groups: Mapping[str, Any] = field(default_factory=dict)
     areas: NDArray[np.float64] | None = None
+    block: int = BLOCK
+    members: NDArray[np.float32] | None = None
     shown_as: ClassVar[str] = "fields"
 
     @property
@@ -105,7 +115,7 @@ class FieldEvaluation:
     def interval(self) -> Interval:
         """95 % interval of R2, by bootstrap over blocks of times."""
         exact = self.scores.astype(np.float64)
-        return interval_of_times(lambda ids: float(exact[ids].mean()), self.n)
+        return interval_of_times(lambda ids: float(exact[ids].mean()), self.n, self.block)
 
     @property
     def fields(self) -> NDArray[np.float32]:
@@ -138,21 +148,36 @@ class FieldEvaluation:
             for name, method in self.strongest.items()
         }
 
+    def distribution(self, variable: int) -> FieldDistribution | None:
+        """The distributions of a variable; None of single values."""
+        if self.members is not None:
+            return FieldDistribution("members", self.members[:, :, variable])
+        if len(self.parts) == 1:
+            return None
+        parts = np.stack([self.part(k, variable) for k in range(len(self.parts))])
+        if self.parts[-1] == "spread":
+            return FieldDistribution("normal", parts)
+        levels = tuple(float(name[1:]) for name in self.parts)
+        return FieldDistribution("quantiles", parts, levels)
+
+    def distances(self, variable: int) -> NDArray[np.float64] | None:
+        """CRPS of a variable's distribution in each cell, `(N, H, W)`; None of single values."""
+        found = self.distribution(variable)
+        return None if found is None else found.distances(self.truth[:, variable])
+
+    def ranks(self, variable: int) -> list[Rank]:
+        """Where the truth falls in a variable's distribution; nothing of single values."""
+        found = self.distribution(variable)
+        return [] if found is None else found.ranks(self.truth[:, variable])
+
     @cached_property
     def crps(self) -> tuple[float, ...]:
         """Of each variable's distribution; the mean absolute error of a value."""
         found = []
         for k in range(len(self.names)):
-            truth = self.truth[:, k]
-            if self.parts[-1] == "spread":
-                mean, spread = self.part(0, k), self.part(1, k)
-                found.append(crps_normal(truth, mean, spread, self.areas))
-            elif len(self.parts) > 1:
-                levels = [float(name[1:]) for name in self.parts]
-                quantiles = np.stack([self.part(p, k) for p in range(len(levels))])
-                found.append(crps_quantiles(truth, quantiles, levels, self.areas))
-            else:
-                found.append(scores.mae(truth, self.part(0, k), self.areas))
+            cells = self.distances(k)
+            value = scores.mae(self.truth[:, k], self.fields[:, k], self.areas)
+            found.append(value if cells is None else scores.mean_of(cells, self.areas))
         return tuple(found)
 
     def sentence(self) -> str:
@@ -177,9 +202,25 @@ class FieldEvaluation:
             if name not in self.rows:
                 figures = self._figures(k)
                 found.append(f"  {name}: RMSE {figures['rmse']:.4g} {unit}".rstrip())
-            if len(self.parts) > 1:
-                found.append(f"  {name}: CRPS {self.crps[k]:.4g} {unit}".rstrip())
+            ranks = self.ranks(k)
+            if ranks:
+                found.append(f"  {name}: {self._spread_in_words(k)}")
         return found
+
+    def _spread_in_words(self, k: int) -> str:
+        """CRPS with its interval, and how much of the truth lies outside of the distribution."""
+        told = f"CRPS {self.crps[k]:.4g} {self.units[k]}".rstrip()
+        row = self._row_of(k)
+        if row is not None:
+            told += " ({:.4g} to {:.4g})".format(*row.crps_interval)
+        (low, below, few), *_, (high, above, many) = self.ranks(k)
+        told += f"; the truth is {low} in {below:.1%} ({few:.1%} is right)"
+        return f"{told}, and {high} in {above:.1%} ({many:.1%})"
+
+    def _row_of(self, k: int) -> FieldRow | None:
+        """The network's row over all times and cells, where it was compared."""
+        rows = self.rows.get(self.names[k], ())
+        return next((row for row in rows if (row.method, row.group) == (NETWORK, WHOLE)), None)
 
     def _figures(self, k: int) -> dict[str, float]:
         truth, value = self.truth[:, k], self.fields[:, k]
@@ -196,13 +237,21 @@ class FieldEvaluation:
         found["r2_interval"] = list(self.interval)
         outputs: dict[str, Any] = {}
         for k, name in enumerate(self.names):
-            outputs[name] = {"unit": self.units[k], **self._figures(k)}
+            outputs[name] = {"unit": self.units[k], **self._figures(k), **self._distribution(k)}
             if name in self.gains:
                 gain, interval = self.gains[name]
                 outputs[name]["gain"] = {
                     "over": self.strongest[name], "share": gain, "interval": list(interval)
                 }  # fmt: skip
         return {**found, "outputs": outputs}
+
+    def _distribution(self, k: int) -> dict[str, Any]:
+        """Of a distribution the interval of its CRPS, and where the truth falls."""
+        ranks, row = self.ranks(k), self._row_of(k)
+        if not ranks:
+            return {}
+        interval = {} if row is None else {"crps_interval": list(row.crps_interval)}
+        return {**interval, "ranks": [rank._asdict() for rank in ranks]}
 
     def to_json(self) -> dict[str, Any]:
         """The summary, and the rows of all methods and groups."""

@@ -13,16 +13,17 @@ import torch
 from numpy.typing import NDArray
 
 from convarium.data.grids.climatology import Climatology
+from convarium.data.grids.fields import pieces
 from convarium.data.grids.pairs import FieldPairs
 from convarium.layers import ConstraintKind, InterpolationKind
 from convarium.models import Interpolator
 
-_PIECE = 64  # times that are worked out together
 _METHODS: Final[dict[str, tuple[InterpolationKind, ConstraintKind, bool]]] = {
     "nearest": ("nearest", "none", False),
     "bilinear": ("linear", "none", False),
     "bicubic": ("cubic", "none", False),
     "bilinear + constraint": ("linear", "additive", False),
+    "bicubic + constraint": ("cubic", "additive", False),
     "delta": ("linear", "none", True),
     "delta + constraint": ("linear", "additive", True),
 }
@@ -48,8 +49,7 @@ def baseline_fields(
     """
     around = pairs.wrap if wrap is None else wrap
     found: dict[str, list[NDArray[np.float32]]] = {}
-    for start in range(0, len(ids), _PIECE):
-        chosen = ids[start : start + _PIECE]
+    for chosen in pieces(ids):
         batch = pairs.batch(chosen)
         x = batch.x[:, : len(pairs.targets)]
         delta = None

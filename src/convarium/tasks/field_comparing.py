@@ -11,17 +11,22 @@ from convarium.data import Dataset, FieldPreprocessing
 from convarium.data.grids.samples import GridSamples
 from convarium.tasks.downscaling_results import NETWORK, FieldEvaluation
 from convarium.tasks.field_baselines import baseline_fields
-from convarium.tasks.field_results import (
-    BLOCK,
-    FieldComparison,
+from convarium.tasks.field_groups import (
     band_groups,
+    block_of,
     decade_groups,
     season_groups,
+    years_of,
 )
+from convarium.tasks.field_results import FieldComparison
 
 
 def beside_baselines(
-    evaluation: FieldEvaluation, dataset: Dataset, preprocessing: FieldPreprocessing
+    evaluation: FieldEvaluation,
+    dataset: Dataset,
+    preprocessing: FieldPreprocessing,
+    *,
+    block: int | None = None,
 ) -> FieldEvaluation:
     """The evaluation with a comparison for each variable, by seasons and bands of latitude.
 
@@ -32,6 +37,7 @@ def beside_baselines(
         evaluation: of some of its times.
         dataset: that the times are of.
         preprocessing: of the run; it has the climatology of the training times.
+        block: times that intervals keep together; None asks how often they come.
     """
     samples = cast("GridSamples", dataset.samples)
     pairs, ids = preprocessing.pairs_of(samples.pairs), evaluation.ids
@@ -40,8 +46,9 @@ def beside_baselines(
     if not pairs.fine.grid.same(preprocessing.grid):
         climatology = None
     values = baseline_fields(pairs, ids, climatology)
-    coarse = pairs.read(ids)[0]
+    coarse = pairs.conserved(ids)
     of_months = None if climatology is None else climatology.of(months)[0]
+    block = block_of(pairs.fine.times[ids]) if block is None else block
     comparisons = {
         name: FieldComparison(
             evaluation.truth[:, k],
@@ -52,7 +59,9 @@ def beside_baselines(
             weighted=pairs.weighted,
             climatology=None if of_months is None else of_months[:, k],
             wrap=pairs.wrap,
-            block=BLOCK,
+            block=block,
+            crps={} if (cells := evaluation.distances(k)) is None else {NETWORK: cells},
+            years=years_of(pairs.fine.times[ids]),
         )
         for k, name in enumerate(evaluation.names)
     }
@@ -60,4 +69,6 @@ def beside_baselines(
     groups = {**season_groups(months), **decade_groups(pairs.fine.times[ids])}
     groups |= band_groups(grid.latitude, grid.shape[1])
     areas = None if pairs.areas is None else np.asarray(pairs.areas, np.float64).reshape(-1, 1)
-    return dataclasses.replace(evaluation, comparisons=comparisons, groups=groups, areas=areas)
+    return dataclasses.replace(
+        evaluation, comparisons=comparisons, groups=groups, areas=areas, block=block
+    )

@@ -33,16 +33,22 @@ Floats = NDArray[np.float64]
 
 def crps_normal(truth: Array, mean: Array, spread: Array, areas: Array | None = None) -> float:
     """CRPS of normal distributions, by its closed form; the mean by area."""
+    return mean_of(normal_cells(truth, mean, spread), areas)
+
+
+def normal_cells(truth: Array, mean: Array, spread: Array) -> Floats:
+    """`crps_normal` of each cell and time."""
     y, m, s = (np.asarray(values, np.float64) for values in (truth, mean, spread))
     z = (y - m) / s
     density = np.exp(-z * z / 2) / math.sqrt(2 * math.pi)
-    return mean_of(s * (z * (2 * _normal(z) - 1) + 2 * density - 1 / math.sqrt(math.pi)), areas)
+    found: Floats = s * (z * (2 * _normal(z) - 1) + 2 * density - 1 / math.sqrt(math.pi))
+    return found
 
 
 def crps_quantiles(
     truth: Array, quantiles: Array, levels: Sequence[float], areas: Array | None = None
 ) -> float:
-    """CRPS of quantiles: twice the mean quantile loss over the levels.
+    """CRPS of quantiles: twice the mean quantile loss over the levels, see `level_weights`.
 
     Args:
         truth: (n, H, W).
@@ -53,13 +59,34 @@ def crps_quantiles(
     Raises:
         OptionError: there are other numbers of quantiles than levels.
     """
+    return mean_of(quantile_cells(truth, quantiles, levels), areas)
+
+
+def quantile_cells(truth: Array, quantiles: Array, levels: Sequence[float]) -> Floats:
+    """`crps_quantiles` of each cell and time."""
     if len(levels) != len(quantiles):
         raise OptionError(f"levels (={list(levels)}) must be {len(quantiles)}, one a quantile.")
-    losses = []
-    for level, quantile in zip(levels, quantiles, strict=True):
+    found = np.zeros(np.shape(truth))
+    for level, weight, quantile in zip(levels, level_weights(levels), quantiles, strict=True):
         apart = np.asarray(truth, np.float64) - quantile
-        losses.append(mean_of(np.maximum(level * apart, (level - 1) * apart), areas))
-    return 2 * float(np.mean(losses))
+        found += 2 * weight * np.maximum(level * apart, (level - 1) * apart)
+    return found
+
+
+def level_weights(levels: Sequence[float]) -> list[float]:
+    """What each level counts in the integral over all of them: half the way between its neighbours.
+
+    The quantile loss is 0 at the levels 0 and 1, so the outermost reach there by the trapezoid
+    rule. The sum is 1; levels at equal distances, as 1/4, 1/2, 3/4, count alike.
+
+    Example:
+        >>> [round(w, 3) for w in level_weights([0.05, 0.25, 0.5, 0.75, 0.95])]
+        [0.132, 0.237, 0.263, 0.237, 0.132]
+    """
+    ends = np.array([0.0, *levels, 1.0])
+    between = (ends[2:] - ends[:-2]) / 2
+    found: list[float] = (between / between.sum()).tolist()
+    return found
 
 
 def crps_members(truth: Array, members: Array, areas: Array | None = None) -> float:
@@ -70,11 +97,17 @@ def crps_members(truth: Array, members: Array, areas: Array | None = None) -> fl
         members: (M, n, H, W).
         areas: of the cells.
     """
+    return mean_of(member_cells(truth, members), areas)
+
+
+def member_cells(truth: Array, members: Array) -> Floats:
+    """`crps_members` of each cell and time."""
     x = np.sort(np.asarray(members, np.float64), axis=0)
     m = len(x)
     rank = (2 * np.arange(m) + 1 - m).reshape(-1, *[1] * (x.ndim - 1))
     between = (rank * x).sum(0) / m**2  # half of the mean of |x - x'|
-    return mean_of(np.abs(x - truth).mean(0) - between, areas)
+    found: Floats = np.abs(x - truth).mean(0) - between
+    return found
 
 
 def rank_histogram(truth: Array, members: Array, *, seed: int = 0) -> Floats:

@@ -2,7 +2,7 @@
 
     value      mean square (v - y)^2, or mean size |v - y|
     normal     CRPS of the normal distribution with mean and spread, which is in the field's unit
-    quantiles  CRPS by quantiles: twice the mean quantile loss
+    quantiles  CRPS by quantiles: twice the mean quantile loss, by the levels' distances
 
 CRPS is at its best where the distribution is right, and unlike a likelihood it forgives a spread
 near 0. All are in the target's deviations, so that fields of different units count alike.
@@ -25,6 +25,7 @@ from torch import Tensor
 from convarium.errors import OptionError, did_you_mean
 from convarium.layers import conservation_penalty
 from convarium.models import FieldToField
+from convarium.tasks.field_distributions import level_weights
 
 FieldLoss = Literal["mse", "mae"]
 
@@ -90,9 +91,11 @@ def loss_of_parts(
     elif names[-1] == "spread":
         losses = _normal_crps(truth[:, 0], parts[:, 0], parts[:, 1]).unsqueeze(1)
     else:
-        levels = parts.new_tensor([float(name[1:]) for name in names])
-        levels, apart = levels.view(-1, *[1] * (y.ndim - 1)), truth - parts
+        given = [float(name[1:]) for name in names]
+        shape = (-1, *[1] * (y.ndim - 1))
+        levels, apart = parts.new_tensor(given).view(shape), truth - parts
         losses = 2 * torch.maximum(levels * apart, (levels - 1) * apart)
+        losses = losses * len(given) * parts.new_tensor(level_weights(given)).view(shape)
     counted = known.to(y.dtype) if weights is None else known * weights
     loss: Tensor = (losses.mean(1) * counted).sum() / counted.sum()
     return loss
@@ -118,9 +121,17 @@ def soft_penalty(
     Shape:
         (B, P T, *F), (B, C, *S) -> ()
     """
-    std = network.writer.std.view(1, -1, *[1] * (x.ndim - 2))
-    y, coarse = network.middle(outputs) / std, x[:, : network.out_channels] / std
-    return conservation_penalty(y, coarse, network.factor, weights, mask)
+    return apart_from_coarse(network.middle(outputs), x, network.writer.std, weights, mask)
+
+
+def apart_from_coarse(
+    y: Tensor, x: Tensor, std: Tensor, weights: Tensor | None, mask: Tensor | None
+) -> Tensor:
+    """`soft_penalty` of the fields themselves (B, T, *F), by the targets' deviations (T,)."""
+    count, std = y.shape[1], std.view(1, -1, *[1] * (x.ndim - 2))
+    factor = [fine // coarse for fine, coarse in zip(y.shape[2:], x.shape[2:], strict=True)]
+    own = mask if mask is None or mask.ndim < x.ndim else mask[:, :count]
+    return conservation_penalty(y / std, x[:, :count] / std, factor, weights, own)
 
 
 def _normal_crps(y: Tensor, mean: Tensor, spread: Tensor) -> Tensor:

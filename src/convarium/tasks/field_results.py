@@ -7,8 +7,8 @@ error of a method is smaller than that of another: both are drawn at the same ti
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,15 +17,12 @@ from numpy.typing import NDArray
 from convarium.errors import DataError
 from convarium.intervals import Interval, block_bootstrap
 from convarium.tasks import field_scores as scores
+from convarium.tasks.field_groups import BLOCK, Groups
 
 Array = NDArray[Any]
-Groups = Mapping[str, tuple[NDArray[np.int64] | None, NDArray[np.bool_] | None]]
 
-BLOCK = 12  # times that intervals keep together: a year of months
 _RESAMPLES = 400
 _FEWEST_BLOCKS = 4
-_SEASONS = {"DJF": (12, 1, 2), "MAM": (3, 4, 5), "JJA": (6, 7, 8), "SON": (9, 10, 11)}
-_BANDS = {"south": (-90.0, -30.0), "tropics": (-30.0, 30.0), "north": (30.0, 90.0)}
 WHOLE = "all"
 
 
@@ -48,6 +45,10 @@ class FieldRow:
             a group of cells.
         conservation_error: largest difference of a block mean, in the coarse field's deviations;
             NaN of a group of cells, and without a coarse field.
+        crps: of a distribution; the mean absolute error of a value.
+        crps_interval: of it.
+        return_error: mean size of the error of what each cell reaches once in ten years, by the
+            largest values of the years; NaN of fewer than ten years, or where there are no dates.
     """
 
     method: str
@@ -62,6 +63,9 @@ class FieldRow:
     ssim: float
     high_waves: float
     conservation_error: float
+    crps: float
+    crps_interval: Interval
+    return_error: float
 
     def to_json(self) -> dict[str, Any]:
         """Values for JSON; what is not known is None."""
@@ -85,6 +89,8 @@ class FieldComparison:
         climatology: of each time (n, H, W), for the anomaly correlation.
         wrap: the columns go all the way around.
         block: times that are drawn together for intervals; of few times, a quarter of them.
+        crps: by method, of each time and cell (n, H, W), where it gives distributions.
+        years: of each time (n,), for what is reached once in ten years.
 
     Raises:
         DataError: a method's fields have another shape than the truth.
@@ -99,6 +105,8 @@ class FieldComparison:
     climatology: Array | None = None
     wrap: bool = False
     block: int = 1
+    crps: Mapping[str, Array] = field(default_factory=dict)
+    years: Array | None = None
 
     def __post_init__(self) -> None:
         for name, value in self.values.items():
@@ -143,6 +151,7 @@ class FieldComparison:
         if cells is not None:
             truth = np.where(cells, truth, np.nan)
         areas, errors = self._areas(), self._errors(method, truth, chosen)
+        distances = self._distances(method, truth, chosen)
         whole = cells is None
         correlation = math.nan
         if self.climatology is not None:
@@ -160,6 +169,9 @@ class FieldComparison:
             ssim=_ssim(truth, value) if whole else math.nan,
             high_waves=self._high_waves(truth, value) if whole else math.nan,
             conservation_error=self._conservation(truth, value, chosen) if whole else math.nan,
+            crps=_mean(distances),
+            crps_interval=self._interval(lambda ids: _mean(distances[ids]), len(truth)),
+            return_error=self._return_error(truth, value, chosen),
         )
 
     def _areas(self) -> Array | None:
@@ -167,11 +179,25 @@ class FieldComparison:
 
     def _errors(self, method: str, truth: Array, chosen: Any = slice(None)) -> NDArray[np.float64]:
         """The sum of the squared errors of each time, by area, and its known area: (n, 2)."""
-        squares = np.square(self.values[method][chosen].astype(np.float64) - truth)
-        known = ~np.isnan(squares)
+        return self._of_times(np.square(self.values[method][chosen].astype(np.float64) - truth))
+
+    def _distances(self, method: str, truth: Array, chosen: Any) -> NDArray[np.float64]:
+        """The same of the distances from the truth: CRPS, or absolute errors."""
+        if method in self.crps:
+            return self._of_times(np.where(np.isnan(truth), np.nan, self.crps[method][chosen]))
+        return self._of_times(np.abs(self.values[method][chosen].astype(np.float64) - truth))
+
+    def _of_times(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Sums over the cells by area, and the known areas, (n, 2)."""
+        known = ~np.isnan(values)
         weights = known * (1.0 if self.areas is None else self._areas())
-        sums = np.where(known, squares, 0.0) * weights
+        sums = np.where(known, values, 0.0) * weights
         return np.stack([sums.sum((1, 2)), weights.sum((1, 2))], 1)
+
+    def _return_error(self, truth: Array, value: Array, chosen: Any) -> float:
+        if self.years is None:
+            return math.nan
+        return scores.return_error(truth, value, self.years[chosen], areas=self._areas())
 
     def _interval(self, statistic: Any, n: int) -> Interval:
         return interval_of_times(statistic, n, self.block)
@@ -196,52 +222,15 @@ def interval_of_times(statistic: Any, n: int, block: int = BLOCK) -> Interval:
     return block_bootstrap(statistic, n, block=block, resamples=_RESAMPLES)
 
 
+def _mean(sums: NDArray[np.float64]) -> float:
+    """The mean from sums and areas, (n, 2)."""
+    total, area = sums.sum(0)
+    return float(total / area) if area else math.nan
+
+
 def _root_mean(errors: NDArray[np.float64]) -> float:
     """Root of the mean of squares from their sums and areas, (n, 2)."""
-    total, area = errors.sum(0)
-    return math.sqrt(total / area) if area else math.nan
-
-
-def season_groups(months: NDArray[np.int64]) -> Groups:
-    """The times of each season that there are, by the months' first letters.
-
-    Example:
-        >>> found = season_groups(np.array([1, 2, 7]))
-        >>> {name: times.tolist() for name, (times, _) in found.items()}
-        {'DJF': [0, 1], 'JJA': [2]}
-    """
-    found = {name: np.flatnonzero(np.isin(months, given)) for name, given in _SEASONS.items()}
-    return {name: (times, None) for name, times in found.items() if len(times)}
-
-
-def decade_groups(times: Array) -> Groups:
-    """The times of each decade, where dates span two of them or more.
-
-    Example:
-        >>> dates = np.array(["1999-06", "2001-06", "2002-06"], "datetime64[M]")
-        >>> {name: ids.tolist() for name, (ids, _) in decade_groups(dates).items()}
-        {'1990s': [0], '2000s': [1, 2]}
-    """
-    if np.asarray(times).dtype.kind == "M":
-        years = times.astype("datetime64[Y]").astype(int) + 1970
-    elif len(times) and hasattr(times[0], "year"):
-        years = np.array([time.year for time in times])
-    else:
-        return {}
-    decades = years // 10 * 10
-    named = {f"{decade}s": np.flatnonzero(decades == decade) for decade in np.unique(decades)}
-    return {name: (ids, None) for name, ids in named.items()} if len(named) > 1 else {}
-
-
-def band_groups(latitude: Sequence[float] | Array, columns: int) -> Groups:
-    """The cells of the tropics (to 30 degrees), and of the north and south beyond."""
-    rows = np.asarray(latitude, np.float64).reshape(-1, 1)
-    found = {name: (rows >= low) & (rows < high) for name, (low, high) in _BANDS.items()}
-    return {
-        name: (None, np.broadcast_to(inside, (len(rows), columns)))
-        for name, inside in found.items()
-        if inside.any()
-    }
+    return math.sqrt(_mean(errors))
 
 
 def _ssim(truth: Array, value: Array) -> float:

@@ -18,6 +18,7 @@ References:
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -211,6 +212,35 @@ def return_values(maxima: Array, years: float) -> Floats:
     reduced = -math.log(1 - 1 / years)
     found: Floats = place + scale / k * (1 - reduced**k)
     return found
+
+
+def return_error(
+    truth: Array, value: Array, years: Array, *, once_in: float = 10.0, areas: Array | None = None
+) -> float:
+    """Mean size of the error of what each cell reaches once in so many years.
+
+    Args:
+        truth: (n, H, W); cells with a year that is not known do not count.
+        value: likewise.
+        years: of each time, (n,).
+        once_in: how rare it is, above 1.
+        areas: of the cells.
+
+    Returns:
+        NaN of fewer years than `once_in`.
+    """
+    every = np.unique(years)
+    if len(every) < max(once_in, _FEWEST_MAXIMA):
+        return math.nan
+    known = np.where(np.isnan(truth), np.nan, value)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of years without a known value
+        tops = [np.stack([np.nanmax(x[years == y], 0) for y in every]) for x in (known, truth)]
+    some = ~np.isnan(tops[1]).any(0)
+    found = np.full(truth.shape[1:], np.nan)
+    ours, theirs = (return_values(top[:, some], once_in) for top in tops)
+    found[some] = np.abs(ours - theirs)
+    return mean_of(found, areas)
 
 
 def conservation_error(

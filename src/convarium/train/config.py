@@ -149,6 +149,7 @@ class TrainConfig:
     channel_mask: float = option(
         0.0, "probability that a channel of a training series is set to zero", low=0, below=1
     )
+    shift: bool = option(False, "let blocks of training fields begin at any fine cell, by chance")
     start_size: float | None = option(
         None,
         "share of the images' sides that the first quarter of the steps sees; the last sees all",

@@ -7,32 +7,57 @@ from typing import Any, cast
 from convarium.data import Dataset
 from convarium.data.grids.samples import GridSamples
 
-_STEPS = 2400  # updates of a training, about
+_STEPS = 450  # updates of a training, about
 
 
-def field_choice(n: int) -> tuple[str, dict[str, Any], dict[str, Any]]:
+def field_choice(n: int, *, paired: bool = False) -> tuple[str, dict[str, Any], dict[str, Any]]:
     """Name and options of a network, and the options of a training, for n times.
 
-    A small residual network with the additive constraint, which starts from the delta method's
-    field. Few times get many epochs; validation, which comes later in time, chooses among them.
+    A small network with the additive constraint. It learns from blocks that begin anywhere, but
+    those of a model's fields are where they are. What all cells share is learnt in few steps; what
+    each place is like is fitted afterwards.
 
     >>> model, options, config = field_choice(132)
-    >>> model, options["constraint"], config["batch_size"]
-    ('edsr_small', 'additive', 8)
+    >>> model, options["constraint"], config["batch_size"], config["shift"]
+    ('espcn', 'additive', 16, True)
     """
-    batch = min(32, max(4, 1 << max(0, (n // 12).bit_length() - 1)))
+    batch = min(16, max(4, 1 << max(0, (n // 6).bit_length() - 1)))
     steps = max(1, n // batch)
     config = {
         "epochs": min(150, max(5, _STEPS // steps)),
         "batch_size": batch,
         "optimizer": "adamw",
-        "learning_rate": 1e-3,
+        "learning_rate": 2e-3,
         "weight_decay": 0.01,
         "warmup": 0.05,
         "flip": False,
+        "shift": not paired,
         "ema": 0.99,
     }
-    return "edsr_small", {"constraint": "additive"}, config
+    options = {"constraint": "additive", "channels": [64, 64], "kernel_sizes": [5, 3, 3]}
+    return "espcn", options, config
+
+
+def of_a_model(dataset: Dataset) -> bool:
+    """Whether the coarse fields are a model's, and not means of the fine ones."""
+    return cast("GridSamples", dataset.samples).pairs.coarse is not None
+
+
+def usual_grids(dataset: Dataset) -> dict[str, Any]:
+    """What a network of fields reads where nobody says, as `data.GridOptions` has it."""
+    return {} if of_a_model(dataset) else {"start": "coarse", "means": True}
+
+
+def without_bias(dataset: Dataset, start: str | None) -> dict[str, Any]:
+    """No constraint where a model's bias stays in its fields, as without the delta method.
+
+    Args:
+        dataset: of any kind.
+        start: what a network of fields adds to; None is the delta method's field.
+    """
+    if dataset.kind != "grids" or start in (None, "delta") or not of_a_model(dataset):
+        return {}
+    return {"constraint": "none"}
 
 
 def fields_in_words(dataset: Dataset) -> str:

@@ -11,11 +11,13 @@ import torch
 
 from convarium.data import (
     Augmentation,
+    FieldAugmentation,
     Part,
     SeriesAugmentation,
     TextAugmentation,
     VolumeAugmentation,
 )
+from convarium.data.batching import Changes
 from convarium.errors import ConvariumError, DataError, OptionError
 from convarium.tasks import Objective, Task, balanced_weights
 from convarium.train.config import TrainConfig
@@ -27,18 +29,20 @@ FOR_IMAGES = (
 FOR_VOLUMES = ("flip_axes",)
 FOR_TEXTS = ("word_dropout", "vectors")
 FOR_SERIES = ("scaling", "crop", "time_mask", "channel_mask")
+FOR_GRIDS = ("shift",)
 _FOR_BOTH = ("pad_crop", "mixup", "cutmix")  # images and volumes
 _FOREIGN = {
-    "images": FOR_VOLUMES + FOR_TEXTS + FOR_SERIES,
-    "volumes": FOR_IMAGES + FOR_TEXTS + FOR_SERIES,
-    "texts": FOR_IMAGES + FOR_VOLUMES + FOR_SERIES + _FOR_BOTH,
-    "series": tuple({*FOR_IMAGES} - {"jitter"}) + FOR_VOLUMES + FOR_TEXTS + _FOR_BOTH,
+    "images": FOR_VOLUMES + FOR_TEXTS + FOR_SERIES + FOR_GRIDS,
+    "volumes": FOR_IMAGES + FOR_TEXTS + FOR_SERIES + FOR_GRIDS,
+    "texts": FOR_IMAGES + FOR_VOLUMES + FOR_SERIES + FOR_GRIDS + _FOR_BOTH,
+    "series": tuple({*FOR_IMAGES} - {"jitter"}) + FOR_VOLUMES + FOR_TEXTS + FOR_GRIDS + _FOR_BOTH,
     "grids": FOR_IMAGES + FOR_VOLUMES + FOR_TEXTS + FOR_SERIES + _FOR_BOTH,
 }
 _OWNERS = {
     **dict.fromkeys(FOR_VOLUMES, "volumes"),
     **dict.fromkeys(FOR_TEXTS, "texts"),
     **dict.fromkeys(FOR_SERIES, "series"),
+    **dict.fromkeys(FOR_GRIDS, "grids"),
 }
 _FLIPPED = {
     "width": ("width",),
@@ -53,10 +57,8 @@ def augmentation_of(
     grid: Sequence[int] = (1, 1, 1),
     longest: int = 1,
     marks: int = 0,
-) -> Augmentation | VolumeAugmentation | TextAugmentation | SeriesAugmentation:
-    """What happens to training samples, which are "images", "volumes", "texts" or "series".
-
-    Nothing happens to "grids".
+) -> Changes:
+    """What happens to training samples: images, volumes, texts, series or grids.
 
     `pad_crop` of volumes is that of the longest axis of the grid; along an axis of s voxels, where
     the longest has m, it is floor(pad_crop s / m), so that flat volumes stay where they are.
@@ -81,8 +83,8 @@ def augmentation_of(
             )
     if kind == "images":
         return Augmentation(**_shared(Augmentation, config))
-    if kind == "grids":  # a mirrored or shifted field is of another climate
-        return Augmentation()
+    if kind == "grids":  # a mirrored field is of another climate
+        return FieldAugmentation(shift=config.shift)
     if kind == "texts":
         return TextAugmentation(word_dropout=config.word_dropout, longest=longest)
     if kind == "series":

@@ -161,6 +161,11 @@ def _card(training: Training, settings: dict[str, Any], history: History) -> dic
     without, where the last weights are kept and validation only looks on with few samples.
     """
     best = {key: value for key, value in history.best.items() if not key.startswith("train_")}
+    places = {}
+    if training.places is not None:
+        found = training.places
+        best |= {"val_loss": found.loss, f"val_{training.task.metric}": found.score}
+        places = {"places": found._asdict()}
     predictor = Predictor(training.model, training.card, device=training.device)
     workers = training.config.workers
     few = training.config.keep == "last" and len(training.parts.validation) < _FEWEST
@@ -171,6 +176,7 @@ def _card(training: Training, settings: dict[str, Any], history: History) -> dic
     return {
         **training.card,
         **calibration,
+        **places,
         "split": settings["split"],
         "recipe": settings["train"],
         "groups": settings["groups"],

@@ -33,6 +33,7 @@ from convarium.train.learner import Learner
 from convarium.train.observers import Observer
 from convarium.train.optimizers import optimizer_tensors, restore_optimizer
 from convarium.train.overwriting import overwriting
+from convarium.train.places import Fitted, fit_places_of
 
 _CLEAN_SAMPLES = 2_000
 _LATE = 1.07  # of the time budget: no epoch begins that would end later
@@ -63,6 +64,7 @@ class Training:
         self.averaged = None if config.ema is None else AveragedWeights(model, config.ema)
         self.position = storage.Position(choices=choices_of(config))
         self.best: dict[str, Tensor] = {}
+        self.places: Fitted | None = None
         self._clock = 0.0  # when the last row was made, or this life of the run began
 
     def run(self) -> History:
@@ -85,7 +87,15 @@ class Training:
             self.learner.lift()
         self.model.load_state_dict(self.best)
         self.model.eval()
+        self.places = fit_places_of(
+            self.model, self.parts.train, self.preprocessing, self._validated
+        )
         return self.history()
+
+    def _validated(self) -> tuple[float, float]:
+        """Loss and score on the validation samples."""
+        found = self.evaluation(self.parts.validation)
+        return found.loss, found.score
 
     def history(self) -> History:
         """The rows so far and the best epoch."""

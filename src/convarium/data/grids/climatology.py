@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,10 +23,12 @@ from numpy.typing import NDArray
 
 from convarium.data.grids.coarsening import coarsen
 from convarium.data.grids.fields import Values
+from convarium.data.grids.moments import CellMeans
 from convarium.errors import DataError
 from convarium.layers import InterpolationKind, interpolate
 
 _ANY = 0  # the month of times whose month does not count
+_ANY_KNOWN = 1e-6  # of a block: one known cell is enough
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,16 +55,24 @@ class Climatology:
         Raises:
             DataError: a month has no field.
         """
+        places = self.places(months)
+        return self.fine[places], self.coarse[places]
+
+    def places(self, months: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Where the fields of some months are.
+
+        Raises:
+            DataError: a month has no field.
+        """
         if self.months.tolist() == [_ANY]:
-            months = np.full(len(months), _ANY)
-        places = np.searchsorted(self.months, months)
+            return np.zeros(len(months), np.int64)
         known = np.isin(months, self.months)
         if not known.all():
             raise DataError(
                 f"The training times have no month {int(months[~known][0])}; the climatology has "
                 f"{', '.join(map(str, self.months))}."
             )
-        return self.fine[places], self.coarse[places]
+        return np.searchsorted(self.months, months)
 
     def delta(
         self,
@@ -71,7 +82,10 @@ class Climatology:
         kind: InterpolationKind = "linear",
         wrap: bool = False,
     ) -> Values:
-        """The fine field of the delta method; fine cells that never are known follow their block.
+        """The fine field of the delta method.
+
+        Fine cells that never are known follow their block, and in blocks without a known cell the
+        mean of the month's field.
 
         Args:
             x: coarse fields; where one is missing, the coarse climatology stands in for it.
@@ -82,13 +96,30 @@ class Climatology:
         Shape:
             (n, C, h, w), (n,) -> (n, C, H, W)
         """
-        fine, coarse = self.of(months)
-        blocks = coarse.repeat(self.factor[0], -2).repeat(self.factor[1], -1)
-        fine = np.nan_to_num(np.where(np.isnan(fine), blocks, fine))
-        anomalies = np.nan_to_num(np.asarray(x, np.float32) - coarse)
+        places = self.places(months)
+        anomalies = np.nan_to_num(np.asarray(x, np.float32) - self.coarse[places])
         finer = interpolate(torch.from_numpy(anomalies), self.factor, kind, wrap=wrap)
-        result: Values = fine + finer.numpy()
+        result: Values = self._whole[places] + finer.numpy()
         return result
+
+    @cached_property
+    def _whole(self) -> Values:
+        """The fine fields without gaps."""
+        if not np.isnan(self.fine).any():
+            return self.fine
+        means = coarsen(self.fine, self.factor, least_known=_ANY_KNOWN)
+        blocks = means.repeat(self.factor[0], -2).repeat(self.factor[1], -1)
+        return filled(np.where(np.isnan(self.fine), blocks, self.fine))
+
+
+def filled(fields: Values) -> Values:
+    """Fields (..., H, W) with the mean of each where it is missing; 0 where nothing is known."""
+    gaps = np.isnan(fields)
+    if not gaps.any():
+        return fields
+    counts = np.maximum((~gaps).sum((-2, -1), keepdims=True), 1)
+    means = np.where(gaps, 0.0, fields).sum((-2, -1), keepdims=True, dtype=np.float64) / counts
+    return np.where(gaps, means, fields).astype(np.float32)
 
 
 def fit_climatology(
@@ -112,17 +143,9 @@ def fit_climatology(
     if not len(values):
         raise DataError("A climatology needs training fields; there is none.")
     kept = np.unique(months)
-    fields = [_mean(values[months == month]) for month in kept]
-    fine = np.stack(fields).astype(np.float32)
+    means = [CellMeans() for _ in kept]
+    for month, mean in zip(kept, means, strict=True):
+        mean.add(values[months == month])
+    fine = np.stack([mean.result() for mean in means])
     r, s = factor
     return Climatology(kept, fine, coarsen(fine, factor, areas), (r, s))
-
-
-def _mean(values: NDArray[Any]) -> NDArray[np.float64]:
-    """The mean over times of what is known; cells that never are stay NaN."""
-    known = ~np.isnan(values)
-    counts = known.sum(0)
-    sums = np.where(known, values, 0.0).sum(0, dtype=np.float64)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        found: NDArray[np.float64] = np.where(counts > 0, sums / counts, np.nan)
-    return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -12,25 +13,31 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from convarium.data.grids.fields import Fields, Values
+from convarium.data.grids.fields import Fields
 from convarium.data.grids.grid import Floats, Grid, edges_of, step_of
+from convarium.data.grids.inputs import FieldInputs
 from convarium.data.grids.opening import open_fields
 from convarium.data.grids.options import FieldOptions
-from convarium.data.grids.pairs import season_of
 from convarium.data.grids.steps import FieldPreprocessing
+from convarium.data.grids.units import same_units
 from convarium.errors import DataError
 
 _OFF = 0.02  # of a step: what a cell may lie off another
+_POLE = 90.0
 
 
 @dataclass(frozen=True, eq=False)
 class CoarseBatch:
-    """What a network reads of some times, as tensors; a part that is not needed is None."""
+    """What a network reads of some times, as tensors; a part that is not needed is None.
+
+    `added` is what linear maps of the places add to what the network's head gives.
+    """
 
     x: Tensor
     mask: Tensor | None
     fine: Tensor | None
     weights: Tensor | None
+    added: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +61,12 @@ class CoarseFields:
     def __len__(self) -> int:
         return len(self.fields)
 
+    @property
+    def rows(self) -> slice:
+        """The fine rows on the globe: a coarse cell around a pole reaches beyond it."""
+        inside = np.flatnonzero(np.abs(self.grid.latitude) <= _POLE)
+        return slice(int(inside[0]), int(inside[-1]) + 1)
+
     def batch(self, ids: Sequence[int] | NDArray[np.int64]) -> CoarseBatch:
         """Some times as tensors.
 
@@ -62,23 +75,18 @@ class CoarseFields:
         """
         x = self.fields.read(ids)
         months = self.fields.months[np.asarray(ids, np.int64)]
-        known = ~np.isnan(x).any(1)
-        if not self.steps.masked and not known.all():
+        if not self.steps.masked and np.isnan(x).any():
+            known = ~np.isnan(x).any(1)
             raise DataError(
                 f"Cells are missing ({int((~known).sum())} in {len(x)} fields), and the network "
                 "was trained on fields without gaps; fill them, or train on fields with gaps."
             )
-        layers = [np.nan_to_num(x)]
-        if self.steps.options.season:
-            circle = season_of(months)[:, :, None, None]
-            layers.append(np.broadcast_to(circle, (len(x), 2, *x.shape[2:])))
-        fine = self._fine(x, months)
-        return CoarseBatch(
-            x=torch.from_numpy(np.concatenate(layers, 1)),
-            mask=torch.from_numpy(known) if self.steps.masked else None,
-            fine=None if fine is None else torch.from_numpy(fine),
-            weights=self._weights(),
-        )
+        read, mask, fine = self._inputs.tensors(x, months)
+        return CoarseBatch(read, mask, fine, self._weights())
+
+    @cached_property
+    def _inputs(self) -> FieldInputs:
+        return self.steps.inputs(wrap=self.grid.wraps)
 
     def never_known(self) -> NDArray[np.bool_] | None:
         """Fine cells that the training times never had, (T, H, W); None where all are known."""
@@ -87,17 +95,6 @@ class CoarseFields:
             return None
         empty: NDArray[np.bool_] = np.asarray(np.isnan(climatology.fine).all(0))
         return empty if empty.any() else None
-
-    def _fine(self, x: Values, months: NDArray[np.int64]) -> Values | None:
-        """The delta method's field and the static ones."""
-        layers: list[Values] = []
-        if self.steps.options.start == "delta" and self.steps.climatology is not None:
-            own = x[:, : len(self.steps.classes)]
-            layers.append(self.steps.climatology.delta(own, months, wrap=self.grid.wraps))
-        if self.steps.static is not None:
-            static = self.steps.static
-            layers.append(np.broadcast_to(static, (len(x), *static.shape)))
-        return np.nan_to_num(np.concatenate(layers, 1)) if layers else None
 
     def _weights(self) -> Tensor | None:
         """Of fine cells in block means: by their areas, and 0 where a cell is never known."""
@@ -130,7 +127,7 @@ def open_coarse(
     opened = open_fields(path, steps.predictors, select=told.chosen, **told.axes)
     units = dict(zip(opened.names, steps.predictors, strict=True))
     for name, own in units.items():
-        if opened.units[name] != steps.units[own]:
+        if not same_units(opened.units[name], steps.units[own]):
             raise DataError(
                 f"{name} is in {opened.units[name] or 'no unit'} in {path}, and the network was "
                 f"trained on {steps.units[own] or 'no unit'}; convert the field, or correct its "
@@ -156,21 +153,22 @@ def open_coarse(
         cut = _same_cells(path, fields, steps)
         return dataclasses.replace(found, fields=cut)
     grid, more = _finer(fields.grid, steps)
+    beyond = int((np.abs(grid.latitude) > _POLE).sum())
+    if beyond:
+        more.append(f"{beyond} fine rows would lie beyond the poles and are left out.")
     return dataclasses.replace(found, grid=grid, notes=(*notes, *more))
 
 
 def _same_cells(path: str | Path, fields: Fields, steps: FieldPreprocessing) -> Fields:
     """The fields cut to the coarse cells that the network has learnt about."""
     wanted = steps.grid.coarse(steps.factor)
+    fields = fields.turned(wanted.longitude[0] - step_of(wanted.longitude) / 2)
     places = []
     for name in ("latitude", "longitude"):
         own, theirs = getattr(fields.grid, name), getattr(wanted, name)
-        apart = own[:, None] - theirs[:1]
-        if name == "longitude":
-            apart = (apart + 180) % 360 - 180
-        first = int(np.abs(apart[:, 0]).argmin())
+        first = int(np.abs(own - theirs[0]).argmin())
         cut = slice(first, first + len(theirs))
-        off = np.abs(apart[first, 0]) / abs(step_of(theirs))
+        off = np.abs(own[first] - theirs[0]) / abs(step_of(theirs))
         same = len(own[cut]) == len(theirs) and (
             len(theirs) == 1 or abs(step_of(own[cut]) / step_of(theirs) - 1) < _OFF
         )

@@ -110,7 +110,8 @@ def _pairs(
                 f"factor (={options.factor}) is {pairs.factor} by the cells of both files; leave "
                 "it out."
             )
-        return pairs, [*fine.notes, *_left_out("times of the fine fields", len(fine), len(pairs))]
+        notes = [*fine.notes, *_left_out("times of the fine fields", len(fine), len(pairs))]
+        return pairs, [*notes, *_cut_off(region, pairs, "have no coarse cell")]
     if options.factor is None:
         raise OptionError(
             "factor (=None) must say how many fine cells a coarse one has: --factor 4; or give the "
@@ -118,10 +119,7 @@ def _pairs(
         )
     region = _cut(opened, options)
     pairs = perfect_pairs(region, options.factor, targets, weighted=options.weighted)
-    notes = []
-    for k, word in enumerate(("rows", "columns")):
-        notes += _left_out(word, region.grid.shape[k], pairs.fine.grid.shape[k])
-    return pairs, notes
+    return pairs, _cut_off(region, pairs, "fill no block")
 
 
 def _cut(fields: Fields, options: FieldOptions) -> Fields:
@@ -137,8 +135,11 @@ def _cut(fields: Fields, options: FieldOptions) -> Fields:
     return fields.cut(rows, columns)
 
 
-def _left_out(word: str, count: int, kept: int) -> list[str]:
-    if count == kept:
-        return []
-    why = "fill no block" if word in ("rows", "columns") else "have no coarse field"
-    return [f"{count - kept} of {count} {word} {why} and are left out."]
+def _cut_off(region: Fields, pairs: FieldPairs, why: str) -> list[str]:
+    """Notes of the rows and columns that are not among the pairs."""
+    sizes = zip(("rows", "columns"), region.grid.shape, pairs.fine.grid.shape, strict=True)
+    return [note for each in sizes for note in _left_out(*each, why)]
+
+
+def _left_out(word: str, count: int, kept: int, why: str = "have no coarse field") -> list[str]:
+    return [] if count == kept else [f"{count - kept} of {count} {word} {why} and are left out."]

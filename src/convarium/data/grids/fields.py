@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,6 +13,8 @@ from convarium.data.grids.grid import Grid
 from convarium.errors import DataError
 
 Values = NDArray[np.float32]
+
+_PIECE = 64  # times that are read together
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +31,7 @@ class Fields:
         attributes: what the file says of itself.
         notes: what was found on the way that its user may want to know, a sentence each.
         axis: attributes of the time axis, with its units and its calendar.
+        described: by name, what the file says of a variable besides, such as its standard name.
 
     Example:
         >>> grid = Grid(np.arange(4.0), np.arange(6.0))
@@ -46,6 +49,7 @@ class Fields:
     attributes: Mapping[str, Any] | None = None
     notes: tuple[str, ...] = ()
     axis: Mapping[str, Any] = field(default_factory=dict)
+    described: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.times)
@@ -76,22 +80,34 @@ class Fields:
             grid=self.grid.cut(rows, columns),
         )
 
+    def turned(self, start: float) -> Fields:
+        """The same cells with longitudes counted from another one; see `Grid.eastward`."""
+        longitude, first = self.grid.eastward(start)
+        order = np.roll(np.arange(len(longitude)), -first)
+        source = {name: v[:, :, order] for name, v in self.source.items()} if first else self.source
+        return replace(self, source=source, grid=Grid(self.grid.latitude, longitude))
+
     def region(self, south: float, north: float, west: float, east: float) -> Fields:
-        """The cells whose middles lie within these degrees.
+        """The cells whose middles lie within these degrees, from west to east.
+
+        Longitudes may be counted from elsewhere: -10 to 40 is 350 to 400, and 350 to 40 as well.
 
         Raises:
             DataError: there are none.
         """
-        lat, lon = self.grid.latitude, self.grid.longitude
+        east += 360.0 * (west > east)
+        fields = self.turned(west) if east - west < 360.0 else self
+        lat, lon = fields.grid.latitude, fields.grid.longitude
         rows = np.flatnonzero((lat >= south) & (lat <= north))
         columns = np.flatnonzero((lon >= west) & (lon <= east))
         if not len(rows) or not len(columns):
+            own = self.grid.longitude
             raise DataError(
                 f"No cell lies within {south:g} to {north:g} degrees north and {west:g} to "
-                f"{east:g} east; the grid has {lat.min():g} to {lat.max():g} and {lon.min():g} to "
-                f"{lon.max():g}."
+                f"{east:g} east; the grid has {lat.min():g} to {lat.max():g} and {own.min():g} to "
+                f"{own.max():g}."
             )
-        return self.cut(slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+        return fields.cut(slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
 
     def at(self, ids: NDArray[np.int64]) -> Fields:
         """The fields of some times."""
@@ -105,6 +121,11 @@ class Fields:
     def only(self, names: Sequence[str]) -> Fields:
         """Some of the variables, in the order of the names."""
         return replace(self, source={name: self.source[name] for name in names})
+
+
+def pieces(ids: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """Numbers of times, as many at once as are read together."""
+    return (ids[start : start + _PIECE] for start in range(0, len(ids), _PIECE))
 
 
 def fields_of_arrays(

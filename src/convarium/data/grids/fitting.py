@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convarium.data.dataset import Part
-from convarium.data.grids.climatology import Climatology
+from convarium.data.grids.climatology import Climatology, filled
 from convarium.data.grids.coarsening import coarsen
-from convarium.data.grids.fields import Values
+from convarium.data.grids.fields import Values, pieces
+from convarium.data.grids.moments import CellMeans
 from convarium.data.grids.opening import open_fields
 from convarium.data.grids.options import GridOptions
 from convarium.data.grids.pairs import FieldPairs
@@ -19,8 +20,6 @@ from convarium.data.grids.samples import GridSamples
 from convarium.data.grids.static import static_fields
 from convarium.data.grids.steps import FieldPreprocessing
 from convarium.errors import DataError
-
-_PIECE = 64  # times that are read together
 
 
 def fit_grids(
@@ -39,10 +38,7 @@ def fit_grids(
     given = GridOptions() if grids is None else grids
     dated = bool((pairs.fine.months > 0).all())
     options = dataclasses.replace(given, season=given.season and dated)
-    static = None
-    if options.static is not None:
-        names = list(options.static_variables) or None
-        static = static_fields(open_fields(options.static, names), pairs.fine.grid)
+    static = _static(pairs, ids, options)
     source = pairs.fine if pairs.coarse is None else pairs.coarse
     sizes = [n // r for n, r in zip(pairs.fine.grid.shape, pairs.factor, strict=True)]
     plain = FieldPreprocessing(
@@ -60,7 +56,29 @@ def fit_grids(
         climatology=climatology_of(pairs, ids),
         static=static,
     )
-    return dataclasses.replace(plain, statistics=plain.pairs_of(pairs).statistics(ids))
+    read = plain.pairs_of(pairs)
+    statistics = read.statistics(ids)
+    if options.start != "none":
+        statistics["residual"] = read.residual(ids)
+    return dataclasses.replace(plain, statistics=statistics)
+
+
+def _static(pairs: FieldPairs, ids: NDArray[np.int64], options: GridOptions) -> Values | None:
+    """The fine fields that never change: those of a file, means of training times, latitudes."""
+    layers: list[Values] = []
+    if options.static is not None:
+        names = list(options.static_variables) or None
+        layers.append(static_fields(open_fields(options.static, names), pairs.fine.grid))
+    if options.means:
+        latitude = np.sin(np.deg2rad(pairs.fine.grid.latitude))
+        height, width = pairs.fine.grid.shape
+        means = CellMeans()
+        for some in pieces(ids):
+            means.add(pairs.fine.read(some))
+        layers.append(filled(means.result()))
+        rows = np.broadcast_to(latitude[None, :, None], (1, height, width))
+        layers.append(rows.astype(np.float32))
+    return np.concatenate(layers) if layers else None
 
 
 def climatology_of(pairs: FieldPairs, ids: NDArray[np.int64]) -> Climatology:
@@ -91,14 +109,9 @@ def climatology_of(pairs: FieldPairs, ids: NDArray[np.int64]) -> Climatology:
 
 def _means(pairs: FieldPairs, ids: NDArray[np.int64]) -> tuple[Values, Values]:
     """The means over some times of the coarse targets and the fine ones; NaN where never known."""
-    totals: list[list[NDArray[np.float64]]] = [[], []]
-    counts: list[list[NDArray[np.int64]]] = [[], []]
-    for start in range(0, len(ids), _PIECE):
-        x, y = pairs.read(ids[start : start + _PIECE])
-        for k, values in enumerate((x[:, : y.shape[1]], y)):
-            known = ~np.isnan(values)
-            totals[k] = [sum(totals[k], np.where(known, values, 0.0).sum(0, dtype=np.float64))]
-            counts[k] = [sum(counts[k], known.sum(0))]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        coarse, fine = (total[0] / count[0] for total, count in zip(totals, counts, strict=True))
-    return coarse.astype(np.float32), fine.astype(np.float32)
+    coarse, fine = CellMeans(), CellMeans()
+    for some in pieces(ids):
+        x, y = pairs.read(some)
+        coarse.add(x[:, : y.shape[1]])
+        fine.add(y)
+    return coarse.result(), fine.result()

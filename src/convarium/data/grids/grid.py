@@ -17,6 +17,7 @@ from convarium.errors import DataError
 Floats = NDArray[np.float64]
 
 _UNEVEN = 0.01  # of a step: what steps may differ by, as float32 and rounded degrees do
+_ROUNDED = 1e-3  # degrees: what a longitude may lie west of a start and count as there
 _WHOLE = 360.0
 
 
@@ -55,6 +56,24 @@ class Grid:
         width = abs(step_of(self.longitude)) * len(self.longitude)
         return abs(width - _WHOLE) < _UNEVEN * abs(step_of(self.longitude))
 
+    def eastward(self, start: float) -> tuple[Floats, int]:
+        """The longitudes counted from a start on, and the column that comes first.
+
+        A circle begins at the first column at the start or east of it. Other columns stay in their
+        order, and all are counted by so many turns that the last is the first time not west of it.
+
+        Example:
+            >>> grid = Grid(np.zeros(1), np.array([0.0, 90.0, 180.0, 270.0]))
+            >>> longitudes, first = grid.eastward(-100.0)
+            >>> longitudes.tolist(), first
+            ([-90.0, 0.0, 90.0, 180.0], 3)
+        """
+        if not self.wraps:
+            return self.longitude - _WHOLE * _turns(self.longitude[-1:], start), 0
+        counted = counted_from(self.longitude, start)
+        first = int(counted.argmin())
+        return np.roll(counted, -first), first
+
     @property
     def areas(self) -> Floats:
         """The area of a cell of each row, with a mean of 1, (H,)."""
@@ -80,6 +99,17 @@ class Grid:
     def coarse(self, factor: Sequence[int]) -> Grid:
         """The grid of blocks of cells; a rest that fills no block is left out."""
         return Grid(_block(self.latitude, factor[0]), _block(self.longitude, factor[1]))
+
+
+def counted_from(longitude: Floats, start: float) -> Floats:
+    """Longitudes by whole turns less, so that each lies at the start or less than a turn east."""
+    return longitude - _WHOLE * _turns(longitude, start)
+
+
+def _turns(longitude: Floats, start: float) -> Floats:
+    """Whole turns by which each lies east of a start."""
+    found: Floats = np.floor((longitude - start + _ROUNDED) / _WHOLE)
+    return found
 
 
 def check_axis(name: str, values: Floats) -> None:

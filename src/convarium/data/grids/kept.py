@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 
+from convarium.data.grids.climatology import Climatology
 from convarium.data.grids.fields import Values
 from convarium.errors import DataError
 
@@ -47,6 +48,33 @@ def array_of_card(kept: Mapping[str, Any]) -> Values:
         raise DataError(
             "The card's fields are damaged; copy the whole run folder again."
         ) from error
+
+
+def fields_to_card(climatology: Climatology | None, static: Values | None) -> dict[str, Any]:
+    """The arrays of a preprocessing of fields by name, as a mapping for JSON."""
+    arrays = {}
+    if climatology is not None:
+        arrays["fine climatology"] = climatology.fine
+        arrays["coarse climatology"] = climatology.coarse
+    if static is not None:
+        arrays["static fields"] = static
+    return {name: array_to_card(name, values) for name, values in arrays.items()}
+
+
+def fields_of_card(
+    kept: Mapping[str, Any], months: Sequence[int] | None, factor: tuple[int, int]
+) -> tuple[Climatology | None, Values | None]:
+    """The climatology of some months, None without such, and the static fields of a card.
+
+    Raises:
+        DataError: an array is damaged.
+    """
+    arrays = {name: array_of_card(each) for name, each in kept.items()}
+    climatology = None
+    if months is not None:
+        fields = arrays["fine climatology"], arrays["coarse climatology"]
+        climatology = Climatology(np.array(months, np.int64), *fields, factor)
+    return climatology, arrays.get("static fields")
 
 
 def _hash(data: bytes) -> str:

@@ -20,6 +20,8 @@ def match_fields(coarse: Fields, fine: Fields) -> tuple[Fields, Fields, tuple[in
     """Both fields cut to the cells that both cover, and the fine cells per coarse one.
 
     Latitudes that fall in one and rise in the other are turned around in the coarse fields.
+    Longitudes may be counted from elsewhere: a circle of fine cells begins where the coarse ones
+    do, and else the coarse cells are counted from the first fine one.
 
     Raises:
         DataError: a coarse cell is no whole number of fine ones, edges do not meet, or the grids
@@ -27,6 +29,11 @@ def match_fields(coarse: Fields, fine: Fields) -> tuple[Fields, Fields, tuple[in
     """
     if step_of(coarse.grid.latitude) * step_of(fine.grid.latitude) < 0:
         coarse = coarse.cut(slice(None, None, -1))
+    one, other = coarse.grid.longitude, fine.grid.longitude
+    if fine.grid.wraps:
+        fine = fine.turned(edges_of(one)[0] + step_of(other) / 2)
+    else:
+        coarse = coarse.turned(edges_of(other)[0] + step_of(one) / 2)
     places, factor = [], []
     for name in ("latitude", "longitude"):
         found, n = _match_axis(name, getattr(coarse.grid, name), getattr(fine.grid, name))

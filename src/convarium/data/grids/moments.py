@@ -1,4 +1,4 @@
-"""Means and deviations of fields over times and cells, piece by piece."""
+"""Means and deviations of fields over times, and over cells too, piece by piece."""
 
 from __future__ import annotations
 
@@ -47,3 +47,23 @@ class Moments:
         mean = apart + self._origin.reshape(-1)
         small = std <= 1e-6 * np.abs(mean)
         return mean.tolist(), np.where(small, 1.0, std).tolist()
+
+
+class CellMeans:
+    """Sums over times of what is known in each cell, in double precision."""
+
+    def __init__(self) -> None:
+        self._sums: Any = 0.0
+        self._counts: Any = 0
+
+    def add(self, values: NDArray[Any]) -> None:
+        """Take in fields (n, C, H, W)."""
+        known = ~np.isnan(values)
+        self._sums = self._sums + np.where(known, values, 0.0).sum(0, dtype=np.float64)
+        self._counts = self._counts + known.sum(0)
+
+    def result(self) -> NDArray[np.float32]:
+        """The mean of each cell, (C, H, W); NaN where it never is known."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            found: NDArray[np.float64] = self._sums / self._counts
+        return np.where(self._counts > 0, found, np.nan).astype(np.float32)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,10 +16,12 @@ from numpy.typing import NDArray
 from convarium.data.grids.coordinates import axis_name
 from convarium.data.grids.fields import Fields
 from convarium.data.grids.grid import Grid
+from convarium.data.grids.joining import in_order, joined
 from convarium.errors import DataError, OptionError, did_you_mean, import_extra
 
 EXTRA: Final = "grids"
 _NAMED: Final = ("latitude", "longitude", "time")
+_KEPT_NAMES: Final = ("standard_name", "long_name", "cell_methods")
 _KEPT: Final = 2**27  # numbers of fields that are kept in memory
 
 
@@ -35,10 +36,12 @@ def open_fields(
 ) -> Fields:
     """Variables of a file over time, on one regular grid.
 
-    Up to 512 MiB are read at once; of more, each field when it is asked for.
+    Up to 512 MiB are read at once; of more, each field when it is asked for. Times are brought into
+    order, longitudes rise, and a last column that is the first one again is left out.
 
     Args:
-        path: a NetCDF file, a Zarr folder, or GRIB where cfgrib is installed.
+        path: a NetCDF file, a Zarr folder, or GRIB where cfgrib is installed; or a pattern of such,
+            as winds_*.nc, whose times are put together.
         variables: their names, in any case of letters; None is all that have both axes.
         select: one value of each further axis, such as {"level": 850}; the nearest is taken.
         latitude: the axis of that name; None looks for it.
@@ -46,26 +49,53 @@ def open_fields(
         time: likewise.
 
     Raises:
-        DataError: the file cannot be read, an axis cannot be found, or the grid is not regular.
+        DataError: a file cannot be read, an axis cannot be found, the grid is not regular, or files
+            do not go together.
         OptionError: no variable has a name, or an axis is not to be chosen from.
         MissingExtraError: xarray is not installed.
     """
-    dataset, notes = _opened(Path(path))
     told = {"latitude": latitude, "longitude": longitude, "time": time}
+    paths = paths_of(path)
+    return in_order(joined([_of_file(each, variables, select or {}, told) for each in paths]))
+
+
+def paths_of(path: str | Path) -> list[Path]:
+    """The files of a pattern in the order of their names; else the path itself.
+
+    Raises:
+        DataError: nothing has such a name.
+    """
+    at = Path(path)
+    if at.exists() or not any(sign in at.name for sign in "*?["):
+        return [at]
+    found = sorted(at.parent.glob(at.name))
+    if not found:
+        raise DataError(f"No file is called {path}.")
+    return found
+
+
+def _of_file(
+    path: Path,
+    variables: Sequence[str] | None,
+    select: Mapping[str, float],
+    told: Mapping[str, str | None],
+) -> Fields:
+    """The variables of one file as they stand in it."""
+    dataset, notes = _opened(path)
     names = _chosen(dataset, variables, told)
     found = {}
     for name in names:
-        variable = _selected(dataset[name], select or {}, told)
+        variable = _selected(dataset[name], select, told)
         axes = {kind: axis_name(variable, kind, told[kind]) for kind in _NAMED}
-        found[name] = _ordered(variable, axes, path)
+        found[name], more = _eastward(_ordered(variable, axes, path))
     _check_alike(found)
     first = found[names[0]]
-    times, months, calendar, more = _times(first)
+    times, months, calendar = _times(first)
     source: dict[str, Any] = found
     if sum(variable.size for variable in found.values()) <= _KEPT:
         source = {name: np.asarray(variable, np.float32) for name, variable in found.items()}
         dataset.close()
-        more = (*more, *_empty(source))
+        more = [*more, *_empty(source)]
     return Fields(
         source=source,
         grid=Grid(*(first[dim].values.astype(np.float64) for dim in first.dims[1:])),
@@ -76,7 +106,31 @@ def open_fields(
         attributes=dict(dataset.attrs),
         notes=(*notes, *more),
         axis=_axis_attributes(first),
+        described={name: _described(variable.attrs) for name, variable in found.items()},
     )
+
+
+def _eastward(variable: Any) -> tuple[Any, list[str]]:
+    """A variable (time, latitude, longitude) whose longitudes rise and say each place once."""
+    axis = variable.dims[2]
+    if variable[axis].ndim != 1 or variable.sizes[axis] < 2:
+        return variable, []
+    if (np.diff(variable[axis].values) < 0).all():
+        variable = variable.isel({axis: slice(None, None, -1)})
+    longitude = variable[axis].values.astype(np.float64)
+    jumps = np.append(0, np.diff(longitude) < 0)
+    if jumps.sum() == 1:  # such as 0 to 180 and on from -180
+        longitude = longitude + 360.0 * jumps.cumsum()
+        variable = variable.assign_coords({axis: longitude})
+    if abs(longitude[-1] - longitude[0] - 360.0) > 1e-3:
+        return variable, []
+    note = f"The column at {longitude[-1]:g} is the one at {longitude[0]:g} again, and is left out."
+    return variable.isel({axis: slice(0, -1)}), [note]
+
+
+def _described(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """What a file says of a variable that is true of its fine fields as well."""
+    return {name: attributes[name] for name in _KEPT_NAMES if name in attributes}
 
 
 def _opened(path: Path) -> tuple[Any, tuple[str, ...]]:
@@ -212,21 +266,18 @@ def _axis_attributes(variable: Any) -> dict[str, Any]:
         return {}
     coordinate = variable[axis]
     kept = {k: v for k, v in coordinate.encoding.items() if k in ("units", "calendar")}
-    return {**coordinate.attrs, **kept}
+    own = {k: v for k, v in coordinate.attrs.items() if k not in ("bounds", "climatology")}
+    return {**own, **kept}  # the variables of bounds are not read
 
 
-def _times(
-    variable: Any,
-) -> tuple[NDArray[Any], NDArray[np.int64], str, tuple[str, ...]]:
-    """Times, months, the calendar's name, and notes."""
+def _times(variable: Any) -> tuple[NDArray[Any], NDArray[np.int64], str]:
+    """Times, months and the calendar's name."""
     count, axis = variable.shape[0], variable.dims[0]
     if axis not in variable.coords:
-        return np.arange(count), np.zeros(count, np.int64), "", ()
+        return np.arange(count), np.zeros(count, np.int64), ""
     coordinate = variable[axis]
     values = coordinate.values
     if values.dtype.kind != "M" and not hasattr(values.flat[0], "month"):
-        return values, np.zeros(count, np.int64), "", ()
+        return values, np.zeros(count, np.int64), ""
     months = np.asarray(coordinate.dt.month.values, np.int64)
-    ordered = all(a < b for a, b in pairwise(values))
-    notes = () if ordered else ("The times do not rise; blocks of time follow the file's order.",)
-    return values, months, str(coordinate.dt.calendar), notes
+    return values, months, str(coordinate.dt.calendar)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from convarium.errors import OptionError, did_you_mean
 from convarium.options import check_options, option
+
+_PLACES: Final = 5  # coarse cells that a place reads, along each axis
+_MOST_PLACES: Final = 2**23  # weights of the maps of all places
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,9 +132,14 @@ class GridOptions:
         season: whether it reads the month, where there are months.
         start: what it adds to: the field of the "delta" method, the interpolated "coarse" field, or
             "none".
+        means: whether it reads the mean fine fields of the training times and the latitude.
         static: a file of fine fields that never change, such as relief.
         static_variables: which of them; none takes all.
         cells: whether it learns numbers for each coarse cell.
+        places: coarse cells along each axis that a linear map of each coarse cell reads, which is
+            fitted to what the trained network leaves; 0 is none. None is 5 for values of a network
+            that knows the means of its cells or starts from the delta method's field, where the
+            maps are not too many, and else none.
         outputs: a "value"; "normal", a mean and a spread; or "quantiles".
         levels: of the quantiles.
 
@@ -143,11 +152,38 @@ class GridOptions:
 
     season: bool = True
     start: str = option("delta", choices=("delta", "coarse", "none"))
+    means: bool = False
     static: str | None = None
     static_variables: tuple[str, ...] = ()
     cells: bool = False
+    places: int | None = option(None, low=0)
     outputs: str = option("value", choices=("value", "normal", "quantiles"))
     levels: tuple[float, ...] = option((0.05, 0.25, 0.5, 0.75, 0.95), above=0, below=1)
 
     def __post_init__(self) -> None:
         check_options(self)
+
+    def to_mapping(self) -> dict[str, Any]:
+        """All options, as JSON has them."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in vars(self).items()}
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Self:
+        """Such options from a mapping, as `to_mapping` gives it."""
+        values: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in given.items()
+        }
+        return cls(**values)
+
+    def places_of(self, input_shape: Sequence[int], factor: Sequence[int]) -> int:
+        """Coarse cells along each axis that the linear map of a place reads; 0 is none.
+
+        >>> GridOptions().places_of((3, 16, 36), (4, 4)), GridOptions(start="coarse").places
+        (5, None)
+        """
+        if self.places is not None:
+            return self.places
+        channels, *sizes = input_shape
+        maps = math.prod(sizes) * math.prod(factor) * channels * _PLACES**2
+        usual = (self.means or self.start == "delta") and self.outputs == "value"
+        return _PLACES if usual and maps <= _MOST_PLACES and min(sizes) > _PLACES // 2 else 0

@@ -10,7 +10,7 @@ fine fields: static ones such as relief, and the field of the delta method, whic
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -21,19 +21,23 @@ from torch import Tensor
 
 from convarium.data.grids.climatology import Climatology
 from convarium.data.grids.coarsening import coarsen
-from convarium.data.grids.fields import Fields, Values
+from convarium.data.grids.fields import Fields, Values, pieces
+from convarium.data.grids.grid import Grid, edges_of, step_of
+from convarium.data.grids.inputs import FieldInputs
 from convarium.data.grids.matching import match_fields, match_times
 from convarium.data.grids.moments import Moments, Statistics
+from convarium.data.grids.units import same_units
 from convarium.errors import DataError, OptionError
-
-_PIECE = 64  # times that are read together
+from convarium.layers import interpolate
 
 
 class FieldBatch(NamedTuple):
     """What a network of fields reads and should give, as tensors.
 
     `network(batch.x, batch.mask, batch.fine, batch.weights)` is a prediction of `batch.y`; a part
-    that is not needed is None. Missing coarse cells are 0 in `x`, missing fine ones NaN in `y`.
+    that is not needed is None. Missing coarse cells are 0 in `x` and False in the `mask`, which has
+    an entry for each number of `x`, or for each cell where one variable is read; missing fine cells
+    are NaN in `y`.
     """
 
     x: Tensor
@@ -82,6 +86,15 @@ class FieldPairs:
         """Whether the columns go all the way around, in blocks too."""
         return self.fine.grid.wraps
 
+    def turned(self, grid: Grid) -> FieldPairs:
+        """The same with longitudes counted as a grid counts them; a circle begins where it does."""
+        own = grid.longitude
+        fine = self.fine.turned(own[0] - step_of(own) / 2)
+        if self.coarse is None:
+            return replace(self, fine=fine)
+        west, half = edges_of(fine.grid.longitude)[0], step_of(self.coarse.grid.longitude) / 2
+        return replace(self, fine=fine, coarse=self.coarse.turned(west + half))
+
     def read(self, ids: Sequence[int] | NDArray[np.int64]) -> tuple[Values, Values]:
         """Coarse predictors and fine targets of some times; missing cells are NaN.
 
@@ -99,22 +112,39 @@ class FieldPairs:
         """Whether a coarse cell is missing at any time."""
         if self.gaps is not None:
             return self.gaps
-        return any(bool(np.isnan(x).any()) for x, _ in self._pieces(np.arange(len(self))))
+        every = pieces(np.arange(len(self)))
+        return any(bool(np.isnan(self.read(ids)[0]).any()) for ids in every)
 
     def batch(self, ids: Sequence[int] | NDArray[np.int64]) -> FieldBatch:
         """Some pairs as tensors."""
         chosen = np.asarray(ids, np.int64)
         x, y = self.read(chosen)
-        known = ~np.isnan(x).any(1)
-        fine = self._fine_inputs(chosen, x)
-        full = np.concatenate([np.nan_to_num(x), self._season(chosen, x.shape[2:])], 1)
-        return FieldBatch(
-            x=torch.from_numpy(full),
-            mask=torch.from_numpy(known) if self.masked else None,
-            fine=None if fine is None else torch.from_numpy(fine),
-            weights=self.block_weights(y),
-            y=torch.from_numpy(y),
+        read, mask, fine = self.inputs.tensors(x, self.fine.months[chosen])
+        return FieldBatch(read, mask, fine, self.block_weights(y), torch.from_numpy(y))
+
+    @cached_property
+    def inputs(self) -> FieldInputs:
+        """What becomes of the coarse fields before a network reads them."""
+        return FieldInputs(
+            targets=len(self.targets),
+            climatology=self.climatology,
+            static=self.static,
+            season=self.season,
+            masked=self.masked,
+            wrap=self.wrap,
+            paired=self.coarse is not None,
+            areas=self.areas,
         )
+
+    def conserved(self, ids: Sequence[int] | NDArray[np.int64]) -> Values:
+        """The coarse fields that block means should be: of a model's those without its bias.
+
+        Shape:
+            -> (n, T, h, w)
+        """
+        chosen = np.asarray(ids, np.int64)
+        x = self.inputs.coarse(self.read(chosen)[0], self.fine.months[chosen])
+        return x[:, : len(self.targets)]
 
     def block_weights(self, y: Values) -> Tensor | None:
         """Of fine cells in block means: areas, and 0 where a cell is missing; None is all alike."""
@@ -137,16 +167,34 @@ class FieldPairs:
         if not len(ids):
             raise DataError("Means and deviations need training times; there is none.")
         inputs, targets, fine = Moments(), Moments(), Moments()
-        for start in range(0, len(ids), _PIECE):
-            chosen = ids[start : start + _PIECE]
+        for chosen in pieces(ids):
             x, y = self.read(chosen)
-            inputs.add(np.concatenate([x, self._season(chosen, x.shape[2:])], 1))
+            months = self.fine.months[chosen]
+            inputs.add(self.inputs.values(x, months))
             targets.add(y)
-            extra = self._fine_inputs(chosen, x)
+            extra = self.inputs.fine(x, months)
             if extra is not None:
                 fine.add(extra)
         found = {"inputs": inputs.result(), "targets": targets.result()}
         return found | ({"fine": fine.result()} if fine.count is not None else {})
+
+    def residual(self, ids: NDArray[np.int64]) -> Statistics:
+        """Means and deviations of the targets less the field that a network starts from.
+
+        Args:
+            ids: of the training times, and of no others.
+
+        Raises:
+            DataError: a field has no known cell.
+        """
+        found = Moments()
+        for chosen in pieces(ids):
+            batch = self.batch(chosen)
+            begun = batch.fine
+            if self.climatology is None or begun is None:
+                begun = interpolate(batch.x, self.factor, "cubic", wrap=self.wrap)
+            found.add((batch.y - begun[:, : len(self.targets)]).numpy())
+        return found.result()
 
     @property
     def network_options(self) -> dict[str, Any]:
@@ -163,32 +211,6 @@ class FieldPairs:
             "masked": self.masked,
             "wrap": self.wrap,
         }
-
-    def _pieces(self, ids: NDArray[np.int64]) -> Any:
-        return (self.read(ids[i : i + _PIECE]) for i in range(0, len(ids), _PIECE))
-
-    def _season(self, ids: NDArray[np.int64], sizes: Sequence[int]) -> Values:
-        """The month as a place on a circle, the same for all cells: (n, 2 or 0, h, w)."""
-        if not self.season:
-            return np.empty((len(ids), 0, *sizes), np.float32)
-        circle = season_of(self.fine.months[ids])
-        return np.broadcast_to(circle[:, :, None, None], (len(ids), 2, *sizes))
-
-    def _fine_inputs(self, ids: NDArray[np.int64], x: Values) -> Values | None:
-        """The delta method's field and the static ones; 0 where they are missing."""
-        layers: list[Values] = []
-        if self.climatology is not None:
-            own = x[:, : len(self.targets)]
-            layers.append(self.climatology.delta(own, self.fine.months[ids], wrap=self.wrap))
-        if self.static is not None:
-            layers.append(np.broadcast_to(self.static, (len(ids), *self.static.shape)))
-        return np.nan_to_num(np.concatenate(layers, 1)) if layers else None
-
-
-def season_of(months: NDArray[np.int64]) -> Values:
-    """The months as places on a circle, (n, 2): cosine and sine of the middle of each."""
-    angle = 2 * np.pi * (np.asarray(months) - 0.5) / 12
-    return np.stack([np.cos(angle), np.sin(angle)], 1).astype(np.float32)
 
 
 def perfect_pairs(
@@ -250,7 +272,7 @@ def model_pairs(
                 f"{', '.join(coarse.names)}, the fine ones {', '.join(fine.names)}."
             )
         given = (units or {}).get(name, coarse.units[name])
-        if given != fine.units[name]:
+        if not same_units(given, fine.units[name]):
             raise DataError(
                 f"{name} is in {given or 'no unit'} in the coarse fields and in "
                 f"{fine.units[name] or 'no unit'} in the fine ones; convert one of them, or say "

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import threading
+from collections.abc import Callable
 from typing import Any, cast
 
 import numpy as np
@@ -11,13 +13,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from convarium.data.augment.stream import Stream
 from convarium.data.dataset import Dataset
 from convarium.data.grids.pairs import FieldBatch
 from convarium.data.grids.samples import GridSamples
+from convarium.data.grids.shifting import ShiftedPairs
 from convarium.data.grids.steps import FieldPreprocessing
+from convarium.data.grids.units import same_units
 from convarium.data.pictures import MEMORY_BUDGET, Gathered
 from convarium.data.preprocessing import Preprocessing
-from convarium.errors import DataError
+from convarium.errors import DataError, OptionError
 
 
 class ReadyGrids:
@@ -48,18 +53,34 @@ class ReadyGrids:
 
     def gather(self, ids: NDArray[np.int64]) -> Gathered:
         """Some times: coarse fields, masks, fine inputs and targets; safe in threads."""
+        return self._gathered(ids, self._batch)
+
+    def gather_crops(self, ids: NDArray[np.int64], draws: Stream) -> Gathered:
+        """The same in blocks that begin elsewhere, as the numbers of each time say.
+
+        Raises:
+            OptionError: the network knows each coarse cell, or the coarse fields are a model's.
+        """
+        if self.preprocessing.options.cells:
+            raise OptionError("shift (=True) moves cells that --cells learns; leave one out.")
+        return self._gathered(ids, lambda there: self._shifted.batch(there, draws))
+
+    @functools.cached_property
+    def _shifted(self) -> ShiftedPairs:
+        return ShiftedPairs(self._pairs)
+
+    def _gathered(
+        self, ids: NDArray[np.int64], batch_of: Callable[[NDArray[np.int64]], FieldBatch]
+    ) -> Gathered:
+        """A batch of the times that can be read, and the others."""
         found = self._samples.told[0]
         there = np.array([found[i] is not None for i in ids.tolist()], np.bool_)
         broken = [(i, "no cell is known") for i in ids[~there].tolist()]
-        batch = self._batch(ids[there])
+        batch = batch_of(ids[there])
         named = {} if batch.fine is None else {"fine": batch.fine}
         if batch.weights is not None:
             named["weights"] = batch.weights.expand(len(batch.x), -1, -1, -1)
         return Gathered(batch.x, ids[there], sorted(broken), batch.mask, batch.y, named)
-
-    def gather_crops(self, ids: NDArray[np.int64], draws: Any) -> Gathered:
-        """The same: nothing is cropped from fields."""
-        return self.gather(ids)
 
     def holds(self, ids: NDArray[np.int64]) -> bool:
         """Whether all are in memory, so that nothing has to be prepared."""
@@ -98,17 +119,19 @@ def check_fields(source: str, samples: GridSamples, preprocessing: FieldPreproce
     pairs = samples.pairs
     own = pairs.fine if pairs.coarse is None else pairs.coarse
     steps = preprocessing
-    for what, is_, was in (
-        ("variables", own.names, steps.predictors),
-        ("units", [own.units[n] for n in own.names], [steps.units.get(n) for n in own.names]),
-        ("blocks", pairs.factor, steps.factor),
+    units = [own.units[name] for name in own.names], [steps.units.get(n, "") for n in own.names]
+    alike = all(same_units(*each) for each in zip(*units, strict=True))
+    for what, is_, was, same in (
+        ("variables", own.names, steps.predictors, tuple(own.names) == tuple(steps.predictors)),
+        ("units", *units, alike),
+        ("blocks", pairs.factor, steps.factor, pairs.factor == steps.factor),
     ):
-        if list(is_) != list(was):
+        if not same:
             raise DataError(
                 f"{source} has {what} {_listed(is_)}, and the network was trained on "
                 f"{_listed(was)}; give fields of the same."
             )
-    if steps.bound and not pairs.fine.grid.same(steps.grid):
+    if steps.bound and not steps.pairs_of(pairs).fine.grid.same(steps.grid):
         raise DataError(
             f"{source} has other cells than the network has learnt about (its climatology, static "
             "fields or numbers of cells); give the same region, or train with --start coarse, "

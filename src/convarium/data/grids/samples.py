@@ -10,15 +10,13 @@ from typing import Any, ClassVar, NamedTuple, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from convarium.data.grids.fields import Values
+from convarium.data.grids.fields import Values, pieces
 from convarium.data.grids.pairs import FieldPairs
 from convarium.data.samples import Facts, digest
 from convarium.data.skipping import Skipped
 from convarium.data.surveying import Survey
 from convarium.errors import DataError
 from convarium.progress import Progress
-
-_PIECE = 64  # times that are read together
 
 
 class FieldPair(NamedTuple):
@@ -79,8 +77,7 @@ class GridSamples:
         """
         facts: list[Facts | None] = []
         means, gaps = [], False
-        for start in range(0, len(self), _PIECE):
-            ids = np.arange(start, min(start + _PIECE, len(self)))
+        for ids in pieces(np.arange(len(self))):
             for x, y in zip(*self.pairs.read(ids), strict=True):
                 known = ~np.isnan(y)
                 empty = np.isnan(x[: len(y)]).all() or not known.any()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 
 from convarium.data.dataset import Dataset, Part
 from convarium.data.grids.dividing import split_times
+from convarium.data.grids.samples import GridSamples
 from convarium.data.parts import Parts
 from convarium.errors import DataError
 
@@ -13,7 +16,8 @@ from convarium.errors import DataError
 def split_grids(dataset: Dataset, *, validation: float, test: float, seed: int, gap: int) -> Parts:
     """The first times for training, the last for the test, validation just before them.
 
-    Times without any known cell are in no part.
+    Times without any known cell are in no part, and neither are those of a part that the next one
+    has, too, as where a file joins members of an ensemble.
 
     Args:
         dataset: of fields.
@@ -36,7 +40,11 @@ def split_grids(dataset: Dataset, *, validation: float, test: float, seed: int, 
             f"test and gaps of {gap}; give more, or other --validation, --test and --gap."
         )
     found = split_times(n, train=train, validation=second, test=last, gap=gap)
-    trained, chosen, tested = (Part(dataset, usable[ids]) for ids in found)
+    samples = cast("GridSamples", dataset.samples)
+    times = samples.pairs.fine.times[usable]
+    later = (times[found.validation], times[found.test], times[:0])
+    ids = [own[~np.isin(times[own], next_)] for own, next_ in zip(found, later, strict=True)]
+    trained, chosen, tested = (Part(dataset, usable[own]) for own in ids)
     between = n - len(trained) - len(chosen) - len(tested)
     settings = {"validation": validation, "test": test, "seed": seed, "gap": gap}
     return Parts(trained, chosen, tested, settings=settings, between=between)

@@ -6,10 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convarium.data.grids.fields import Fields, Values
-from convarium.data.grids.grid import Floats, Grid, edges_of, step_of
+from convarium.data.grids.grid import Floats, Grid, counted_from, edges_of, step_of
 from convarium.errors import DataError
-
-_WHOLE = 360.0
 
 
 def static_fields(source: Fields, grid: Grid) -> Values:
@@ -33,7 +31,8 @@ def static_fields(source: Fields, grid: Grid) -> Values:
         (1, 1, 2)
     """
     rows = _places(source.grid.latitude, edges_of(grid.latitude))
-    columns = _places(_turned(source.grid.longitude, grid.longitude), edges_of(grid.longitude))
+    edges = edges_of(grid.longitude)
+    columns = _places(counted_from(source.grid.longitude, edges[0]), edges)
     height, width = grid.shape
     cells = rows[:, None] * width + columns
     inside = (rows[:, None] >= 0) & (columns >= 0)
@@ -50,13 +49,6 @@ def static_fields(source: Fields, grid: Grid) -> Values:
             )
         found.append((sums / weights).reshape(height, width))
     return np.stack(found).astype(np.float32)
-
-
-def _turned(longitude: Floats, target: Floats) -> Floats:
-    """Longitudes counted from the first edge of the target's cells."""
-    start = edges_of(target)[0]
-    found: Floats = (longitude - start) % _WHOLE + start
-    return found
 
 
 def _places(middles: Floats, edges: Floats) -> NDArray[np.int64]:

@@ -1,7 +1,7 @@
 """From coarse fields to the input of a network of fields, as steps that a card can carry.
 
-read_fields -> coarsen -> season -> delta -> static
-(C, h, w), NaN where missing -> x (B, C, h, w), mask (B, h, w), fine (B, F, H, W), weights
+read_fields -> coarsen -> [unbias] -> season -> delta -> static
+(C, h, w), NaN where missing -> x (B, C, h, w), mask, fine (B, F, H, W), weights
 
 Networks take physical units and normalise by themselves; their means and deviations are here, too.
 """
@@ -20,10 +20,11 @@ from torch import Tensor, nn
 from convarium.data.grids.climatology import Climatology
 from convarium.data.grids.fields import Values
 from convarium.data.grids.grid import Grid
-from convarium.data.grids.kept import array_of_card, array_to_card
+from convarium.data.grids.inputs import FieldInputs
+from convarium.data.grids.kept import fields_of_card, fields_to_card
 from convarium.data.grids.moments import Statistics
 from convarium.data.grids.options import GridOptions
-from convarium.data.grids.pairs import FieldPairs, season_of
+from convarium.data.grids.pairs import FieldPairs
 from convarium.data.grids.samples import FieldPair
 from convarium.data.preprocessing import Preprocessing
 from convarium.errors import DataError
@@ -47,7 +48,8 @@ class FieldPreprocessing(Preprocessing):
         weighted: whether block means are weighted by the areas of cells.
         paired: whether the coarse fields are a model's.
         masked: whether coarse cells may be missing.
-        statistics: means and deviations of the "inputs", the "targets" and the "fine" fields.
+        statistics: means and deviations of the "inputs", the "targets", the "fine" fields, and of
+            the "residual": what the targets differ by from the field that the network adds to.
         climatology: of the training times.
         static: fine fields that never change, (K, H, W), or None.
     """
@@ -101,19 +103,40 @@ class FieldPreprocessing(Preprocessing):
         if self.climatology is not None:
             months = self.climatology.months.tolist()
             found.append({"op": "climatology", "months": months, "start": self.options.start})
+            if self.paired and self._delta is not None:
+                found.append({"op": "unbias"})
         if self.static is not None:
             found.append({"op": "static", "fields": len(self.static)})
         return found
 
     def pairs_of(self, pairs: FieldPairs) -> FieldPairs:
-        """Pairs that are read as the network takes them."""
-        delta = self.climatology if self.options.start == "delta" else None
+        """Pairs that are read as the network takes them, from its first longitude on."""
+        if self.bound and not pairs.fine.grid.same(self.grid):
+            pairs = pairs.turned(self.grid)
         return replace(
             pairs,
             season=self.options.season,
-            climatology=delta,
+            climatology=self._delta,
             static=self.static,
             gaps=self.masked,
+        )
+
+    @property
+    def _delta(self) -> Climatology | None:
+        """The climatology, where the delta method's field is read."""
+        return self.climatology if self.options.start == "delta" else None
+
+    def inputs(self, *, wrap: bool) -> FieldInputs:
+        """What becomes of coarse fields whose columns go all the way around, or do not."""
+        return FieldInputs(
+            targets=len(self.classes),
+            climatology=self._delta,
+            static=self.static,
+            season=self.options.season,
+            masked=self.masked,
+            wrap=wrap,
+            paired=self.paired,
+            areas=self.grid.areas if self.weighted else None,
         )
 
     def apply(self, image: FieldPair) -> Tensor:  # type: ignore[override]
@@ -124,11 +147,8 @@ class FieldPreprocessing(Preprocessing):
         """
         if len(image.coarse) != len(self.predictors):
             raise DataError(f"no coarse fields of {', '.join(self.predictors)}")
-        x = np.nan_to_num(image.coarse)
-        if self.options.season:
-            circle = season_of(np.array([image.month]))[0]
-            x = np.concatenate([x, np.broadcast_to(circle[:, None, None], (2, *x.shape[1:]))])
-        return torch.from_numpy(np.ascontiguousarray(x, np.float32))
+        read = self.inputs(wrap=self.grid.wraps)
+        return read.tensors(image.coarse[None], np.array([image.month]))[0][0]
 
     def finish(self, pixels: Tensor) -> Tensor:
         """The numbers as they are."""
@@ -137,7 +157,13 @@ class FieldPreprocessing(Preprocessing):
     @property
     def bound(self) -> bool:
         """Whether the network knows one domain only: its climatology, static fields or cells."""
-        return self.options.start == "delta" or self.static is not None or self.options.cells
+        own = self.options.cells or self.places > 0
+        return self.options.start == "delta" or self.static is not None or own
+
+    @property
+    def places(self) -> int:
+        """Coarse cells along each axis that the linear map of a place reads; 0 is none."""
+        return self.options.places_of(self.input_shape, self.factor)
 
     @property
     def most_at_once(self) -> int:
@@ -161,8 +187,16 @@ class FieldPreprocessing(Preprocessing):
             "wrap": self.grid.wraps,
             "parts": self.options.outputs,
             "levels": list(self.options.levels),
-            "cells": list(self.input_shape[1:]) if self.options.cells else None,
+            **self._of_cells,
         }
+
+    @property
+    def _of_cells(self) -> dict[str, Any]:
+        """Keywords of a network that knows each coarse cell, with numbers or with a linear map."""
+        if not (self.options.cells or self.places):
+            return {"cells": None}
+        learned = {} if self.options.cells else {"cell_features": 0}
+        return {"cells": list(self.input_shape[1:]), "cell_kernel": self.places, **learned}
 
     @property
     def head_options(self) -> dict[str, int]:
@@ -170,9 +204,12 @@ class FieldPreprocessing(Preprocessing):
         return {}
 
     def begin(self, network: nn.Module) -> None:
-        """Give a new network its means and deviations."""
+        """Give a new network its means and deviations: of what it adds to where it starts."""
+        given = dict(self.statistics)
+        if "residual" in given:
+            given["targets"] = (given["targets"][0], given.pop("residual")[1])
         normalise: Any = network.normalise_with
-        normalise(**self.statistics)
+        normalise(**given)
 
     def beside(self, count: int = 1) -> dict[str, Tensor]:
         """Fine fields of zeros, where the network reads such."""
@@ -204,20 +241,14 @@ class FieldPreprocessing(Preprocessing):
 
     @cached_property
     def _card(self) -> dict[str, Any]:
-        arrays = {}
-        if self.climatology is not None:
-            arrays["fine climatology"] = self.climatology.fine
-            arrays["coarse climatology"] = self.climatology.coarse
-        if self.static is not None:
-            arrays["static fields"] = self.static
         return {
             "steps": self.steps,
             "input_shape": list(self.input_shape),
-            "options": _options_to_card(self.options),
+            "options": self.options.to_mapping(),
             "latitude": self.grid.latitude.tolist(),
             "longitude": self.grid.longitude.tolist(),
             "statistics": {k: [list(each) for each in v] for k, v in self.statistics.items()},
-            "arrays": {name: array_to_card(name, values) for name, values in arrays.items()},
+            "arrays": fields_to_card(self.climatology, self.static),
         }
 
     @classmethod
@@ -242,29 +273,18 @@ class FieldPreprocessing(Preprocessing):
         return found
 
 
-def _options_to_card(options: GridOptions) -> dict[str, Any]:
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in vars(options).items()}
-
-
 def _of_card(part: Mapping[str, Any], classes: tuple[str, ...]) -> FieldPreprocessing:
     """From a card's entry; what is missing there is a KeyError."""
     by_name = {step["op"]: step for step in part["steps"]}
     read, block = by_name["read_fields"], by_name["coarsen"]
     r, s = map(int, block["factor"])
-    arrays = {name: array_of_card(kept) for name, kept in part["arrays"].items()}
-    climatology = None
-    if "climatology" in by_name:
-        months = np.array(by_name["climatology"]["months"], np.int64)
-        fields = arrays["fine climatology"], arrays["coarse climatology"]
-        climatology = Climatology(months, *fields, (r, s))
-    options: dict[str, Any] = {
-        k: tuple(v) if isinstance(v, list) else v for k, v in part["options"].items()
-    }
+    months = by_name["climatology"]["months"] if "climatology" in by_name else None
+    climatology, static = fields_of_card(part["arrays"], months, (r, s))
     names = tuple(map(str, read["variables"]))
     return FieldPreprocessing(
         tuple(map(int, part["input_shape"])),
         classes=classes,
-        options=GridOptions(**options),
+        options=GridOptions.of(part["options"]),
         predictors=names,
         units=dict(zip(names, map(str, read["units"]), strict=True)),
         calendar=str(read["calendar"]),
@@ -275,5 +295,5 @@ def _of_card(part: Mapping[str, Any], classes: tuple[str, ...]) -> FieldPreproce
         masked=block["missing"] == "mask",
         statistics={k: (list(v[0]), list(v[1])) for k, v in part["statistics"].items()},
         climatology=climatology,
-        static=arrays.get("static fields"),
+        static=static,
     )
