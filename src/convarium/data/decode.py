@@ -52,6 +52,11 @@ from convarium.errors import DataError, OptionError
 MAX_PIXELS = 178_956_970
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
 
+
+class TooManyPixelsError(DataError):
+    """An image of more pixels than are allowed."""
+
+
 _IMAGE_NAME = re.compile(
     r"\.(jpe?g|jpe|jfif|a?png|webp|gif|bmp|dib|tiff?|p[bgpn]m|jp2|j2k|avif|mpo)$", re.IGNORECASE
 )
@@ -67,7 +72,10 @@ _COLOUR = ("P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr")
 
 
 def read_image(
-    source: str | Path | bytes, *, at_least: tuple[int, int] | None = None
+    source: str | Path | bytes,
+    *,
+    at_least: tuple[int, int] | None = None,
+    most: int = MAX_PIXELS,
 ) -> NDArray[np.uint8]:
     """Pixels of one image, by the rules of this file's table.
 
@@ -76,6 +84,7 @@ def read_image(
         at_least: height and width, of the upright picture, that are enough: a JPEG of twice that
             and more comes at a reduced scale of up to 1/2, which takes a fraction of the time.
             None decodes every pixel.
+        most: pixels; more are refused from the header, before any is decoded.
 
     Returns:
         Shape `(H, W, C)`, C = 1 for grey and 3 for colour, contiguous and writable.
@@ -92,7 +101,7 @@ def read_image(
             "PIL.ImageFile.LOAD_TRUNCATED_IMAGES (=True) makes half pictures of files that are cut "
             "short; set it to False, as it is by default."
         )
-    with _opened(source) as image:
+    with _opened(source, most) as image:
         pixels = _turbo(image, at_least)
         if pixels is None:
             image.load()
@@ -150,14 +159,14 @@ def is_image_name(name: str) -> bool:
 
 
 @contextlib.contextmanager
-def _opened(source: str | Path | bytes) -> Iterator[ImageFile.ImageFile]:
+def _opened(source: str | Path | bytes, most: int = MAX_PIXELS) -> Iterator[ImageFile.ImageFile]:
     """The image with its header read and its size checked; what fails in the block is a reason."""
     _silence_pillow()
     file = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
         _check_regular(source)
         with Image.open(file, formats=_known_formats()) as image:
-            _check_size(image)
+            _check_size(image, most)
             yield image
     except DataError:
         raise
@@ -197,11 +206,11 @@ def _check_regular(source: str | Path | bytes) -> None:
         raise DataError("not a regular file")
 
 
-def _check_size(image: Image.Image) -> None:
-    if image.width * image.height > MAX_PIXELS:
-        raise DataError(
-            f"{image.width} x {image.height} pixels are more than the limit of {MAX_PIXELS:,}; "
-            "make the image smaller first"
+def _check_size(image: Image.Image, most: int) -> None:
+    if image.width * image.height > min(most, MAX_PIXELS):
+        raise TooManyPixelsError(
+            f"{image.width} x {image.height} pixels are more than the limit of "
+            f"{min(most, MAX_PIXELS):,}; make the image smaller first"
         )
     if image.width * image.height == 0:
         raise DataError("the image has no pixels")

@@ -28,6 +28,8 @@ class Limits:
         queue: samples that wait or are worked on, at most.
         connections: that are open at once, at most.
         timeout: seconds for a body to arrive, and for a connection on which nothing moves.
+        linger: how long a server that is told to end goes on listening, so that those who send
+            requests to it see it in `/readyz` first.
         workers: threads that decode.
 
     Raises:
@@ -49,6 +51,9 @@ class Limits:
         "for a body to arrive, and for a connection on which nothing moves (10s)",
         above=0,
         unit="seconds",
+    )
+    linger: float = option(
+        1.0, "how long a server that is to end goes on listening (1s)", low=0, unit="seconds"
     )
     workers: int = option(2, "threads that decode (2)", low=1)
 

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from convarium.data import Preprocessing, Series, SeriesPreprocessing, read_image
-from convarium.data.decode import image_size
+from convarium.data.decode import TooManyPixelsError
 from convarium.data.series.arrays import channels_first
 from convarium.data.series.series import floats_of
 from convarium.data.series.sound import read_wave
@@ -145,9 +145,10 @@ def _image(content: bytes, limits: Limits) -> NDArray[np.uint8]:
     if content.startswith(_STARTS[0]) and content.count(_SCAN) > _SCANS:
         reason = f"A JPEG of over {_SCANS} scans takes too long to decode; save it anew."
         raise RefusedError(413, "too_many_scans", reason)
-    height, width = image_size(content)
-    _check_pixels(height, width, limits)
-    return read_image(content)
+    try:
+        return read_image(content, most=limits.max_pixels)
+    except TooManyPixelsError as error:
+        raise _too_many_pixels(str(error)) from error
 
 
 def _image_value(value: Any, limits: Limits) -> NDArray[np.uint8]:
@@ -171,7 +172,10 @@ def _image_value(value: Any, limits: Limits) -> NDArray[np.uint8]:
         raise _unusable(words)
     if pixels.min() < 0 or pixels.max() > 255:
         raise _unusable(words)
-    _check_pixels(pixels.shape[0], pixels.shape[1], limits)
+    height, width = pixels.shape[:2]
+    if height * width > limits.max_pixels:
+        most = f"{limits.max_pixels:,}"
+        raise _too_many_pixels(f"{width} x {height} pixels are more than the limit of {most}")
     found: NDArray[np.uint8] = pixels.astype(np.uint8)
     return found[:, :, None] if flat else found
 
@@ -190,12 +194,8 @@ def _whole_numbers(value: Any) -> bool:
     return set(map(type, level)) == {int}
 
 
-def _check_pixels(height: int, width: int, limits: Limits) -> None:
-    if height * width > limits.max_pixels:
-        reason = (
-            f"An image of {width} x {height} pixels is over the limit of {limits.max_pixels:,}."
-        )
-        raise RefusedError(413, "too_many_pixels", reason)
+def _too_many_pixels(words: str) -> RefusedError:
+    return RefusedError(413, "too_many_pixels", f"{words}.")
 
 
 def _text(content: bytes, limits: Limits) -> str:

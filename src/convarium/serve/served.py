@@ -28,7 +28,7 @@ from convarium.serve.samples import check_kind
 from convarium.tasks import Record
 
 Signature = tuple[tuple[int, int, int] | None, ...]
-_FILES = ("card.json", "model.safetensors")
+_FILES = ("model.safetensors", "card.json")
 _VERSION = 12  # digits
 
 
@@ -161,6 +161,14 @@ def signature_of(folder: Path) -> Signature:
     names = [folder / name for name in _FILES]
     names += sorted((folder / "tuned").glob("choice-*.json"))
     return tuple(map(_state, names))
+
+
+def announced(signature: Signature) -> Signature:
+    """The part of it that is written last: the card, and what `tune` chose.
+
+    So a watch does not open weights whose card is still on its way.
+    """
+    return signature[1:]
 
 
 def batch_of(preprocessing: Preprocessing, samples: Sequence[Tensor]) -> Batch:

@@ -24,7 +24,15 @@ from convarium.serve.limits import BODIES, Limits
 from convarium.serve.metrics import Metrics
 from convarium.serve.refusals import RefusedError, busy, refusal_of
 from convarium.serve.samples import Given, prepared, samples_of
-from convarium.serve.served import Lanes, Served, lanes_of, open_served, row_of, signature_of
+from convarium.serve.served import (
+    Lanes,
+    Served,
+    announced,
+    lanes_of,
+    open_served,
+    row_of,
+    signature_of,
+)
 
 Answer = TypeVar("Answer")
 _EXPLAINED = 4  # heatmaps that wait or are computed, at most
@@ -155,7 +163,7 @@ class Service:
         A version that cannot be opened leaves the old one in its place.
 
         Args:
-            changed: only those whose files have changed since.
+            changed: only those with another card, or another choice of `tune`, since.
 
         Returns:
             For each run that was opened, whether it could be.
@@ -167,7 +175,8 @@ class Service:
         found = {}
         for name, folder in self._folders.items():
             now = await self._in(self._slow, functools.partial(signature_of, folder))
-            if changed and now in (self._current[name][0].signature, self._failed.get(name)):
+            same = announced(now) == announced(self._current[name][0].signature)
+            if changed and (same or now == self._failed.get(name)):
                 continue
             try:
                 self._take(await self._in(self._slow, functools.partial(self._open, name)))
