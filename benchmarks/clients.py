@@ -103,7 +103,7 @@ async def asked(connection: Any, body: bytes, load: Load, *, due: float | None =
     start = time.perf_counter()
     late = 0.0 if due is None else max(0.0, start - due)
     try:
-        head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+        head = f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
         writer.write(head.encode() + body)
         lines = (await reader.readuntil(b"\r\n\r\n")).lower()
         length = int(lines.partition(b"content-length:")[2].split(b"\r\n")[0])
@@ -121,7 +121,7 @@ async def asked(connection: Any, body: bytes, load: Load, *, due: float | None =
 async def version(process: subprocess.Popen[str]) -> str:
     """The version that answers now."""
     reader, writer = await asyncio.open_connection("127.0.0.1", process.port)
-    writer.write(b"GET /runs HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    writer.write(b"GET /runs HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
     answer = await reader.read()
     writer.close()
     return str(json.loads(answer.partition(b"\r\n\r\n")[2])["runs"][0]["version"])

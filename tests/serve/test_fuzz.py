@@ -101,6 +101,6 @@ def test_every_answer_is_in_the_document(client, draw_from):
 
 def test_the_document_names_every_path(client):
     paths = set(client.get("/openapi.json").json()["paths"])
-    answered = {"predict", "embed", "explain", "info"}
+    answered = {"predict", "embed", "explain", "downscale", "info"}
     expected = {f"{prefix}/{name}" for prefix in ("", "/runs/{run}") for name in answered}
     assert paths == expected | {"/healthz", "/readyz", "/metrics", "/runs"}

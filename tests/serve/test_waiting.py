@@ -16,9 +16,9 @@ from convarium import serve
 from convarium.data import read_image
 from convarium.predict import open_run
 from convarium.serve.explaining import Asked
+from convarium.serve.intake import Sent
 from convarium.serve.refusals import RefusedError
 from convarium.serve.samples import Given, prepared
-from convarium.serve.service import Sent
 
 
 def sent(values):

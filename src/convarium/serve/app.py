@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 import convarium
 from convarium.errors import ConvariumError, import_extra
 from convarium.serve import schema
+from convarium.serve.bodies import NETCDF
 from convarium.serve.edge import BROKEN, Edge
 from convarium.serve.explaining import Asked
+from convarium.serve.intake import Sent
 from convarium.serve.refusals import RefusedError, refusal_of
-from convarium.serve.service import Sent, Service
+from convarium.serve.service import Service
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request
@@ -173,15 +175,23 @@ def _add_runs(app: "FastAPI", service: Service, prefix: str) -> None:
             return Response(found, media_type=_PNG, headers=vary)
         return JSONResponse(found, headers=vary)
 
+    async def downscale(request: Request, run: str | None = None) -> Response:
+        """Coarse fields of NetCDF made finer, as NetCDF."""
+        found = await service.downscale(_noted(request, service, run), _sent(request))
+        return Response(found, media_type=NETCDF)
+
     vector = {"type": "array", "items": {"type": "number"}}
-    post: dict[str, Any] = {"methods": ["POST"], "openapi_extra": schema.BODY}
+    bodies = {"downscale": schema.FIELDS}
     names: dict[str, tuple[Callable[..., Awaitable[Any]], dict[int | str, dict[str, Any]]]] = {
         "predict": (predict, schema.answers("predictions", {"type": "object"})),
         "embed": (embed, schema.answers("vectors", vector)),
         "explain": (explain, schema.heat()),
+        "downscale": (downscale, schema.fields()),
     }
     for name, (call, answers) in names.items():
-        app.add_api_route(f"{prefix}/{name}", call, response_model=None, responses=answers, **post)
+        post: dict[str, Any] = {"methods": ["POST"], "response_model": None}
+        post["openapi_extra"] = bodies.get(name, schema.BODY)
+        app.add_api_route(f"{prefix}/{name}", call, responses=answers, **post)
     missing = schema.refusals(400, 404)
     app.add_api_route(f"{prefix}/info", info, response_model=None, responses=missing)
 
