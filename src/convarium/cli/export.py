@@ -11,10 +11,13 @@ from convarium.cli.parsing import Parser, above_zero, write, write_json
 from convarium.errors import OptionError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from convarium.deploy import Export, Quantisation
     from convarium.predict import Run
 
 _SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}
+_SAMPLES = 32
 
 
 def add_arguments(parser: Parser) -> None:
@@ -25,8 +28,9 @@ def add_arguments(parser: Parser) -> None:
     add("--samples", metavar="DATA",
         help="images to verify on; by default those that the run keeps (up to 32)")  # fmt: skip
     add("--dynamic-size", action="store_true", help="leave the size of the inputs free too")
-    add("--pixels", choices=("channels_first", "channels_last"),
-        help="put scaling and normalisation into the file, which takes 8-bit pixels")  # fmt: skip
+    add("--pixels", choices=("channels_first", "channels_last", "pictures"),
+        help="put scaling and normalisation into the file, which takes 8-bit pixels; with "
+        "pictures, of openvino, also resizing and cropping, for --samples of one size")  # fmt: skip
     add("--int8", action="store_true", help="8-bit numbers, if accuracy is shown to hold")
     add("--data", metavar="DATA", help="with --int8: the run's data, if it is elsewhere by now")
     add("--points", type=above_zero, default=None, metavar="X",
@@ -77,13 +81,36 @@ def _exported(arguments: argparse.Namespace, opened: Run, path: Path) -> Export:
     return deploy.export(
         opened.model,
         path,
-        samples=opened.samples(arguments.samples),
+        samples=_samples(arguments, opened),
         format=arguments.to,
         card=opened.card,
         dynamic_size=arguments.dynamic_size,
         preprocessing=opened.preprocessing,
         pixels=arguments.pixels,
     )
+
+
+def _samples(arguments: argparse.Namespace, opened: Run) -> Tensor:
+    """Preprocessed samples, or whole pictures of one size."""
+    if arguments.pixels != "pictures":
+        return opened.samples(arguments.samples)
+    if arguments.samples is None:
+        raise OptionError("--pixels pictures needs --samples, pictures of the size that is sent.")
+    import torch
+
+    from convarium.data import open_inputs
+    from convarium.data.resizing import with_channels
+
+    dataset = open_inputs([arguments.samples], kind="images")
+    channels = opened.preprocessing.input_shape[0]
+    found = [with_channels(dataset.read(i), channels) for i in range(min(_SAMPLES, len(dataset)))]
+    sizes = {each.shape for each in found}
+    if len(sizes) > 1:
+        told = ", ".join(f"{w} x {h}" for h, w, _ in sorted(sizes)[:3])
+        raise OptionError(
+            f"--samples (={arguments.samples!r}) holds pictures of {told}; give one size."
+        )
+    return torch.stack([torch.from_numpy(each) for each in found])
 
 
 def _quantised(arguments: argparse.Namespace, opened: Run, path: Path) -> Quantisation:

@@ -17,6 +17,7 @@ from convarium.deploy.artefact import Artefact, runtime_package
 from convarium.deploy.given import Given, expected_of
 from convarium.deploy.onnx_file import OPSET, write_onnx
 from convarium.deploy.openvino_file import write_openvino
+from convarium.deploy.pixels import PICTURES
 from convarium.deploy.program_file import write_program
 from convarium.deploy.verification import (
     TOLERANCE,
@@ -62,7 +63,9 @@ class Export:
         agreement: share of samples for which file and model predict the same class.
         sha256: of the file's bytes, hexadecimal.
         bytes: size of the file, with that of its weights.
-        pixels: the layout of the 8-bit pixels that it takes; None where it takes numbers.
+        pixels: the layout of the 8-bit pixels that it takes, "pictures" where it resizes them;
+            None where it takes numbers.
+        apart: of pictures the share of pixel values that come out one of 255 apart from Pillow's.
         sizes: positions along each axis of the inputs that it was verified on.
         latency: of a pass at batch 1 on this machine.
     """
@@ -78,6 +81,7 @@ class Export:
     sha256: str
     bytes: int
     pixels: str | None
+    apart: float | None
     sizes: tuple[tuple[int, ...], ...]
     latency: dict[str, Any]
 
@@ -89,6 +93,8 @@ class Export:
         """The result as one sentence."""
         opset = "" if self.opset is None else f", opset {self.opset}"
         takes = "" if self.pixels is None else f", 8-bit pixels with {self.pixels} in"
+        if self.apart is not None:
+            takes = f", whole pictures in ({self.apart:.2%} of the pixels one of 255 from Pillow's)"
         shapes = " and ".join("x".join(map(str, size)) for size in self.sizes)
         sizes = f" of {shapes}" if len(self.sizes) > 1 else ""
         return (
@@ -134,7 +140,8 @@ def export(
             verified on samples that are a quarter longer along each, and on series half as long.
         preprocessing: how the samples were made from pixels; needed for `pixels`.
         pixels: "channels_first" or "channels_last" puts scaling and normalisation into the file,
-            which then takes 8-bit pixels in this layout.
+            which then takes 8-bit pixels in this layout; "pictures", of OpenVINO's files, resizing
+            and cropping too: samples are then pictures of one size, uint8 (N, H, W, C).
 
     Raises:
         VerificationError: the file does not compute what the model computes.
@@ -156,13 +163,16 @@ def export(
     check_inputs(network, samples, tolerance)
     if kind.runtime is not None:
         runtime_package(kind.runtime)
+    if pixels == PICTURES and format != "openvino":
+        raise OptionError(f"pixels (={pixels!r}) is for OpenVINO, which resizes as Pillow does.")
     given = Given(network, samples, preprocessing, pixels, dynamic_size)
-    expected = [expected_of(network, batch, samples) for batch in given.batches]
+    expected = [expected_of(network, batch, given.batches[0]) for batch in given.batches]
     with atomic(path) as temporary:
         _write(kind, given, temporary, opset, card)
         pairs = zip(expected, given.batches, strict=True)
-        proofs = [compare(temporary, own, given.laid(batch), tolerance) for own, batch in pairs]
-        latency = manifest.quick_latency(Artefact(temporary), given.laid(samples[:1]))
+        proofs = [compare(temporary, own, given.as_file(batch), tolerance) for own, batch in pairs]
+        one = given.as_file(given.batches[0][:1])
+        latency = manifest.quick_latency(Artefact(temporary), one)
         written = members(temporary)
         digests = {path.with_suffix(each.suffix).name: sha256(each) for each in written}
         size = sum(each.stat().st_size for each in written)
@@ -176,6 +186,7 @@ def export(
         sha256=digests[path.name],
         bytes=size,
         pixels=pixels,
+        apart=None if given.front is None else given.front.different,
         sizes=tuple(tuple(batch.shape[2:]) for batch in given.batches),
         latency=latency,
     )
@@ -208,7 +219,8 @@ def _write(
     with untouched(network), torch.inference_mode(False), torch.no_grad(), eager(network):
         set_eval(network)
         with torch.autocast(example.device.type, enabled=False):
-            kind.write(network, path, example, opset=opset, card=card, free=given.free)
+            front = {} if given.front is None else {"front": given.front}
+            kind.write(network, path, example, opset=opset, card=card, free=given.free, **front)
 
 
 def members(path: Path) -> list[Path]:

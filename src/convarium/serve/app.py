@@ -15,6 +15,7 @@ from convarium.serve.bodies import NETCDF
 from convarium.serve.edge import BROKEN, Edge
 from convarium.serve.explaining import Asked
 from convarium.serve.intake import Sent
+from convarium.serve.memory import tend
 from convarium.serve.refusals import RefusedError, refusal_of
 from convarium.serve.service import Service
 
@@ -48,10 +49,12 @@ def build_app(
 
     @asynccontextmanager
     async def living(app: FastAPI) -> AsyncIterator[None]:
-        watching = asyncio.create_task(service.watch(watch)) if watch else None
+        beside = [asyncio.create_task(tend())]
+        if watch:
+            beside.append(asyncio.create_task(service.watch(watch)))
         yield
-        if watching is not None:
-            watching.cancel()
+        for task in beside:
+            task.cancel()
         service.close()
 
     app = FastAPI(
