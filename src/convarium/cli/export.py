@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from convarium.deploy import Export, Quantisation
     from convarium.predict import Run
 
-_SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}
+_SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2", "executorch": ".pte"}
 _SAMPLES = 32
 
 
@@ -35,7 +35,7 @@ def add_arguments(parser: Parser) -> None:
     add("--data", metavar="DATA", help="with --int8: the run's data, if it is elsewhere by now")
     add("--points", type=above_zero, default=None, metavar="X",
         help="with --int8: points of accuracy that may be lost (0.5)")  # fmt: skip
-    add("-o", "--output", metavar="FILE", help="the file (RUN/model.onnx, .xml or .pt2)")
+    add("-o", "--output", metavar="FILE", help="the file (RUN/model.onnx, .xml, .pt2 or .pte)")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -68,7 +68,7 @@ def _check(arguments: argparse.Namespace) -> None:
             if getattr(arguments, flag) is not None:
                 raise OptionError(f"--{flag} belongs to --int8; add that, or leave it out.")
         return
-    if arguments.to == "torch":
+    if arguments.to in ("torch", "executorch"):
         raise OptionError("--int8 is for --to openvino and --to onnx; choose one of these.")
     for flag in ("samples", "dynamic_size", "pixels"):
         if getattr(arguments, flag):

@@ -1,6 +1,7 @@
 """A file in the runtime it was written for, as a callable from tensor to tensor.
 
-    net.onnx -> onnxruntime        net.xml (+ net.bin) -> OpenVINO        net.pt2 -> torch
+    net.onnx -> onnxruntime    net.xml (+ net.bin) -> OpenVINO    net.pt2 -> torch
+    net.pte -> ExecuTorch, sample by sample
 
 Every failure of a runtime is one error, and each runs on the processor.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -34,8 +36,9 @@ class Artefact:
     torch evaluates, though: run only programs from people that you trust.
 
     Args:
-        path: ends in .onnx, .xml or .pt2.
-        threads: that the runtime computes with; None takes torch's number.
+        path: ends in .onnx, .xml, .pt2 or .pte.
+        threads: that the runtime computes with; None takes torch's number. ExecuTorch takes its
+            own.
         precision: "fp32", or "bf16" where the runtime can compute in it: OpenVINO, which would
             choose it by itself on processors that have it.
         batch_size: prepares for batches of this size only, which OpenVINO runs faster; None takes
@@ -118,6 +121,10 @@ def runtime_package(name: str) -> ModuleType:
     """
     if name == "onnxruntime":
         return import_extra(name, "onnx")
+    if name == "executorch":
+        with warnings.catch_warnings():  # of Python's, about how it reads its own files
+            warnings.simplefilter("ignore")
+            return import_extra("executorch.runtime", "executorch")
     with unreported():
         return import_extra(name, "openvino")
 
@@ -202,6 +209,18 @@ def _torch(artefact: Artefact, batch_size: int | None) -> Callable[[Tensor], Ten
     return run
 
 
+def _executorch(artefact: Artefact, batch_size: int | None) -> Callable[[Tensor], Tensor]:
+    runtime: Any = runtime_package("executorch")
+    program = runtime.Runtime.get().load_program(artefact.path)
+    method = program.load_method("forward")
+    kept = program, method  # a method reads what its program holds
+
+    def run(x: Tensor) -> Tensor:
+        return torch.cat([kept[1].execute([one])[0].clone() for one in x.split(1)])
+
+    return run
+
+
 @contextlib.contextmanager
 def _without_pickles() -> Iterator[None]:
     """Inside, torch loads tensors only, also where it would fall back to objects of any kind."""
@@ -220,4 +239,5 @@ _OPENERS: Final[dict[str, tuple[str, Callable[..., Callable[[Tensor], Tensor]]]]
     ".onnx": ("onnxruntime", _onnx),
     ".xml": ("openvino", _openvino),
     ".pt2": ("torch", _torch),
+    ".pte": ("executorch", _executorch),
 }

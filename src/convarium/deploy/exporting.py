@@ -17,6 +17,7 @@ from convarium.deploy.artefact import Artefact, runtime_package
 from convarium.deploy.given import Given, expected_of
 from convarium.deploy.onnx_file import OPSET, write_onnx
 from convarium.deploy.openvino_file import write_openvino
+from convarium.deploy.phone_file import write_phone
 from convarium.deploy.pixels import PICTURES
 from convarium.deploy.program_file import write_program
 from convarium.deploy.verification import (
@@ -45,6 +46,7 @@ FORMATS: Final = {
     "onnx": Format(".onnx", "onnxruntime", write_onnx),
     "openvino": Format(".xml", "openvino", write_openvino),
     "torch": Format(".pt2", None, write_program),
+    "executorch": Format(".pte", "executorch", write_phone),
 }
 
 
@@ -54,8 +56,8 @@ class Export:
 
     Attributes:
         path: the file; OpenVINO's has its weights beside it, in a file that ends in .bin.
-        format: "onnx", "openvino" or "torch".
-        opset: ONNX operator set; None for a program of torch's.
+        format: "onnx", "openvino", "torch" or "executorch".
+        opset: ONNX operator set; None for files that do not come through ONNX.
         n: how many samples the file was verified on, at batch 1 and together.
         largest_difference: largest absolute difference of an output from the model's.
         scale: largest absolute output of the model.
@@ -129,9 +131,11 @@ def export(
 
     Args:
         model: the network, in float32; wrapped and compiled ones are taken out of their wrapper.
-        path: the file to write, ending in .xml for OpenVINO and .pt2 for torch; its folder is made.
+        path: the file to write, ending in .onnx, .xml for OpenVINO, .pt2 for torch or .pte for
+            ExecuTorch; its folder is made.
         samples: (N, C, *S) preprocessed float32 inputs to verify on; better real ones than noise.
-        format: "onnx"; "openvino", an IR in two files; or "torch", a program of `torch.export`.
+        format: "onnx"; "openvino", an IR in two files; "torch", a program of `torch.export`; or
+            "executorch", for phones, of one sample a pass.
         card: what a stranger needs to use the file (classes, preprocessing ...); embedded in the
             file's metadata as JSON under "convarium.card", and in the manifest.
         opset: ONNX operator set, 18 to 23; of OpenVINO's files the one they come through.
@@ -180,7 +184,7 @@ def export(
     result = Export(
         path=path,
         format=format,
-        opset=None if format == "torch" else opset,
+        opset=opset if format in ("onnx", "openvino") else None,
         **_of_proofs(proofs),
         tolerance=tolerance,
         sha256=digests[path.name],
