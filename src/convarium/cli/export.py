@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convarium.cli.exporting_texts import export_texts
-from convarium.cli.parsing import Parser, above_zero, write, write_json
+from convarium.cli.parsing import Parser, above_zero, positive, write, write_json
 from convarium.errors import OptionError
 
 if TYPE_CHECKING:
@@ -35,6 +35,9 @@ def add_arguments(parser: Parser) -> None:
     add("--data", metavar="DATA", help="with --int8: the run's data, if it is elsewhere by now")
     add("--points", type=above_zero, default=None, metavar="X",
         help="with --int8: points of accuracy that may be lost (0.5)")  # fmt: skip
+    add("--finetune", type=positive, metavar="N",
+        help="with --int8: passes over training samples to learn rounded numbers, if accuracy "
+        "does not hold without")  # fmt: skip
     add("-o", "--output", metavar="FILE", help="the file (RUN/model.onnx, .xml, .pt2 or .pte)")
 
 
@@ -64,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _check(arguments: argparse.Namespace) -> None:
     """Refuse flags that have no effect with the others."""
     if not arguments.int8:
-        for flag in ("data", "points"):
+        for flag in ("data", "points", "finetune"):
             if getattr(arguments, flag) is not None:
                 raise OptionError(f"--{flag} belongs to --int8; add that, or leave it out.")
         return
@@ -126,5 +129,6 @@ def _quantised(arguments: argparse.Namespace, opened: Run, path: Path) -> Quanti
         labelled=labelled,
         format=arguments.to,
         card=opened.card,
+        finetune=arguments.finetune or 0,
         **points,
     )

@@ -129,6 +129,12 @@ def runtime_package(name: str) -> ModuleType:
         return import_extra(name, "openvino")
 
 
+def has_bf16() -> bool:
+    """Whether this processor computes in bf16, so that it is worth trying."""
+    found = runtime_package("openvino").Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in found
+
+
 @contextlib.contextmanager
 def unreported() -> Iterator[None]:
     """Inside, packages of OpenVINO's are imported without what tells their makers about the use."""

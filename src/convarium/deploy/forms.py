@@ -18,10 +18,10 @@ from torch import Tensor, nn
 
 from convarium.data.batch import memory_order
 from convarium.deploy.accuracy import Labelled
-from convarium.deploy.artefact import Artefact, Precision
+from convarium.deploy.artefact import Artefact, Precision, has_bf16
 from convarium.deploy.exporting import FORMATS, export, members
 from convarium.deploy.folding import fold
-from convarium.deploy.quantising import has_bf16, quantise
+from convarium.deploy.quantising import quantise
 from convarium.deploy.verification import set_eval
 from convarium.errors import ConvariumError, OptionError
 
