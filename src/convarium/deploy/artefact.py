@@ -222,7 +222,7 @@ def _executorch(artefact: Artefact, batch_size: int | None) -> Callable[[Tensor]
     kept = program, method  # a method reads what its program holds
 
     def run(x: Tensor) -> Tensor:
-        return torch.cat([kept[1].execute([one])[0].clone() for one in x.split(1)])
+        return torch.cat([kept[1].execute([one])[0].clone() for one in torch.split(x, 1)])
 
     return run
 

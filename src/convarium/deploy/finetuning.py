@@ -52,12 +52,12 @@ def finetuned(
         total = max(1, passes * -(-len(samples) // _BATCH))
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total)
         for _ in range(passes):
-            for some in torch.randperm(len(samples), generator=generator).split(_BATCH):
+            for some in torch.split(torch.randperm(len(samples), generator=generator), _BATCH):
                 x = samples[some].clone()
                 with torch.no_grad():
                     expected = network(x)
                 optimizer.zero_grad()
-                error(student(x), expected).backward()
+                torch.autograd.backward(error(student(x), expected))
                 optimizer.step()
                 schedule.step()
     return student.requires_grad_(False)
@@ -72,7 +72,7 @@ def error(outputs: Tensor, expected: Tensor) -> Tensor:
 @contextmanager
 def rounding(network: nn.Module, steps: Steps) -> Iterator[None]:
     """Inside, the convolutions and linear layers of a network compute with rounded numbers."""
-    layers = [module for module in network.modules() if isinstance(module, LAYERS)]
+    layers: list[Any] = [each for each in network.modules() if isinstance(each, LAYERS)]
     handles = []
     try:
         for layer in layers:
@@ -85,7 +85,7 @@ def rounding(network: nn.Module, steps: Steps) -> Iterator[None]:
             handle.remove()
         for layer in layers:
             if parametrize.is_parametrized(layer, "weight"):
-                unrounded = layer.parametrizations.weight.original  # type: ignore[union-attr]
+                unrounded = layer.parametrizations.weight.original
                 parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
                 layer.weight = nn.Parameter(unrounded.detach().clone())
 

@@ -129,8 +129,8 @@ class Service:
         """
         served, _ = self._version(name)
         served.check_takes(fields=False)
-        read = functools.partial(self.intake.samples, served.preprocessing)
-        async with self.intake.admitted(self._slow_gate, sent, read) as (samples, _):
+        taken = functools.partial(self.intake.samples, served.preprocessing)
+        async with self.intake.admitted(self._slow_gate, sent, taken) as (samples, _):
             if len(samples) > 1:
                 raise RefusedError(413, "too_many", "One sample at a time is explained.")
             ((read, sample),) = samples
