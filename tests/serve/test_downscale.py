@@ -72,7 +72,11 @@ def served(winds, serving, opener, monkeypatch):
     """A client of a server of the run, whose process that opens files is there already."""
     monkeypatch.setattr(Opener, "start", lambda self: None)
     monkeypatch.setattr(Opener, "open", lambda self, request: OPEN(opener, request))
-    return lambda *limits, **runs: serving({"winds": winds, **runs}, *limits)
+
+    def opened_client(runs=(), **limits):
+        return serving({"winds": winds, **dict(runs)}, Limits(deadline_ms=30_000, **limits))
+
+    return opened_client
 
 
 def opened_answer(answer):
@@ -150,7 +154,7 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_does_not_fit_is_refused_with_a_reason(served, tmp_path, name):
     made, status, code, words = REFUSED[name]
-    client = served(Limits(max_cells=100_000))
+    client = served(max_cells=100_000)
     answer = client.post("/downscale", content=made(tmp_path / "a.nc"), headers=NETCDF)
     assert (answer.status_code, answer.json()["error"]) == (status, code), answer.text
     assert words in answer.json()["reason"]
@@ -161,7 +165,7 @@ def test_what_does_not_fit_is_refused_with_a_reason(served, tmp_path, name):
 
 
 def test_a_run_is_asked_for_what_it_is_for(photos, served, pictures):
-    client = served(photos=photos)
+    client = served({"photos": photos})
     for path in ("predict", "embed", "explain"):
         answer = client.post(f"/runs/winds/{path}", content=b"x", headers=NETCDF)
         assert (answer.status_code, answer.json()["error"]) == (400, "other_kind")
@@ -200,7 +204,7 @@ def test_a_file_that_points_to_another_one_is_not_followed(tmp_path, how):
 
 
 def test_a_server_begins_its_own_process_and_ends_it(winds, serving, tmp_path):
-    client = serving({"winds": winds})
+    client = serving({"winds": winds}, Limits(deadline_ms=30_000))
     process = client.service.intake._opener._process
     assert process.poll() is None
     content = fields(tmp_path / "a.nc", 3).read_bytes()
@@ -256,7 +260,7 @@ def test_random_damage_is_a_reason_or_fields(opener, tmp_path):
 
 def test_times_go_through_the_network_in_pieces(served, tmp_path, monkeypatch):
     monkeypatch.setattr("convarium.serve.finer._PIECE", 2 * 16 * 24)
-    client = served(Limits(queue=4))
+    client = served(queue=4)
     content = [fields(tmp_path / f"{k}.nc", k).read_bytes() for k in (8, 9)]
     answers = [client.post("/downscale", content=each, headers=NETCDF) for each in content]
     assert [each.status_code for each in answers] == [200, 413]

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -131,11 +132,12 @@ def test_a_socket_that_holds_a_connection_is_not_closed():
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen()
-        assert nobody_waits([listening])
+        server = SimpleNamespace(sockets=[listening])
+        assert nobody_waits([server])
         with socket.create_connection(listening.getsockname()):
-            assert not nobody_waits([listening])
+            assert not nobody_waits([server])
             listening.accept()[0].close()
-            assert nobody_waits([listening])
+            assert nobody_waits([server])
 
 
 def test_a_hangup_brings_the_new_version_and_loses_nothing(photos, pictures, tmp_path):

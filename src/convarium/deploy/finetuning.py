@@ -49,17 +49,17 @@ def finetuned(
     with torch.inference_mode(False), torch.enable_grad(), rounding(student, steps):
         groups = [_group(weights) for weights in student.parameters()]
         optimizer = torch.optim.Adam(groups)
-        total = max(1, passes * -(-len(samples) // _BATCH))
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total)
-        for _ in range(passes):
-            for some in torch.split(torch.randperm(len(samples), generator=generator), _BATCH):
-                x = samples[some].clone()
-                with torch.no_grad():
-                    expected = network(x)
-                optimizer.zero_grad()
-                torch.autograd.backward(error(student(x), expected))
-                optimizer.step()
-                schedule.step()
+        turns = [torch.randperm(len(samples), generator=generator) for _ in range(passes)]
+        parts = [some for turn in turns for some in torch.split(turn, _BATCH)]
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(1, len(parts)))
+        for some in parts:
+            x = samples[some].clone()
+            with torch.no_grad():
+                expected = network(x)
+            optimizer.zero_grad()
+            torch.autograd.backward(error(student(x), expected))
+            optimizer.step()
+            schedule.step()
     return student.requires_grad_(False)
 
 

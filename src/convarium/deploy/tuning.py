@@ -67,10 +67,8 @@ def tune(
         goal: "latency", of one sample, or "throughput", of 16 at once.
         batch_size: another number of samples in a pass.
         engines: which to try, of eager, folded, compiled, onnx and openvino.
-        threads: numbers of threads to try; None tries torch's own number, and half of it for the
-            fastest forms.
-        streams: numbers of parts of a batch that OpenVINO computes beside each other; None tries
-            as many as there are threads, where a batch has several samples.
+        threads: to try; None tries torch's own number, and half of it for the fastest forms.
+        streams: parts of a batch that OpenVINO computes beside each other; None tries one a thread.
         points: of accuracy that may be lost.
         seconds: no form is begun after so many; eager torch always runs.
         card: goes into the files.
@@ -100,8 +98,7 @@ def tune(
         "labelled": labelled is not None,
     }
     place = Choices(network, Path(folder), fresh=fresh)
-    known = place.read(settings)
-    if known is not None:
+    if (known := place.read(settings)) is not None:
         return known
     until = time.monotonic() + seconds
     maker = Maker(network, Path(folder), samples, calibration, labelled, points, card, until)

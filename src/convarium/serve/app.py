@@ -183,20 +183,23 @@ def _add_runs(app: "FastAPI", service: Service, prefix: str) -> None:
         found = await service.downscale(_noted(request, service, run), _sent(request))
         return Response(found, media_type=NETCDF)
 
-    vector = {"type": "array", "items": {"type": "number"}}
-    bodies = {"downscale": schema.FIELDS}
-    names: dict[str, tuple[Callable[..., Awaitable[Any]], dict[int | str, dict[str, Any]]]] = {
-        "predict": (predict, schema.answers("predictions", {"type": "object"})),
-        "embed": (embed, schema.answers("vectors", vector)),
-        "explain": (explain, schema.heat()),
-        "downscale": (downscale, schema.fields()),
-    }
-    for name, (call, answers) in names.items():
-        post: dict[str, Any] = {"methods": ["POST"], "response_model": None}
-        post["openapi_extra"] = bodies.get(name, schema.BODY)
-        app.add_api_route(f"{prefix}/{name}", call, responses=answers, **post)
+    calls = {"predict": predict, "embed": embed, "explain": explain, "downscale": downscale}
+    for name, call in calls.items():
+        _add_post(app, f"{prefix}/{name}", call, schema.ANSWERS[name])
     missing = schema.refusals(400, 404)
     app.add_api_route(f"{prefix}/info", info, response_model=None, responses=missing)
+
+
+def _add_post(
+    app: "FastAPI",
+    path: str,
+    call: Callable[..., Awaitable[Any]],
+    answers: dict[int | str, dict[str, Any]],
+) -> None:
+    """An address that bodies are sent to."""
+    body = schema.FIELDS if path.endswith("downscale") else schema.BODY
+    settings: dict[str, Any] = {"methods": ["POST"], "response_model": None, "openapi_extra": body}
+    app.add_api_route(path, call, responses=answers, **settings)
 
 
 def _wants_picture(accept: str) -> bool:

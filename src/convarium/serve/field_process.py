@@ -16,7 +16,7 @@ import pickle
 import struct
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -94,32 +94,40 @@ def check_inside(path: Path) -> None:
     h5py: Any = import_extra("h5py", EXTRA)
     try:
         with h5py.File(path, "r") as file:
-            waiting, seen = [file], set()
-            while waiting:
-                group = waiting.pop()
-                for name in group:
-                    if isinstance(group.get(name, getlink=True), h5py.SoftLink):
-                        continue  # leads to another name of the same file
-                    _check_link(h5py, group, name)
-                    each = group[name]
-                    place = h5py.h5o.get_info(each.id).addr
-                    if isinstance(each, h5py.Group) and place not in seen:
-                        waiting.append(each)
-                    seen.add(place)
-                    if len(seen) > _OBJECTS:
-                        raise DataError(f"it holds over {_OBJECTS:,} objects")
+            _check_groups(h5py, file)
     except ConvariumError:
         raise
     except Exception as error:  # as above
         raise DataError(f"damaged: {type(error).__name__}") from error
 
 
-def _check_link(h5py: Any, group: Any, name: str) -> None:
-    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-        raise DataError("it points to other files, which are not read")
-    each = group[name]
-    if isinstance(each, h5py.Dataset) and (each.external or each.is_virtual):
-        raise DataError("it points to other files, which are not read")
+def _check_groups(h5py: Any, file: Any) -> None:
+    """Go through all groups of a file, each once."""
+    waiting, seen = [file], set()
+    while waiting:
+        group = waiting.pop()
+        for each in _members(h5py, group):
+            place = h5py.h5o.get_info(each.id).addr
+            if isinstance(each, h5py.Group) and place not in seen:
+                waiting.append(each)
+            seen.add(place)
+        if len(seen) > _OBJECTS:
+            raise DataError(f"it holds over {_OBJECTS:,} objects")
+
+
+def _members(h5py: Any, group: Any) -> Iterator[Any]:
+    """What a group holds; soft links lead to other names of the same file."""
+    elsewhere = "it points to other files, which are not read"
+    for name in group:
+        link = group.get(name, getlink=True)
+        if isinstance(link, h5py.SoftLink):
+            continue
+        if not isinstance(link, h5py.HardLink):
+            raise DataError(elsewhere)
+        each = group[name]
+        if isinstance(each, h5py.Dataset) and (each.external or each.is_virtual):
+            raise DataError(elsewhere)
+        yield each
 
 
 def _plain(attributes: Mapping[str, Any]) -> dict[str, Any]:

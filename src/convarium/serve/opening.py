@@ -28,6 +28,7 @@ class Opener:
         self.seconds = seconds
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
+        self._ready = self._closed = False
 
     def start(self) -> None:
         """Begin the process, unless it is there.
@@ -52,10 +53,10 @@ class Opener:
                 send(process.stdin, request)  # type: ignore[arg-type]
                 found = self._answer(process, self.seconds)
             except TimeoutError as error:
-                self._end()
+                self._begin_anew()
                 raise DataError("it takes too long to open") from error
             except (EOFError, OSError) as error:
-                self._end()
+                self._begin_anew()
                 raise DataError("damaged: it cannot be opened") from error
         if isinstance(found, TooManyCellsError):
             raise RefusedError(413, "too_many_cells", f"{found}.")
@@ -66,28 +67,38 @@ class Opener:
 
     def close(self) -> None:
         """End the process, whatever it does."""
-        process = self._process
+        process, self._closed = self._process, True
         if process is not None:
             process.kill()  # whoever waits for its answer hears of it, and lets go
         with self._lock:
             self._end()
 
     def _started(self) -> subprocess.Popen[bytes]:
-        if self._process is not None and self._process.poll() is None:
-            return self._process
+        """The process, once it says that it is ready."""
+        if self._process is None or self._process.poll() is not None:
+            self._begin_anew()
+        process = self._process
+        if process is None:
+            raise RunError("The server is about to end, and opens no more files.")
+        if not self._ready:
+            try:
+                self._answer(process, _BEGIN)
+            except (EOFError, OSError, TimeoutError) as error:
+                self._end()
+                raise RunError("The process that opens coarse files does not begin.") from error
+            self._ready = True
+        return process
+
+    def _begin_anew(self) -> None:
+        """Begin a process in the place of the old one, and do not wait for it."""
         self._end()
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", _CODE],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-            self._answer(self._process, _BEGIN)
-        except (EOFError, OSError, TimeoutError) as error:
-            self._end()
-            raise RunError("The process that opens coarse files does not begin.") from error
-        return self._process
+        if not self._closed:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _CODE],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+            )
 
     def _answer(self, process: subprocess.Popen[bytes], seconds: float) -> Any:
         with selectors.DefaultSelector() as selector:
@@ -100,4 +111,4 @@ class Opener:
         if self._process is not None:
             self._process.kill()
             self._process.communicate()
-            self._process = None
+            self._process, self._ready = None, False

@@ -123,3 +123,12 @@ def fields() -> dict[int | str, dict[str, Any]]:
 def refusals(*codes: int) -> dict[int | str, dict[str, Any]]:
     """Statuses with which nothing is done, all or some of them."""
     return {code: {"description": _WHY[code], "content": dict(_REFUSAL)} for code in codes or _WHY}
+
+
+#: What each address may answer.
+ANSWERS: Final = {
+    "predict": answers("predictions", {"type": "object"}),
+    "embed": answers("vectors", {"type": "array", "items": {"type": "number"}}),
+    "explain": heat(),
+    "downscale": fields(),
+}

@@ -85,10 +85,14 @@ def longest(limits: Limits) -> int:
     return math.ceil(2 * limits.timeout + limits.deadline)
 
 
-def nobody_waits(listening: Sequence[Any]) -> bool:
-    """Whether no connection is made and not yet taken, which a socket that closes would cut."""
+def nobody_waits(servers: Sequence[Any]) -> bool:
+    """Whether no connection is made and not yet taken, which a socket that closes would cut.
+
+    Args:
+        servers: of asyncio.
+    """
     with selectors.DefaultSelector() as selector:
-        for each in listening:
+        for each in (own for server in servers for own in server.sockets):
             selector.register(each, selectors.EVENT_READ)
         return not selector.select(0)
 
@@ -129,8 +133,7 @@ def _server_class() -> type[Any]:
             self.service.draining = True
             self.service.journal.write("ending")
             await self.rest(self.service.limits.linger, lambda: False)
-            listening = [each for server in self.servers for each in server.sockets]
-            await self.rest(_LAST, lambda: nobody_waits(listening))
+            await self.rest(_LAST, lambda: nobody_waits(self.servers))
             for server in self.servers:
                 server.close()
             await self.rest(_LAST, lambda: not self.server_state.connections)
