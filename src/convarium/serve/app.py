@@ -183,7 +183,12 @@ def _add_runs(app: "FastAPI", service: Service, prefix: str) -> None:
         found = await service.downscale(_noted(request, service, run), _sent(request))
         return Response(found, media_type=NETCDF)
 
-    calls = {"predict": predict, "embed": embed, "explain": explain, "downscale": downscale}
+    calls: dict[str, Callable[..., Awaitable[Any]]] = {
+        "predict": predict,
+        "embed": embed,
+        "explain": explain,
+        "downscale": downscale,
+    }
     for name, call in calls.items():
         _add_post(app, f"{prefix}/{name}", call, schema.ANSWERS[name])
     missing = schema.refusals(400, 404)
