@@ -15,7 +15,8 @@ _INPUTS: Final = {
             "type": "array",
             "minItems": 1,
             "description": "Images: numbers 0 to 255, or a file in base64. Texts: strings. Series: "
-            "numbers or null, (T,) or (C, T), or an object with values and rate.",
+            "numbers or null, (T,) or (C, T), or an object with values and rate. Volumes: numbers, "
+            "(D, H, W) or with channels, or a file in base64.",
             "items": {
                 "anyOf": [
                     {"type": "string"},

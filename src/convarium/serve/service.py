@@ -217,12 +217,13 @@ class Service:
         return self._current[name]
 
     def _open(self, name: str) -> Served:
-        return open_served(name, self._folders[name], untuned=self._untuned)
+        found = open_served(name, self._folders[name], untuned=self._untuned)
+        if found.refiner is not None:
+            self.intake.expect_fields()
+        return found
 
     def _take(self, served: Served) -> None:
         """Let new requests come to this version; those of the old one end with it."""
-        if served.refiner is not None:
-            self.intake.expect_fields()
         sizes = self.metrics.batches.labels(served.name)
         self._current[served.name] = (
             served,
