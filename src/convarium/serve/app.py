@@ -191,8 +191,7 @@ def _add_runs(app: "FastAPI", service: Service, prefix: str) -> None:
     }
     for name, call in calls.items():
         _add_post(app, f"{prefix}/{name}", call, schema.ANSWERS[name])
-    missing = schema.refusals(400, 404)
-    app.add_api_route(f"{prefix}/info", info, response_model=None, responses=missing)
+    app.add_api_route(f"{prefix}/info", info, response_model=None, responses=schema.MISSING)
 
 
 def _add_post(

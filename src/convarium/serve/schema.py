@@ -133,3 +133,5 @@ ANSWERS: Final = {
     "explain": heat(),
     "downscale": fields(),
 }
+#: What else where nothing is sent.
+MISSING: Final = refusals(400, 404)
