@@ -25,16 +25,24 @@ PAUSE = 0.05  # seconds, after a request that was refused
 
 @dataclass
 class Load:
-    """What clients saw: the statuses, and the seconds of requests that were let in."""
+    """What clients saw: the statuses, and the seconds of requests that were let in.
+
+    Args:
+        statuses: of answers, or why there was none, with their numbers.
+        seconds: from when a request was sent.
+        since_due: from when it was due.
+    """
 
     statuses: dict[str, int] = field(default_factory=dict)
     seconds: list[float] = field(default_factory=list)
+    since_due: list[float] = field(default_factory=list)
 
-    def add(self, status: str, seconds: float) -> None:
-        """One answer, or why there was none."""
+    def add(self, status: str, seconds: float, late: float = 0.0) -> None:
+        """One answer, or why there was none; `late` is when it was sent, after it was due."""
         self.statuses[status] = self.statuses.get(status, 0) + 1
         if status == "200":
             self.seconds.append(seconds)
+            self.since_due.append(seconds + late)
 
 
 @contextlib.asynccontextmanager
@@ -89,12 +97,13 @@ async def asking(
     await asyncio.gather(*map(client, range(CLIENTS)))
 
 
-async def asked(connection: Any, body: bytes, load: Load) -> bool:
+async def asked(connection: Any, body: bytes, load: Load, *, due: float | None = None) -> bool:
     """One request; whether the connection may be used again."""
     reader, writer = connection
     start = time.perf_counter()
+    late = 0.0 if due is None else max(0.0, start - due)
     try:
-        head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+        head = f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
         writer.write(head.encode() + body)
         lines = (await reader.readuntil(b"\r\n\r\n")).lower()
         length = int(lines.partition(b"content-length:")[2].split(b"\r\n")[0])
@@ -102,7 +111,7 @@ async def asked(connection: Any, body: bytes, load: Load) -> bool:
     except (ConnectionError, asyncio.IncompleteReadError) as error:
         load.add(type(error).__name__, 0.0)
         return False
-    load.add(lines.split()[1].decode(), time.perf_counter() - start)
+    load.add(lines.split()[1].decode(), time.perf_counter() - start, late)
     if b"connection: close" in lines:
         writer.close()
         return False
@@ -112,7 +121,7 @@ async def asked(connection: Any, body: bytes, load: Load) -> bool:
 async def version(process: subprocess.Popen[str]) -> str:
     """The version that answers now."""
     reader, writer = await asyncio.open_connection("127.0.0.1", process.port)
-    writer.write(b"GET /runs HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    writer.write(b"GET /runs HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
     answer = await reader.read()
     writer.close()
     return str(json.loads(answer.partition(b"\r\n\r\n")[2])["runs"][0]["version"])

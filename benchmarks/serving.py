@@ -7,7 +7,11 @@ and in batches of 16; the faster of both counts. Server and loop take turns.
 Bounds: at least .85 (ResNet-50) and .60 (MobileNetV1) of the loop's images a second; with requests
 at twice the rate that the server reaches none unanswered, the 99th percentile of those let in under
 the deadline, and memory that grows by less than 5 %; 20 new versions and an end under load without
-a request lost. The networks have their initial weights, so that int8 is not judged here.
+a request lost. Requests of the overload are due at times of a clock, and their seconds count from
+then, also where the clients are late. Memory is looked at twice a second; the median of the last
+tenth of the time is held against that of the first, after as much time to settle. New versions have
+other weights and files, and come by a link, as docs/deployment.md has it. The networks have their
+initial weights, so that int8 is not judged here.
 
 Run: python benchmarks/serving.py [--networks resnet50 ...] [--minutes 0.5] [--seconds 8]
 For the numbers of ten minutes: python benchmarks/serving.py --minutes 10
@@ -17,11 +21,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import collections
 import signal
+import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +36,6 @@ import torch
 
 from clients import Load, asked, asking, closed, resident, server, version
 from convarium import data, deploy, models, predict
-from convarium.files import read_json, write_json
 from convarium.serve.served import Served, open_served
 from harness import ratio, summary, write
 from loader import write_photographs
@@ -38,7 +43,8 @@ from loader import write_photographs
 BOUNDS = {"resnet50": 0.85, "mobilenet_v1": 0.60}
 BATCH = 16
 DEADLINE = 2.0
-WARM = 0.3  # of the overload, before memory is looked at for the first time
+SETTLE = 0.2  # of the overload, before its time begins
+LOOKS = 0.5  # seconds between two looks at the memory
 POINTS = 1000.0  # nothing that a form answers is too wrong
 
 
@@ -69,7 +75,10 @@ async def measured(
     name: str, folder: Path, bodies: Sequence[bytes], arguments: argparse.Namespace
 ) -> dict[str, Any]:
     """One network: the ratio of throughputs, then overload, new versions and the end."""
-    make_run(name, folder, arguments.engines)
+    runs = [folder.with_name(f"{name}-{seed}") for seed in range(2)]
+    for seed, run in enumerate(runs):
+        make_run(name, run, arguments.engines, seed=seed)
+    folder.symlink_to(runs[0])
     served = open_served(name, folder)
     async with server(folder, "--watch", "0", "--deadline-ms", str(1000 * DEADLINE)) as process:
         rates = await turns(process, served, bodies, arguments)
@@ -81,7 +90,7 @@ async def measured(
         rate = 2 * float(np.median(rates["server"]))
         overload = await overloaded(process, bodies, rate, 60 * arguments.minutes)
         print(f"{name}: overload: {overload}")
-        reloads = await reloaded(process, folder, bodies, arguments.reloads)
+        reloads = await reloaded(process, folder, runs, bodies, arguments.reloads)
         print(f"{name}: new versions: {reloads}")
         end = await ended(process, bodies)
         print(f"{name}: end: {end}")
@@ -97,9 +106,9 @@ async def measured(
     }
 
 
-def make_run(name: str, folder: Path, engines: Sequence[str]) -> None:
+def make_run(name: str, folder: Path, engines: Sequence[str], *, seed: int = 0) -> None:
     """A run of a network with its initial weights, tuned for this machine."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     network = models.create(name).eval()
     classes = tuple(f"class {k}" for k in range(1000))
     moments = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -127,17 +136,31 @@ async def turns(
     bodies: Sequence[bytes],
     arguments: argparse.Namespace,
 ) -> dict[str, list[float]]:
-    """Images a second of the server and of both loops, side by side."""
-    rates: dict[str, list[float]] = {"server": [], "loop": [], "batches": []}
-    await closed(process, bodies, 2.0)
-    for _ in range(arguments.rounds):
-        rates["loop"].append(looped(served, bodies, 1, arguments.seconds))
+    """Images a second of the server and of both loops, side by side, each first once in three."""
+
+    async def asked_for(seconds: float) -> float:
         begun = time.perf_counter()
-        load = await closed(process, bodies, arguments.seconds)
+        load = await closed(process, bodies, seconds)
         if not set(load.statuses) <= {"200", "503"}:
             raise SystemExit(f"The server answered {load.statuses}.")
-        rates["server"].append(len(load.seconds) / (time.perf_counter() - begun))
-        rates["batches"].append(looped(served, bodies, BATCH, arguments.seconds))
+        return len(load.seconds) / (time.perf_counter() - begun)
+
+    async def loop(seconds: float, size: int) -> float:
+        return looped(served, bodies, size, seconds)
+
+    calls: dict[str, Callable[[float], Any]] = {
+        "server": asked_for,
+        "loop": lambda seconds: loop(seconds, 1),
+        "batches": lambda seconds: loop(seconds, BATCH),
+    }
+    for call in calls.values():
+        await call(min(2.0, arguments.seconds))
+    rates: dict[str, list[float]] = {name: [] for name in calls}
+    order = collections.deque(calls)
+    for _ in range(arguments.rounds):
+        for name in order:
+            rates[name].append(await calls[name](arguments.seconds))
+        order.rotate(-1)
     return rates
 
 
@@ -154,62 +177,108 @@ def looped(served: Served, bodies: Sequence[bytes], size: int, seconds: float) -
 async def overloaded(
     process: subprocess.Popen[str], bodies: Sequence[bytes], rate: float, seconds: float
 ) -> dict[str, Any]:
-    """Requests at a rate, whatever becomes of those before; memory after a while and at the end."""
-    load, free, running = Load(), [], set()
+    """Requests at a rate, whatever becomes of those before, and the memory of the server."""
+    await at_rate(process, bodies, rate, SETTLE * seconds)
+    memory, over = [], asyncio.Event()
 
-    async def one(body: bytes) -> None:
-        connection: Any = None
-        while free and connection is None:  # one that the server closed meanwhile is none
-            connection = free.pop()
-            connection = None if connection[0].at_eof() else connection
-        connection = connection or await asyncio.open_connection("127.0.0.1", process.port)
-        if await asked(connection, body, load):
-            free.append(connection)
+    async def look() -> None:
+        while not over.is_set():
+            memory.append(resident(process))
+            await asyncio.sleep(LOOKS)
 
-    start, sent, before = time.perf_counter(), 0, 0
-    while time.perf_counter() < start + seconds:
-        if not before and time.perf_counter() > start + WARM * seconds:
-            before = resident(process)
-        due = int((time.perf_counter() - start) * rate)
-        for sent in range(sent, due):  # noqa: B020
-            task = asyncio.ensure_future(one(bodies[sent % len(bodies)]))
-            running.add(task)
-            task.add_done_callback(running.discard)
-        sent = due
-        await asyncio.sleep(0.01)
-    await asyncio.gather(*running)
-    after = resident(process)
+    looking = asyncio.ensure_future(look())
+    sent, load = await at_rate(process, bodies, rate, seconds)
+    over.set()
+    await looking
+    tenth = max(1, len(memory) // 10)
+    before, after = statistics.median(memory[:tenth]), statistics.median(memory[-tenth:])
+    answered = load.statuses.get("200", 0) + load.statuses.get("503", 0)
     return {
         "seconds": seconds,
         "rate": rate,
         "sent": sent,
         "statuses": load.statuses,
-        "unanswered": sent - load.statuses.get("200", 0) - load.statuses.get("503", 0),
-        "let_in_ms": {p: 1e3 * float(np.percentile(load.seconds, p)) for p in (50, 90, 99)},
+        "unanswered": sent - answered,
+        "let_in_ms": percentiles(load.seconds),
+        "let_in_since_due_ms": percentiles(load.since_due),
         "deadline_ms": 1e3 * DEADLINE,
         "memory_mib": [before / 2**20, after / 2**20],
+        "memory_peak_mib": max(memory) / 2**20,
         "memory_growth": after / before - 1,
     }
 
 
+async def at_rate(
+    process: subprocess.Popen[str], bodies: Sequence[bytes], rate: float, seconds: float
+) -> tuple[int, Load]:
+    """Requests that are due so many times a second: how many, and what became of them."""
+    load, free, running = Load(), [], set()
+    start = time.perf_counter()
+
+    async def one(number: int) -> None:
+        connection: Any = None
+        while free and connection is None:  # one that the server closed meanwhile is none
+            connection = free.pop()
+            connection = None if connection[0].at_eof() else connection
+        body, due = bodies[number % len(bodies)], start + number / rate
+        try:
+            connection = connection or await asyncio.open_connection("127.0.0.1", process.port)
+            if await asked(connection, body, load, due=due):
+                free.append(connection)
+        except Exception as error:  # whatever it is, it is a request without an answer
+            load.add(type(error).__name__, 0.0)
+
+    sent, total = 0, int(rate * seconds)
+    while sent < total:
+        due = min(total, int((time.perf_counter() - start) * rate) + 1)
+        for number in range(sent, due):
+            task = asyncio.ensure_future(one(number))
+            running.add(task)
+            task.add_done_callback(running.discard)
+        sent = due
+        await asyncio.sleep(max(0.0, start + sent / rate - time.perf_counter()))
+    await asyncio.gather(*running)
+    for _, writer in free:
+        writer.close()
+    return sent, load
+
+
+def percentiles(seconds: Sequence[float]) -> dict[int, float]:
+    """Median, 90th and 99th percentile in milliseconds; none of no requests."""
+    return {p: 1e3 * float(np.percentile(seconds, p)) for p in (50, 90, 99) if seconds}
+
+
 async def reloaded(
-    process: subprocess.Popen[str], folder: Path, bodies: Sequence[bytes], count: int
+    process: subprocess.Popen[str],
+    link: Path,
+    runs: Sequence[Path],
+    bodies: Sequence[bytes],
+    count: int,
 ) -> dict[str, Any]:
     """New versions under load: how many were taken, and what the clients were answered."""
     load, on, taken = Load(), [True], 0
     clients = asyncio.ensure_future(asking(process, bodies, load, lambda: bool(on)))
-    before = await version(process)
+    before, times = await version(process), []
     for number in range(count):
-        write_json(folder / "card.json", read_json(folder / "card.json") | {"number": number})
+        new = link.with_name("next")
+        new.symlink_to(runs[(number + 1) % len(runs)])
+        new.replace(link)
         process.send_signal(signal.SIGHUP)
-        until = time.perf_counter() + 60
-        while (now := await version(process)) == before and time.perf_counter() < until:
+        start = time.perf_counter()
+        while (now := await version(process)) == before and time.perf_counter() < start + 60:
             await asyncio.sleep(0.05)
+        times.append(time.perf_counter() - start)
         taken, before = taken + (now != before), now
     on.clear()
     await clients
-    lost = sum(n for status, n in load.statuses.items() if status not in ("200", "503"))
-    return {"versions": count, "taken": taken, "statuses": load.statuses, "lost": lost}
+    told = {"versions": count, "taken": taken, "statuses": load.statuses}
+    told |= {"seconds": summary(times), "let_in_ms": percentiles(load.seconds)}
+    return {**told, "refused": load.statuses.get("503", 0), "lost": lost(load)}
+
+
+def lost(load: Load) -> int:
+    """Requests that were neither answered nor told to come again."""
+    return sum(n for status, n in load.statuses.items() if status not in ("200", "503"))
 
 
 async def ended(process: subprocess.Popen[str], bodies: Sequence[bytes]) -> dict[str, Any]:
@@ -221,9 +290,8 @@ async def ended(process: subprocess.Popen[str], bodies: Sequence[bytes]) -> dict
     process.send_signal(signal.SIGTERM)
     await clients
     code = await asyncio.to_thread(process.wait, 30)
-    lost = sum(n for status, n in load.statuses.items() if status not in ("200", "503"))
     taken = time.perf_counter() - start
-    return {"exit_code": code, "seconds": taken, "statuses": load.statuses, "lost": lost}
+    return {"exit_code": code, "seconds": taken, "statuses": load.statuses, "lost": lost(load)}
 
 
 if __name__ == "__main__":

@@ -7,8 +7,10 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from convarium import deploy
 from convarium.cli import main
 
 
@@ -57,6 +59,7 @@ def test_export_to_every_format(run, words, told, tmp_path, capsys):
     [
         (["--to", "torch", "--int8"], "--to openvino and --to onnx"),
         (["--to", "onnx", "--points", "1"], "--points belongs to --int8"),
+        (["--to", "onnx", "--finetune", "2"], "--finetune belongs to --int8"),
         (["--to", "onnx", "--int8", "--dynamic-size"], "--dynamic-size does not go with --int8"),
         (["--to", "onnx", "--int8", "--data", "digits"], "trained on other data"),
     ],
@@ -86,3 +89,22 @@ def test_tune_chooses_and_predict_uses_it(run, photos, tmp_path, capsys):
     captured = capsys.readouterr()
     assert json.loads(captured.out) == plain
     assert "convarium tune" in captured.err
+
+
+def test_export_of_whole_pictures_needs_pictures_of_one_size(run, tmp_path, capsys):
+    folder, file = tmp_path / "pictures", tmp_path / "m.xml"
+    folder.mkdir()
+    generator = np.random.Generator(np.random.PCG64(1))
+    for k in range(3):
+        pixels = generator.integers(0, 256, (48, 70, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{k}.png")
+    words = ["export", str(run), "--to", "openvino", "--pixels", "pictures", "-o", str(file)]
+    assert main(words) == 2
+    assert "needs --samples" in last_line(capsys)
+    words += ["--samples", str(folder)]
+    assert main(words) == 0
+    assert "whole pictures in" in capsys.readouterr().out
+    assert deploy.Artefact(file)(torch.zeros(2, 48, 70, 3, dtype=torch.uint8)).shape == (2, 3)
+    Image.new("RGB", (60, 60)).save(folder / "other.png")
+    assert main(words) == 2
+    assert "give one size" in last_line(capsys)

@@ -225,3 +225,47 @@ def test_a_program_with_a_pickled_object_runs_nothing(tmp_path: Path) -> None:
     with contextlib.suppress(Exception):
         torch.export.load(str(bad))
     assert trace.exists()  # so torch alone would have run it
+
+
+@pytest.mark.parametrize(
+    ("shape", "resize", "kind"),
+    [((30, 45), 14, "bilinear"), ((45, 30), None, "bicubic"), ((12, 12), None, "bilinear")],
+)
+def test_whole_pictures_are_resized_in_the_file_as_pillow_does(
+    tmp_path: Path, shape: tuple[int, int], resize: int | None, kind: Any
+) -> None:
+    moments = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
+    steps = Preprocessing((3, 12, 12), *moments, resize=resize, interpolation=kind)
+    generator = torch.Generator().manual_seed(4)
+    pictures = torch.randint(0, 256, (5, *shape, 3), generator=generator, dtype=torch.uint8)
+    model, path = network(), tmp_path / "net.xml"
+    given = {"format": "openvino", "preprocessing": steps, "pixels": "pictures"}
+    result = deploy.export(model, path, samples=pictures, **given)
+    assert result.apart is not None
+    assert result.apart < 0.1
+    found = deploy.Artefact(path)(pictures)
+    seen = torch.stack([steps.apply(each.numpy()) for each in pictures])
+    with torch.no_grad():
+        expected = model(steps.finish(seen))
+    if shape == (12, 12):
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    scale = expected.abs().max()
+    assert (found - expected).abs().max() < 0.02 * scale  # of a pixel that is one apart
+    other = pictures.flip(0)
+    torch.testing.assert_close(deploy.Artefact(path)(other), found.flip(0), rtol=1e-4, atol=1e-5)
+
+
+def test_a_resize_that_is_not_the_preprocessings_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, pictures = network(), torch.zeros(2, 30, 45, 3, dtype=torch.uint8)
+    pictures[:, :, ::2] = 255
+    given = {"samples": pictures, "preprocessing": STEPS, "pixels": "pictures"}
+    with pytest.raises(OptionError, match="for OpenVINO"):
+        deploy.export(model, tmp_path / "net.onnx", **given)
+    with pytest.raises(OptionError, match=r"uint8 \(N, H, W, 3\)"):
+        deploy.export(model, tmp_path / "a.xml", format="openvino", **given | {"samples": SAMPLES})
+    monkeypatch.setattr("convarium.deploy.pictures.covering", lambda *sizes: (12, 19))
+    with pytest.raises(VerificationError, match="does not resize"):
+        deploy.export(model, tmp_path / "a.xml", format="openvino", **given)
+    assert not list(tmp_path.iterdir())

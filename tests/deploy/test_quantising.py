@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 
@@ -13,8 +14,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from convarium import deploy
+from convarium.deploy import quantising
 from convarium.deploy.accuracy import drop
-from convarium.deploy.sensitivity import damage
+from convarium.deploy.finetuning import error, finetuned, rounding
+from convarium.deploy.sensitivity import Steps, damage
 from convarium.errors import DataError, OptionError
 from convarium.intervals import newcombe_pairs
 
@@ -168,3 +171,59 @@ def test_a_loss_is_told_in_points() -> None:
     assert lost.loss == pytest.approx(10)
     assert not lost.shown
     assert "too much" in lost.sentence()
+
+
+def test_a_network_learns_to_be_rounded(trained: nn.Module) -> None:
+    network = deploy.fold(trained, (1, 1, 12, 12)).model
+    samples, unseen, few = stripes(256, 0)[0], stripes(256, 9)[0], Steps(31, 3)
+    state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    with torch.no_grad():
+        expected = network(unseen)
+    learnt = finetuned(network, samples, 12, steps=few)
+    errors = []
+    for each in (network, learnt):
+        own = copy.deepcopy(each)
+        with torch.no_grad(), rounding(own, few):
+            errors.append(float(error(own(unseen), expected)))
+        assert {name: t.shape for name, t in own.state_dict().items()} == {
+            name: t.shape for name, t in state.items()
+        }
+    assert errors[1] < 0.7 * errors[0]
+    assert all(torch.equal(tensor, state[name]) for name, tensor in network.state_dict().items())
+
+
+@pytest.mark.parametrize("format", SUFFIXES)
+def test_a_file_of_a_network_that_learnt_to_be_rounded(
+    format: str, trained: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quantising._Search, "_selections", lambda self: iter(()))
+    path, labelled = tmp_path / f"net{SUFFIXES[format]}", [stripes(1500, 1)]
+    given = {"calibration": stripes(64, 0)[0], "labelled": labelled, "format": format}
+    result = deploy.quantise(trained, path, finetune=2, **given)
+    assert (result.precision, result.attempts[-1].finetuned) == ("int8", True)
+    right = deploy.Artefact(path)(labelled[0][0]).argmax(1) == labelled[0][1]
+    assert result.attempts[-1].drop is not None
+    assert 100 * right.float().mean() == pytest.approx(result.attempts[-1].drop.after)
+    assert "after fine-tuning" in result.attempts[-1].sentence()
+
+
+def test_learning_that_goes_wrong_leaves_the_float_file(
+    trained: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quantising._Search, "_selections", lambda self: iter(()))
+    path, labelled = tmp_path / "net.onnx", [stripes(1500, 1)]
+    given = {"calibration": stripes(64, 0)[0], "labelled": labelled, "format": "onnx"}
+    monkeypatch.setattr(quantising, "finetuned", lambda network, *_: broken(network))
+    kept = deploy.quantise(trained, path, finetune=2, **given)
+    assert kept.precision != "int8"
+    assert deploy.verify(path, trained, labelled[0][0][:8]).agreement == 1.0
+    with pytest.raises(OptionError, match="finetune"):
+        deploy.quantise(trained, path, finetune=-1, **given)
+
+
+def broken(network: nn.Module) -> nn.Module:
+    """Learning that went wrong."""
+    found = copy.deepcopy(network)
+    for weights in found.parameters():
+        weights.data.neg_()
+    return found

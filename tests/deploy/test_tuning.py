@@ -163,3 +163,38 @@ def test_bad_arguments(tmp_path: Path) -> None:
 def test_compiled_forms(tmp_path: Path) -> None:
     found = deploy.tune(network(), tmp_path, samples=SAMPLES, engines=["compiled"])
     assert found.rows[0].form.engine == "compiled"
+
+
+@pytest.mark.parametrize("batch_size", [None, 6, 7])
+def test_parts_beside_each_other_are_the_whole(tmp_path: Path, batch_size: int | None) -> None:
+    model = network()
+    path = tmp_path / "net.xml"
+    deploy.export(model, path, samples=SAMPLES, format="openvino")
+    run = deploy.Artefact(path, threads=2, streams=3, batch_size=batch_size)
+    for count in (1, 2, 6, 7) if batch_size is None else (batch_size,):
+        x = torch.randn(count, 3, 12, 12, generator=torch.Generator().manual_seed(count))
+        with torch.no_grad():
+            torch.testing.assert_close(run(x), model(x), rtol=1e-4, atol=1e-5)
+    with pytest.raises(OptionError, match="streams"):
+        deploy.Artefact(path, streams=0)
+
+
+def test_streams_are_tried_where_a_batch_has_several_samples(tmp_path: Path) -> None:
+    model = network()
+    given = {"samples": SAMPLES, "engines": ["openvino"], "threads": [2]}
+    single = deploy.tune(model, tmp_path / "one", **given)
+    assert {row.form.streams for row in single.rows} == {1}
+    found = deploy.tune(model, tmp_path / "many", goal="throughput", **given)
+    assert {row.form.streams for row in found.rows} == {1, 2}
+    assert all(row.difference <= 1e-4 for row in found.rows)
+    labels = [row.form.label for row in found.rows]
+    assert "openvino fp32, 2 threads, 2 streams" in labels
+    used = deploy.in_use(model, tmp_path / "many")
+    assert used is not None
+    assert used[1] == found.chosen.form.label
+    with torch.no_grad():
+        torch.testing.assert_close(used[0](SAMPLES), model(SAMPLES), rtol=1e-4, atol=1e-5)
+    more = deploy.tune(model, tmp_path / "many", goal="throughput", streams=[2, 4], **given)
+    assert {row.form.streams for row in more.rows} == {1, 2, 4}
+    with pytest.raises(OptionError, match="streams"):
+        deploy.tune(model, tmp_path, samples=SAMPLES, streams=[0])

@@ -258,7 +258,7 @@ def test_a_job_that_was_stopped_goes_on(fine_file, tmp_path, monkeypatch):
     predict.downscale([run], coarse, tmp_path / "whole.nc")
     from convarium.predict import downscaling
 
-    inner, calls = downscaling._made, []
+    inner, calls = downscaling.made, []
 
     def stopped(*arguments):
         if len(calls) == 2:
@@ -266,11 +266,11 @@ def test_a_job_that_was_stopped_goes_on(fine_file, tmp_path, monkeypatch):
         calls.append(1)
         return inner(*arguments)
 
-    monkeypatch.setattr(downscaling, "_made", stopped)
+    monkeypatch.setattr(downscaling, "made", stopped)
     with pytest.raises(KeyboardInterrupt):
         predict.downscale([run], coarse, tmp_path / "fine.nc")
     assert not (tmp_path / "fine.nc").exists()
-    monkeypatch.setattr(downscaling, "_made", inner)
+    monkeypatch.setattr(downscaling, "made", inner)
     found = predict.downscale([run], coarse, tmp_path / "fine.nc")
     assert (found.made, found.pieces) == (2, 4)
     np.testing.assert_array_equal(values_of(tmp_path / "fine.nc"), values_of(tmp_path / "whole.nc"))

@@ -16,6 +16,7 @@ from convarium.data import (
     SeriesPreprocessing,
     TextPreprocessing,
     TokenOptions,
+    VolumePreprocessing,
 )
 from convarium.data.texts.tokens import learn_tokens
 
@@ -52,6 +53,15 @@ def curves(tmp_path_factory):
     steps = SeriesPreprocessing((2, 40), (0.0, 1.0), (1.0, 2.0), classes=CLASSES)
     options = {"in_channels": 2, "spatial_dims": 1}
     return save(tmp_path_factory.mktemp("curves") / "curves", "fcn", steps, **options)
+
+
+@pytest.fixture(scope="session")
+def scans(tmp_path_factory):
+    """A run that takes volumes."""
+    spacing = {"spacing": (1.5, 1.0, 1.0)}
+    steps = VolumePreprocessing((1, 12, 12, 12), (40.0,), (20.0,), classes=CLASSES, **spacing)
+    options = {"in_channels": 1, "spatial_dims": 3}
+    return save(tmp_path_factory.mktemp("scans") / "scans", "convnet", steps, **options)
 
 
 @pytest.fixture(scope="session")

@@ -95,7 +95,7 @@ def test_what_is_no_image_is_refused_with_a_reason(photos, pictures, serving, pa
     good = client.post("/predict", content=pictures["a.png"], headers={"Content-Type": "image/png"})
     assert good.status_code == 200
     assert SECRET not in client.lines.getvalue()
-    assert client.service.gate.count == client.service._room.taken == 0
+    assert client.service.gate.count == client.service.intake.room.taken == 0
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_long_bodies_and_too_many_samples_are_refused(photos, serving):
     assert declared.json()["error"] == "too_long"
     many = client.post("/predict", json={"inputs": [[[1]]] * 5})
     assert (many.status_code, many.json()["error"]) == (413, "too_many")
-    assert client.service._room.taken == 0
+    assert client.service.intake.room.taken == 0
 
 
 @pytest.mark.parametrize(

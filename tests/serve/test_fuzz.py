@@ -9,13 +9,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-KINDS = ("photos", "reviews", "curves")
+KINDS = ("photos", "reviews", "curves", "scans")
 JUNK = st.text(st.characters(codec="ascii", min_codepoint=33), max_size=12)
 
 
 @pytest.fixture
-def client(photos, reviews, curves, serving):
-    return serving({"photos": photos, "reviews": reviews, "curves": curves})
+def client(photos, reviews, curves, scans, serving):
+    return serving({"photos": photos, "reviews": reviews, "curves": curves, "scans": scans})
+
+
+@pytest.fixture
+def document(client):
+    return client.get("/openapi.json").json()
 
 
 def values(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
@@ -74,9 +79,8 @@ def bodies(content: dict[str, Any]) -> st.SearchStrategy[tuple[str, bytes]]:
 
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
-def test_every_answer_is_in_the_document(client, draw_from):
+def test_every_answer_is_in_the_document(client, document, draw_from):
     draw = draw_from.draw
-    document = client.get("/openapi.json").json()
     path = draw(st.sampled_from([p for p, ways in document["paths"].items() if "post" in ways]))
     about = document["paths"][path]["post"]
     query, place = {}, path
@@ -99,8 +103,8 @@ def test_every_answer_is_in_the_document(client, draw_from):
     assert client.service.gate.count == 0
 
 
-def test_the_document_names_every_path(client):
-    paths = set(client.get("/openapi.json").json()["paths"])
-    answered = {"predict", "embed", "explain", "info"}
+def test_the_document_names_every_path(document):
+    paths = set(document["paths"])
+    answered = {"predict", "embed", "explain", "downscale", "info"}
     expected = {f"{prefix}/{name}" for prefix in ("", "/runs/{run}") for name in answered}
     assert paths == expected | {"/healthz", "/readyz", "/metrics", "/runs"}

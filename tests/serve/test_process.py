@@ -14,10 +14,12 @@ import sys
 import tempfile
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from convarium.cli import main
+from convarium.serve.server import nobody_waits
 
 PNG = {"Content-Type": "image/png"}
 
@@ -109,6 +111,33 @@ def test_a_server_ends_gracefully_under_load_and_loses_nothing(photos, pictures)
     assert events[0] == "ready"
     assert events[-1] == "ended"
     assert events.count("request") == len(seen)
+
+
+def test_who_is_new_is_answered_while_a_server_lingers(photos, pictures):
+    with server(photos, "--linger", "1.5s") as process:
+        process.send_signal(signal.SIGTERM)
+        begun, ready, seen = time.monotonic(), [], []
+        while time.monotonic() < begun + 1.2:  # each on a connection of its own
+            ready.append(ask(process, "/readyz")[0])
+            seen.append(ask(process, body=pictures["a.png"])[0])
+        assert process.wait(15) == 0
+        with pytest.raises(ConnectionRefusedError):
+            ask(process, "/readyz")
+    assert set(seen) == {200}
+    assert set(ready) - {200} == {503}
+    assert ready[-1] == 503
+
+
+def test_a_socket_that_holds_a_connection_is_not_closed():
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        server = SimpleNamespace(sockets=[listening])
+        assert nobody_waits([server])
+        with socket.create_connection(listening.getsockname()):
+            assert not nobody_waits([server])
+            listening.accept()[0].close()
+            assert nobody_waits([server])
 
 
 def test_a_hangup_brings_the_new_version_and_loses_nothing(photos, pictures, tmp_path):

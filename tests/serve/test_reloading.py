@@ -30,6 +30,11 @@ def write_version(folder, steps, seed):
         os.replace(new / name, folder / name)
 
 
+def touch(folder):
+    """The card comes last."""
+    (folder / "card.json").touch()
+
+
 @pytest.fixture
 def folder(photos, tmp_path):
     return shutil.copytree(photos, tmp_path / "photos")
@@ -57,12 +62,14 @@ def test_a_broken_version_leaves_the_old_one(folder, pictures, serving, name, br
     before = client.post("/predict", content=pictures["a.png"], headers=PNG).json()
     whole = (folder / name).read_bytes()
     (folder / name).write_bytes(broken)
+    touch(folder)
     assert asyncio.run(client.service.reload(changed=True)) == {"photos": False}
     assert asyncio.run(client.service.reload(changed=True)) == {}  # nothing new to try
     assert client.post("/predict", content=pictures["a.png"], headers=PNG).json() == before
     events = [json.loads(line)["event"] for line in client.lines.getvalue().splitlines()]
     assert events.count("not_reloaded") == 1
     (folder / name).write_bytes(whole)
+    touch(folder)
     assert asyncio.run(client.service.reload(changed=True)) == {"photos": True}
 
 
@@ -82,6 +89,19 @@ def test_a_version_is_never_half_old(folder, pictures, serving, monkeypatch):
     assert asyncio.run(client.service.reload()) == {"photos": False}
     assert client.service.named("photos").version == before
     assert asyncio.run(client.service.reload(changed=True)) == {"photos": True}
+
+
+def test_weights_whose_card_is_on_its_way_are_not_taken(folder, serving):
+    client = serving({"photos": folder})
+    before = client.service.named("photos").version
+    weights = folder / "model.safetensors"
+    weights.touch()
+    assert asyncio.run(client.service.reload(changed=True)) == {}
+    weights.write_bytes(weights.read_bytes()[:-4] + bytes(4))
+    assert asyncio.run(client.service.reload(changed=True)) == {}
+    touch(folder)
+    assert asyncio.run(client.service.reload(changed=True)) == {"photos": True}
+    assert client.service.named("photos").version != before
 
 
 def test_two_reloads_at_once_take_a_version_once(folder, serving):

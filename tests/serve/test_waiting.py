@@ -16,9 +16,9 @@ from convarium import serve
 from convarium.data import read_image
 from convarium.predict import open_run
 from convarium.serve.explaining import Asked
+from convarium.serve.intake import Sent
 from convarium.serve.refusals import RefusedError
 from convarium.serve.samples import Given, prepared
-from convarium.serve.service import Sent
 
 
 def sent(values):
@@ -61,7 +61,7 @@ def test_pixels_of_full_size_are_let_go_of(photos, reviews, pictures):
 def test_decoding_ends_where_one_is_refused(photos, pictures, monkeypatch):
     service, begun = service_of(photos, workers=1), []
 
-    def slow(content):
+    def slow(content, **settings):
         begun.append(content)
         time.sleep(0.02)
         return read_image(content)
@@ -81,7 +81,9 @@ def test_decoding_ends_where_one_is_refused(photos, pictures, monkeypatch):
 
 def test_the_deadline_counts_while_samples_are_decoded(photos, pictures, monkeypatch):
     service, go = service_of(photos, deadline_ms=100), threading.Event()
-    monkeypatch.setattr("convarium.serve.samples.read_image", lambda content: go.wait(5))
+    monkeypatch.setattr(
+        "convarium.serve.samples.read_image", lambda content, **settings: go.wait(5)
+    )
     whole = base64.b64encode(pictures["a.png"]).decode()
 
     async def run():

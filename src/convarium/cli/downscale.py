@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from convarium.cli.gridded import add_axis_arguments, given_fields
 from convarium.cli.parsing import Parser, positive, write, write_json
-from convarium.errors import OptionError
 from convarium.train.allocator import keep_freed_memory
 
 if TYPE_CHECKING:
     from convarium.data import FieldOptions
-    from convarium.predict import Run, Tiling
+    from convarium.predict import Run
 
 
 def add_arguments(parser: Parser) -> None:
@@ -46,6 +45,7 @@ def add_arguments(parser: Parser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Open the runs, make the fields finer, and say what was written."""
     from convarium import predict
+    from convarium.measure.field_reach import tiling_of
 
     keep_freed_memory()
     started = time.monotonic()
@@ -87,30 +87,3 @@ def _axes(arguments: argparse.Namespace, runs: Sequence[Run]) -> FieldOptions | 
     given = given_fields(arguments)
     own: Any = runs[0].columns.get("fields") or {}
     return None if given is None else FieldOptions.of({**own, **given})
-
-
-def tiling_of(runs: Sequence[Run], size: int | None) -> Tiling:
-    """Tiles of a size, with as many cells around them as the networks see.
-
-    Args:
-        runs: of the networks.
-        size: of tiles in coarse cells; None divides large fields alone.
-
-    Raises:
-        OptionError: tiles are asked for, and a network sees the whole field.
-    """
-    from convarium.measure.field_reach import reach_of
-    from convarium.predict.downscaling import checked_network
-    from convarium.predict.tiles import Tiling
-
-    networks = [checked_network(run) for run in runs]
-    reaches = [reach_of(network) for network in networks]
-    if None in reaches:
-        if size is not None:
-            where = runs[reaches.index(None)].folder
-            raise OptionError(f"The network in {where} sees the whole field; leave --tile out.")
-        return Tiling()
-    known = [each for each in reaches if each is not None]
-    halo = max(rows for rows, _ in known), max(columns for _, columns in known)
-    multiple = max(getattr(network, "smallest_input", 1) for network in networks)
-    return Tiling(size, halo, multiple)

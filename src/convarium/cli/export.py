@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convarium.cli.exporting_texts import export_texts
-from convarium.cli.parsing import Parser, above_zero, write, write_json
+from convarium.cli.parsing import Parser, above_zero, positive, write, write_json
 from convarium.errors import OptionError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from convarium.deploy import Export, Quantisation
     from convarium.predict import Run
 
-_SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}
+_SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2", "executorch": ".pte"}
+_SAMPLES = 32
 
 
 def add_arguments(parser: Parser) -> None:
@@ -25,13 +28,17 @@ def add_arguments(parser: Parser) -> None:
     add("--samples", metavar="DATA",
         help="images to verify on; by default those that the run keeps (up to 32)")  # fmt: skip
     add("--dynamic-size", action="store_true", help="leave the size of the inputs free too")
-    add("--pixels", choices=("channels_first", "channels_last"),
-        help="put scaling and normalisation into the file, which takes 8-bit pixels")  # fmt: skip
+    add("--pixels", choices=("channels_first", "channels_last", "pictures"),
+        help="put scaling and normalisation into the file, which takes 8-bit pixels; with "
+        "pictures, of openvino, also resizing and cropping, for --samples of one size")  # fmt: skip
     add("--int8", action="store_true", help="8-bit numbers, if accuracy is shown to hold")
     add("--data", metavar="DATA", help="with --int8: the run's data, if it is elsewhere by now")
     add("--points", type=above_zero, default=None, metavar="X",
         help="with --int8: points of accuracy that may be lost (0.5)")  # fmt: skip
-    add("-o", "--output", metavar="FILE", help="the file (RUN/model.onnx, .xml or .pt2)")
+    add("--finetune", type=positive, metavar="N",
+        help="with --int8: passes over training samples to learn rounded numbers, if accuracy "
+        "does not hold without")  # fmt: skip
+    add("-o", "--output", metavar="FILE", help="the file (RUN/model.onnx, .xml, .pt2 or .pte)")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -60,11 +67,11 @@ def run(arguments: argparse.Namespace) -> int:
 def _check(arguments: argparse.Namespace) -> None:
     """Refuse flags that have no effect with the others."""
     if not arguments.int8:
-        for flag in ("data", "points"):
+        for flag in ("data", "points", "finetune"):
             if getattr(arguments, flag) is not None:
                 raise OptionError(f"--{flag} belongs to --int8; add that, or leave it out.")
         return
-    if arguments.to == "torch":
+    if arguments.to in ("torch", "executorch"):
         raise OptionError("--int8 is for --to openvino and --to onnx; choose one of these.")
     for flag in ("samples", "dynamic_size", "pixels"):
         if getattr(arguments, flag):
@@ -77,13 +84,36 @@ def _exported(arguments: argparse.Namespace, opened: Run, path: Path) -> Export:
     return deploy.export(
         opened.model,
         path,
-        samples=opened.samples(arguments.samples),
+        samples=_samples(arguments, opened),
         format=arguments.to,
         card=opened.card,
         dynamic_size=arguments.dynamic_size,
         preprocessing=opened.preprocessing,
         pixels=arguments.pixels,
     )
+
+
+def _samples(arguments: argparse.Namespace, opened: Run) -> Tensor:
+    """Preprocessed samples, or whole pictures of one size."""
+    if arguments.pixels != "pictures":
+        return opened.samples(arguments.samples)
+    if arguments.samples is None:
+        raise OptionError("--pixels pictures needs --samples, pictures of the size that is sent.")
+    import torch
+
+    from convarium.data import open_inputs
+    from convarium.data.resizing import with_channels
+
+    dataset = open_inputs([arguments.samples], kind="images")
+    channels = opened.preprocessing.input_shape[0]
+    found = [with_channels(dataset.read(i), channels) for i in range(min(_SAMPLES, len(dataset)))]
+    sizes = {each.shape for each in found}
+    if len(sizes) > 1:
+        told = ", ".join(f"{w} x {h}" for h, w, _ in sorted(sizes)[:3])
+        raise OptionError(
+            f"--samples (={arguments.samples!r}) holds pictures of {told}; give one size."
+        )
+    return torch.stack([torch.from_numpy(each) for each in found])
 
 
 def _quantised(arguments: argparse.Namespace, opened: Run, path: Path) -> Quantisation:
@@ -99,5 +129,6 @@ def _quantised(arguments: argparse.Namespace, opened: Run, path: Path) -> Quanti
         labelled=labelled,
         format=arguments.to,
         card=opened.card,
+        finetune=arguments.finetune or 0,
         **points,
     )

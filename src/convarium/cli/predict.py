@@ -5,25 +5,30 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convarium.cli.evaluate import add_tta
 from convarium.cli.parsing import (
     Parser,
     add_prediction_arguments,
+    positive,
     write,
     write_json,
 )
 from convarium.cli.reading import add_input_columns, input_columns
-from convarium.errors import DataError
+from convarium.errors import DataError, OptionError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from convarium.data import Dataset, Skipped
-    from convarium.predict import Run
+    from convarium.predict import Predictor, Run
     from convarium.processes import World
     from convarium.tasks import Record
+
+
+_OWN = "the network itself"
 
 
 def add_arguments(parser: Parser) -> None:
@@ -32,7 +37,15 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("inputs", metavar="INPUT", nargs="+", help="files, folders or patterns")
     add_input_columns(parser)
     add_prediction_arguments(parser)
-    parser.add_argument("-o", "--output", metavar="FILE", help="write a .csv or .parquet file")
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="write a .csv or .parquet file, or a folder of such files that can be gone on with",
+    )
+    parser.add_argument(
+        "--shard", type=positive, help="of a folder: inputs in each of its files (100000)"
+    )
     parser.add_argument(
         "--untuned", action="store_true", help="run the network itself, not what tune chose"
     )
@@ -51,14 +64,19 @@ def _predict(arguments: argparse.Namespace, world: World) -> int:
     from convarium import data, predict
     from convarium.progress import Progress
 
-    if arguments.output:
+    into_folder = bool(arguments.output) and Path(arguments.output).suffix == ""
+    if arguments.output and not into_folder:
         predict.check_table_name(arguments.output)
+    if arguments.shard is not None and not into_folder:
+        raise OptionError("--shard is for a folder of files; give -o a name without an ending.")
     opened = predict.open_run(arguments.run)
-    forward = opened.model if arguments.untuned else _fastest(opened)
+    forward, form = (opened.model, _OWN) if arguments.untuned else _fastest(opened)
     predictor = predict.Predictor(forward, opened.card, tta=arguments.tta)
     dataset = data.open_inputs(
         arguments.inputs, kind=opened.preprocessing.kind, columns=input_columns(arguments, opened)
     )
+    if into_folder:
+        return _into_folder(arguments, opened, predictor, dataset, form, world)
     skipped: list[data.Skipped] = list(dataset.skipped)
     quiet = arguments.json or not arguments.output or not world.first
     with Progress(len(dataset), "predict", enabled=not quiet) as progress:
@@ -77,10 +95,51 @@ def _predict(arguments: argparse.Namespace, world: World) -> int:
     return 0
 
 
-def _fastest(opened: Run) -> Callable[..., Tensor]:
-    """What `tune` chose for this machine; the network itself where nothing was chosen."""
+def _into_folder(
+    arguments: argparse.Namespace,
+    opened: Run,
+    predictor: Predictor,
+    dataset: Dataset,
+    form: str,
+    world: World,
+) -> int:
+    """A folder of files, each by one process; what is there already stays."""
+    from convarium import files, predict
+    from convarium.progress import Progress
+
+    about = {"network": files.sha256(opened.folder / "model.safetensors"), "form": form}
+    quiet = arguments.json or not world.first
+    with Progress(len(dataset), "predict", enabled=not quiet) as progress:
+        count, skipped = predict.write_records(
+            arguments.output,
+            dataset,
+            predictor,
+            {**about, "views": arguments.tta},
+            shard=arguments.shard or 100_000,
+            batch_size=arguments.batch_size,
+            workers=arguments.workers,
+            progress=progress,
+            world=world,
+        )
+    if world.first:
+        _tell(arguments, count, [*dataset.skipped, *skipped], form)
+    return 0
+
+
+def _tell(arguments: argparse.Namespace, count: int, skipped: list[Skipped], form: str) -> None:
+    """What a folder holds now, and what was left out."""
+    if arguments.json:
+        written = {"n": count, "output": arguments.output, "form": form, **_views(arguments)}
+        write_json({**written, "skipped": _listed(skipped)})
+        return
+    write(f"{count} predictions: {arguments.output}")
+    _say(skipped)
+
+
+def _fastest(opened: Run) -> tuple[Callable[..., Tensor], str]:
+    """What `tune` chose for this machine, and its name; the network itself without a choice."""
     if not opened.tuned.is_dir():
-        return opened.model
+        return opened.model, _OWN
     from convarium import deploy
 
     found = deploy.in_use(opened.model, opened.tuned)
@@ -89,8 +148,8 @@ def _fastest(opened: Run) -> Callable[..., Tensor]:
             "convarium: what was tuned is for other weights, versions or another machine; "
             "convarium tune RUN tunes anew\n"
         )
-        return opened.model
-    return found[0]
+        return opened.model, _OWN
+    return found
 
 
 def _deliver(
@@ -118,8 +177,12 @@ def _deliver(
         for name, record in rows:
             write(f"{record.sentence():<30}  {name}")
     if not arguments.json:
-        for item in skipped:
-            sys.stderr.write(f"skipped {item.name}: {item.reason}\n")
+        _say(skipped)
+
+
+def _say(skipped: list[Skipped]) -> None:
+    for item in skipped:
+        sys.stderr.write(f"skipped {item.name}: {item.reason}\n")
 
 
 def _views(arguments: argparse.Namespace) -> dict[str, str]:

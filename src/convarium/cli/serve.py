@@ -39,7 +39,7 @@ def add_arguments(parser: Parser) -> None:
         read = duration if limit.metadata.get("unit") == "seconds" else _TYPES[str(limit.type)]
         group.add_argument(
             "--" + limit.name.replace("_", "-"),
-            type=_not_negative if limit.metadata.get("low") == 0 else read,
+            type=_not_negative if read is above_zero and limit.metadata.get("low") == 0 else read,
             default=limit.default,
             metavar="TIME" if read is duration else "N",
             help=limit.metadata["help"],

@@ -28,6 +28,8 @@ def add_arguments(parser: Parser) -> None:
     add("--engines", type=_words, metavar="NAME,...",
         help="which to try: eager, folded, onnx, openvino, compiled (all)")  # fmt: skip
     add("--threads", type=_numbers, metavar="N,...", help="numbers of threads to try")
+    add("--streams", type=_numbers, metavar="N,...",
+        help="parts of a batch that OpenVINO computes beside each other, to try")  # fmt: skip
     add("--points", type=above_zero, default=0.5, metavar="X",
         help="points of accuracy that may be lost (0.5)")  # fmt: skip
     add("--time-limit", type=duration, default=600.0, metavar="TIME",
@@ -98,6 +100,7 @@ def _tuned(
             goal=arguments.goal,
             batch_size=arguments.batch_size,
             threads=arguments.threads,
+            streams=arguments.streams,
             points=arguments.points,
             seconds=arguments.time_limit,
             card=opened.card,

@@ -47,16 +47,21 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from convarium.data import jpeg
+from convarium.data.orientation import orientation_of, upright
 from convarium.errors import DataError, OptionError
 
 MAX_PIXELS = 178_956_970
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
 
+
+class TooManyPixelsError(DataError):
+    """An image of more pixels than are allowed."""
+
+
 _IMAGE_NAME = re.compile(
     r"\.(jpe?g|jpe|jfif|a?png|webp|gif|bmp|dib|tiff?|p[bgpn]m|jp2|j2k|avif|mpo)$", re.IGNORECASE
 )
 
-_ORIENTATION = 0x0112
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 0x0102, 0x0106, 0
 _BAND = 65_536
 _LOSSY = ("JPEG", "WEBP")
@@ -67,7 +72,10 @@ _COLOUR = ("P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr")
 
 
 def read_image(
-    source: str | Path | bytes, *, at_least: tuple[int, int] | None = None
+    source: str | Path | bytes,
+    *,
+    at_least: tuple[int, int] | None = None,
+    most: int = MAX_PIXELS,
 ) -> NDArray[np.uint8]:
     """Pixels of one image, by the rules of this file's table.
 
@@ -76,6 +84,7 @@ def read_image(
         at_least: height and width, of the upright picture, that are enough: a JPEG of twice that
             and more comes at a reduced scale of up to 1/2, which takes a fraction of the time.
             None decodes every pixel.
+        most: pixels; more are refused from the header, before any is decoded.
 
     Returns:
         Shape `(H, W, C)`, C = 1 for grey and 3 for colour, contiguous and writable.
@@ -92,12 +101,12 @@ def read_image(
             "PIL.ImageFile.LOAD_TRUNCATED_IMAGES (=True) makes half pictures of files that are cut "
             "short; set it to False, as it is by default."
         )
-    with _opened(source) as image:
+    with _opened(source, most) as image:
         pixels = _turbo(image, at_least)
         if pixels is None:
             image.load()
             pixels = _pixels(image)
-        return np.require(_upright(pixels, _orientation(image)), requirements=["C", "W"])
+        return np.require(upright(pixels, orientation_of(image)), requirements=["C", "W"])
 
 
 def read_mask(source: str | Path | bytes) -> NDArray[np.bool_]:
@@ -120,8 +129,8 @@ def read_mask(source: str | Path | bytes) -> NDArray[np.bool_]:
             pixels = np.asarray(image.convert("RGBA"))
             black = 127 if image.format in _LOSSY else 0
             marked = (pixels[..., :3].max(2) > black) & (pixels[..., 3] > 0)
-        upright: NDArray[np.bool_] = _upright(marked[..., None], _orientation(image))[..., 0]
-        return np.ascontiguousarray(upright)
+        turned: NDArray[np.bool_] = upright(marked[..., None], orientation_of(image))[..., 0]
+        return np.ascontiguousarray(turned)
 
 
 def image_size(source: str | Path | bytes) -> tuple[int, int]:
@@ -137,7 +146,7 @@ def image_size(source: str | Path | bytes) -> tuple[int, int]:
         if image.format == "TIFF":  # its orientation is known once it is decoded
             return read_image(source).shape[:2]
         wide, tall = image.size
-        return (wide, tall) if _orientation(image) >= 5 else (tall, wide)
+        return (wide, tall) if orientation_of(image) >= 5 else (tall, wide)
 
 
 def is_image_name(name: str) -> bool:
@@ -150,14 +159,14 @@ def is_image_name(name: str) -> bool:
 
 
 @contextlib.contextmanager
-def _opened(source: str | Path | bytes) -> Iterator[ImageFile.ImageFile]:
+def _opened(source: str | Path | bytes, most: int = MAX_PIXELS) -> Iterator[ImageFile.ImageFile]:
     """The image with its header read and its size checked; what fails in the block is a reason."""
     _silence_pillow()
     file = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
         _check_regular(source)
         with Image.open(file, formats=_known_formats()) as image:
-            _check_size(image)
+            _check_size(image, most)
             yield image
     except DataError:
         raise
@@ -185,7 +194,7 @@ def _turbo(
     """The pixels of a JPEG, not yet turned; None where Pillow has to decode."""
     if image.format != "JPEG":
         return None
-    lying = at_least is not None and _orientation(image) >= 5
+    lying = at_least is not None and orientation_of(image) >= 5
     return jpeg.decode(image, at_least[::-1] if at_least and lying else at_least)
 
 
@@ -197,11 +206,11 @@ def _check_regular(source: str | Path | bytes) -> None:
         raise DataError("not a regular file")
 
 
-def _check_size(image: Image.Image) -> None:
-    if image.width * image.height > MAX_PIXELS:
-        raise DataError(
-            f"{image.width} x {image.height} pixels are more than the limit of {MAX_PIXELS:,}; "
-            "make the image smaller first"
+def _check_size(image: Image.Image, most: int) -> None:
+    if image.width * image.height > min(most, MAX_PIXELS):
+        raise TooManyPixelsError(
+            f"{image.width} x {image.height} pixels are more than the limit of "
+            f"{min(most, MAX_PIXELS):,}; make the image smaller first"
         )
     if image.width * image.height == 0:
         raise DataError("the image has no pixels")
@@ -261,29 +270,6 @@ def _over_white(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         for channel in range(channels - 1):
             mixed[top : top + band, :, channel] = (part[:, :, channel] * alpha + white) // 255
     return mixed
-
-
-def _orientation(image: Image.Image) -> int:
-    """The orientation 1 to 8 of the EXIF standard; of a TIFF only after `load`.
-
-    Pillow turns a TIFF itself and then drops the tag.
-    """
-    try:
-        orientation = image.getexif().get(_ORIENTATION, 1)
-    except Exception:  # a damaged EXIF block says nothing about the pixels
-        return 1
-    return orientation if orientation in range(2, 9) else 1
-
-
-def _upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """Apply an orientation of the EXIF standard."""
-    if orientation >= 5:
-        pixels = pixels.transpose(1, 0, 2)
-    if orientation in (3, 4, 7, 8):
-        pixels = pixels[::-1]
-    if orientation in (2, 3, 6, 7):
-        pixels = pixels[:, ::-1]
-    return pixels
 
 
 def _reason(error: Exception) -> str:

@@ -32,17 +32,24 @@ def resized(
     """Resize with antialiased weights to the smallest size that covers height x width."""
     longest = LONGEST * min(image.shape[:2]) * max(height, width) // min(height, width)
     image = center(image, min(image.shape[0], longest), min(image.shape[1], longest))
-    tall, wide = image.shape[:2]
-    if tall * width < wide * height:
-        size = (max(width, wide * height // tall), height)
-    else:
-        size = (width, max(height, tall * width // wide))
-    if size == (wide, tall):
+    tall, wide = covering(image.shape[0], image.shape[1], height, width)
+    if (tall, wide) == image.shape[:2]:
         return image
     grey = image.shape[2] == 1
     picture = Image.fromarray(np.ascontiguousarray(image[:, :, 0] if grey else image))
-    resized = np.asarray(picture.resize(size, FILTERS[interpolation]))
+    resized = np.asarray(picture.resize((wide, tall), FILTERS[interpolation]))
     return resized[:, :, None] if grey else resized
+
+
+def covering(tall: int, wide: int, height: int, width: int) -> tuple[int, int]:
+    """The smallest size of a picture's shape that covers height x width.
+
+    >>> covering(375, 500, 256, 256), covering(500, 375, 256, 256)
+    ((256, 341), (341, 256))
+    """
+    if tall * width < wide * height:
+        return height, max(width, wide * height // tall)
+    return max(height, tall * width // wide), width
 
 
 def center(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:

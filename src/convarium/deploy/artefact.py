@@ -1,6 +1,7 @@
 """A file in the runtime it was written for, as a callable from tensor to tensor.
 
-    net.onnx -> onnxruntime        net.xml (+ net.bin) -> OpenVINO        net.pt2 -> torch
+    net.onnx -> onnxruntime    net.xml (+ net.bin) -> OpenVINO    net.pt2 -> torch
+    net.pte -> ExecuTorch, sample by sample
 
 Every failure of a runtime is one error, and each runs on the processor.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -34,16 +36,19 @@ class Artefact:
     torch evaluates, though: run only programs from people that you trust.
 
     Args:
-        path: ends in .onnx, .xml or .pt2.
-        threads: that the runtime computes with; None takes torch's number.
+        path: ends in .onnx, .xml, .pt2 or .pte.
+        threads: that the runtime computes with; None takes torch's number. ExecuTorch takes its
+            own.
         precision: "fp32", or "bf16" where the runtime can compute in it: OpenVINO, which would
             choose it by itself on processors that have it.
         batch_size: prepares for batches of this size only, which OpenVINO runs faster; None takes
             any.
+        streams: parts of a batch that OpenVINO computes beside each other, which several threads
+            may do faster than one part after the other on all of them.
 
     Raises:
         VerificationError: the file is missing, or its runtime cannot read it.
-        OptionError: an unknown suffix, or a precision that the runtime does not have.
+        OptionError: an unknown suffix, or a precision or streams that the runtime does not have.
         MissingExtraError: the runtime is not installed.
 
     Shape:
@@ -57,8 +62,9 @@ class Artefact:
         threads: int | None = None,
         precision: Precision = "fp32",
         batch_size: int | None = None,
+        streams: int = 1,
     ) -> None:
-        self.path = Path(path)
+        self.path, self.streams = Path(path), streams
         self.threads = torch.get_num_threads() if threads is None else threads
         self.precision = precision
         if self.path.suffix not in _OPENERS:
@@ -69,6 +75,8 @@ class Artefact:
             raise OptionError(
                 f"precision (={precision!r}) must be fp32, or bf16 for a file of OpenVINO's."
             )
+        if streams < 1 or (streams > 1 and self.path.suffix != ".xml"):
+            raise OptionError(f"streams (={streams}) must be 1, or more for a file of OpenVINO's.")
         self.runtime, opener = _OPENERS[self.path.suffix]
         if self.runtime != "torch":
             runtime_package(self.runtime)
@@ -113,8 +121,18 @@ def runtime_package(name: str) -> ModuleType:
     """
     if name == "onnxruntime":
         return import_extra(name, "onnx")
+    if name == "executorch":
+        with warnings.catch_warnings():  # of Python's, about how it reads its own files
+            warnings.simplefilter("ignore")
+            return import_extra("executorch.runtime", "executorch")
     with unreported():
         return import_extra(name, "openvino")
+
+
+def has_bf16() -> bool:
+    """Whether this processor computes in bf16, so that it is worth trying."""
+    found = runtime_package("openvino").Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in found
 
 
 @contextlib.contextmanager
@@ -150,21 +168,34 @@ def _onnx(artefact: Artefact, batch_size: int | None) -> Callable[[Tensor], Tens
 def _openvino(artefact: Artefact, batch_size: int | None) -> Callable[[Tensor], Tensor]:
     core = runtime_package("openvino").Core()
     model = core.read_model(str(artefact.path))
-    if batch_size is not None:
+    streams = artefact.streams
+    if batch_size is not None and batch_size % streams == 0:
         shape = model.inputs[0].partial_shape
-        shape[0] = batch_size
+        shape[0] = batch_size // streams
         model.reshape(shape)
     settings = {
         "INFERENCE_NUM_THREADS": artefact.threads,
         "INFERENCE_PRECISION_HINT": _HINTS[artefact.precision],
-        "PERFORMANCE_HINT": "LATENCY",
+        "PERFORMANCE_HINT": "LATENCY" if streams == 1 else "THROUGHPUT",
+        "NUM_STREAMS": streams,
     }
-    request = core.compile_model(model, "CPU", settings).create_infer_request()
+    compiled = core.compile_model(model, "CPU", settings)
+    requests = [compiled.create_infer_request() for _ in range(streams)]
 
     def run(x: Tensor) -> Tensor:
-        return torch.from_numpy(request.infer([x.numpy()], share_inputs=True)[0].copy())
+        return torch.from_numpy(requests[0].infer([x.numpy()], share_inputs=True)[0].copy())
 
-    return run
+    def run_beside(x: Tensor) -> Tensor:
+        parts = [part.numpy() for part in x.tensor_split(streams) if len(part)]
+        for request, part in zip(requests, parts, strict=False):
+            request.start_async([part], share_inputs=True)
+        found = []
+        for request, _ in zip(requests, parts, strict=False):
+            request.wait()
+            found.append(torch.from_numpy(request.get_output_tensor(0).data.copy()))
+        return torch.cat(found)
+
+    return run if streams == 1 else run_beside
 
 
 def _torch(artefact: Artefact, batch_size: int | None) -> Callable[[Tensor], Tensor]:
@@ -180,6 +211,18 @@ def _torch(artefact: Artefact, batch_size: int | None) -> Callable[[Tensor], Ten
                 return y
             finally:
                 torch.set_num_threads(before)
+
+    return run
+
+
+def _executorch(artefact: Artefact, batch_size: int | None) -> Callable[[Tensor], Tensor]:
+    runtime: Any = runtime_package("executorch")
+    program = runtime.Runtime.get().load_program(artefact.path)
+    method = program.load_method("forward")
+    kept = program, method  # a method reads what its program holds
+
+    def run(x: Tensor) -> Tensor:
+        return torch.cat([kept[1].execute([one])[0].clone() for one in torch.split(x, 1)])
 
     return run
 
@@ -202,4 +245,5 @@ _OPENERS: Final[dict[str, tuple[str, Callable[..., Callable[[Tensor], Tensor]]]]
     ".onnx": ("onnxruntime", _onnx),
     ".xml": ("openvino", _openvino),
     ".pt2": ("torch", _torch),
+    ".pte": ("executorch", _executorch),
 }

@@ -17,6 +17,8 @@ from convarium.deploy.artefact import Artefact, runtime_package
 from convarium.deploy.given import Given, expected_of
 from convarium.deploy.onnx_file import OPSET, write_onnx
 from convarium.deploy.openvino_file import write_openvino
+from convarium.deploy.phone_file import write_phone
+from convarium.deploy.pixels import PICTURES
 from convarium.deploy.program_file import write_program
 from convarium.deploy.verification import (
     TOLERANCE,
@@ -44,6 +46,7 @@ FORMATS: Final = {
     "onnx": Format(".onnx", "onnxruntime", write_onnx),
     "openvino": Format(".xml", "openvino", write_openvino),
     "torch": Format(".pt2", None, write_program),
+    "executorch": Format(".pte", "executorch", write_phone),
 }
 
 
@@ -53,8 +56,8 @@ class Export:
 
     Attributes:
         path: the file; OpenVINO's has its weights beside it, in a file that ends in .bin.
-        format: "onnx", "openvino" or "torch".
-        opset: ONNX operator set; None for a program of torch's.
+        format: "onnx", "openvino", "torch" or "executorch".
+        opset: ONNX operator set; None for files that do not come through ONNX.
         n: how many samples the file was verified on, at batch 1 and together.
         largest_difference: largest absolute difference of an output from the model's.
         scale: largest absolute output of the model.
@@ -62,7 +65,9 @@ class Export:
         agreement: share of samples for which file and model predict the same class.
         sha256: of the file's bytes, hexadecimal.
         bytes: size of the file, with that of its weights.
-        pixels: the layout of the 8-bit pixels that it takes; None where it takes numbers.
+        pixels: the layout of the 8-bit pixels that it takes, "pictures" where it resizes them;
+            None where it takes numbers.
+        apart: of pictures the share of pixel values that come out one of 255 apart from Pillow's.
         sizes: positions along each axis of the inputs that it was verified on.
         latency: of a pass at batch 1 on this machine.
     """
@@ -78,6 +83,7 @@ class Export:
     sha256: str
     bytes: int
     pixels: str | None
+    apart: float | None
     sizes: tuple[tuple[int, ...], ...]
     latency: dict[str, Any]
 
@@ -89,6 +95,8 @@ class Export:
         """The result as one sentence."""
         opset = "" if self.opset is None else f", opset {self.opset}"
         takes = "" if self.pixels is None else f", 8-bit pixels with {self.pixels} in"
+        if self.apart is not None:
+            takes = f", whole pictures in ({self.apart:.2%} of the pixels one of 255 from Pillow's)"
         shapes = " and ".join("x".join(map(str, size)) for size in self.sizes)
         sizes = f" of {shapes}" if len(self.sizes) > 1 else ""
         return (
@@ -123,9 +131,11 @@ def export(
 
     Args:
         model: the network, in float32; wrapped and compiled ones are taken out of their wrapper.
-        path: the file to write, ending in .xml for OpenVINO and .pt2 for torch; its folder is made.
+        path: the file to write, ending in .onnx, .xml for OpenVINO, .pt2 for torch or .pte for
+            ExecuTorch; its folder is made.
         samples: (N, C, *S) preprocessed float32 inputs to verify on; better real ones than noise.
-        format: "onnx"; "openvino", an IR in two files; or "torch", a program of `torch.export`.
+        format: "onnx"; "openvino", an IR in two files; "torch", a program of `torch.export`; or
+            "executorch", for phones, of one sample a pass.
         card: what a stranger needs to use the file (classes, preprocessing ...); embedded in the
             file's metadata as JSON under "convarium.card", and in the manifest.
         opset: ONNX operator set, 18 to 23; of OpenVINO's files the one they come through.
@@ -134,7 +144,8 @@ def export(
             verified on samples that are a quarter longer along each, and on series half as long.
         preprocessing: how the samples were made from pixels; needed for `pixels`.
         pixels: "channels_first" or "channels_last" puts scaling and normalisation into the file,
-            which then takes 8-bit pixels in this layout.
+            which then takes 8-bit pixels in this layout; "pictures", of OpenVINO's files, resizing
+            and cropping too: samples are then pictures of one size, uint8 (N, H, W, C).
 
     Raises:
         VerificationError: the file does not compute what the model computes.
@@ -156,13 +167,16 @@ def export(
     check_inputs(network, samples, tolerance)
     if kind.runtime is not None:
         runtime_package(kind.runtime)
+    if pixels == PICTURES and format != "openvino":
+        raise OptionError(f"pixels (={pixels!r}) is for OpenVINO, which resizes as Pillow does.")
     given = Given(network, samples, preprocessing, pixels, dynamic_size)
-    expected = [expected_of(network, batch, samples) for batch in given.batches]
+    expected = [expected_of(network, batch, given.batches[0]) for batch in given.batches]
     with atomic(path) as temporary:
         _write(kind, given, temporary, opset, card)
         pairs = zip(expected, given.batches, strict=True)
-        proofs = [compare(temporary, own, given.laid(batch), tolerance) for own, batch in pairs]
-        latency = manifest.quick_latency(Artefact(temporary), given.laid(samples[:1]))
+        proofs = [compare(temporary, own, given.as_file(batch), tolerance) for own, batch in pairs]
+        one = given.as_file(given.batches[0][:1])
+        latency = manifest.quick_latency(Artefact(temporary), one)
         written = members(temporary)
         digests = {path.with_suffix(each.suffix).name: sha256(each) for each in written}
         size = sum(each.stat().st_size for each in written)
@@ -170,12 +184,13 @@ def export(
     result = Export(
         path=path,
         format=format,
-        opset=None if format == "torch" else opset,
+        opset=opset if format in ("onnx", "openvino") else None,
         **_of_proofs(proofs),
         tolerance=tolerance,
         sha256=digests[path.name],
         bytes=size,
         pixels=pixels,
+        apart=None if given.front is None else given.front.different,
         sizes=tuple(tuple(batch.shape[2:]) for batch in given.batches),
         latency=latency,
     )
@@ -208,7 +223,8 @@ def _write(
     with untouched(network), torch.inference_mode(False), torch.no_grad(), eager(network):
         set_eval(network)
         with torch.autocast(example.device.type, enabled=False):
-            kind.write(network, path, example, opset=opset, card=card, free=given.free)
+            front = {} if given.front is None else {"front": given.front}
+            kind.write(network, path, example, opset=opset, card=card, free=given.free, **front)
 
 
 def members(path: Path) -> list[Path]:

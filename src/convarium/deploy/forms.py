@@ -18,10 +18,10 @@ from torch import Tensor, nn
 
 from convarium.data.batch import memory_order
 from convarium.deploy.accuracy import Labelled
-from convarium.deploy.artefact import Artefact, Precision
+from convarium.deploy.artefact import Artefact, Precision, has_bf16
 from convarium.deploy.exporting import FORMATS, export, members
 from convarium.deploy.folding import fold
-from convarium.deploy.quantising import has_bf16, quantise
+from convarium.deploy.quantising import quantise
 from convarium.deploy.verification import set_eval
 from convarium.errors import ConvariumError, OptionError
 
@@ -46,17 +46,20 @@ class Form:
         engine: eager torch as it is; folded, with channels last; compiled; ONNX Runtime; OpenVINO.
         precision: "fp32", "bf16" or "int8".
         threads: that it computes with.
+        streams: parts of a batch that OpenVINO computes beside each other, on as many threads.
     """
 
     engine: str
     precision: str
     threads: int
+    streams: int = 1
 
     @property
     def label(self) -> str:
         """As it stands in a table."""
         plural = "s" if self.threads > 1 else ""
-        return f"{self.engine} {self.precision}, {self.threads} thread{plural}"
+        streams = f", {self.streams} streams" if self.streams > 1 else ""
+        return f"{self.engine} {self.precision}, {self.threads} thread{plural}{streams}"
 
     @property
     def file(self) -> str | None:
@@ -155,7 +158,11 @@ def opened(folder: Path, form: Form, batch_size: int | None) -> Forward:
     """
     precision: Precision = "bf16" if form.precision == "bf16" else "fp32"
     return Artefact(
-        folder / str(form.file), threads=form.threads, precision=precision, batch_size=batch_size
+        folder / str(form.file),
+        threads=form.threads,
+        precision=precision,
+        batch_size=batch_size,
+        streams=form.streams,
     )
 
 

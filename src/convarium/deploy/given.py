@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from convarium.data import Preprocessing
-from convarium.deploy.pixels import PixelInput
+from convarium.deploy.pictures import Front
+from convarium.deploy.pixels import PICTURES, PixelInput
 from convarium.deploy.verification import SINGLES, reference
 from convarium.errors import OptionError, ShapeError
 
@@ -19,6 +20,8 @@ _SERIES: Final = 3  # dimensions of a batch of them, (N, C, T)
 class Given:
     """The network as it is written, and what it is verified on."""
 
+    front: Front | None
+
     def __init__(
         self,
         network: nn.Module,
@@ -27,24 +30,35 @@ class Given:
         pixels: str | None,
         dynamic_size: bool,
     ) -> None:
-        self.network, self.inside = network, None
+        self.network, self.inside, self.front = network, None, None
+        if pixels is not None and preprocessing is None:
+            raise OptionError(f"pixels (={pixels!r}) needs the preprocessing of the samples.")
+        if pixels == PICTURES and preprocessing is not None:
+            if dynamic_size:
+                raise OptionError("pixels (='pictures') takes one size; leave dynamic_size out.")
+            self.pictures, pixels = samples, "channels_last"
+            self.front = Front(preprocessing, samples)
+            seen = self.front.pixels(samples).movedim(-1, 1)
+            samples = preprocessing.finish(seen)
         axes = range(min(2, samples.ndim - 1), samples.ndim)
         self.batches = [samples]
         if dynamic_size:
             some = samples[:SINGLES]
             self.batches += [_longer(some, axes), *_shorter(network, some)]
         self.free: Sequence[int] = axes if dynamic_size else ()
-        if pixels is not None:
-            if preprocessing is None:
-                raise OptionError(f"pixels (={pixels!r}) needs the preprocessing of the samples.")
+        if pixels is not None and preprocessing is not None:
             self.inside = PixelInput(network, preprocessing, pixels)
             self.network = self.inside
             if dynamic_size and self.inside.last:
                 self.free = [axis - 1 for axis in axes]
 
     def laid(self, batch: Tensor) -> Tensor:
-        """A batch as the file takes it."""
+        """A batch as the written network takes it."""
         return batch if self.inside is None else self.inside.pixels_of(batch)
+
+    def as_file(self, batch: Tensor) -> Tensor:
+        """The first samples of a batch as the file takes them."""
+        return self.laid(batch) if self.front is None else self.pictures[: len(batch)]
 
 
 def expected_of(network: nn.Module, batch: Tensor, samples: Tensor) -> Tensor:

@@ -22,7 +22,10 @@ from convarium.measure.running import processor
 
 NAME: Final = "manifest.json"
 _FORMAT: Final = 1
-_PACKAGES: Final = ("convarium", "torch", "onnx", "onnxruntime", "onnxscript", "openvino", "nncf")
+_PACKAGES: Final = (
+    *("convarium", "torch", "onnx", "onnxruntime", "onnxscript", "openvino", "nncf"),
+    "executorch",
+)
 _ROUNDS, _SECONDS = 50, 0.5
 
 

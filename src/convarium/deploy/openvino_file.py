@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from convarium.deploy.artefact import runtime_package
 from convarium.deploy.onnx_file import card_text, write_onnx
+from convarium.deploy.pictures import Front
 
 #: Where the card stands in the file's runtime information.
 CARD_PLACE = ["convarium", "card"]
@@ -23,6 +24,7 @@ def write_openvino(
     opset: int,
     card: Mapping[str, Any] | None,
     free: Sequence[int],
+    front: Front | None = None,
 ) -> None:
     """Write `network`, which is in eval mode, to `path` and beside it its weights, in float32.
 
@@ -36,6 +38,8 @@ def write_openvino(
     middle = path.with_suffix(".onnx")
     write_onnx(network, middle, samples, opset=opset, card=None, free=free)
     model = openvino.Core().read_model(str(middle))
+    if front is not None:
+        model = front.before(model)
     save(model, path, text)
     middle.unlink()
 

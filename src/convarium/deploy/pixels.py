@@ -15,6 +15,8 @@ from convarium.errors import OptionError, did_you_mean
 
 Layout = Literal["channels_first", "channels_last"]
 LAYOUTS: Final[tuple[str, ...]] = get_args(Layout)
+#: Whole pictures of one size, which are resized and cropped in the file too.
+PICTURES: Final = "pictures"
 
 
 class PixelInput(nn.Module):
@@ -39,8 +41,8 @@ class PixelInput(nn.Module):
         super().__init__()
         if layout not in LAYOUTS:
             raise OptionError(
-                f"pixels (={layout!r}) must be one of {', '.join(LAYOUTS)}."
-                + did_you_mean(layout, LAYOUTS)
+                f"pixels (={layout!r}) must be one of {', '.join((*LAYOUTS, PICTURES))}."
+                + did_you_mean(layout, (*LAYOUTS, PICTURES))
             )
         if preprocessing.pixel_type != torch.uint8:
             raise OptionError(

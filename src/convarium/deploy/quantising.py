@@ -2,12 +2,14 @@
 
 fold -> float file -> 8-bit file -> paired accuracy -> shown? done
                           ^                              |
-                          +-- keep the layers that hurt -+-> bf16 -> fp32
+                          +-- keep the layers that hurt -+
+                          +-- learn to be rounded -------+-> bf16 -> fp32
 """
 
 from __future__ import annotations
 
 import math
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -18,8 +20,9 @@ from torch import Tensor, nn
 
 from convarium.deploy import manifest
 from convarium.deploy.accuracy import POINTS, Drop, Labelled, Right, drop, right_answers
-from convarium.deploy.artefact import Artefact, Precision, runtime_package
+from convarium.deploy.artefact import Artefact, Precision, has_bf16
 from convarium.deploy.exporting import Export, export, members, place_weights
+from convarium.deploy.finetuning import finetuned
 from convarium.deploy.folding import fold
 from convarium.deploy.integers import quantise_onnx, quantise_openvino
 from convarium.deploy.onnx_file import card_text
@@ -43,15 +46,18 @@ class Attempt:
         precision: "int8", "bf16" or "fp32".
         kept: layers of an int8 form that stay in float32, by name.
         drop: what it loses against the network; None where that was not measured.
+        finetuned: whether its weights were learnt with rounded numbers first.
     """
 
     precision: str
     kept: tuple[str, ...]
     drop: Drop | None
+    finetuned: bool = False
 
     def sentence(self) -> str:
         """The attempt as one line."""
         kept = f" with {len(self.kept)} layers in fp32" if self.kept else ""
+        kept += " after fine-tuning" if self.finetuned else ""
         return f"{self.precision}{kept}: " + (self.drop.sentence() if self.drop else "as exported")
 
 
@@ -115,6 +121,7 @@ def quantise(
     points: float = POINTS,
     card: Mapping[str, Any] | None = None,
     seconds: float = math.inf,
+    finetune: int = 0,
 ) -> Quantisation:
     """Write an 8-bit file whose accuracy is shown to hold, or say why there is none.
 
@@ -135,9 +142,11 @@ def quantise(
         points: points of accuracy that may be lost.
         card: as for `export`.
         seconds: no further form is tried after so many.
+        finetune: where no form holds, so many passes over the calibration samples, in which a copy
+            of the network learns with rounded numbers to give the network's own outputs.
 
     Raises:
-        OptionError: another format, or `points` that are not above 0.
+        OptionError: another format, `points` that are not above 0, or fewer passes than none.
         DataError: there are no labelled samples.
         MissingExtraError: a package of the extra "quantise" (or "onnx") is not installed.
         ConvariumError: as `export`.
@@ -151,10 +160,12 @@ def quantise(
         raise OptionError(f"format (={format!r}) must be one of {INTEGER_FORMATS}.{near}")
     if not points > 0:
         raise OptionError(f"points (={points}) must be above 0.")
+    if finetune < 0:
+        raise OptionError(f"finetune (={finetune}) must be 0 or more passes.")
     network = unwrapped(model)
     folded = fold(network, tuple(calibration[:1].shape)).model
     written = export(folded, path, samples=calibration[:_LOOKED_AT], format=format, card=card)
-    search = _Search(folded, written, calibration, labelled, points, card, seconds)
+    search = _Search(folded, written, calibration, labelled, points, card, seconds, finetune)
     precision, reason = search.run()
     return _result(network, search, precision, reason)
 
@@ -179,15 +190,12 @@ class _Search:
         points: float,
         card: Mapping[str, Any] | None,
         seconds: float,
+        finetune: int,
     ) -> None:
         self.until = time.monotonic() + seconds
         self.folded, self.written, self.path = folded, written, written.path
-        self.calibration, self.labelled, self.points, self.card = (
-            calibration,
-            labelled,
-            points,
-            card,
-        )
+        self.calibration, self.labelled, self.points = calibration, labelled, points
+        self.card, self.finetune = card, finetune
         self.before: Right = right_answers(Artefact(self.path), labelled)
         self.attempts: list[Attempt] = []
 
@@ -200,8 +208,11 @@ class _Search:
                 f"all answers are the same (the interval ends at {best.interval.high:.2f})"
             )
         for kept in self._selections():
-            if self._integers(kept).shown:
+            weights = [self.folded.get_parameter(f"{name}.weight") for name in kept]
+            if self._integers(self.path, kept, weights).shown:
                 return "int8", ""
+        if self.finetune and self._finetuned().shown:
+            return "int8", ""
         lost = self.attempts[0].sentence()
         if self.written.format == "openvino" and has_bf16() and self._bf16().shown:
             return "bf16", lost
@@ -216,13 +227,28 @@ class _Search:
             yield tuple(ranked[:count])
             count *= 2
 
-    def _integers(self, kept: tuple[str, ...]) -> Drop:
+    def _finetuned(self) -> Drop:
+        """The same of a copy that has learnt to be rounded."""
+        learnt = finetuned(self.folded, self.calibration, self.finetune)
+        samples = self.calibration[:_LOOKED_AT]
+        with tempfile.TemporaryDirectory() as folder:
+            source = Path(folder) / self.path.name
+            export(learnt, source, samples=samples, format=self.written.format)
+            return self._integers(source, (), (), learnt=True)
+
+    def _integers(
+        self,
+        source: Path,
+        kept: tuple[str, ...],
+        weights: Sequence[Tensor],
+        *,
+        learnt: bool = False,
+    ) -> Drop:
         """Write an 8-bit file; it takes the place of the float one if it is shown to hold."""
-        weights = [self.folded.get_parameter(f"{name}.weight") for name in kept]
         try:
             with atomic(self.path) as temporary:
-                self._write(temporary, weights)
-                found = self._measured("int8", kept, Artefact(temporary))
+                self._write(source, temporary, weights)
+                found = self._measured("int8", kept, Artefact(temporary), learnt=learnt)
                 if not found.shown:
                     raise _NotShownError(found)
                 place_weights(temporary, self.path)
@@ -230,19 +256,21 @@ class _Search:
             return stop.found
         return found
 
-    def _write(self, target: Path, kept: Sequence[Tensor]) -> None:
+    def _write(self, source: Path, target: Path, kept: Sequence[Tensor]) -> None:
         if self.written.format == "onnx":
-            quantise_onnx(self.path, target, self.calibration, kept)
+            quantise_onnx(source, target, self.calibration, kept)
             return
         text = None if self.card is None else card_text(self.card)
-        quantise_openvino(self.path, target, self.calibration, kept, text)
+        quantise_openvino(source, target, self.calibration, kept, text)
 
     def _bf16(self) -> Drop:
         return self._measured("bf16", (), Artefact(self.path, precision="bf16"))
 
-    def _measured(self, precision: str, kept: tuple[str, ...], forward: Artefact) -> Drop:
+    def _measured(
+        self, precision: str, kept: tuple[str, ...], forward: Artefact, *, learnt: bool = False
+    ) -> Drop:
         found = drop(self.before, right_answers(forward, self.labelled), self.points)
-        self.attempts.append(Attempt(precision, kept, found))
+        self.attempts.append(Attempt(precision, kept, found, learnt))
         return found
 
 
@@ -269,9 +297,3 @@ def _result(
     card = {} if search.card is None else {"card": dict(search.card)}
     manifest.record(path, {**entry, **card})
     return result
-
-
-def has_bf16() -> bool:
-    """Whether this processor computes in bf16, so that it is worth trying."""
-    found = runtime_package("openvino").Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    return "BF16" in found

@@ -5,7 +5,7 @@ weight: 255 steps a channel, input: 256 steps a tensor -> relative squared error
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,21 @@ from torch.nn.modules.conv import _ConvTransposeNd
 
 from convarium.deploy.neighbours import LAYERS
 from convarium.graph import untouched
+
+
+class Steps(NamedTuple):
+    """Into how many steps numbers are rounded.
+
+    Attributes:
+        inputs: from the smallest to the largest of a tensor.
+        weights: from 0 to the largest of a channel, on each side.
+    """
+
+    inputs: int = 255
+    weights: int = 127
+
+
+EIGHT_BITS: Final = Steps()
 
 
 def damage(model: nn.Module, samples: Tensor) -> dict[str, float]:
@@ -35,9 +50,10 @@ def damage(model: nn.Module, samples: Tensor) -> dict[str, float]:
         energy = expected.square().mean().clamp(min=torch.finfo(expected.dtype).tiny)
         for name, layer in layers.items():
             weight = layer.weight.detach().clone()
-            handle = layer.register_forward_pre_hook(_rounded_input)
+            handle = layer.register_forward_pre_hook(_of_layer)
             try:
-                layer.weight.data.copy_(_rounded_weight(layer))
+                axis = 1 if isinstance(layer, _ConvTransposeNd) else 0
+                layer.weight.data.copy_(rounded_weight(weight, axis))
                 error = (model(samples) - expected).square().mean()
             finally:
                 handle.remove()
@@ -46,19 +62,24 @@ def damage(model: nn.Module, samples: Tensor) -> dict[str, float]:
     return dict(sorted(found.items(), key=lambda item: -item[1]))
 
 
-def _rounded_input(layer: nn.Module, given: Any) -> Any:
+def _of_layer(layer: nn.Module, given: Any) -> Any:
     x, *rest = given
-    low, high = x.min().clamp(max=0), x.max().clamp(min=0)
-    scale = float((high - low) / 255) or 1.0
-    zero = int((-low / scale).round().clamp(0, 255))
-    return (torch.fake_quantize_per_tensor_affine(x, scale, zero, 0, 255), *rest)
+    return (rounded_input(x), *rest)
 
 
-def _rounded_weight(layer: Any) -> Tensor:
-    """With 255 steps, symmetric, for each channel of the output."""
-    weight: Tensor = layer.weight.detach()
-    axis = 1 if isinstance(layer, _ConvTransposeNd) else 0
+def rounded_input(x: Tensor, steps: Steps = EIGHT_BITS) -> Tensor:
+    """A tensor of equal steps from its smallest to its largest number, with 0 among them."""
+    low, high = x.detach().min().clamp(max=0), x.detach().max().clamp(min=0)
+    scale = float((high - low) / steps.inputs) or 1.0
+    zero = int((-low / scale).round().clamp(0, steps.inputs))
+    return torch.fake_quantize_per_tensor_affine(x, scale, zero, 0, steps.inputs)
+
+
+def rounded_weight(weight: Tensor, axis: int, steps: Steps = EIGHT_BITS) -> Tensor:
+    """A weight of equal steps on both sides of 0, for each channel of the output."""
     others = [d for d in range(weight.ndim) if d != axis]
-    scale = (weight.abs().amax(others) / 127).clamp(min=1e-12)
+    largest = weight.detach().abs().amax(others)
+    scale = (largest / steps.weights).clamp(min=1e-12)
     zeros = torch.zeros(len(scale), dtype=torch.int32, device=weight.device)
-    return torch.fake_quantize_per_channel_affine(weight, scale, zeros, axis, -127, 127)
+    ends = -steps.weights, steps.weights
+    return torch.fake_quantize_per_channel_affine(weight, scale, zeros, axis, *ends)

@@ -43,6 +43,7 @@ def tune(
     batch_size: int | None = None,
     engines: Sequence[str] = tuple(FORMS),
     threads: Sequence[int] | None = None,
+    streams: Sequence[int] | None = None,
     points: float = POINTS,
     seconds: float = 600.0,
     card: Mapping[str, Any] | None = None,
@@ -66,8 +67,8 @@ def tune(
         goal: "latency", of one sample, or "throughput", of 16 at once.
         batch_size: another number of samples in a pass.
         engines: which to try, of eager, folded, compiled, onnx and openvino.
-        threads: numbers of threads to try; None tries torch's own number, and half of it for the
-            fastest forms.
+        threads: to try; None tries torch's own number, and half of it for the fastest forms.
+        streams: parts of a batch that OpenVINO computes beside each other; None tries one a thread.
         points: of accuracy that may be lost.
         seconds: no form is begun after so many; eager torch always runs.
         card: goes into the files.
@@ -85,24 +86,24 @@ def tune(
     """
     network = unwrapped(model)
     check_inputs(network, samples, TOLERANCE)
-    size = _checked(goal, batch_size, engines)
+    size = _checked(goal, batch_size, engines, streams)
     settings = {
         "input": list(samples.shape[1:]),
         "goal": goal,
         "batch_size": size,
         "engines": list(engines),
         "threads": None if threads is None else list(threads),
+        "streams": None if streams is None else list(streams),
         "points": points,
         "labelled": labelled is not None,
     }
     place = Choices(network, Path(folder), fresh=fresh)
-    known = place.read(settings)
-    if known is not None:
+    if (known := place.read(settings)) is not None:
         return known
     until = time.monotonic() + seconds
     maker = Maker(network, Path(folder), samples, calibration, labelled, points, card, until)
     search = _Search(maker, size, progress)
-    search.run(engines, threads)
+    search.run(engines, threads, streams)
     result = Tuning(
         rows=tuple(search.ranked()),
         skipped=search.skipped,
@@ -129,7 +130,12 @@ class _Search:
         self.batch = torch.cat([maker.samples] * again)[:batch_size]
         self.before: Right | None = None
 
-    def run(self, engines: Sequence[str], threads: Sequence[int] | None) -> None:
+    def run(
+        self,
+        engines: Sequence[str],
+        threads: Sequence[int] | None,
+        streams: Sequence[int] | None,
+    ) -> None:
         """Every engine and precision with all threads; other counts for what is fastest."""
         counts = list(threads or [torch.get_num_threads()])
         forms = [
@@ -143,6 +149,16 @@ class _Search:
         for form in self._fastest(_FINALISTS):
             for count in others:
                 self._try(replace(form, threads=count))
+        if self.batch_size > 1:
+            self._beside(streams)
+
+    def _beside(self, streams: Sequence[int] | None) -> None:
+        """Parts of a batch beside each other, for the fastest forms that can."""
+        able = [form for form in self._fastest(_FINALISTS) if form.engine == "openvino"]
+        for form in able:
+            counts = [form.threads] if streams is None else streams
+            for count in (count for count in counts if 1 < count <= self.batch_size):
+                self._try(replace(form, streams=count))
 
     def ranked(self) -> list[TunedForm]:
         """All that count, the fastest first; the first four have been timed in turns.
@@ -210,11 +226,13 @@ class _Search:
         return replace(row, ms=1e3 * seconds, samples_per_second=self.batch_size / seconds)
 
 
-def _checked(goal: str, batch_size: int | None, engines: Sequence[str]) -> int:
+def _checked(
+    goal: str, batch_size: int | None, engines: Sequence[str], streams: Sequence[int] | None
+) -> int:
     """Samples in a pass.
 
     Raises:
-        OptionError: an unknown word, or no samples.
+        OptionError: an unknown word, or no samples or streams.
     """
     for name, word, known in [("goal", goal, GOALS), *(("engines", e, FORMS) for e in engines)]:
         if word not in known:
@@ -225,4 +243,6 @@ def _checked(goal: str, batch_size: int | None, engines: Sequence[str]) -> int:
     size = GOALS[goal] if batch_size is None else batch_size
     if size < 1:
         raise OptionError(f"batch_size (={batch_size}) must be 1 or more.")
+    if streams is not None and min(streams, default=1) < 1:
+        raise OptionError(f"streams (={list(streams)}) must be 1 or more each.")
     return size

@@ -59,7 +59,7 @@ def verify(
     single sample is repeated, so that two batch sizes are seen). The model is left as it was.
 
     Args:
-        path: the file: .onnx, .xml or .pt2.
+        path: the file: .onnx, .xml, .pt2 or .pte.
         model: the network it shall equal; it runs in eval mode, in float32.
         samples: (N, C, *S) preprocessed inputs, as the file takes them; better real than noise.
         tolerance: the largest difference allowed, as a share of the largest output.

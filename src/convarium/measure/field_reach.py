@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Final
 
 from torch import Tensor, nn
 
 from convarium.data import FieldPreprocessing
 from convarium.data.grids.grid import step_of
-from convarium.errors import ConvariumError
+from convarium.errors import ConvariumError, OptionError
 from convarium.measure.field import receptive_field
 from convarium.models import FieldToField
+from convarium.predict import Run, Tiling
+from convarium.predict.downscaling import checked_network
 
 _SIDE: Final = 256  # coarse cells of the field that is followed; nothing is computed
 EARTH_KM: Final = 6371.0  # mean radius
@@ -99,3 +102,26 @@ def kilometres(cells: int, degrees: float, latitude: float | None = None) -> flo
     """
     around = 1.0 if latitude is None else math.cos(math.radians(latitude))
     return cells * abs(degrees) * math.pi / 180 * EARTH_KM * around
+
+
+def tiling_of(runs: Sequence[Run], size: int | None) -> Tiling:
+    """Tiles of a size, with as many cells around them as the networks see.
+
+    Args:
+        runs: of the networks.
+        size: of tiles in coarse cells; None divides large fields alone.
+
+    Raises:
+        OptionError: tiles are asked for, and a network sees the whole field.
+    """
+    networks = [checked_network(run) for run in runs]
+    reaches = [reach_of(network) for network in networks]
+    if None in reaches:
+        if size is not None:
+            where = runs[reaches.index(None)].folder
+            raise OptionError(f"The network in {where} sees the whole field; leave --tile out.")
+        return Tiling()
+    known = [each for each in reaches if each is not None]
+    halo = max(rows for rows, _ in known), max(columns for _, columns in known)
+    multiple = max(getattr(network, "smallest_input", 1) for network in networks)
+    return Tiling(size, halo, multiple)

@@ -14,6 +14,7 @@ from .run import open_run as open_run
 from .run import record_baselines as record_baselines
 from .run import record_result as record_result
 from .run import write_predictions as write_predictions
+from .shards import write_records as write_records
 from .shards import write_shards as write_shards
 from .tables import check_table_name as check_table_name
 from .tables import write_table as write_table
@@ -43,6 +44,7 @@ __all__ = [
     "record_result",
     "vector_quality",
     "write_predictions",
+    "write_records",
     "write_shards",
     "write_table",
     "write_vectors",

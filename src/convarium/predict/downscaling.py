@@ -96,10 +96,10 @@ def downscale(
     coarse = opened[0]
     cells = math.prod(coarse.grid.shape)
     tiling = (tiling or Tiling()).fitted(cells)
-    names = _names(runs)
+    names = names_of(runs)
     size = max(1, PIECE // (cells * len(names)))
     starts = range(0, len(coarse), size)
-    fine = _file(path, runs[0], coarse, names, history)
+    fine = fine_file(path, runs[0], coarse, names, history)
     with held(path), Progress(len(coarse), "downscale", enabled=not quiet) as progress:
         pieces = Pieces(path, _about(runs, source, tiling, size), starts)
         missing = pieces.missing()
@@ -107,7 +107,7 @@ def downscale(
         progress.advance(sum(min(size, len(coarse) - starts[k]) for k in there))
         for k in missing:
             ids = np.arange(starts[k], min(starts[k] + size, len(coarse)))
-            pieces.keep(k, _made(networks, opened, ids, tiling, progress))
+            pieces.keep(k, made(networks, opened, ids, tiling, progress))
         fine.write(iter(pieces))
         pieces.remove()
     return Downscaled(
@@ -137,11 +137,11 @@ def fine_values(
     network = checked_network(run)
     tiling = Tiling().fitted(math.prod(coarse.grid.shape))
     quiet = Progress(len(ids), "downscale", enabled=False)
-    values = _made([network], [coarse], np.asarray(ids, np.int64), tiling, quiet)
-    return {name: values[:, k] for k, name in enumerate(_names([run]))}
+    values = made([network], [coarse], np.asarray(ids, np.int64), tiling, quiet)
+    return {name: values[:, k] for k, name in enumerate(names_of([run]))}
 
 
-def _file(
+def fine_file(
     path: Path, run: Run, coarse: CoarseFields, names: Mapping[str, tuple[int, str]], history: str
 ) -> FineFile:
     """The file that is to be written, with its axes and attributes."""
@@ -191,7 +191,7 @@ def _check_alike(runs: Sequence[Run]) -> None:
                 )
 
 
-def _names(runs: Sequence[Run]) -> dict[str, tuple[int, str]]:
+def names_of(runs: Sequence[Run]) -> dict[str, tuple[int, str]]:
     """Names in the file, each with its variable and its part."""
     steps = steps_of(runs[0])
     found = {}
@@ -206,7 +206,7 @@ def _names(runs: Sequence[Run]) -> dict[str, tuple[int, str]]:
     return found
 
 
-def _made(
+def made(
     networks: Sequence[FieldToField],
     opened: Sequence[CoarseFields],
     ids: NDArray[np.int64],

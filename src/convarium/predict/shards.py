@@ -1,18 +1,19 @@
-"""Vectors of very many inputs as a folder of Parquet files; a job that was stopped goes on.
+"""Vectors of very many inputs, or answers, as a folder of Parquet files that can be gone on with.
 
     inputs -> shards of 100,000, in their order -> part-00000.parquet, part-00001.parquet, ...
 
 A shard gets its name when it is whole, so that what is there need not be made again; shard i is the
-work of process i modulo their number, and no process waits for another. `_embedding.json` says what
-the folder holds. Memory holds one batch of vectors, whatever the number of inputs.
+work of process i modulo their number, and no process waits for another. `_embedding.json` or
+`_answers.json` says what the folder holds. Memory holds one batch, whatever the number of inputs.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import itertools
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -20,9 +21,12 @@ from convarium import files
 from convarium.data import Dataset, Part, Skipped
 from convarium.errors import OptionError, RunError
 from convarium.predict.predictor import Predictor
+from convarium.predict.tables import write_table
 from convarium.predict.vectors import ABOUT, check_type, write_vectors
 from convarium.processes import ALONE, World
 from convarium.progress import Progress
+
+ANSWERS: Final = "_answers.json"  # in a folder of answers: what they are of
 
 
 def write_shards(
@@ -57,35 +61,120 @@ def write_shards(
         RunError: the folder holds the vectors of other inputs or of another network.
     """
     check_type(dtype)
-    if shard < 1:
-        raise OptionError(f"shard (={shard}) must be 1 or more.")
-    folder, starts = Path(folder), range(0, len(dataset), shard)
     length = int(getattr(predictor.forward, "num_features", 0))
-    told: dict[str, Any] = {"format_version": 1, "n": len(dataset), "shard": shard}
-    told |= {"shards": len(starts), "length": length, "dtype": dtype}
-    told |= {"inputs": _digest(dataset), **about}
-    if world.first:
-        _begin(folder, told)
-    world.gather(None)  # the others begin when the folder is there
-    for number in range(world.rank, len(starts), world.size):
-        ids = np.arange(starts[number], min(starts[number] + shard, len(dataset)))
-        path = folder / _name(number)
-        if not (path.exists() and _list_of(path).exists()):
-            skipped: list[Skipped] = []
-            some = Part(dataset, ids)
-            pairs = predictor.embedded(
-                some, batch_size=batch_size, workers=workers, skipped=skipped
-            )
-            write_vectors(path, dataset, pairs, dtype=dtype, length=length)
-            files.write_jsonl(_list_of(path), [item._asdict() for item in skipped])
-        if progress is not None:
-            progress.advance(len(ids))
-    world.gather(None)
-    return _finished(folder, len(starts), len(dataset), length)
+
+    def write(path: Path, some: Part, skipped: list[Skipped]) -> None:
+        pairs = predictor.embedded(some, batch_size=batch_size, workers=workers, skipped=skipped)
+        write_vectors(path, dataset, pairs, dtype=dtype, length=length)
+
+    told = {"length": length, "dtype": dtype, **about}
+    job = _Job(Path(folder), dataset, shard, ABOUT, told)
+    skipped = job.run(write, progress, world)
+    return len(dataset) - len(skipped), length, skipped
+
+
+def write_records(
+    folder: str | Path,
+    dataset: Dataset,
+    predictor: Predictor,
+    about: Mapping[str, Any],
+    *,
+    shard: int = 100_000,
+    batch_size: int = 256,
+    workers: int = 0,
+    progress: Progress | None = None,
+    world: World = ALONE,
+) -> tuple[int, list[Skipped]]:
+    """Write answers as shards, those that are missing; gives (rows, what could not be read) of all.
+
+    Each row has the input's name before what the record says.
+
+    Args:
+        folder: is made, or gone on with.
+        dataset: the inputs.
+        predictor: answers.
+        about: what tells the network and its form from others, as JSON.
+        shard: inputs of a file.
+        batch_size: samples at once.
+        workers: threads that decode ahead.
+        progress: advanced by each shard of this process.
+        world: the processes that share the work.
+
+    Raises:
+        OptionError: a shard of no input.
+        RunError: the folder holds the answers for other inputs or of another network.
+    """
+
+    def write(path: Path, some: Part, skipped: list[Skipped]) -> None:
+        records = predictor.records(some, batch_size=batch_size, workers=workers, skipped=skipped)
+        rows = ({"name": dataset.name(each.id), **each.columns()} for each in records)
+        first = next(rows, None)
+        if first is not None:
+            write_table(path, itertools.chain([first], rows))
+
+    skipped = _Job(Path(folder), dataset, shard, ANSWERS, about).run(write, progress, world)
+    return len(dataset) - len(skipped), skipped
+
+
+class _Job:
+    """The shards of a folder.
+
+    Args:
+        folder: is made, or gone on with.
+        dataset: the inputs.
+        shard: inputs of a file.
+        name: of the file that says what the folder holds.
+        about: what tells this job from others, as JSON.
+    """
+
+    def __init__(
+        self, folder: Path, dataset: Dataset, shard: int, name: str, about: Mapping[str, Any]
+    ) -> None:
+        if shard < 1:
+            raise OptionError(f"shard (={shard}) must be 1 or more.")
+        self.folder, self.dataset, self.shard, self.name = folder, dataset, shard, name
+        self.starts = range(0, len(dataset), shard)
+        sizes = {"n": len(dataset), "shard": shard, "shards": len(self.starts)}
+        self.told = {"format_version": 1, **sizes, "inputs": _digest(dataset), **about}
+
+    def run(
+        self,
+        write: Callable[[Path, Part, list[Skipped]], None],
+        progress: Progress | None,
+        world: World,
+    ) -> list[Skipped]:
+        """Write the shards of this process that are not there; gives what of all was skipped."""
+        if world.first:
+            _begin(self.folder, self.name, self.told)
+        world.gather(None)  # the others begin when the folder is there
+        for number in range(world.rank, len(self.starts), world.size):
+            start = self.starts[number]
+            ids = np.arange(start, min(start + self.shard, len(self.dataset)))
+            path = self.folder / _name(number)
+            if not _is_there(path, len(ids)):
+                skipped: list[Skipped] = []
+                write(path, Part(self.dataset, ids), skipped)
+                files.write_jsonl(_list_of(path), [item._asdict() for item in skipped])
+            if progress is not None:
+                progress.advance(len(ids))
+        world.gather(None)
+        lists = [_list_of(self.folder / _name(k)) for k in range(len(self.starts))]
+        rows = [row for each in lists for row in files.read_jsonl(each)]
+        return [Skipped(row["name"], row["reason"]) for row in rows]
 
 
 def _name(number: int) -> str:
     return f"part-{number:05}.parquet"
+
+
+def _is_there(path: Path, count: int) -> bool:
+    """Whether a shard is whole: it is listed, as the last thing, what of it could not be read.
+
+    A shard of which nothing could be read may have no file.
+    """
+    if not _list_of(path).exists():
+        return False
+    return path.exists() or len(list(files.read_jsonl(_list_of(path)))) == count
 
 
 def _list_of(path: Path) -> Path:
@@ -93,9 +182,9 @@ def _list_of(path: Path) -> Path:
     return path.with_name(f"_{path.stem}.skipped.jsonl")
 
 
-def _begin(folder: Path, told: Mapping[str, Any]) -> None:
+def _begin(folder: Path, name: str, told: Mapping[str, Any]) -> None:
     """Say what the folder is to hold, unless it says so already."""
-    path = folder / ABOUT
+    path = folder / name
     if not path.exists():
         if folder.exists() and any(folder.iterdir()):
             raise RunError(f"{folder} holds something else; choose another name.")
@@ -119,14 +208,3 @@ def _digest(dataset: Dataset) -> str:
         if dataset.kind == "texts" and dataset.in_memory:
             state.update(dataset.read(i).encode("utf-8", "surrogatepass") + b"\n")
     return state.hexdigest()
-
-
-def _finished(folder: Path, shards: int, n: int, length: int) -> tuple[int, int, list[Skipped]]:
-    """Rows and skipped inputs of all shards."""
-    rows = [
-        row
-        for number in range(shards)
-        for row in files.read_jsonl(_list_of(folder / _name(number)))
-    ]
-    skipped = [Skipped(row["name"], row["reason"]) for row in rows]
-    return n - len(skipped), length, skipped

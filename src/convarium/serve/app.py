@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Any
 import convarium
 from convarium.errors import ConvariumError, import_extra
 from convarium.serve import schema
+from convarium.serve.bodies import NETCDF
 from convarium.serve.edge import BROKEN, Edge
 from convarium.serve.explaining import Asked
+from convarium.serve.intake import Sent
+from convarium.serve.memory import tend
 from convarium.serve.refusals import RefusedError, refusal_of
-from convarium.serve.service import Sent, Service
+from convarium.serve.service import Service
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request
@@ -46,10 +49,12 @@ def build_app(
 
     @asynccontextmanager
     async def living(app: FastAPI) -> AsyncIterator[None]:
-        watching = asyncio.create_task(service.watch(watch)) if watch else None
+        beside = [asyncio.create_task(tend())]
+        if watch:
+            beside.append(asyncio.create_task(service.watch(watch)))
         yield
-        if watching is not None:
-            watching.cancel()
+        for task in beside:
+            task.cancel()
         service.close()
 
     app = FastAPI(
@@ -173,17 +178,32 @@ def _add_runs(app: "FastAPI", service: Service, prefix: str) -> None:
             return Response(found, media_type=_PNG, headers=vary)
         return JSONResponse(found, headers=vary)
 
-    vector = {"type": "array", "items": {"type": "number"}}
-    post: dict[str, Any] = {"methods": ["POST"], "openapi_extra": schema.BODY}
-    names: dict[str, tuple[Callable[..., Awaitable[Any]], dict[int | str, dict[str, Any]]]] = {
-        "predict": (predict, schema.answers("predictions", {"type": "object"})),
-        "embed": (embed, schema.answers("vectors", vector)),
-        "explain": (explain, schema.heat()),
+    async def downscale(request: Request, run: str | None = None) -> Response:
+        """Coarse fields of NetCDF made finer, as NetCDF."""
+        found = await service.downscale(_noted(request, service, run), _sent(request))
+        return Response(found, media_type=NETCDF)
+
+    calls: dict[str, Callable[..., Awaitable[Any]]] = {
+        "predict": predict,
+        "embed": embed,
+        "explain": explain,
+        "downscale": downscale,
     }
-    for name, (call, answers) in names.items():
-        app.add_api_route(f"{prefix}/{name}", call, response_model=None, responses=answers, **post)
-    missing = schema.refusals(400, 404)
-    app.add_api_route(f"{prefix}/info", info, response_model=None, responses=missing)
+    for name, call in calls.items():
+        _add_post(app, f"{prefix}/{name}", call, schema.ANSWERS[name])
+    app.add_api_route(f"{prefix}/info", info, response_model=None, responses=schema.MISSING)
+
+
+def _add_post(
+    app: "FastAPI",
+    path: str,
+    call: Callable[..., Awaitable[Any]],
+    answers: dict[int | str, dict[str, Any]],
+) -> None:
+    """An address that bodies are sent to."""
+    body = schema.FIELDS if path.endswith("downscale") else schema.BODY
+    settings: dict[str, Any] = {"methods": ["POST"], "response_model": None, "openapi_extra": body}
+    app.add_api_route(path, call, responses=answers, **settings)
 
 
 def _wants_picture(accept: str) -> bool:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass
 from email.message import Message
+from itertools import chain
 from typing import Any, Final, NoReturn
 
 from convarium.serve.admission import Room
@@ -17,6 +18,7 @@ from convarium.serve.refusals import RefusedError, too_many
 
 JSON: Final = "application/json"
 MULTIPART: Final = "multipart/form-data"
+NETCDF: Final = "application/x-netcdf"
 #: What is taken for a file where nothing better is said.
 PLAIN: Final = "application/octet-stream"
 
@@ -138,6 +140,23 @@ def values_of(content: bytes, most: int) -> list[Any]:
     if len(values) > most:
         raise too_many(most)
     return values
+
+
+def holds_only(value: Any, kinds: Collection[type], deepest: int) -> bool:
+    """Whether lists, so many in one another at most, hold values of these types and nothing else.
+
+    NumPy would make room for the longest text at every place of an array.
+
+    >>> holds_only([[1], [2]], {int}, 2), holds_only([1, True], {int}, 2)
+    (True, False)
+    """
+    level = [value]
+    for _ in range(deepest):
+        found = set(map(type, level))
+        if found != {list}:
+            return found <= {*kinds}
+        level = list(chain.from_iterable(level))
+    return set(map(type, level)) <= {*kinds}
 
 
 def _part(piece: bytes) -> Received:

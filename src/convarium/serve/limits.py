@@ -21,13 +21,16 @@ class Limits:
 
     Args:
         max_bytes: of a request's body.
-        max_pixels: of an image, read from its header before it is decoded.
+        max_pixels: of an image, or voxels of a volume, read from its header before it is decoded.
+        max_cells: fine cells of a request, over all times and variables.
         batch_size: samples that are computed at once, at most.
         wait_ms: how long a batch that is not full waits for more; 0 takes what is there.
         deadline_ms: when an answer must be there, from when the request's body is.
         queue: samples that wait or are worked on, at most.
         connections: that are open at once, at most.
         timeout: seconds for a body to arrive, and for a connection on which nothing moves.
+        linger: how long a server that is told to end goes on listening, so that those who send
+            requests to it see it in `/readyz` first.
         workers: threads that decode.
 
     Raises:
@@ -38,7 +41,8 @@ class Limits:
     """
 
     max_bytes: int = option(16 * 2**20, "bytes of a request at most (16777216)", low=1)
-    max_pixels: int = option(50_000_000, "pixels of an image at most (50000000)", low=1)
+    max_pixels: int = option(50_000_000, "pixels of an image, or voxels, at most (50000000)", low=1)
+    max_cells: int = option(2**24, "fine cells of a request at most (16777216)", low=1)
     batch_size: int = option(16, "samples that are computed at once, at most (16)", low=1)
     wait_ms: float = option(0.0, "how long a batch that is not full waits for more (0)", low=0)
     deadline_ms: float = option(2000.0, "when an answer must be there (2000)", above=0)
@@ -49,6 +53,9 @@ class Limits:
         "for a body to arrive, and for a connection on which nothing moves (10s)",
         above=0,
         unit="seconds",
+    )
+    linger: float = option(
+        1.0, "how long a server that is to end goes on listening (1s)", low=0, unit="seconds"
     )
     workers: int = option(2, "threads that decode (2)", low=1)
 

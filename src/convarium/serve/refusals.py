@@ -52,6 +52,15 @@ def too_many(most: int) -> RefusedError:
     return RefusedError(413, "too_many", reason)
 
 
+def unusable(words: str) -> RefusedError:
+    """A 422 of a sample that is not what it must be, which the words say.
+
+    >>> unusable("a text must be a string").reason
+    'A text must be a string.'
+    """
+    return RefusedError(_UNUSABLE, "unusable", f"{words[0].upper()}{words[1:]}.")
+
+
 def refusal_of(error: Exception) -> RefusedError | None:
     """The refusal that an error of the library stands for; None where it is none of its errors.
 

@@ -1,14 +1,16 @@
 """From a body to samples by the kind of the run, and from a sample to what the network takes.
 
-====== =========================================================== ===============================
-kind   a body, or a part of one                                    a value of {"inputs": [...]}
-====== =========================================================== ===============================
-images JPEG, PNG or WebP                                           the file in base64, or numbers
+======= ========================================================== ===============================
+kind    a body, or a part of one                                   a value of {"inputs": [...]}
+======= ========================================================== ===============================
+images  JPEG, PNG or WebP                                          the file in base64, or numbers
                                                                    0 to 255: (H, W), (H, W, 1 | 3)
-texts  text/plain                                                  a text
-series audio/wav                                                   (T,) or (C, T) numbers, or
+texts   text/plain                                                 a text
+series  audio/wav                                                  (T,) or (C, T) numbers, or
                                                                    {"values": ..., "rate": ...}
-====== =========================================================== ===============================
+volumes .npy, .npz, NIfTI                                          the file in base64, or numbers:
+                                                                   (D, H, W), or with channels
+======= ========================================================== ===============================
 
 The steps of the card are those of `data.Preprocessing`, so a file gives the same bits as elsewhere.
 A further kind of run is a further row of `READERS`.
@@ -22,7 +24,6 @@ import io
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import chain
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -30,16 +31,31 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from convarium.data import Preprocessing, Series, SeriesPreprocessing, read_image
-from convarium.data.decode import image_size
+from convarium.data import (
+    Preprocessing,
+    Series,
+    SeriesPreprocessing,
+    VolumePreprocessing,
+    read_image,
+)
+from convarium.data.decode import TooManyPixelsError
 from convarium.data.series.arrays import channels_first
 from convarium.data.series.series import floats_of
 from convarium.data.series.sound import read_wave
 from convarium.data.texts.reading import decoded
 from convarium.errors import DataError, OptionError
-from convarium.serve.bodies import JSON, MULTIPART, PLAIN, Received, parts_of, values_of
+from convarium.serve.bodies import (
+    JSON,
+    MULTIPART,
+    PLAIN,
+    Received,
+    holds_only,
+    parts_of,
+    values_of,
+)
 from convarium.serve.limits import LONGEST, LONGEST_TEXT, Limits
-from convarium.serve.refusals import RefusedError
+from convarium.serve.refusals import RefusedError, unusable
+from convarium.serve.volumes import MEDIA, check_voxels, volume_of_file, volume_of_value
 
 _IMAGES: Final = ("image/jpeg", "image/png", "image/webp", PLAIN)
 _SOUNDS: Final = ("audio/wav", "audio/x-wav", "audio/wave", "audio/vnd.wave", PLAIN)
@@ -47,6 +63,8 @@ _STARTS: Final = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
 #: Scans of a JPEG, each of which goes over all of its pixels; encoders write ten or so.
 _SCANS: Final = 100
 _SCAN: Final = b"\xff\xda"
+#: The kind of runs whose samples are fields, which are no samples of a batch.
+FIELDS: Final = "grids"
 _AXES: Final = (2, 3)
 
 
@@ -116,6 +134,8 @@ def prepared(
     sample = given.read(given.value, limits)
     if isinstance(preprocessing, SeriesPreprocessing):
         check_length(sample, preprocessing)
+    if isinstance(preprocessing, VolumePreprocessing):
+        check_voxels(preprocessing.fitting(sample), preprocessing, limits)
     return sample if isinstance(sample, str) else None, preprocessing.apply(sample)
 
 
@@ -125,8 +145,8 @@ def check_kind(kind: str, where: str) -> None:
     Raises:
         OptionError: so.
     """
-    if kind not in READERS:
-        known = ", ".join(READERS)
+    if kind not in (*READERS, FIELDS):
+        known = ", ".join((*READERS, FIELDS))
         raise OptionError(f"{where} takes {kind}, and serve is for runs of {known}.")
 
 
@@ -145,9 +165,10 @@ def _image(content: bytes, limits: Limits) -> NDArray[np.uint8]:
     if content.startswith(_STARTS[0]) and content.count(_SCAN) > _SCANS:
         reason = f"A JPEG of over {_SCANS} scans takes too long to decode; save it anew."
         raise RefusedError(413, "too_many_scans", reason)
-    height, width = image_size(content)
-    _check_pixels(height, width, limits)
-    return read_image(content)
+    try:
+        return read_image(content, most=limits.max_pixels)
+    except TooManyPixelsError as error:
+        raise _too_many_pixels(str(error)) from error
 
 
 def _image_value(value: Any, limits: Limits) -> NDArray[np.uint8]:
@@ -155,47 +176,32 @@ def _image_value(value: Any, limits: Limits) -> NDArray[np.uint8]:
         try:
             content = base64.b64decode(value, validate=True)
         except (binascii.Error, ValueError) as error:
-            raise _unusable("the text of an image must be its file in base64") from error
+            raise unusable("the text of an image must be its file in base64") from error
         return _image(content, limits)
     words = "an image must be whole numbers from 0 to 255, (H, W) or (H, W, C) with C 1 or 3"
-    if not _whole_numbers(value):
-        raise _unusable(words)
+    if not holds_only(value, {int}, _AXES[-1]):
+        raise unusable(words)
     try:
         pixels = np.array(value)
     except (ValueError, OverflowError) as error:  # rows of unequal lengths
-        raise _unusable(words) from error
+        raise unusable(words) from error
     flat = pixels.ndim == _AXES[0]
     if pixels.dtype.kind not in "iu" or pixels.ndim not in _AXES or not pixels.size:
-        raise _unusable(words)
+        raise unusable(words)
     if not flat and pixels.shape[2] not in (1, 3):
-        raise _unusable(words)
+        raise unusable(words)
     if pixels.min() < 0 or pixels.max() > 255:
-        raise _unusable(words)
-    _check_pixels(pixels.shape[0], pixels.shape[1], limits)
+        raise unusable(words)
+    height, width = pixels.shape[:2]
+    if height * width > limits.max_pixels:
+        most = f"{limits.max_pixels:,}"
+        raise _too_many_pixels(f"{width} x {height} pixels are more than the limit of {most}")
     found: NDArray[np.uint8] = pixels.astype(np.uint8)
     return found[:, :, None] if flat else found
 
 
-def _whole_numbers(value: Any) -> bool:
-    """Whether lists, three in one another at most, hold whole numbers and nothing else.
-
-    NumPy would make room for the longest text at every place of an array.
-    """
-    level = [value]
-    for _ in range(_AXES[-1] + 1):
-        kinds = set(map(type, level))
-        if kinds != {list}:
-            return kinds == {int}
-        level = list(chain.from_iterable(level))
-    return set(map(type, level)) == {int}
-
-
-def _check_pixels(height: int, width: int, limits: Limits) -> None:
-    if height * width > limits.max_pixels:
-        reason = (
-            f"An image of {width} x {height} pixels is over the limit of {limits.max_pixels:,}."
-        )
-        raise RefusedError(413, "too_many_pixels", reason)
+def _too_many_pixels(words: str) -> RefusedError:
+    return RefusedError(413, "too_many_pixels", f"{words}.")
 
 
 def _text(content: bytes, limits: Limits) -> str:
@@ -204,11 +210,11 @@ def _text(content: bytes, limits: Limits) -> str:
 
 def _text_value(value: Any, limits: Limits) -> str:
     if not isinstance(value, str):
-        raise _unusable("a text must be a string")
+        raise unusable("a text must be a string")
     try:
         value.encode("utf-8")
     except UnicodeEncodeError as error:  # half of a surrogate pair, which JSON can write
-        raise _unusable("a text must be Unicode") from error
+        raise unusable("a text must be Unicode") from error
     return _short(value)
 
 
@@ -229,18 +235,18 @@ def _series_value(value: Any, limits: Limits) -> Series:
         value, rate = value.get("values"), value.get("rate")
         fits = type(rate) in (int, float) and rate > 0 and math.isfinite(rate)
         if rate is not None and not fits:
-            raise _unusable("the rate of a series must be a number above 0")
+            raise unusable("the rate of a series must be a number above 0")
     rows = value if isinstance(value, list) and value and isinstance(value[0], list) else [value]
     words = "a series must be numbers or null, (T,) or (C, T) with rows of one length"
     for row in rows:
         if not isinstance(row, list) or not row or len(row) != len(rows[0]):
-            raise _unusable(words)
+            raise unusable(words)
         if not all(each is None or type(each) in (int, float) for each in row):
-            raise _unusable(words)
+            raise unusable(words)
     try:
         values = channels_first(floats_of(np.array(rows, np.float64)))
     except OverflowError as error:
-        raise _unusable(words) from error
+        raise unusable(words) from error
     return Series(values, None if rate is None else float(rate))
 
 
@@ -253,15 +259,12 @@ def check_length(series: Series, preprocessing: SeriesPreprocessing) -> None:
         raise RefusedError(413, "too_long", reason)
 
 
-def _unusable(words: str) -> RefusedError:
-    return RefusedError(422, "unusable", f"{words[0].upper()}{words[1:]}.")
-
-
 #: How samples are read, by the kind of the run.
 READERS: Final[Mapping[str, Reader]] = MappingProxyType(
     {
         "images": Reader(_IMAGES, _image, _image_value),
         "texts": Reader(("text/plain", PLAIN), _text, _text_value),
         "series": Reader(_SOUNDS, _sound, _series_value),
+        "volumes": Reader(MEDIA, volume_of_file, volume_of_value),
     }
 )

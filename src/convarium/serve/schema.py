@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from convarium.serve.bodies import NETCDF
+
 _BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
 _INPUTS: Final = {
     "type": "object",
@@ -13,7 +15,8 @@ _INPUTS: Final = {
             "type": "array",
             "minItems": 1,
             "description": "Images: numbers 0 to 255, or a file in base64. Texts: strings. Series: "
-            "numbers or null, (T,) or (C, T), or an object with values and rate.",
+            "numbers or null, (T,) or (C, T), or an object with values and rate. Volumes: numbers, "
+            "(D, H, W) or with channels, or a file in base64.",
             "items": {
                 "anyOf": [
                     {"type": "string"},
@@ -51,6 +54,19 @@ BODY: Final[dict[str, Any]] = {
         },
     }
 }
+#: The body of a request with fields.
+FIELDS: Final[dict[str, Any]] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            NETCDF: _BINARY,
+            "application/octet-stream": _BINARY,
+            "multipart/form-data": {
+                "schema": {"type": "object", "properties": {"file": _BINARY["schema"]}}
+            },
+        },
+    }
+}
 _REFUSAL: Final = {
     "application/json": {
         "schema": {
@@ -61,12 +77,13 @@ _REFUSAL: Final = {
     }
 }
 _WHY: Final = {
-    400: "the body is not made as its type says, or several runs are served and none is named",
+    400: "the body is not made as its type says, the run is of another kind, or several runs are "
+    "served and none is named",
     401: "no token, or a wrong one",
     404: "no such run",
     406: "no picture of such samples",
     408: "the body came too slowly",
-    413: "too long, too many samples, or too many pixels",
+    413: "too long, too many samples, or too many pixels or cells",
     415: "a type that the run does not take",
     422: "a sample that cannot be read, or an option that is not allowed",
     500: "an error in the server",
@@ -99,6 +116,22 @@ def heat() -> dict[int | str, dict[str, Any]]:
     return found
 
 
+def fields() -> dict[int | str, dict[str, Any]]:
+    """What may be answered where fields are sent."""
+    return {200: {"description": "done", "content": {NETCDF: _BINARY}}, **refusals()}
+
+
 def refusals(*codes: int) -> dict[int | str, dict[str, Any]]:
     """Statuses with which nothing is done, all or some of them."""
     return {code: {"description": _WHY[code], "content": dict(_REFUSAL)} for code in codes or _WHY}
+
+
+#: What each address may answer.
+ANSWERS: Final = {
+    "predict": answers("predictions", {"type": "object"}),
+    "embed": answers("vectors", {"type": "array", "items": {"type": "number"}}),
+    "explain": heat(),
+    "downscale": fields(),
+}
+#: What else where nothing is sent.
+MISSING: Final = refusals(400, 404)

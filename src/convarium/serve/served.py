@@ -19,16 +19,19 @@ from torch import Tensor
 
 from convarium import deploy, predict
 from convarium.data import Batch, Preprocessing
+from convarium.data.grids.fields import Values
 from convarium.errors import DataError, OptionError, RunError
 from convarium.files import sha256
 from convarium.serve.batching import Batcher
 from convarium.serve.explaining import Explainer
+from convarium.serve.finer import Piece, Refiner
 from convarium.serve.limits import Limits
-from convarium.serve.samples import check_kind
+from convarium.serve.refusals import RefusedError
+from convarium.serve.samples import FIELDS, check_kind
 from convarium.tasks import Record
 
 Signature = tuple[tuple[int, int, int] | None, ...]
-_FILES = ("card.json", "model.safetensors")
+_FILES = ("model.safetensors", "card.json")
 _VERSION = 12  # digits
 
 
@@ -81,6 +84,32 @@ class Served:
         found = self.run.predictor.outputs(batch, forward=embed)
         return [[finite(value) for value in row] for row in found.float().tolist()]
 
+    @cached_property
+    def refiner(self) -> Refiner | None:
+        """Makes fields finer; None where the run is of another kind."""
+        return Refiner(self.run) if self.preprocessing.kind == FIELDS else None
+
+    def check_takes(self, fields: bool) -> None:
+        """Refuse what the run is not for.
+
+        Args:
+            fields: whether fields are sent, and not samples.
+
+        Raises:
+            RefusedError: 400, its kind is another.
+        """
+        kind = self.preprocessing.kind
+        if fields != (kind == FIELDS):
+            ask = "/downscale" if kind == FIELDS else "/predict, /embed and /explain"
+            raise RefusedError(400, "other_kind", f"{self.name} is a run of {kind}; ask {ask}.")
+
+    def warm(self) -> None:
+        """Make one pass, so that the first request is as quick as the others."""
+        if self.refiner is not None:
+            self.refiner.warm()
+        else:
+            self.predictor.outputs(_example(self.preprocessing))
+
     def check_embeds(self) -> None:
         """Refuse where the network has no vectors.
 
@@ -94,7 +123,7 @@ class Served:
         """What is told of it: card, form and version."""
         ready = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.since))
         told = {"name": self.name, "version": self.version, "form": self.form, "ready": ready}
-        return {**told, "kind": self.preprocessing.kind, "card": self.run.card}
+        return {**told, "kind": self.preprocessing.kind, "card": _told(self.run.card)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +132,7 @@ class Lanes:
 
     predict: Batcher[Tensor, Record]
     embed: Batcher[Tensor, list[float]]
+    finer: Batcher[Piece, Values] | None
 
 
 def open_served(name: str, folder: Path, *, untuned: bool = False) -> Served:
@@ -130,7 +160,7 @@ def open_served(name: str, folder: Path, *, untuned: bool = False) -> Served:
         raise RunError(f"{where} changed while it was opened; the next look takes it whole.")
     version = hashlib.sha256("".join(digests).encode()).hexdigest()[:_VERSION]
     served = Served(name, run, form, forward, version, signature)
-    served.predictor.outputs(_example(run.preprocessing))
+    served.warm()
     return served
 
 
@@ -147,9 +177,11 @@ def lanes_of(
     """
     most = min(limits.batch_size, served.preprocessing.most_at_once)
     settings: dict[str, Any] = {"most": most, "wait": limits.wait_ms / 1000, "told": told}
+    refiner = served.refiner
     return Lanes(
         predict=Batcher(served.records, executor, **settings),
         embed=Batcher(served.vectors, executor, **settings),
+        finer=None if refiner is None else Batcher(refiner.made, executor, most=1, told=told),
     )
 
 
@@ -161,6 +193,14 @@ def signature_of(folder: Path) -> Signature:
     names = [folder / name for name in _FILES]
     names += sorted((folder / "tuned").glob("choice-*.json"))
     return tuple(map(_state, names))
+
+
+def announced(signature: Signature) -> Signature:
+    """The part of it that is written last: the card, and what `tune` chose.
+
+    So a watch does not open weights whose card is still on its way.
+    """
+    return signature[1:]
 
 
 def batch_of(preprocessing: Preprocessing, samples: Sequence[Tensor]) -> Batch:
@@ -223,6 +263,14 @@ def named_runs(words: Sequence[str]) -> Mapping[str, Path]:
             raise OptionError(f"Two runs are called {name!r}; give one another: NAME={folder}")
         found[name] = folder
     return found
+
+
+def _told(card: Mapping[str, Any]) -> dict[str, Any]:
+    """A card without the arrays of fields, which may be larger than what they are sent for."""
+    steps = card.get("preprocessing")
+    if not isinstance(steps, dict) or "arrays" not in steps:
+        return dict(card)
+    return {**card, "preprocessing": {k: v for k, v in steps.items() if k != "arrays"}}
 
 
 def _state(path: Path) -> tuple[int, int, int] | None:

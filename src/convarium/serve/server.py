@@ -1,6 +1,7 @@
 """The process that listens: its signals, and an end that loses no request.
 
-SIGTERM or SIGINT: no new connections; whoever is connected gets answers, and is told to leave.
+SIGTERM or SIGINT: whoever asks is answered and told to leave, and `/readyz` says 503, while those
+who send requests here take to see it; then no new connections, and the end once all is answered.
 SIGHUP: the runs are opened anew.
 """
 
@@ -9,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import selectors
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from convarium.errors import RunError, import_extra
@@ -19,7 +21,8 @@ from convarium.serve.edge import Edge
 from convarium.serve.journal import Forwarding
 from convarium.serve.limits import Limits
 
-_LINGER: Final = 1.0  # seconds in which clients that are connected may still send
+_LAST: Final = 1.0  # seconds in which clients that are connected may still send
+_STEP: Final = 0.01  # seconds
 _LOGGERS: Final = ("uvicorn.error", "uvicorn.asgi", "asyncio")
 
 
@@ -82,6 +85,18 @@ def longest(limits: Limits) -> int:
     return math.ceil(2 * limits.timeout + limits.deadline)
 
 
+def nobody_waits(servers: Sequence[Any]) -> bool:
+    """Whether no connection is made and not yet taken, which a socket that closes would cut.
+
+    Args:
+        servers: of asyncio.
+    """
+    with selectors.DefaultSelector() as selector:
+        for each in (own for server in servers for own in server.sockets):
+            selector.register(each, selectors.EVENT_READ)
+        return not selector.select(0)
+
+
 def _server_class() -> type[Any]:
     """Uvicorn's server with our end and our signals."""
     import uvicorn
@@ -114,16 +129,22 @@ def _server_class() -> type[Any]:
             self.should_exit = True
 
         async def shutdown(self, sockets: Any = None) -> None:
-            """No new connections; those that are there get answers and are told to leave."""
+            """Say that it ends while it listens, then take nobody more, then answer the rest."""
             self.service.draining = True
             self.service.journal.write("ending")
+            await self.rest(self.service.limits.linger, lambda: False)
+            await self.rest(_LAST, lambda: nobody_waits(self.servers))
             for server in self.servers:
                 server.close()
-            loop = asyncio.get_running_loop()
-            until = loop.time() + _LINGER
-            while self.server_state.connections and loop.time() < until and not self.force_exit:
-                await asyncio.sleep(0.02)
+            await self.rest(_LAST, lambda: not self.server_state.connections)
             await super().shutdown(sockets)
             self.service.journal.write("ended")
+
+        async def rest(self, seconds: float, over: Callable[[], bool]) -> None:
+            """Let requests go on for so long, until it is over or nobody waits for them."""
+            loop = asyncio.get_running_loop()
+            until = loop.time() + seconds
+            while not self.force_exit and loop.time() < until and not over():
+                await asyncio.sleep(_STEP)
 
     return Serving

@@ -125,6 +125,17 @@ def open_coarse(
     """
     told = FieldOptions() if options is None else options
     opened = open_fields(path, steps.predictors, select=told.chosen, **told.axes)
+    return coarse_of(opened, steps, path)
+
+
+def coarse_of(opened: Fields, steps: FieldPreprocessing, path: str | Path) -> CoarseFields:
+    """Opened fields for a network; raises as `open_coarse` does.
+
+    Args:
+        opened: the predictors, in the network's order.
+        steps: of the network's card.
+        path: what errors call them.
+    """
     units = dict(zip(opened.names, steps.predictors, strict=True))
     for name, own in units.items():
         if not same_units(opened.units[name], steps.units[own]):

@@ -44,12 +44,16 @@ def is_nifti(start: bytes) -> bool:
     return one or (540 in sizes and start[4:8] == b"n+2\0")
 
 
-def read_nifti(path: Path) -> Volume:
+def read_nifti(path: Path, most: int) -> Volume:
     """A `.nii` or `.nii.gz` file, in nibabel's closest canonical orientation (RAS+).
 
     No more bytes are unpacked than the header asks for, and it may not ask for more than the limit.
     Values are scaled by the header's slope and intercept where it has them, in float64, and rounded
     to float32. A fourth axis becomes channels. Metres and microns become millimetres.
+
+    Args:
+        path: of the file.
+        most: values.
 
     Raises:
         DataError: the reason alone.
@@ -58,7 +62,7 @@ def read_nifti(path: Path) -> Volume:
     nibabel = import_extra("nibabel", "volumes")
     turns = nibabel.orientations
     with warnings_of("nibabel.global"):
-        header, values = _read(nibabel, path)
+        header, values = _read(nibabel, path, most)
         affine = np.asarray(header.get_best_affine(), np.float64)
         turn = turns.io_orientation(affine)
         canonical = affine @ turns.inv_ornt_aff(turn, values.shape[:3])
@@ -97,7 +101,7 @@ def as_stored(values: NDArray[Any], volume: Volume) -> bytes:
     return bytes(image.to_bytes())
 
 
-def _read(nibabel: Any, path: Path) -> tuple[Any, NDArray[Any]]:
+def _read(nibabel: Any, path: Path, most: int) -> tuple[Any, NDArray[Any]]:
     """The header, and the voxels in the file's order; no more is unpacked than it asks for."""
     with open(path, "rb") as raw:
         packed = raw.read(2) == GZIP
@@ -109,7 +113,7 @@ def _read(nibabel: Any, path: Path) -> tuple[Any, NDArray[Any]]:
         two = start[4:8] == b"n+2\0"
         kind = nibabel.Nifti2Header if two else nibabel.Nifti1Header
         header = kind.from_fileobj(io.BytesIO(start[: 540 if two else 348]))
-        offset, shape, dtype = _checked(header)
+        offset, shape, dtype = _checked(header, most)
         early = (start + stream.read(max(0, offset - len(start))))[offset:]
         values = np.empty(math.prod(shape), dtype)
         if not _filled(values.view(np.uint8).data, early, stream):
@@ -129,7 +133,7 @@ def _filled(room: memoryview, early: bytes, stream: IO[bytes] | gzip.GzipFile) -
     return place == len(room)
 
 
-def _checked(header: Any) -> tuple[int, tuple[int, ...], np.dtype[Any]]:
+def _checked(header: Any, most: int) -> tuple[int, tuple[int, ...], np.dtype[Any]]:
     """Offset, shape and type of the voxels; ones at the end of the shape are left out."""
     shape, dtype = list(map(int, header.get_data_shape())), header.get_data_dtype()
     check_numbers(dtype)
@@ -140,7 +144,7 @@ def _checked(header: Any) -> tuple[int, tuple[int, ...], np.dtype[Any]]:
             f"an image of the shape {tuple(shape)} has {len(shape)} axes; a volume has three, and "
             "a fourth with channels"
         )
-    check_size(shape, dtype)
+    check_size(shape, dtype, most)
     offset = int(header.get_data_offset())
     if not header.single_vox_offset <= offset <= _FARTHEST:
         raise DataError(f"the header puts the voxels at byte {offset}, which cannot be")

@@ -26,24 +26,32 @@ _SUFFIX = ".npy"
 _FEW_BYTES = 4096
 
 
-def read_npy(path: Path) -> Volume:
+def read_npy(path: Path, most: int) -> Volume:
     """One array: `(D, H, W)`, or four axes of which the first or the last is channels.
+
+    Args:
+        path: of the file.
+        most: values.
 
     Raises:
         DataError: the reason alone.
     """
     with open(path, "rb") as file:
-        _check_header(file)
+        _check_header(file, most)
         file.seek(0)
         values = _array(file)
     return Volume(in_order(values, guessed_axes(values.shape)))
 
 
-def read_npz(path: Path) -> Volume:
+def read_npz(path: Path, most: int) -> Volume:
     """An archive with one volume, and where it has them `spacing` and `axes`.
 
     The volume is the array named volume, image, data, array, x or arr_0, else the only one.
     `spacing` has three numbers, for depth, height and width. `axes` is a text such as "CDHW".
+
+    Args:
+        path: of the file.
+        most: values.
 
     Raises:
         DataError: the reason alone.
@@ -59,16 +67,18 @@ def read_npz(path: Path) -> Volume:
                 f"the archive holds the arrays {', '.join(others[:5]) or 'none'}; name the volume "
                 "'volume'"
             )
-        values = _member(archive, name)
-        told = {name: _member(archive, name, small=True) for name in names if name not in others}
+        values = _member(archive, name, most)
+        told = {
+            name: _member(archive, name, most, small=True) for name in names if name not in others
+        }
     axes = axes_of(told["axes"], values.shape) if "axes" in told else guessed_axes(values.shape)
     spacing = spacing_of(told["spacing"]) if "spacing" in told else (1.0, 1.0, 1.0)
     return Volume(in_order(values, axes), spacing)
 
 
-def _member(archive: zipfile.ZipFile, name: str, small: bool = False) -> NDArray[Any]:
+def _member(archive: zipfile.ZipFile, name: str, most: int, small: bool = False) -> NDArray[Any]:
     with archive.open(name + _SUFFIX) as file:
-        _check_header(file, small)
+        _check_header(file, most, small)
     with archive.open(name + _SUFFIX) as file:
         return _array(file)
 
@@ -81,7 +91,7 @@ def _array(file: IO[bytes]) -> NDArray[Any]:
     return values
 
 
-def _check_header(file: IO[bytes], small: bool = False) -> None:
+def _check_header(file: IO[bytes], most: int, small: bool = False) -> None:
     """Refuse from an array's header what would not be read; a small array may be a text."""
     version = npy.read_magic(file)
     if version not in ((1, 0), (2, 0)):
@@ -92,7 +102,7 @@ def _check_header(file: IO[bytes], small: bool = False) -> None:
         raise DataError("the array holds pickled objects, which could run code; save numbers")
     if not (small and dtype.kind == "U"):
         check_numbers(dtype)
-    check_size(shape or (1,), dtype)
+    check_size(shape or (1,), dtype, most)
     if small and math.prod(shape) * dtype.itemsize > _FEW_BYTES:
         raise DataError(f"an array of {dtype} is too large for what 'spacing' or 'axes' hold")
 

@@ -41,17 +41,18 @@ import numpy as np
 
 from convarium.data.samples import cause
 from convarium.data.volumes import nifti, numpy_files, tiff
-from convarium.data.volumes.volume import Volume
+from convarium.data.volumes.volume import MAX_VALUES, Volume
 from convarium.errors import ConvariumError, DataError
 
 _PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"BM")
 
 
-def read_volume(path: str | Path) -> Volume:
+def read_volume(path: str | Path, *, most: int = MAX_VALUES) -> Volume:
     """One volume, by the rules of this file's table.
 
     Args:
         path: a file.
+        most: values; more are refused from the header, before anything is unpacked.
 
     Raises:
         DataError: the file cannot be read; the text is the reason alone, without the file's name.
@@ -69,7 +70,7 @@ def read_volume(path: str | Path) -> Volume:
             raise DataError("not a regular file")
         with open(path, "rb") as file:
             start = file.read(600)
-        volume = _read(path, start)
+        volume = _read(path, start, most)
         order = volume.values.dtype.newbyteorder("=")
         return replace(volume, values=np.ascontiguousarray(volume.values, order))
     except ConvariumError:
@@ -82,17 +83,17 @@ def read_volume(path: str | Path) -> Volume:
         raise DataError(_reason(error)) from error
 
 
-def _read(path: Path, start: bytes) -> Volume:
+def _read(path: Path, start: bytes, most: int) -> Volume:
     if not start:
         raise DataError("the file is empty")
     if start.startswith(b"\x93NUMPY"):
-        return numpy_files.read_npy(path)
+        return numpy_files.read_npy(path, most)
     if start.startswith(b"PK"):
-        return numpy_files.read_npz(path)
+        return numpy_files.read_npz(path, most)
     if start.startswith(tiff.STARTS):
-        return tiff.read_tiff(path)
+        return tiff.read_tiff(path, most)
     if start.startswith(nifti.GZIP) or nifti.is_nifti(start):
-        return nifti.read_nifti(path)
+        return nifti.read_nifti(path, most)
     if start.startswith(_PICTURES):
         raise DataError("a picture by its content, not a volume")
     raise DataError("not a volume by its content: neither .npy nor .npz, TIFF or NIfTI")

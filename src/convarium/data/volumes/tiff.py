@@ -36,11 +36,15 @@ _OME = "um"  # the unit where OME names none
 _PHYSICAL = re.compile(r'\bPhysicalSize([XYZ])(Unit)?="([^"]*)"')
 
 
-def read_tiff(path: Path) -> Volume:
+def read_tiff(path: Path, most: int) -> Volume:
     """A stack: pages of one shape are slices in their order; ImageJ's and OME's axes are kept.
 
     The spacing is ImageJ's (`spacing` and the resolution) or OME's physical sizes, else 1; in
     millimetres where the unit is named.
+
+    Args:
+        path: of the file.
+        most: values.
 
     Raises:
         DataError: the reason alone.
@@ -51,7 +55,7 @@ def read_tiff(path: Path) -> Volume:
         parts = file.series
         _check_whole(file, parts, warned)
         letters, shape = _layout(parts)
-        check_size(shape, parts[0].dtype)
+        check_size(shape, parts[0].dtype, most)
         check_numbers(parts[0].dtype)
         for page in (page for part in parts for page in part.pages):
             _check_page(file, page)

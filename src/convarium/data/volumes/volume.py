@@ -41,6 +41,10 @@ MILLIMETRES = {
 _FEW_SLICES = 4
 
 
+class TooManyVoxelsError(DataError):
+    """A volume of more values than are allowed."""
+
+
 class Stored(NamedTuple):
     """How a NIfTI file itself has its voxels: its affine, and its number for the units."""
 
@@ -146,10 +150,10 @@ def check_numbers(dtype: np.dtype[Any]) -> None:
         )
 
 
-def check_size(shape: Sequence[int], dtype: np.dtype[Any]) -> None:
+def check_size(shape: Sequence[int], dtype: np.dtype[Any], most: int = MAX_VALUES) -> None:
     """Refuse a shape without voxels, or with more than are read.
 
-    The limit is that of `MAX_VALUES` in bytes, so that wide types have fewer.
+    The limit is that of `most` in bytes of float32, so that wide types have fewer.
 
     Raises:
         DataError: so.
@@ -157,9 +161,9 @@ def check_size(shape: Sequence[int], dtype: np.dtype[Any]) -> None:
     count = math.prod(int(side) for side in shape)
     if count == 0 or min(shape, default=0) < 0:
         raise DataError("the volume has no voxels")
-    most = MAX_VALUES * _BYTES // max(_BYTES, dtype.itemsize)
+    most = most * _BYTES // max(_BYTES, dtype.itemsize)
     if count > most:
-        raise DataError(
+        raise TooManyVoxelsError(
             f"{' x '.join(map(str, shape))} values of {dtype} are more than the limit of {most:,}; "
             "make the volume smaller first"
         )

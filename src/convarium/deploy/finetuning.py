@@ -1,0 +1,115 @@
+"""Weights that suffer less from 8-bit numbers: learnt with rounded numbers from the network itself.
+
+samples -> network --------------------------------> outputs --+
+        -> copy with rounded weights and inputs -> outputs -----+-> squared error -> gradient
+
+What is rounded passes its gradient on (straight through); what is kept are the unrounded weights,
+so that any tool may round them afterwards. No labels are needed.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvTransposeNd
+from torch.nn.utils import parametrize
+
+from convarium.deploy.neighbours import LAYERS
+from convarium.deploy.sensitivity import EIGHT_BITS, Steps, rounded_input, rounded_weight
+
+_RATE: Final = 3e-4  # of Adam, times the mean size of a tensor's weights over 0.02
+_USUAL: Final = 0.02
+_BATCH: Final = 32
+
+
+def finetuned(
+    network: nn.Module, samples: Tensor, passes: int, *, steps: Steps = EIGHT_BITS, seed: int = 0
+) -> nn.Module:
+    """A copy of a network whose outputs change less where its numbers are rounded.
+
+    Args:
+        network: with its norms folded; it stays as it is.
+        samples: (N, C, *S) training samples, preprocessed.
+        passes: over all of them.
+        steps: that the numbers are rounded to.
+        seed: of the order of the samples.
+
+    References:
+        Nagel et al. 2021, arXiv:2106.08295, section 4 (quantisation-aware training); the outputs
+        of the network are what is learnt, as in knowledge distillation (section 4.4 there has
+        labels instead).
+    """
+    student = copy.deepcopy(network).eval().requires_grad_(True)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.inference_mode(False), torch.enable_grad(), rounding(student, steps):
+        groups = [_group(weights) for weights in student.parameters()]
+        optimizer = torch.optim.Adam(groups)
+        turns = [torch.randperm(len(samples), generator=generator) for _ in range(passes)]
+        parts = [some for turn in turns for some in torch.split(turn, _BATCH)]
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(1, len(parts)))
+        for some in parts:
+            x = samples[some].clone()
+            with torch.no_grad():
+                expected = network(x)
+            optimizer.zero_grad()
+            torch.autograd.backward(error(student(x), expected))
+            optimizer.step()
+            schedule.step()
+    return student.requires_grad_(False)
+
+
+def error(outputs: Tensor, expected: Tensor) -> Tensor:
+    """Squared error as a share of the outputs' energy."""
+    energy = expected.square().mean().clamp(min=torch.finfo(expected.dtype).tiny)
+    return (outputs - expected).square().mean() / energy
+
+
+@contextmanager
+def rounding(network: nn.Module, steps: Steps) -> Iterator[None]:
+    """Inside, the convolutions and linear layers of a network compute with rounded numbers."""
+    layers: list[Any] = [each for each in network.modules() if isinstance(each, LAYERS)]
+    handles = []
+    try:
+        for layer in layers:
+            axis = 1 if isinstance(layer, _ConvTransposeNd) else 0
+            parametrize.register_parametrization(layer, "weight", _Rounded(axis, steps))
+            handles.append(layer.register_forward_pre_hook(_of_input(steps)))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+        for layer in layers:
+            if parametrize.is_parametrized(layer, "weight"):
+                unrounded = layer.parametrizations.weight.original
+                parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
+                layer.weight = nn.Parameter(unrounded.detach().clone())
+
+
+class _Rounded(nn.Module):
+    """Rounds a weight, and passes the gradient on."""
+
+    def __init__(self, axis: int, steps: Steps) -> None:
+        super().__init__()
+        self.axis, self.steps = axis, steps
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return rounded_weight(weight, self.axis, self.steps)
+
+
+def _of_input(steps: Steps) -> Any:
+    def hook(layer: nn.Module, given: Any) -> Any:
+        x, *rest = given
+        return (rounded_input(x, steps), *rest)
+
+    return hook
+
+
+def _group(weights: Tensor) -> dict[str, Any]:
+    """A tensor with a rate that goes with the size of its weights."""
+    size = float(weights.detach().abs().mean()) or _USUAL
+    return {"params": [weights], "lr": _RATE * min(1.0, size / _USUAL)}
