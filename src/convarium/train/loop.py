@@ -24,7 +24,7 @@ from convarium.train import storage
 from convarium.train.caching import with_cache
 from convarium.train.choices import settled
 from convarium.train.config import TrainConfig
-from convarium.train.grouping import group_rows
+from convarium.train.grouping import frozen_in, group_rows
 from convarium.train.history import History
 from convarium.train.observers import Observer
 from convarium.train.probing import Probe, decided
@@ -97,9 +97,15 @@ def fit(
             config, reasons = found.config, found.to_mapping()
         training = Training(model, parts, config, preprocessing, folder, observers, world)
         description = {"name": model.name, "options": model.config}
-        rows = group_rows(model, training.optimizer.param_groups)
         settings = settings_of(
-            description, parts, preprocessing, config, training.device, world, rows
+            description,
+            parts,
+            preprocessing,
+            config,
+            training.device,
+            world,
+            groups=group_rows(model, training.optimizer.param_groups),
+            frozen=frozen_in(model),
         )
         settings["probe"] = reasons
         claimed = storage.claim(folder, resume=resume) if world.first else contextlib.nullcontext()

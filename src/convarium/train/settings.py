@@ -23,6 +23,7 @@ from convarium.train.config import TrainConfig, free_options
 
 _UNSET = "options_left_unset"
 _COMPARED = ("data", "split", "preprocessing", "model", "train")
+_FROZEN = "frozen"  # compared too; runs from before it was kept do not have it
 
 
 def settings_of(
@@ -33,10 +34,12 @@ def settings_of(
     device: torch.device,
     world: World = ALONE,
     groups: Sequence[Mapping[str, Any]] = (),
+    frozen: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Everything that the result depends on, as `config.toml` holds it, and what follows from it.
 
-    `groups` are the rows of `group_rows`; they follow from the rest.
+    `groups` are the rows of `group_rows`, which follow from the rest; `frozen` is what `frozen_in`
+    the network says.
     """
     dataset = parts.train.dataset
     return {
@@ -51,6 +54,7 @@ def settings_of(
         "preprocessing": {"sha256": _hash(preprocessing.to_card())},
         "train": config.to_mapping(),
         "groups": list(groups),
+        _FROZEN: dict(frozen or {}),
         "environment": environment(device, world),
     }
 
@@ -123,12 +127,14 @@ def check_same(stored: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     free = {"source", "task", "columns", *free_options()}  # the fingerprint covers these three
     # options that did not exist when the run was started have their defaults
     train = settled(TrainConfig.from_mapping(stored["train"]))
-    stored = {**stored, "train": train.to_mapping()}
-    for table in _COMPARED:
+    stored = {_FROZEN: now[_FROZEN], **stored, "train": train.to_mapping()}
+    for table in (*_COMPARED, _FROZEN):
         then, today = _compared(stored[table], free), _compared(now[table], free)
         names = sorted(k for k in then.keys() | today.keys() if then.get(k) != today.get(k))
         if names and table == "data":
             raise RunError("The data differs from the run's data; resume with the same samples.")
+        if names and table == _FROZEN:
+            raise _refrozen(then, today)
         if names:
             name = names[0]
             raise RunError(
@@ -141,6 +147,18 @@ def check_same(stored: Mapping[str, Any], now: Mapping[str, Any]) -> None:
         words = ", ".join(f"{name} {then.get(name)} -> {today[name]}" for name in changed)
         message = f"The run goes on in another environment and will not be bit-identical: {words}."
         warnings.warn(message, stacklevel=2)
+
+
+def _refrozen(then: Mapping[str, Any], today: Mapping[str, Any]) -> RunError:
+    """The error of a network in which something else is frozen than when the run was started."""
+    names = ["parts", "parameters"]
+    was, now = ({name for key in names for name in table.get(key, ())} for table in (then, today))
+    name = min(sorted(was ^ now), key=len)
+    verbs = ("was frozen and is not", "was not frozen and is")
+    return RunError(
+        f"Cannot resume with other parts of the network frozen: {name} {verbs[name in now]}; "
+        "freeze what was frozen, or start a new run."
+    )
 
 
 def _compared(table: Mapping[str, Any], free: set[str]) -> dict[str, Any]:

@@ -219,7 +219,7 @@ class Training:
             if not parameter.isfinite().all():
                 self._stop_diverged(math.nan)
         tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
-        memory = optimizer_tensors(self.optimizer)
+        memory = optimizer_tensors(self.optimizer, self.model)
         tensors |= {f"optimizer.{name}": value for name, value in memory.items()}
         tensors |= {f"best.{name}": value for name, value in self.best.items()}
         if self.averaged is not None:
@@ -242,7 +242,7 @@ class Training:
             parts.setdefault(kind, {})[name] = value.to(self.device)
         self.model.load_state_dict(parts["model"])
         self.best = parts["best"]
-        restore_optimizer(self.optimizer, parts.get("optimizer", {}))
+        restore_optimizer(self.optimizer, self.model, parts.get("optimizer", {}))
         if self.averaged is not None:
             for name, value in parts["average"].items():
                 self.averaged.state[name].copy_(value)
