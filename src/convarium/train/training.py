@@ -32,7 +32,7 @@ from convarium.train.history import History, is_better
 from convarium.train.learner import Learner
 from convarium.train.observers import Observer
 from convarium.train.optimizers import optimizer_tensors, restore_optimizer
-from convarium.train.overwriting import overwriting
+from convarium.train.overwriting import Overwriting
 
 _CLEAN_SAMPLES = 2_000
 _LATE = 1.07  # of the time budget: no epoch begins that would end later
@@ -78,9 +78,9 @@ class Training:
             )
         shape = (2, *self.learner.preprocessing.input_shape)
         try:
-            with overwriting(self.model, shape):
-                while position.epoch < config.epochs and not (self._is_stale() or self._is_late()):
-                    self._epoch()
+            self._overwriting = Overwriting(self.model, shape)
+            while position.epoch < config.epochs and not (self._is_stale() or self._is_late()):
+                self._epoch()
         finally:
             self.learner.lift()
         self.model.load_state_dict(self.best)
@@ -127,7 +127,8 @@ class Training:
         computed = None
         try:
             batch = self.learner.sized(batch, position.step)
-            computed = self.learner.gradient(batch, epoch=position.epoch, step=position.batch)
+            with self._overwriting.step():
+                computed = self.learner.gradient(batch, epoch=position.epoch, step=position.batch)
         except torch.OutOfMemoryError as error:
             # which holds all that the step had until then, and would hold it through the search
             short = error.with_traceback(None)
