@@ -13,7 +13,11 @@ if TYPE_CHECKING:
 
 _READ: Final = ("predictors", "factor", "fine", "weighted", "select", "region", "rows", "columns")
 _AXES: Final = ("latitude", "longitude", "time")
-_GIVEN: Final = ("season", "start", "static", "static_variables", "cells", "outputs", "levels")
+# options of `data.GridOptions` by the flags that say them
+FIELDS: Final = {
+    name: name
+    for name in ("season", "start", "static", "static_variables", "cells", "outputs", "levels")
+}
 
 
 def add_field_arguments(parser: Any) -> None:
@@ -122,7 +126,7 @@ def add_field_preparing(parser: Parser) -> None:
 
 def given_grids(values: argparse.Namespace) -> GridOptions | None:
     """What was said about preparing fields; None where nothing was."""
-    given = {name: getattr(values, name, None) for name in _GIVEN}
+    given = {name: getattr(values, name, None) for name in FIELDS}
     said: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if not said:
         return None
