@@ -172,6 +172,23 @@ def test_what_one_process_does_alone_is_refused_in_a_job_of_several(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def commanded_at_home(words: list[str], homes: Path, world: World) -> tuple[int, str, str]:
+    """The command, each process in a folder of its own, as on hosts with a disk each."""
+    home = homes / str(world.rank)
+    home.mkdir()
+    os.chdir(home)
+    return commanded(words, world)
+
+
+@pytest.mark.parametrize("flags", [[], ["--resume"]])
+def test_hosts_that_do_not_share_the_run_folder_are_told_at_the_start(tmp_path, flags):
+    words = ["train", *WORDS, "--out", "runs/digits", *flags]
+    for code, out, errors in in_processes(2, functools.partial(commanded_at_home, words, tmp_path)):
+        assert (code, out) == (2, "")
+        assert "Process 1 of 2 does not see what the first one writes for runs/digits" in errors
+    assert [path for path in tmp_path.rglob("*") if path.name not in "01"] == []
+
+
 def ip(*words: str) -> None:
     subprocess.run(["ip", *words], check=True, capture_output=True)
 

@@ -102,6 +102,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _run(arguments: argparse.Namespace, world: World) -> int:
     from convarium import train
+    from convarium.train.storage import check_shared
 
     started = time.monotonic()
     looks = [flag for name, flag in _LOOKS.items() if getattr(arguments, name)]
@@ -119,6 +120,7 @@ def _run(arguments: argparse.Namespace, world: World) -> int:
         return folds.run(arguments, out)
     if not arguments.resume and world.first:
         train.refuse_existing(out)
+    check_shared(out, world)
     ready = ready_of(arguments, out, started=started, world=world)
     if arguments.baselines:
         _refuse_baselines(ready)
