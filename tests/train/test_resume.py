@@ -252,3 +252,23 @@ def test_a_run_from_before_the_optimisers_memory_had_names_goes_on(
     path.write_text(tomli_w.dumps(settings))
     fit("cut", resume=True)
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
+
+
+@pytest.mark.parametrize(
+    ("lost", "told"),
+    [
+        (lambda settings: settings["model"].pop("options"), "the model's name and options"),
+        (lambda settings: settings["model"].pop("name"), "the model's name and options"),
+        (lambda settings: settings.pop("split"), "lacks the table 'split'"),
+    ],
+)
+def test_settings_that_lack_something_are_one_sentence(tmp_path, lost, told):
+    names = ("data", "split", "preprocessing", "train", "environment")
+    settings = {"model": {"name": "lenet5", "options": {}}} | {name: {} for name in names}
+    path = tmp_path / "config.toml"
+    path.write_text(tomli_w.dumps(settings))
+    assert train.read_settings(tmp_path)["model"] == {"name": "lenet5", "options": {}}
+    lost(settings)
+    path.write_text(tomli_w.dumps(settings))
+    with pytest.raises(RunError, match=f"{told}; start a new run"):
+        train.read_settings(tmp_path)

@@ -102,8 +102,10 @@ def read_settings(folder: str | Path) -> dict[str, Any]:
     missing = [table for table in tables if not isinstance(settings.get(table), dict)]
     if missing:
         raise RunError(f"{path} lacks the table {missing[0]!r}; start a new run.")
-    for name in settings["model"].pop(_UNSET, []):
-        settings["model"]["options"][name] = None
+    model = settings["model"]
+    if not isinstance(model.get("name"), str) or not isinstance(model.get("options"), dict):
+        raise RunError(f"{path} does not say the model's name and options; start a new run.")
+    model["options"].update(dict.fromkeys(model.pop(_UNSET, [])))
     return settings
 
 
