@@ -41,9 +41,9 @@ def announce(ready: Prepared) -> None:
     write(
         f"recipe: {f'{config.recipe}, ' if config.recipe else ''}{config.optimizer}, "
         f"{config.epochs} epochs, batch {config.batch_size}, "
-        f"rate {config.learning_rate:.2g}, {_changes(config, ready.preprocessing.kind)}, "
-        f"seed {config.seed}"
+        f"rate {config.learning_rate:.2g}, {', '.join(_besides(config))}"
     )
+    write(f"changes: {_changes(config, ready.preprocessing)}")
     usual = RECIPES[config.recipe].options.get("batch_size", 0) if config.recipe else 0
     if config.batch_size < usual:
         write(f"note: batches of {config.batch_size} instead of the {usual} of {config.recipe}")
@@ -63,21 +63,27 @@ def announce(ready: Prepared) -> None:
         )
 
 
-def _changes(config: TrainConfig, kind: str) -> str:
-    """What is changed at random, in a few words."""
-    from convarium.data.kinds import KINDS
+def _besides(config: TrainConfig) -> list[str]:
+    """What else a recipe decides on, where it is not as usual, and the seed."""
+    said = {
+        f"{config.chosen_schedule.replace('_', ' ')} schedule": True,
+        f"{config.loss} loss": config.loss != "auto",
+        f"labels smoothed by {config.label_smoothing:g}": config.label_smoothing,
+        f"classes balanced by {config.balance}": config.balance != "none",
+        f"weights averaged with decay {config.ema}": config.ema,
+        f"gradients clipped at {config.clip_norm}": config.clip_norm,
+        f"inputs that grow from {config.start_size or 1:.0%} of their sides": config.start_size,
+        f"seed {config.seed}": True,
+    }
+    return [words for words, value in said.items() if value]
 
-    if kind == "texts":
-        dropped = f"{config.word_dropout:.0%} of the words dropped"
-        return dropped if config.word_dropout else "no words dropped"
-    if kind == "grids":
-        return "nothing changed at random"
-    if kind == "series":
-        from convarium.train.from_config import augmentation_of
 
-        return "; ".join(augmentation_of(config, kind).lines()) or "nothing changed at random"
-    flips = "flips" if config.flip else "no flips"
-    return f"{flips}, crops by {config.pad_crop} {KINDS[kind].dots}"
+def _changes(config: TrainConfig, preprocessing: Preprocessing) -> str:
+    """What is changed at random."""
+    from convarium.train.from_config import augmentation_of
+
+    made = augmentation_of(config, preprocessing.kind, preprocessing.input_shape[1:])
+    return "; ".join(made.lines()) or "nothing at random"
 
 
 def _text_lines(parts: Parts, preprocessing: TextPreprocessing) -> list[str]:
