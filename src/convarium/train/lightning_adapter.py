@@ -33,6 +33,7 @@ _ELSEWHERE = {  # options that Lightning or the data decides on, and where
     "ema": "Lightning's WeightAveraging",
     "checkpoint_seconds": "Lightning's ModelCheckpoint(train_time_interval=)",
     "seed": "lightning.seed_everything",
+    "deterministic": "Trainer(deterministic=)",
     "layout": "network.to(memory_format=)",
     "compile": "torch.compile(network)",
     "batch_size": "your DataLoader(batch_size=)",

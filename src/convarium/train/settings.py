@@ -20,6 +20,7 @@ from convarium.errors import RunError
 from convarium.processes import ALONE, World
 from convarium.train.choices import settled
 from convarium.train.config import TrainConfig, free_options
+from convarium.train.determinism import switches
 
 _UNSET = "options_left_unset"
 _COMPARED = ("data", "split", "preprocessing", "model", "train")
@@ -60,7 +61,7 @@ def settings_of(
 
 
 def environment(device: torch.device, world: World = ALONE) -> dict[str, Any]:
-    """Versions, processor, device, threads and processes: what bit-identity holds within."""
+    """Versions, processor, device, threads, processes, switches: what bit-identity holds within."""
     return {
         "convarium": convarium.__version__,
         "torch": torch.__version__,
@@ -69,6 +70,7 @@ def environment(device: torch.device, world: World = ALONE) -> dict[str, Any]:
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "threads": torch.get_num_threads(),
         "processes": world.size,
+        **switches(),
     }
 
 
@@ -144,7 +146,7 @@ def check_same(stored: Mapping[str, Any], now: Mapping[str, Any]) -> None:
                 f"is {today.get(name)!r}; leave it out, or start a new run."
             )
     then, today = {"processes": 1, **stored["environment"]}, now["environment"]
-    changed = sorted(k for k in today if then.get(k) != today[k])
+    changed = sorted(k for k in today if then.get(k, today[k]) != today[k])
     if changed:
         words = ", ".join(f"{name} {then.get(name)} -> {today[name]}" for name in changed)
         message = f"The run goes on in another environment and will not be bit-identical: {words}."
