@@ -230,9 +230,7 @@ def test_resume_refuses_another_frozen_part_and_goes_on_with_the_same(
         fit("free", config, model=single, resume=True)
 
 
-def test_a_run_from_before_the_optimisers_memory_had_names_goes_on(
-    fit, die, tmp_path, monkeypatch
-):
+def test_a_run_from_before_the_optimisers_memory_had_names_goes_on(fit, die, tmp_path, monkeypatch):
     fit("whole")
 
     def numbered(optimizer, model):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from convarium.cli.choosing import Prepared
@@ -49,6 +50,8 @@ def announce(ready: Prepared) -> None:
         write(f"note: batches of {config.batch_size} instead of the {usual} of {config.recipe}")
     for line in grouping_lines(ready.model, config):
         write(line)
+    for line in _waiting_lines(ready):
+        write(line)
     if ready.probe is not None:
         write(f"arithmetic: {ready.probe.sentence()}")
     if ready.plan is not None:
@@ -84,6 +87,21 @@ def _changes(config: TrainConfig, preprocessing: Preprocessing) -> str:
 
     made = augmentation_of(config, preprocessing.kind, preprocessing.input_shape[1:])
     return "; ".join(made.lines()) or "nothing at random"
+
+
+def _waiting_lines(ready: Prepared) -> list[str]:
+    """A note where a GPU may wait for few threads that decode files."""
+    from convarium.train.from_config import device_named
+
+    dataset, workers = ready.parts.train.dataset, ready.config.workers
+    decoded = dataset.kind in ("images", "volumes") and not dataset.in_memory
+    processors = os.cpu_count() or 1
+    if not decoded or 2 * workers > processors or device_named(ready.config.device).type != "cuda":
+        return []
+    return [
+        f"note: --workers is {workers} and there are {processors} processors; where the GPU waits "
+        f"for {dataset.kind}, more of them decode more at once"
+    ]
 
 
 def _text_lines(parts: Parts, preprocessing: TextPreprocessing) -> list[str]:

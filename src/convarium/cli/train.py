@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import signal
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -96,8 +99,21 @@ def add_arguments(parser: Parser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Train, evaluate on the test samples once, and write the report."""
     keep_freed_memory()
-    with joined() as world:
+    with joined() as world, _told_when_ended(world):
         return _run(arguments, world)
+
+
+@contextlib.contextmanager
+def _told_when_ended(world: World) -> Iterator[None]:
+    """Inside, a process of several that the launcher ends (SIGTERM) stops as by the keyboard."""
+    if world.alone or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _run(arguments: argparse.Namespace, world: World) -> int:

@@ -15,7 +15,7 @@ _REFUSED: Final = "does not have a deterministic implementation"  # torch's word
 
 
 def switches() -> dict[str, Any]:
-    """torch's switches that equal bits depend on, as they stand.
+    """Torch's switches that equal bits depend on, as they stand.
 
     >>> sorted(switches())
     ['cudnn_benchmark', 'cudnn_tf32', 'deterministic', 'matmul_precision']

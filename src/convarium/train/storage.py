@@ -130,10 +130,12 @@ def check_shared(folder: Path, world: World) -> None:
         if world.first:
             level = next(number for number, place in enumerate(places) if place.is_dir())
             try:
-                file = tempfile.NamedTemporaryFile(dir=places[level], prefix=".", suffix=".tmp")
+                file = leaving.enter_context(
+                    tempfile.NamedTemporaryFile(dir=places[level], prefix=".", suffix=".tmp")
+                )
             except OSError as error:
                 raise files.not_written(places[level], error) from error
-            name = Path(leaving.enter_context(file).name).name
+            name = Path(file.name).name
         level, name = world.share((level, name))
         seen = world.gather(any((place / name).exists() for place in places[level : level + 1]))
     if not all(seen):
