@@ -71,7 +71,8 @@ def overwritable(model: nn.Module, input_shape: Sequence[int]) -> list[nn.ReLU |
 
 def _is_watched(model: nn.Module) -> bool:
     """Whether there is a hook in a network, of any kind, or one of torch's that see every layer."""
-    return bool(nn.modules.module._has_any_global_hook()) or any(
+    everywhere = nn.modules.module._has_any_global_hook()  # type: ignore[no-untyped-call]
+    return bool(everywhere) or any(
         module._forward_hooks
         or module._forward_pre_hooks
         or module._backward_hooks
