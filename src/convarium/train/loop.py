@@ -98,16 +98,9 @@ def fit(
             config, reasons = found.config, found.to_mapping()
         training = Training(model, parts, config, preprocessing, folder, observers, world)
         description = {"name": model.name, "options": model.config}
-        settings = settings_of(
-            description,
-            parts,
-            preprocessing,
-            config,
-            training.device,
-            world,
-            groups=group_rows(model, training.optimizer.param_groups),
-            frozen=frozen_in(model),
-        )
+        place = (training.device, world)
+        learning = (group_rows(model, training.optimizer.param_groups), frozen_in(model))
+        settings = settings_of(description, parts, preprocessing, config, *place, *learning)
         settings["probe"] = reasons
         claimed = storage.claim(folder, resume=resume) if world.first else contextlib.nullcontext()
         with claimed:
