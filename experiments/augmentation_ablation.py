@@ -38,6 +38,7 @@ from convarium import data, models, train
 from convarium.files import read_json, write_json
 from convarium.predict import Predictor
 from convarium.tasks.calibration import softmax_temperature
+from convarium.tasks.scores import auroc, calibration_error, reliability
 
 RESULT = evidence.RESULTS / "augmentation_ablation.json"
 NETWORK, OPTIONS = "speednet", {"widths": [32, 64, 128]}
@@ -96,21 +97,9 @@ def unfamiliar(source: str, steps: data.Preprocessing) -> data.Part:
     return evidence.drawn(data.Part(dataset, ids), UNFAMILIAR, source)
 
 
-def calibration_error(confidence: NDArray[Any], right: NDArray[Any]) -> float:
-    """Expected calibration error: sum over bins of (n_b / n) |accuracy_b - confidence_b|."""
-    places = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    gaps = [
-        abs(right[places == b].mean() - confidence[places == b].mean()) * (places == b).mean()
-        for b in np.unique(places)
-    ]
-    return float(sum(gaps))
-
-
 def area(known: NDArray[Any], other: NDArray[Any]) -> float:
     """Probability that a known sample has the larger number; ties count a half."""
-    order = np.sort(other)
-    below, upto = (np.searchsorted(order, known, side) for side in ("left", "right"))
-    return float((below + upto).mean() / 2 / len(other))
+    return auroc(np.concatenate([known, other]), np.arange(len(known) + len(other)) < len(known))
 
 
 def one_run(row: str, seed: int) -> dict[str, Any]:
@@ -133,8 +122,8 @@ def one_run(row: str, seed: int) -> dict[str, Any]:
     scaled = (test / temperature).softmax(1).amax(1).numpy()
     found = {
         "accuracy": float(right.mean()),
-        "ece": calibration_error(sure, right),
-        "ece_scaled": calibration_error(scaled, right),
+        "ece": calibration_error(reliability(sure, right, BINS)),
+        "ece_scaled": calibration_error(reliability(scaled, right, BINS)),
         "temperature": temperature,
         "confidence": float(sure.mean()),
     }
@@ -162,17 +151,36 @@ def write(path: Path, runs: list[dict[str, Any]]) -> None:
 
 
 def summary(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Each figure of each row over the seeds, and accuracy less that of flips and crops."""
+    """Each figure of each row over the seeds, and accuracy less that of flips and crops.
+
+    The interval of a share is that of its logit, so that it lies between 0 and 1.
+    """
     base = {run["seed"]: run["accuracy"] for run in runs if run["row"] == "flip and crop"}
     told: dict[str, Any] = {}
     for row in ROWS:
         mine = [run for run in runs if run["row"] == row]
         if not mine:
             continue
-        told[row] = {key: evidence.over_seeds([run[key] for run in mine]) for key in FIGURES}
+        name = label(row)
+        told[name] = {key: share([run[key] for run in mine]) for key in FIGURES}
         pairs = [run["accuracy"] - base[run["seed"]] for run in mine if run["seed"] in base]
         if pairs:
-            told[row]["gain"] = evidence.over_seeds(pairs)
+            told[name]["gain"] = evidence.over_seeds(pairs)
+    return told
+
+
+def label(row: str) -> str:
+    """The row's name, with the strength of a mixture."""
+    strength = {"+ mixup": "mixup", "+ CutMix": "cutmix"}.get(row)
+    return row if strength is None else f"{row} (alpha {ROWS[row][strength]:g})"
+
+
+def share(values: Sequence[float]) -> dict[str, Any]:
+    """Mean and range of a share over seeds; from two on, the 95 % interval of its logit."""
+    told = evidence.over_seeds(values)
+    if len(values) > 1:
+        folds = [train.FoldResult(k, 0, value, 0.0, 0) for k, value in enumerate(values, 1)]
+        told["interval"] = list(train.cross_validation(folds, "share").interval)
     return told
 
 
@@ -199,10 +207,13 @@ def main() -> int:
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=[*ROWS])
     parser.add_argument("--jobs", type=int, default=1, help="runs side by side, one thread each")
     parser.add_argument("--out", type=Path, default=RESULT)
-    parser.add_argument("--table", action="store_true", help="print what --out holds")
+    parser.add_argument("--table", action="store_true", help="sum up and print --out")
     arguments = parser.parse_args()
     if arguments.table:
-        evidence.say(table(read_json(arguments.out)))
+        told = read_json(arguments.out)
+        told["summary"] = summary(told["runs"])
+        write_json(arguments.out, told)
+        evidence.say(table(told))
         return 0
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     runs: list[dict[str, Any]] = []

@@ -99,7 +99,9 @@ def test_a_finished_run_resumes_and_refuses_other_options(folder, capsys):
     assert main([*resume, "--factor", "2"]) == 2
     assert "another --fields" in capsys.readouterr().err
     assert main([*resume, "--start", "coarse"]) == 2
-    assert "as before" in capsys.readouterr().err
+    assert "another --start: it was delta and is coarse; leave it out" in capsys.readouterr().err
+    levels = ["0.05", "0.25", "0.5", "0.75", "0.95"]
+    assert main([*resume, *TRAIN[1:], "--season", "--start", "delta", "--levels", *levels]) == 0
 
 
 def test_coarse_fields_become_fine_ones(folder, capsys):

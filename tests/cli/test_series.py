@@ -141,11 +141,13 @@ def test_a_long_table_in_windows_goes_the_whole_way(tmp_path, capsys):
                 writer.writerow([t, who, np.sin(t * (1 + fast)) + random.normal() / 9, fast])
     columns = ["--time-column", "when", "--series-column", "who", "--target-column", "state"]
     words = ["train", str(path), *columns, "--window", "12", "--stride", "6", *QUICK]
-    assert main([*words, "--out", str(tmp_path / "run")]) == 0
+    words += ["--normalise", "series", "--missing", "fill", "--out", str(tmp_path / "run")]
+    assert main(words) == 0
+    assert main([*words, "--resume"]) == 0
     capsys.readouterr()
-    resumed = ["train", str(path), *columns, "--window", "6", "--resume", "--out"]
-    assert main([*resumed, str(tmp_path / "run")]) == 2
-    assert "--window: it was" in capsys.readouterr().err
+    for flags in (["--window", "6"], ["--normalise", "none"]):
+        assert main([*words, *flags, "--resume"]) == 2
+        assert f"{flags[0]}: it was" in capsys.readouterr().err
     assert main(["evaluate", str(tmp_path / "run"), str(path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["n"] == 70
     assert main(["predict", str(tmp_path / "run"), str(path), "--json"]) == 0

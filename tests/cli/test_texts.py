@@ -171,9 +171,14 @@ def test_several_labels_a_text(folder, tmp_path, capsys):
         row["text"] += " late late" if number % 2 else ""
     path = write_csv(tmp_path / "tags.csv", made)
     words = ["train", str(path), "--text", "text", "--labels", "tags", "--separator", "#", *SMALL]
-    assert main([*words, "--epochs", "2", "--out", str(tmp_path / "run")]) == 0
+    words += ["--epochs", "2", "--max-length", "20", "--no-lower", "--out", str(tmp_path / "run")]
+    assert main(words) == 0
     card = json.loads((tmp_path / "run" / "card.json").read_text())
     assert card["task"] == "multilabel"
     assert card["classes"] == ["garden", "harbour", "kitchen", "late"]
-    assert main(["train", str(path), "--resume", "--out", str(tmp_path / "run")]) == 0
+    assert main([*words, "--resume"]) == 0
     assert "test:" in capsys.readouterr().out
+    assert main([*words, "--resume", "--max-length", "9"]) == 2
+    assert "another --max-length: it was 20 and is 9; leave it out" in capsys.readouterr().err
+    assert main([*words, "--resume", "--missing", "mark"]) == 2
+    assert "another --missing: it was None and is mark" in capsys.readouterr().err

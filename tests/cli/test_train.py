@@ -43,6 +43,18 @@ def contents(folder):
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+SAID = {
+    "pad_crop": "pixels and crop",
+    "policy": "RandAugment: 2 operations of strength 9",
+    "erasing": "erase with probability 0.25",
+    "mixup": "mixup, share from",
+    "cutmix": "CutMix, share from",
+    "label_smoothing": "labels smoothed by 0.1",
+    "ema": "weights averaged with decay 0.999",
+    "start_size": "inputs that grow from 57% of their sides",
+}
+
+
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_recipe_stands_between_the_data_s_choice_and_the_flags(recipe, bars, tmp_path, capsys):
     out = tmp_path / "run"
@@ -55,6 +67,8 @@ def test_a_recipe_stands_between_the_data_s_choice_and_the_flags(recipe, bars, t
     assert {name: getattr(stored, name) for name in expected} == expected
     assert stored.recipe == recipe
     assert f"recipe: {recipe}, " in shown
+    said = [words for name, words in SAID.items() if expected.get(name)]
+    assert [words for words in SAID.values() if words in shown] == said
     assert ("random weights" in shown) == RECIPES[recipe].pretrained
 
 

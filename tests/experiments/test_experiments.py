@@ -146,3 +146,20 @@ def test_the_table_of_planted_shortcuts_says_what_was_found_and_what_falsely(fig
     assert (summary["planted"], summary["found_without_regions"]) == (2, 1)
     assert (summary["found_with_regions"], summary["false_places"]) == (1, 2)
     assert summary["false_backgrounds"] == 1
+
+
+def test_intervals_of_shares_stay_shares(root, monkeypatch):
+    monkeypatch.syspath_prepend(str(root / "experiments"))
+    ablation = importlib.import_module("augmentation_ablation")
+    path = root / "experiments" / "results" / "augmentation_ablation.json"
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    told = ablation.summary(stored["runs"])
+    assert told == stored["summary"]
+    assert [name for name in told if "alpha" in name] == [
+        "+ mixup (alpha 0.4)",
+        "+ CutMix (alpha 1)",
+    ]
+    for found in told.values():
+        for figure in ablation.FIGURES:
+            low, high = found[figure]["interval"]
+            assert 0 <= low <= found[figure]["mean"] <= high <= 1

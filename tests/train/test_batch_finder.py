@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from convarium import measure, train
+from convarium import data, measure, predict, train
 from convarium.errors import ConvariumError, OptionError
 from convarium.train import TrainConfig
 from convarium.train.batch_finder import free_memory, largest, largest_batch
@@ -124,3 +124,33 @@ def test_a_batch_that_fits_when_tried_alone_is_still_divided(parts, preprocessin
     with pytest.raises(ConvariumError, match="31 samples at once") as caught:
         train.fit(Late(), parts, CONFIG, preprocessing=preprocessing)
     assert "--accumulate 2" in str(caught.value)
+
+
+class GreedyLooker(Greedy):
+    """Runs out of memory above a number of samples without gradients."""
+
+    def forward(self, x):
+        if not self.training and len(x) > self.limit:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return self.layer(x.flatten(1))
+
+
+def test_validation_that_does_not_fit_goes_in_halves(parts, preprocessing):
+    def trained(limit):
+        torch.manual_seed(0)
+        model = GreedyLooker(limit)
+        history = train.fit(model, parts, CONFIG, preprocessing=preprocessing)
+        predictor = predict.Predictor(model, data.build_card(parts, preprocessing))
+        fitted = predict.fit_temperature(predictor, parts.validation)
+        flipped = predict.Predictor(model, predictor.card, tta="flip").records(parts.train)
+        return history.rows[-1], fitted.temperature, [*flipped]
+
+    whole, temperature, records = trained(limit=1000)
+    for limit in (4, 1):
+        row, again, halves = trained(limit)
+        assert row["val_loss"] == pytest.approx(whole["val_loss"], rel=1e-5)
+        assert again == pytest.approx(temperature, rel=1e-4)
+        assert [each.id for each in halves] == [each.id for each in records]
+        assert halves[-1].confidence == pytest.approx(records[-1].confidence, rel=1e-5)
+    with pytest.raises(ConvariumError, match="Not even one sample"):
+        trained(limit=0)

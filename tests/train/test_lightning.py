@@ -118,6 +118,8 @@ def test_options_of_the_trainer_are_refused(network):
         ({"policy": "randaugment"}, "your DataLoader"),
         ({"mixup": 0.2}, "your DataLoader"),
         ({"seed": 3}, "seed_everything"),
+        ({"deterministic": True}, r"Trainer\(deterministic=\)"),
+        ({"soft_constraint": 0.5}, "belongs to fine fields"),
     ):
         with pytest.raises(OptionError, match=rf"^{next(iter(given))} .*{place}"):
             lightning_module(network(), TASK, train.TrainConfig(**given))

@@ -120,7 +120,7 @@ def test_torchs_own_state_dict_and_our_tensors_both_restore_it():
         other, rule = build()
         other.load_state_dict(first.state_dict())
         if way == "tensors":
-            restore_optimizer(rule, optimizer_tensors(optimizer))
+            restore_optimizer(rule, other, optimizer_tensors(optimizer, first))
         else:
             rule.load_state_dict(copy.deepcopy(optimizer.state_dict()))
         others.append((other, rule))

@@ -112,7 +112,7 @@ def test_a_restored_optimiser_goes_on_with_the_same_bits(rule):
         step(first, optimizer, seed)
     second, other = build()
     second.load_state_dict(first.state_dict())
-    restore_optimizer(other, optimizer_tensors(optimizer))
+    restore_optimizer(other, second, optimizer_tensors(optimizer, first))
     step(first, optimizer, 9)
     step(second, other, 9)
     assert torch.equal(first.weight, second.weight)

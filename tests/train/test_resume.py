@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from convarium import data, files, models, train
 from convarium.errors import RunError
-from convarium.train import TrainConfig
+from convarium.train import TrainConfig, training
 
 CONFIG = TrainConfig(
     epochs=2, batch_size=16, learning_rate=2e-3, pad_crop=1, ema=0.9, checkpoint_seconds=0.0
@@ -202,3 +202,71 @@ def test_options_that_are_none_survive_a_resume(fit, tmp_path):
     stored = train.read_settings(tmp_path / "run")["model"]
     assert stored == {"name": "resnet8", "options": network().config}
     assert fit("run", model=network(), resume=True) == first
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_resume_refuses_another_frozen_part_and_goes_on_with_the_same(
+    fit, die, tmp_path, optimizer
+):
+    config = dataclasses.replace(CONFIG, optimizer=optimizer, momentum=0.0)
+
+    def network(frozen):
+        torch.manual_seed(0)
+        model = models.create("resnet8", in_channels=1, num_classes=3, widths=[4, 4, 4])
+        if frozen:
+            model.freeze("layer2")
+        return model
+
+    fit("whole", config, model=network(frozen=True))
+    die("cut", 3, config, model=network(frozen=True))
+    with pytest.raises(RunError, match="stem was frozen and is not"):
+        fit("cut", config, model=network(frozen=False), resume=True)
+    fit("cut", config, model=network(frozen=True), resume=True)
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
+    die("free", 3, config, model=network(frozen=False))
+    single = network(frozen=False)
+    single.head.bias.requires_grad_(False)
+    with pytest.raises(RunError, match=r"head\.bias was not frozen and is"):
+        fit("free", config, model=single, resume=True)
+
+
+def test_a_run_from_before_the_optimisers_memory_had_names_goes_on(fit, die, tmp_path, monkeypatch):
+    fit("whole")
+
+    def numbered(optimizer, model):
+        order = [p for group in optimizer.param_groups for p in group["params"]]
+        return {
+            f"{number}.{name}": value
+            for number, parameter in enumerate(order)
+            for name, value in optimizer.state[parameter].items()
+        }
+
+    monkeypatch.setattr(training, "optimizer_tensors", numbered)
+    die("cut", 3)
+    monkeypatch.undo()
+    path = tmp_path / "cut" / "config.toml"
+    settings = tomllib.loads(path.read_text())
+    del settings["frozen"]
+    path.write_text(tomli_w.dumps(settings))
+    fit("cut", resume=True)
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
+
+
+@pytest.mark.parametrize(
+    ("lost", "told"),
+    [
+        (lambda settings: settings["model"].pop("options"), "the model's name and options"),
+        (lambda settings: settings["model"].pop("name"), "the model's name and options"),
+        (lambda settings: settings.pop("split"), "lacks the table 'split'"),
+    ],
+)
+def test_settings_that_lack_something_are_one_sentence(tmp_path, lost, told):
+    names = ("data", "split", "preprocessing", "train", "environment")
+    settings = {"model": {"name": "lenet5", "options": {}}} | {name: {} for name in names}
+    path = tmp_path / "config.toml"
+    path.write_text(tomli_w.dumps(settings))
+    assert train.read_settings(tmp_path)["model"] == {"name": "lenet5", "options": {}}
+    lost(settings)
+    path.write_text(tomli_w.dumps(settings))
+    with pytest.raises(RunError, match=f"{told}; start a new run"):
+        train.read_settings(tmp_path)

@@ -98,6 +98,12 @@ def test_rises_then_falls_and_never_leaves_its_limits(schedule, total, warmup, p
     assert rates[0] > 0
 
 
+def test_a_single_step_of_one_cycle_has_the_peak():
+    for warmup in (0.0, 0.3, 0.99):
+        assert learning_rate(0, 1, peak=0.4, warmup=warmup, schedule="one_cycle") == 0.4
+    assert learning_rate(1, 2, peak=0.4, warmup=0.3, schedule="one_cycle") == pytest.approx(4e-5)
+
+
 def test_milestones_alone_mean_the_step_schedule():
     config = TrainConfig()
     assert config.schedule == AUTO == "auto"

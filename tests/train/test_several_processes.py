@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import importlib
 import os
 import shutil
 import signal
@@ -139,6 +140,22 @@ def worker_of(launcher: int, rank: str) -> int | None:
     return None
 
 
+def kill_after_a_checkpoint(launcher: subprocess.Popen[str], out: Path) -> None:
+    """Kill the process of rank 1 below its launcher, once a checkpoint was written."""
+    deadline = time.monotonic() + 100
+    while not [*out.glob("checkpoint-[1-9]*")] and time.monotonic() < deadline:
+        time.sleep(0.01)
+    victim = worker_of(launcher.pid, "1")
+    assert victim is not None
+    os.kill(victim, signal.SIGKILL)
+
+
+def same_files(one: Path, other: Path) -> bool:
+    """Whether two runs ended with the same bits."""
+    names = ("model.safetensors", "predictions.parquet")
+    return all(files.sha256(one / name) == files.sha256(other / name) for name in names)
+
+
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs Linux's /proc")
 def test_a_killed_worker_ends_the_job_and_the_resumed_job_has_the_same_bits(root, tmp_path):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
@@ -146,22 +163,33 @@ def test_a_killed_worker_ends_the_job_and_the_resumed_job_has_the_same_bits(root
     told = in_processes(2, functools.partial(commanded, words))
     assert [(code, "test: accuracy" in out) for code, out, _ in told] == [(0, True), (0, False)]
     job = launched(root, cut, "--checkpoint-seconds", "0.01")
-    deadline = time.monotonic() + 100
-    while not [*cut.glob("checkpoint-[1-9]*")] and time.monotonic() < deadline:
-        time.sleep(0.01)
-    victim = worker_of(job.pid, "1")
-    assert victim is not None
-    os.kill(victim, signal.SIGKILL)
+    kill_after_a_checkpoint(job, cut)
     _, errors = job.communicate(timeout=120)
     assert job.returncode != 0
     ours = [line for line in errors.splitlines() if line.startswith(("convarium:", "convarium ("))]
     assert not any("Traceback" in line for line in ours)
-    assert len(ours) <= 1
-    assert all("Another process of the job ended" in line for line in ours)
+    assert len(ours) == 1, errors
+    assert "Another process of the job ended" in ours[0] or "convarium: stopped;" in ours[0]
     out, errors = launched(root, cut, "--resume").communicate(timeout=170)
     assert out.count("test: accuracy") == 1, errors
-    for name in ("model.safetensors", "predictions.parquet"):
-        assert files.sha256(whole / name) == files.sha256(cut / name), name
+    assert same_files(whole, cut)
+
+
+def terminated(world: World) -> tuple[int, str, str]:
+    """The command in a job of which every process is told to end."""
+    verb = importlib.import_module("convarium.cli.train")
+    verb._run = lambda *_: os.kill(os.getpid(), signal.SIGTERM)
+    return commanded(["train", *WORDS, "--out", "never"], world)
+
+
+def test_a_process_that_the_launcher_ends_says_how_to_go_on():
+    for rank, (code, out, errors) in enumerate(in_processes(2, terminated)):
+        process = f" (process {rank})" if rank else ""
+        assert (code, out) == (130, "")
+        assert (
+            errors
+            == f"convarium{process}: stopped; a run in training goes on with train --resume\n"
+        )
 
 
 def test_what_one_process_does_alone_is_refused_in_a_job_of_several(tmp_path):
@@ -170,6 +198,23 @@ def test_what_one_process_does_alone_is_refused_in_a_job_of_several(tmp_path):
         assert code == 2
         assert "--time-budget takes one process, and the job has 2." in errors
     assert not (tmp_path / "run").exists()
+
+
+def commanded_at_home(words: list[str], homes: Path, world: World) -> tuple[int, str, str]:
+    """The command, each process in a folder of its own, as on hosts with a disk each."""
+    home = homes / str(world.rank)
+    home.mkdir()
+    os.chdir(home)
+    return commanded(words, world)
+
+
+@pytest.mark.parametrize("flags", [[], ["--resume"]])
+def test_hosts_that_do_not_share_the_run_folder_are_told_at_the_start(tmp_path, flags):
+    words = ["train", *WORDS, "--out", "runs/digits", *flags]
+    for code, out, errors in in_processes(2, functools.partial(commanded_at_home, words, tmp_path)):
+        assert (code, out) == (2, "")
+        assert "Process 1 of 2 does not see what the first one writes for runs/digits" in errors
+    assert [path for path in tmp_path.rglob("*") if path.name not in "01"] == []
 
 
 def ip(*words: str) -> None:
@@ -200,24 +245,39 @@ def hosts():
         ip("netns", "del", name)
 
 
-@pytest.mark.long
-def test_two_hosts_train_one_network(hosts, root, tmp_path):
+def on_hosts(hosts: list[str], root: Path, out: Path, *extra: str) -> list[subprocess.Popen[str]]:
+    """The command as torchrun starts it on each of two hosts."""
     environment = dict(os.environ, PYTHONPATH=str(root / "src"), OMP_NUM_THREADS="1")
     environment["GLOO_SOCKET_IFNAME"] = "wire0"
-    jobs = [
+    return [
         subprocess.Popen(
             [
                 "ip", "netns", "exec", name, sys.executable, "-m", "torch.distributed.run",
                 "--nnodes", "2", "--node-rank", str(rank), "--nproc-per-node", "1",
                 "--master-addr", "10.77.0.1", "--master-port", "29400", "-m", "convarium",
-                "train", *WORDS, "--out", str(tmp_path / "run"),
+                "train", *WORDS, "--out", str(out), *extra,
             ],
             env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )
         for rank, name in enumerate(hosts)
     ]  # fmt: skip
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_two_hosts_train_one_network_and_go_on_when_a_process_of_one_was_killed(
+    hosts, root, tmp_path
+):
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    words = ["train", *WORDS, "--out", str(whole)]
+    assert [code for code, _, _ in in_processes(2, functools.partial(commanded, words))] == [0, 0]
+    jobs = on_hosts(hosts, root, cut, "--checkpoint-seconds", "0.01")
+    kill_after_a_checkpoint(jobs[1], cut)
+    told = [job.communicate(timeout=300) for job in jobs]
+    assert 0 not in [job.returncode for job in jobs], told
+    jobs = on_hosts(hosts, root, cut, "--resume")
     told = [job.communicate(timeout=300) for job in jobs]
     assert [job.returncode for job in jobs] == [0, 0], told
     assert "test: accuracy" in told[0][0]
     assert "test: accuracy" not in told[1][0]
-    assert (tmp_path / "run" / "card.json").exists()
+    assert same_files(whole, cut)

@@ -108,13 +108,16 @@ def test_another_stream_or_another_order_is_refused_on_resume(shards, tmp_path):
         )
 
 
-def test_what_draws_samples_at_will_is_refused(shards):
+def test_what_draws_samples_at_will_is_refused_before_a_run_is_made(shards, tmp_path):
     parts = data.split_stream(stream_of("tar", shards), seed=0)
     preprocessing = data.fit_preprocessing(parts.train, size=8)
     model = models.create("convnet", in_channels=3, num_classes=3, channels=[8, 8])
-    config = dataclasses.replace(CONFIG, balance="sampling", mixup=None)
+    given = {"precision": "fp32", "layout": "channels_last", "compile": "off"}
+    config = dataclasses.replace(CONFIG, balance="sampling", mixup=None, **given)
+    out = tmp_path / "run"
     with pytest.raises(OptionError, match="a stream has an order of its own"):
-        train.fit(model, parts, config, preprocessing=preprocessing)
+        train.fit(model, parts, config, preprocessing=preprocessing, out=out)
+    assert not out.exists()
     weighted = dataclasses.replace(config, balance="weights", epochs=1)
     history = train.fit(model, parts, weighted, preprocessing=preprocessing)
     assert len(history.rows) == 1

@@ -85,6 +85,10 @@ def test_mlflow_reads_back_every_step(fit, tmp_path, monkeypatch):
     check(history, steps, epochs)
 
 
+def stored_name(folder):
+    return files.read_json(folder / "trackers.json")["trackio"]
+
+
 def test_trackio_reads_back_every_step(fit, tmp_path, monkeypatch):
     monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))  # read when it is imported
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
@@ -95,7 +99,7 @@ def test_trackio_reads_back_every_step(fit, tmp_path, monkeypatch):
     (path,) = (tmp_path / "trackio").glob("convarium*.db")
     with sqlite3.connect(path) as store:
         rows = store.execute("select run_name, step, metrics from metrics order by id").fetchall()
-    assert {row[0] for row in rows} == {"run"}
+    assert {row[0] for row in rows} == {stored_name(tmp_path / "run")}
     steps, epochs = {}, {}
     for _, step, metrics in rows:
         values = json.loads(metrics)
@@ -194,6 +198,47 @@ class Failing(types.ModuleType):
     def finish(self):
         if not self.closes:
             raise TimeoutError
+
+
+class Named(Failing):
+    """A package `trackio` that finds runs by their names, and keeps the steps of each."""
+
+    def __init__(self):
+        super().__init__(10**6)
+        self.runs = {}
+
+    def init(self, *, name, resume, **_):
+        if resume == "never":
+            while name in self.runs:
+                name += "-again"
+        self.now = self.runs.setdefault(name, [])
+        return types.SimpleNamespace(name=name)
+
+    def log(self, values, step):
+        self.now.append(step)
+
+
+def test_two_folders_of_one_name_go_on_in_a_tracked_run_each(
+    network, parts, preprocessing, tmp_path, monkeypatch
+):
+    package = Named()
+    monkeypatch.setitem(sys.modules, "trackio", package)
+
+    def life(parent, also=(), **keywords):
+        folder = tmp_path / parent / "run"
+        with Tracker("trackio", folder, CONFIG) as tracker:
+            train.fit(
+                network(), parts, CONFIG, preprocessing=preprocessing, out=folder,
+                observers=[tracker, *also], **keywords,
+            )  # fmt: skip
+
+    for parent in "ab":
+        with pytest.raises(Killed):
+            life(parent, [KillAt(3)])
+    life("a", resume=True)
+    names = [stored_name(tmp_path / parent / "run") for parent in "ab"]
+    assert all(name.startswith("run-") for name in names)
+    assert {name: max(steps) for name, steps in package.runs.items()} == {names[0]: 8, names[1]: 3}
 
 
 @pytest.mark.parametrize(

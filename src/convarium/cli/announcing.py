@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from convarium.cli.choosing import Prepared
@@ -43,13 +44,15 @@ def announce(ready: Prepared) -> None:
     write(
         f"recipe: {f'{config.recipe}, ' if config.recipe else ''}{config.optimizer}, "
         f"{config.epochs} epochs, batch {config.batch_size}, "
-        f"rate {config.learning_rate:.2g}, {_changes(config, ready.preprocessing.kind)}, "
-        f"seed {config.seed}"
+        f"rate {config.learning_rate:.2g}, {', '.join(_besides(config))}"
     )
+    write(f"changes: {_changes(config, ready.preprocessing)}")
     usual = RECIPES[config.recipe].options.get("batch_size", 0) if config.recipe else 0
     if config.batch_size < usual:
         write(f"note: batches of {config.batch_size} instead of the {usual} of {config.recipe}")
     for line in grouping_lines(ready.model, config):
+        write(line)
+    for line in _waiting_lines(ready):
         write(line)
     if ready.probe is not None:
         write(f"arithmetic: {ready.probe.sentence()}")
@@ -65,19 +68,42 @@ def announce(ready: Prepared) -> None:
         )
 
 
-def _changes(config: TrainConfig, kind: str) -> str:
-    """What is changed at random, in a few words."""
-    from convarium.data.kinds import KINDS
+def _besides(config: TrainConfig) -> list[str]:
+    """What else a recipe decides on, where it is not as usual, and the seed."""
+    said = {
+        f"{config.chosen_schedule.replace('_', ' ')} schedule": True,
+        f"{config.loss} loss": config.loss != "auto",
+        f"labels smoothed by {config.label_smoothing:g}": config.label_smoothing,
+        f"classes balanced by {config.balance}": config.balance != "none",
+        f"weights averaged with decay {config.ema}": config.ema,
+        f"gradients clipped at {config.clip_norm}": config.clip_norm,
+        f"inputs that grow from {config.start_size or 1:.0%} of their sides": config.start_size,
+        f"seed {config.seed}": True,
+    }
+    return [words for words, value in said.items() if value]
 
-    if kind == "texts":
-        dropped = f"{config.word_dropout:.0%} of the words dropped"
-        return dropped if config.word_dropout else "no words dropped"
-    if kind in ("series", "grids"):
-        from convarium.train.from_config import augmentation_of
 
-        return "; ".join(augmentation_of(config, kind).lines()) or "nothing changed at random"
-    flips = "flips" if config.flip else "no flips"
-    return f"{flips}, crops by {config.pad_crop} {KINDS[kind].dots}"
+def _changes(config: TrainConfig, preprocessing: Preprocessing) -> str:
+    """What is changed at random."""
+    from convarium.train.from_config import augmentation_of
+
+    made = augmentation_of(config, preprocessing.kind, preprocessing.input_shape[1:])
+    return "; ".join(made.lines()) or "nothing at random"
+
+
+def _waiting_lines(ready: Prepared) -> list[str]:
+    """A note where a GPU may wait for few threads that decode files."""
+    from convarium.train.from_config import device_named
+
+    dataset, workers = ready.parts.train.dataset, ready.config.workers
+    decoded = dataset.kind in ("images", "volumes") and not dataset.in_memory
+    processors = os.cpu_count() or 1
+    if not decoded or 2 * workers > processors or device_named(ready.config.device).type != "cuda":
+        return []
+    return [
+        f"note: --workers is {workers} and there are {processors} processors; where the GPU waits "
+        f"for {dataset.kind}, more of them decode more at once"
+    ]
 
 
 def _text_lines(parts: Parts, preprocessing: TextPreprocessing) -> list[str]:

@@ -52,7 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"convarium{_process()}: {error}\n")
         return 2
     except KeyboardInterrupt:
-        sys.stderr.write("convarium: stopped; a run in training goes on with train --resume\n")
+        sys.stderr.write(
+            f"convarium{_process()}: stopped; a run in training goes on with train --resume\n"
+        )
         return 130
     except BrokenPipeError:  # the reader of our output left, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -13,19 +13,14 @@ if TYPE_CHECKING:
 
 _READ: Final = ("predictors", "factor", "fine", "weighted", "select", "region", "rows", "columns")
 _AXES: Final = ("latitude", "longitude", "time")
-_GIVEN: Final = (
-    *(
-        "season",
-        "start",
-        "means",
-        "static",
-        "static_variables",
-        "cells",
-        "places",
-        "outputs",
-        "levels",
-    ),
-)
+# options of `data.GridOptions` by the flags that say them
+FIELDS: Final = {
+    name: name
+    for name in (
+        *("season", "start", "means", "static", "static_variables", "cells", "places"),
+        *("outputs", "levels"),
+    )
+}
 
 
 def add_field_arguments(parser: Any) -> None:
@@ -151,12 +146,6 @@ def add_field_preparing(parser: Parser) -> None:
     group.add_argument("--gap", type=natural, help="times that are left out between two parts (0)")
 
 
-def said_of_grids(values: argparse.Namespace) -> dict[str, Any]:
-    """What was said about preparing fields, by option."""
-    given = {name: getattr(values, name, None) for name in _GIVEN}
-    return {name: value for name, value in given.items() if value is not None}
-
-
 def given_grids(values: argparse.Namespace, dataset: Dataset) -> GridOptions | None:
     """What is said and what is usual about preparing fields; None of other data.
 
@@ -164,7 +153,8 @@ def given_grids(values: argparse.Namespace, dataset: Dataset) -> GridOptions | N
     reads the means of the training times besides. Those of a model have a bias, which is left out
     where the network starts from the delta method's field.
     """
-    said = said_of_grids(values)
+    given = {name: getattr(values, name, None) for name in FIELDS}
+    said: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if dataset.kind == "grids":
         from convarium.train.field_choice import usual_grids
 

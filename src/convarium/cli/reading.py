@@ -19,8 +19,9 @@ _READING = (
     *("time_column", "series_column", "value_column", "window", "stride", "horizon"),
     "corrections",
 )
-_SERIES = ("normalise", "missing")
-_TOKENS: Mapping[str, str] = {
+# options of `data.SeriesOptions` and `data.TokenOptions` by the flags that say them
+SERIES: Mapping[str, str] = {"normalise": "normalise", "missing": "missing"}
+TOKENS: Mapping[str, str] = {
     "tokens": "level",
     "vocabulary": "vocabulary",
     "least": "least",
@@ -167,7 +168,7 @@ def add_token_arguments(parser: Any) -> None:
 
 def given_tokens(values: argparse.Namespace) -> TokenOptions | None:
     """What was said about tokens; None where nothing was."""
-    given = {name: getattr(values, flag, None) for flag, name in _TOKENS.items()}
+    given = {name: getattr(values, flag, None) for flag, name in TOKENS.items()}
     said = {name: value for name, value in given.items() if value is not None}
     if not said:
         return None
@@ -193,7 +194,7 @@ def add_series_arguments(parser: Any) -> None:
 
 def given_series(values: argparse.Namespace) -> SeriesOptions | None:
     """What was said about preparing series; None where nothing was."""
-    given = {name: getattr(values, name, None) for name in _SERIES}
+    given = {name: getattr(values, name, None) for name in SERIES}
     said: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if not said:
         return None

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convarium.cli.choosing import model_options, shares
-from convarium.cli.gridded import said_of_grids
+from convarium.cli.gridded import FIELDS
 from convarium.cli.parsing import given_options
-from convarium.cli.reading import given_series, given_tokens
+from convarium.cli.reading import SERIES, TOKENS
 from convarium.errors import OptionError
 from convarium.train.config import TrainConfig
 
@@ -33,7 +33,7 @@ def stored_choice(arguments: argparse.Namespace, out: Path) -> tuple[Choice, dic
         split["gap"] = arguments.gap
     config = TrainConfig.from_mapping({**settings["train"], **given_options(arguments)})
     preprocessing = train.read_preprocessing(out)
-    _refuse_grid(arguments, preprocessing)
+    _refuse_other(arguments, preprocessing)
     model, own = settings["model"]["name"], settings["model"]["options"]
     if arguments.model not in (None, "auto", model):
         raise OptionError(
@@ -75,22 +75,19 @@ def fitted_with(preprocessing: Preprocessing) -> dict[str, Any]:
     return {"size": preprocessing.input_shape[1:], "spacing": spacing_of(preprocessing)}
 
 
-def _refuse_grid(arguments: argparse.Namespace, preprocessing: Preprocessing) -> None:
-    """A resumed run keeps its size, its spacing and its tokens."""
-    if given_tokens(arguments) is not None:
-        raise OptionError("A resumed run keeps its tokens; leave what is said about them out.")
-    if given_series(arguments) is not None:
-        raise OptionError(
-            "A resumed run prepares series as before; leave --normalise and --missing out."
-        )
-    if said_of_grids(arguments):
-        raise OptionError("A resumed run prepares fields as before; leave what is said out.")
-    was = {"size": _grid(preprocessing), "spacing": spacing_of(preprocessing)}
+def _refuse_other(arguments: argparse.Namespace, preprocessing: Preprocessing) -> None:
+    """A resumed run keeps its size and spacing, and how it prepares texts, series and fields."""
+    was: dict[str, Any] = {"size": _grid(preprocessing), "spacing": spacing_of(preprocessing)}
+    options = getattr(preprocessing, "options", None)
+    prepared = {**TOKENS, **SERIES, **FIELDS}
+    was |= {flag: getattr(options, name, None) for flag, name in prepared.items()}
     for name, value in was.items():
         given = getattr(arguments, name)
+        given = tuple(given) if isinstance(given, list) else given
         same = (value, value[0]) if isinstance(value, tuple) and len({*value}) == 1 else (value,)
         if given is not None and given not in same:
+            what = f"--{name.replace('_', '-')}" if name in prepared else name
             raise OptionError(
-                f"Cannot resume with another {name}: it was {value} and is {given}; leave it out, "
+                f"Cannot resume with another {what}: it was {value} and is {given}; leave it out, "
                 "or start a new run."
             )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import signal
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -105,12 +107,26 @@ def _add_split(parser: Parser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Train, evaluate on the test samples once, and write the report."""
     keep_freed_memory()
-    with joined() as world:
+    with joined() as world, _told_when_ended(world):
         return _run(arguments, world)
+
+
+@contextlib.contextmanager
+def _told_when_ended(world: World) -> Iterator[None]:
+    """Inside, a process of several that the launcher ends (SIGTERM) stops as by the keyboard."""
+    if world.alone or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _run(arguments: argparse.Namespace, world: World) -> int:
     from convarium import train
+    from convarium.train.storage import check_shared
 
     started = time.monotonic()
     looks = [flag for name, flag in _LOOKS.items() if getattr(arguments, name)]
@@ -128,6 +144,7 @@ def _run(arguments: argparse.Namespace, world: World) -> int:
         return folds.run(arguments, out)
     if not arguments.resume and world.first:
         train.refuse_existing(out)
+    check_shared(out, world)
     ready = ready_of(arguments, out, started=started, world=world)
     if arguments.baselines:
         _refuse_baselines(ready)

@@ -25,6 +25,7 @@ from convarium.data import (
     match_classes,
 )
 from convarium.errors import DataError, OptionError
+from convarium.predict.halving import in_memory
 from convarium.predict.views import Views
 from convarium.processes import ALONE, World
 from convarium.progress import Progress
@@ -218,23 +219,24 @@ class Predictor:
     def outputs(self, batch: Batch, forward: Callable[..., Tensor] | None = None) -> Tensor:
         """Outputs of one batch, without gradients, on the processor.
 
+        What the device's memory does not hold at once is computed in halves.
+
         Args:
             batch: as `data.batches` gives it.
             forward: another function of the same network; None means `self.forward`.
         """
         module = self.forward if isinstance(self.forward, nn.Module) else None
         call = self.forward if forward is None else forward
-        batch = batch.to(self._device or _device_of(module))
+        device = self._device or _device_of(module)
         training = [] if module is None else [m for m in module.modules() if m.training]
         try:
             for submodule in training:
                 submodule.training = False
             with torch.no_grad():
-                outputs = call(*batch.arguments, **batch.named)
+                return in_memory(lambda some: call(*some.arguments, **some.named), batch, device)
         finally:
             for submodule in training:
                 submodule.training = True
-        return outputs.to("cpu")
 
     def _make_ready(self, count: int) -> None:
         """What quickens so many samples; not for `evaluate`, which repeats validation's bits."""

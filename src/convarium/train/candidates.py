@@ -23,6 +23,7 @@ from convarium.measure.running import processor
 from convarium.processes import World
 from convarium.train.choices import DEFAULTS
 from convarium.train.config import TrainConfig
+from convarium.train.determinism import switches
 
 _NOISY: Final = 1.25  # times the median, that one step in ten takes where other work disturbs
 
@@ -158,6 +159,6 @@ def key_of(
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "processor": [processor(), torch.backends.cpu.get_cpu_capability(), os.cpu_count()],
         "threads": torch.get_num_threads(),
-        "torch": [torch.__version__, torch.get_float32_matmul_precision()],
+        "torch": [torch.__version__, *switches().values(), config.deterministic],
         "code": code("layers", "models", "train"),
     }

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from convarium.data import Batch, Parts
+from convarium.data import Batch, Part, Parts
 from convarium.errors import OptionError, ShapeError
 from convarium.models import Network
 from convarium.models.ensemble import Ensemble
@@ -79,6 +79,19 @@ def check_lengths(model: nn.Module, parts: Parts) -> None:
             f"The series have {lengths.min()} to {lengths.max()} time steps, and {model.name} "
             "takes series of one length; choose inception_time, fcn, resnet1d, temporal_cnn or "
             "tcn, or cut windows with --window."
+        )
+
+
+def check_drawing(config: TrainConfig, part: Part) -> None:
+    """Refuse to draw samples from a stream.
+
+    Raises:
+        OptionError: so.
+    """
+    if config.balance == "sampling" and not part.listed:
+        raise OptionError(
+            "balance (='sampling') draws samples at will, and a stream has an order of its own; "
+            "use balance='weights'."
         )
 
 

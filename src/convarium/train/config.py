@@ -189,6 +189,7 @@ class TrainConfig:
     checkpoint_seconds: float = option(60.0, "seconds between checkpoints", low=0, free=True)
     workers: int = option(1, "threads that decode images ahead", low=0, free=True)
     device: str = option("auto", "where to compute", choices=("auto", "cpu", "cuda"))
+    deterministic: bool = option(False, "take algorithms of equal bits, on GPUs too")
     seed: int = option(0, "the one number that all randomness follows from", low=0)
 
     def __new__(cls, **given: Any) -> Self:

@@ -36,6 +36,16 @@ def group_rows(model: nn.Module, groups: Iterable[Mapping[str, Any]]) -> list[di
     return [*rows, nothing] if frozen else rows
 
 
+def frozen_in(model: nn.Module) -> dict[str, list[str]]:
+    """Names of the `parts` that `Network.freeze` keeps as they are, and of frozen `parameters`.
+
+    >>> frozen_in(nn.Linear(2, 1).requires_grad_(False))
+    {'parts': [], 'parameters': ['weight', 'bias']}
+    """
+    shut = [name for name, value in model.named_parameters() if not value.requires_grad]
+    return {"parts": [*getattr(model, "frozen", ())], "parameters": shut}
+
+
 def _frozen_parts(model: nn.Module) -> list[str]:
     """The parts that do not learn, or not wholly."""
     parts = model.in_order().items() if isinstance(model, Network) else ()

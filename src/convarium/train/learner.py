@@ -24,10 +24,10 @@ from convarium.data import (
     training_batches,
 )
 from convarium.data.batch import memory_order
-from convarium.errors import DataError, OptionError
+from convarium.errors import DataError
 from convarium.processes import ALONE, World
 from convarium.train.arithmetic import slow_in_bf16
-from convarium.train.checks import check_lengths, check_network
+from convarium.train.checks import check_drawing, check_lengths, check_network
 from convarium.train.choices import settled
 from convarium.train.compiling import compiled, compiler_explained
 from convarium.train.config import TrainConfig
@@ -89,6 +89,7 @@ class Learner:
         self.augmentation = augmentation_of(config, kind, shape[1:], **lengths)
         check_network(model, config, self.card, self.device)
         check_lengths(model, parts)
+        check_drawing(config, parts.train)
         self._norms = SyncedNorms(model, active=sees_all(self.device, world))
         self.passes = Pass(
             task=self.task,
@@ -211,10 +212,5 @@ class Learner:
         part = self.parts.train
         if self.config.balance != "sampling" or part.targets is None:
             return part
-        if not part.listed:
-            raise OptionError(
-                "balance (='sampling') draws samples at will, and a stream has an order of its "
-                "own; use balance='weights'."
-            )
         order = balanced_order(part.targets, self.config.seed, epoch)
         return Part(part.dataset, part.ids[order])

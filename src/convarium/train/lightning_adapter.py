@@ -20,7 +20,7 @@ _COMPROMISED = ("2.6.2", "2.6.3")
 _APPLIED = (
     "optimizer", "learning_rate", "momentum", "nesterov", "weight_decay", "layer_decay",
     "schedule", "warmup", "milestones", "gamma", "freeze_epochs", "unfreeze_epochs",
-    "loss", "label_smoothing", "focal_gamma", "huber_delta", "recipe",
+    "loss", "label_smoothing", "focal_gamma", "huber_delta", "soft_constraint", "recipe",
 )  # fmt: skip
 _ELSEWHERE = {  # options that Lightning or the data decides on, and where
     "epochs": "Trainer(max_epochs=)",
@@ -33,6 +33,7 @@ _ELSEWHERE = {  # options that Lightning or the data decides on, and where
     "ema": "Lightning's WeightAveraging",
     "checkpoint_seconds": "Lightning's ModelCheckpoint(train_time_interval=)",
     "seed": "lightning.seed_everything",
+    "deterministic": "Trainer(deterministic=)",
     "layout": "network.to(memory_format=)",
     "compile": "torch.compile(network)",
     "batch_size": "your DataLoader(batch_size=)",
@@ -74,7 +75,7 @@ def lightning_module(model: nn.Module, task: Task, config: TrainConfig | None = 
                 f"{option.name} (={value!r}) has no effect in Lightning, where it is for "
                 f"{_ELSEWHERE.get(option.name, _DATA)}; leave it at its default, {option.default}."
             )
-    taken = ("loss", "label_smoothing", "focal_gamma", "huber_delta")
+    taken = ("loss", "label_smoothing", "focal_gamma", "huber_delta", "soft_constraint")
     objective = Objective(**{name: getattr(config, name) for name in taken})
     objective.check(task)
     module: Any = type("NetworkModule", (_Steps, lightning.LightningModule), {})

@@ -24,7 +24,8 @@ from convarium.train import storage
 from convarium.train.caching import with_cache
 from convarium.train.choices import settled
 from convarium.train.config import TrainConfig
-from convarium.train.grouping import group_rows
+from convarium.train.determinism import deterministic
+from convarium.train.grouping import frozen_in, group_rows
 from convarium.train.history import History
 from convarium.train.observers import Observer
 from convarium.train.probing import Probe, decided
@@ -77,7 +78,7 @@ def fit(
         if resume:
             raise RunError("resume needs the run folder; give it as out.")
         parts = with_cache(parts, config, preprocessing, quiet=quiet)
-        with _generators_kept(), world.together():
+        with _kept(config), world.together():
             config = decided(probe, model, parts, config, preprocessing, world).config
             return Training(model, parts, config, preprocessing, None, observers, world).run()
     folder = Path(out)
@@ -88,7 +89,7 @@ def fit(
     elif resume and not (folder / "config.toml").exists():
         raise RunError(f"There is no run in {folder} to resume; train without --resume.")
     parts = with_cache(parts, config, preprocessing, quiet=quiet)
-    with _generators_kept(), world.together():
+    with _kept(config), world.together():
         if resume:
             stored = world.share(read_settings(folder) if world.first else {})
             config, reasons = settled(config, stored["train"]), stored.get("probe", {})
@@ -97,10 +98,9 @@ def fit(
             config, reasons = found.config, found.to_mapping()
         training = Training(model, parts, config, preprocessing, folder, observers, world)
         description = {"name": model.name, "options": model.config}
-        rows = group_rows(model, training.optimizer.param_groups)
-        settings = settings_of(
-            description, parts, preprocessing, config, training.device, world, rows
-        )
+        place = (training.device, world)
+        learning = (group_rows(model, training.optimizer.param_groups), frozen_in(model))
+        settings = settings_of(description, parts, preprocessing, config, *place, *learning)
         settings["probe"] = reasons
         claimed = storage.claim(folder, resume=resume) if world.first else contextlib.nullcontext()
         with claimed:
@@ -187,8 +187,8 @@ def _card(training: Training, settings: dict[str, Any], history: History) -> dic
 
 
 @contextlib.contextmanager
-def _generators_kept() -> Iterator[None]:
-    """Give the caller's random generators back as they were."""
+def _kept(config: TrainConfig) -> Iterator[None]:
+    """Compute by equal bits where that is asked; give the caller's generators back as they were."""
     devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else []
-    with torch.random.fork_rng(devices=devices):
+    with torch.random.fork_rng(devices=devices), deterministic(config.deterministic):
         yield

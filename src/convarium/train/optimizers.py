@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
@@ -139,28 +139,31 @@ def _is_weight_norm(module: nn.Module) -> bool:
     return isinstance(module, parametrize.ParametrizationList) and isinstance(module[0], norm)
 
 
-def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The optimiser's memory as named tensors, `<number of the parameter>.<name>`."""
+def optimizer_tensors(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, Tensor]:
+    """The optimiser's memory as named tensors, `<name of the parameter>.<name>`."""
     return {
-        f"{number}.{name}": value
-        for number, parameter in enumerate(_parameters(optimizer))
-        for name, value in optimizer.state[parameter].items()
+        f"{place}.{name}": value
+        for place, parameter in model.named_parameters()
+        for name, value in optimizer.state.get(parameter, {}).items()
         if value is not None
     }
 
 
-def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Put back what `optimizer_tensors` gave."""
-    parameters = _parameters(optimizer)
+def restore_optimizer(
+    optimizer: torch.optim.Optimizer, model: nn.Module, tensors: Mapping[str, Tensor]
+) -> None:
+    """Put back what `optimizer_tensors` gave.
+
+    Older checkpoints have numbers in the place of names, in the order of the optimiser's groups.
+    """
+    parameters: dict[str, Tensor] = dict(model.named_parameters())
+    order = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    parameters |= {str(number): parameter for number, parameter in enumerate(order)}
     for key, value in tensors.items():
-        number, _, name = key.partition(".")
-        parameter = parameters[int(number)]
+        place, _, name = key.rpartition(".")
+        parameter = parameters[place]
         restored = value.clone()
         if name != "step":
             # in the parameter's own memory order: another order would sum in another sequence
             restored = torch.empty_like(parameter).copy_(value)
         optimizer.state[parameter][name] = restored
-
-
-def _parameters(optimizer: torch.optim.Optimizer) -> Sequence[Tensor]:
-    return [parameter for group in optimizer.param_groups for parameter in group["params"]]

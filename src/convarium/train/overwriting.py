@@ -20,22 +20,31 @@ _LAYERS = (nn.ReLU, nn.ReLU6)
 _BEFORE = ("native_batch_norm", "add")  # keep their inputs for the gradient, or nothing
 
 
-@contextlib.contextmanager
-def overwriting(model: nn.Module, input_shape: Sequence[int]) -> Iterator[None]:
-    """Let some of a network's ReLUs overwrite their inputs meanwhile.
+class Overwriting:
+    """Some of a network's ReLUs, which overwrite their inputs during steps of its training.
+
+    Observers, validation and whoever hooks a layer see the network as it was given.
 
     Args:
         model: any module; what cannot be traced stays as it is.
         input_shape: of an input, with its batch.
     """
-    layers = overwritable(model, input_shape)
-    try:
-        for layer in layers:
-            layer.inplace = True
-        yield
-    finally:
-        for layer in layers:
-            layer.inplace = False
+
+    def __init__(self, model: nn.Module, input_shape: Sequence[int]) -> None:
+        self._model = model
+        self._layers = overwritable(model, input_shape)
+
+    @contextlib.contextmanager
+    def step(self) -> Iterator[None]:
+        """Inside, they overwrite, unless somebody has a hook in the network by now."""
+        layers = [] if _is_watched(self._model) else self._layers
+        try:
+            for layer in layers:
+                layer.inplace = True
+            yield
+        finally:
+            for layer in layers:
+                layer.inplace = False
 
 
 def overwritable(model: nn.Module, input_shape: Sequence[int]) -> list[nn.ReLU | nn.ReLU6]:
@@ -49,7 +58,7 @@ def overwritable(model: nn.Module, input_shape: Sequence[int]) -> list[nn.ReLU |
     """
     modules = [*model.modules()]
     candidates = any(isinstance(module, _LAYERS) and not module.inplace for module in modules)
-    if not candidates or any(module._forward_hooks for module in modules):
+    if not candidates or _is_watched(model):
         return []
     try:
         graphs = [trace(model, input_shape, training=training) for training in (True, False)]
@@ -58,6 +67,18 @@ def overwritable(model: nn.Module, input_shape: Sequence[int]) -> list[nn.ReLU |
     in_both = set.intersection(*(_names(graph) for graph in graphs))
     layers = [module for name, module in model.named_modules() if name in in_both]
     return [layer for layer in layers if isinstance(layer, _LAYERS) and not layer.inplace]
+
+
+def _is_watched(model: nn.Module) -> bool:
+    """Whether there is a hook in a network, of any kind, or one of torch's that see every layer."""
+    everywhere = nn.modules.module._has_any_global_hook()  # type: ignore[no-untyped-call]
+    return bool(everywhere) or any(
+        module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
+        for module in model.modules()
+    )
 
 
 def _names(graph: Graph) -> set[str]:

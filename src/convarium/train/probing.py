@@ -28,6 +28,7 @@ from convarium.train.agreement import LOSS_LIMITS
 from convarium.train.candidates import PLAIN, Candidate, Times, candidates_of, key_of
 from convarium.train.choices import choices_of, is_open, settled
 from convarium.train.config import TrainConfig
+from convarium.train.determinism import deterministic
 from convarium.train.from_config import device_named
 from convarium.train.growing import mean_area
 from convarium.train.trial import Trial
@@ -104,7 +105,7 @@ def probe(
     found = None
     if world.first:
         devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else []
-        with torch.random.fork_rng(devices=devices):
+        with torch.random.fork_rng(devices=devices), deterministic(config.deterministic):
             found = _Search(model, parts, config, preprocessing, Kept(cache), world).probe()
     shared = world.share(found)
     return Probe(settled(config), "not asked") if shared is None else shared

@@ -39,8 +39,8 @@ class RateSweep:
     def sentence(self) -> str:
         """The result, and what to do with it."""
         return (
-            f"the loss falls up to a rate of {self.best:.2g} ({len(self.rates)} steps on a copy); "
-            f"a tenth of it is a peak to try: --learning-rate {self.suggestion:.2g}"
+            f"the smoothed loss is smallest at a rate of {self.best:.2g} ({len(self.rates)} steps "
+            f"on a copy); a tenth of it is a peak to try: --learning-rate {self.suggestion:.2g}"
         )
 
 

@@ -26,7 +26,7 @@ def learning_rate(
         step       peak gamma^(number of milestones <= t)
         constant   peak
     one_cycle goes from peak / 25 up to peak at t = warmup T - 1 and down to peak / 10^4 at T - 1,
-    both as half a cosine.
+    both as half a cosine; a single step has the peak.
 
     Args:
         step: number of the step t, from 0.
@@ -66,6 +66,8 @@ def learning_rate(
 def _one_cycle(step: int, total: int, warmup: float) -> float:
     """Share of the peak: half a cosine up, half a cosine down."""
     top, end = warmup * total - 1, total - 1
+    if end == 0:  # the first step is the last one too
+        return 1.0
     if step < top:
         return _between(_FIRST, 1.0, step / top)
     return _between(1.0, _LAST, (step - top) / (end - top))

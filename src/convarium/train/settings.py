@@ -20,9 +20,11 @@ from convarium.errors import RunError
 from convarium.processes import ALONE, World
 from convarium.train.choices import settled
 from convarium.train.config import TrainConfig, free_options
+from convarium.train.determinism import switches
 
 _UNSET = "options_left_unset"
 _COMPARED = ("data", "split", "preprocessing", "model", "train")
+_FROZEN = "frozen"  # compared too; runs from before it was kept do not have it
 
 
 def settings_of(
@@ -33,10 +35,12 @@ def settings_of(
     device: torch.device,
     world: World = ALONE,
     groups: Sequence[Mapping[str, Any]] = (),
+    frozen: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Everything that the result depends on, as `config.toml` holds it, and what follows from it.
 
-    `groups` are the rows of `group_rows`; they follow from the rest.
+    `groups` are the rows of `group_rows`, which follow from the rest; `frozen` is what `frozen_in`
+    the network says.
     """
     dataset = parts.train.dataset
     return {
@@ -51,6 +55,7 @@ def settings_of(
         "preprocessing": {"sha256": _hash(preprocessing.to_card())},
         "train": config.to_mapping(),
         "groups": list(groups),
+        _FROZEN: dict(frozen or {}),
         "environment": environment(device, world),
     }
 
@@ -61,7 +66,7 @@ def _corrected(dataset: Dataset) -> dict[str, Any]:
 
 
 def environment(device: torch.device, world: World = ALONE) -> dict[str, Any]:
-    """Versions, processor, device, threads and processes: what bit-identity holds within."""
+    """Versions, processor, device, threads, processes, switches: what bit-identity holds within."""
     return {
         "convarium": convarium.__version__,
         "torch": torch.__version__,
@@ -70,6 +75,7 @@ def environment(device: torch.device, world: World = ALONE) -> dict[str, Any]:
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "threads": torch.get_num_threads(),
         "processes": world.size,
+        **switches(),
     }
 
 
@@ -103,8 +109,10 @@ def read_settings(folder: str | Path) -> dict[str, Any]:
     missing = [table for table in tables if not isinstance(settings.get(table), dict)]
     if missing:
         raise RunError(f"{path} lacks the table {missing[0]!r}; start a new run.")
-    for name in settings["model"].pop(_UNSET, []):
-        settings["model"]["options"][name] = None
+    model = settings["model"]
+    if not isinstance(model.get("name"), str) or not isinstance(model.get("options"), dict):
+        raise RunError(f"{path} does not say the model's name and options; start a new run.")
+    model["options"].update(dict.fromkeys(model.pop(_UNSET, [])))
     return settings
 
 
@@ -128,12 +136,14 @@ def check_same(stored: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     free = {"source", "task", "columns", *free_options()}  # the fingerprint covers these three
     # options that did not exist when the run was started have their defaults
     train = settled(TrainConfig.from_mapping(stored["train"]))
-    stored = {**stored, "train": train.to_mapping()}
-    for table in _COMPARED:
+    stored = {_FROZEN: now[_FROZEN], **stored, "train": train.to_mapping()}
+    for table in (*_COMPARED, _FROZEN):
         then, today = _compared(stored[table], free), _compared(now[table], free)
         names = sorted(k for k in then.keys() | today.keys() if then.get(k) != today.get(k))
         if names and table == "data":
             raise RunError("The data differs from the run's data; resume with the same samples.")
+        if names and table == _FROZEN:
+            raise _refrozen(then, today)
         if names:
             name = names[0]
             raise RunError(
@@ -141,11 +151,23 @@ def check_same(stored: Mapping[str, Any], now: Mapping[str, Any]) -> None:
                 f"is {today.get(name)!r}; leave it out, or start a new run."
             )
     then, today = {"processes": 1, **stored["environment"]}, now["environment"]
-    changed = sorted(k for k in today if then.get(k) != today[k])
+    changed = sorted(k for k in today if then.get(k, today[k]) != today[k])
     if changed:
         words = ", ".join(f"{name} {then.get(name)} -> {today[name]}" for name in changed)
         message = f"The run goes on in another environment and will not be bit-identical: {words}."
         warnings.warn(message, stacklevel=2)
+
+
+def _refrozen(then: Mapping[str, Any], today: Mapping[str, Any]) -> RunError:
+    """The error of a network in which something else is frozen than when the run was started."""
+    names = ["parts", "parameters"]
+    was, now = ({name for key in names for name in table.get(key, ())} for table in (then, today))
+    name = min(sorted(was ^ now), key=len)
+    verbs = ("was frozen and is not", "was not frozen and is")
+    return RunError(
+        f"Cannot resume with other parts of the network frozen: {name} {verbs[name in now]}; "
+        "freeze what was frozen, or start a new run."
+    )
 
 
 def _compared(table: Mapping[str, Any], free: set[str]) -> dict[str, Any]:

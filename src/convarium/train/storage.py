@@ -18,6 +18,7 @@ import dataclasses
 import hashlib
 import json
 import shutil
+import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -29,6 +30,7 @@ from torch import Tensor
 from convarium import files
 from convarium.data import Part, Parts, Preprocessing, lookalikes
 from convarium.errors import ConvariumError, RunError
+from convarium.processes import World
 
 _KEPT_SAMPLES = 32
 
@@ -111,6 +113,35 @@ def refuse_existing(folder: Path) -> None:
     if not names <= begun:
         raise RunError(
             f"{folder} already exists; choose another --out, or go on with it by --resume."
+        )
+
+
+def check_shared(folder: Path, world: World) -> None:
+    """Refuse a run folder that the hosts of a job do not share; nothing of the look stays.
+
+    Raises:
+        RunError: a process does not see what the first one writes, or it cannot be written.
+    """
+    if world.alone:
+        return
+    places = (folder.absolute(), *folder.absolute().parents)
+    with contextlib.ExitStack() as leaving:
+        level, name = 0, ""
+        if world.first:
+            level = next(number for number, place in enumerate(places) if place.is_dir())
+            try:
+                file = leaving.enter_context(
+                    tempfile.NamedTemporaryFile(dir=places[level], prefix=".", suffix=".tmp")
+                )
+            except OSError as error:
+                raise files.not_written(places[level], error) from error
+            name = Path(file.name).name
+        level, name = world.share((level, name))
+        seen = world.gather(any((place / name).exists() for place in places[level : level + 1]))
+    if not all(seen):
+        raise RunError(
+            f"Process {seen.index(False)} of {world.size} does not see what the first one writes "
+            f"for {folder}; give an --out that all hosts share under one path."
         )
 
 

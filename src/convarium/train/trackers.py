@@ -115,18 +115,25 @@ class WandB:
 
 
 class Trackio:
-    """A run of the project `convarium` in Trackio's own folder (TRACKIO_DIR)."""
+    """A run of the project `convarium` in Trackio's own folder (TRACKIO_DIR).
+
+    Trackio finds a run by its name, so that it has one of its own, beginning with the folder's.
+    """
 
     def __init__(self, folder: Path, config: Mapping[str, Any], first_step: int) -> None:
         self._trackio = import_extra("trackio", "trackio")
+        name = f"{folder.name}-{uuid.uuid4().hex[:8]}"
+        if first_step:
+            name = _stored_id(folder, "trackio") or folder.name  # of runs that kept no name
         with contextlib.redirect_stdout(sys.stderr):
-            self._trackio.init(
+            run = self._trackio.init(
                 project=PROJECT,
-                name=folder.name,
+                name=name,
                 config=dict(config),
                 resume="allow" if first_step else "never",
                 embed=False,
             )
+        _store_id(folder, "trackio", getattr(run, "name", name))
 
     def log(self, values: Mapping[str, float], step: int) -> None:
         """One entry."""

@@ -32,7 +32,7 @@ from convarium.train.history import History, is_better
 from convarium.train.learner import Learner
 from convarium.train.observers import Observer
 from convarium.train.optimizers import optimizer_tensors, restore_optimizer
-from convarium.train.overwriting import overwriting
+from convarium.train.overwriting import Overwriting
 from convarium.train.places import Fitted, fit_places_of
 
 _CLEAN_SAMPLES = 2_000
@@ -80,9 +80,9 @@ class Training:
             )
         shape = (2, *self.learner.preprocessing.input_shape)
         try:
-            with overwriting(self.model, shape):
-                while position.epoch < config.epochs and not (self._is_stale() or self._is_late()):
-                    self._epoch()
+            self._overwriting = Overwriting(self.model, shape)
+            while position.epoch < config.epochs and not (self._is_stale() or self._is_late()):
+                self._epoch()
         finally:
             self.learner.lift()
         self.model.load_state_dict(self.best)
@@ -137,7 +137,8 @@ class Training:
         computed = None
         try:
             batch = self.learner.sized(batch, position.step)
-            computed = self.learner.gradient(batch, epoch=position.epoch, step=position.batch)
+            with self._overwriting.step():
+                computed = self.learner.gradient(batch, epoch=position.epoch, step=position.batch)
         except torch.OutOfMemoryError as error:
             # which holds all that the step had until then, and would hold it through the search
             short = error.with_traceback(None)
@@ -229,7 +230,7 @@ class Training:
             if not parameter.isfinite().all():
                 self._stop_diverged(math.nan)
         tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
-        memory = optimizer_tensors(self.optimizer)
+        memory = optimizer_tensors(self.optimizer, self.model)
         tensors |= {f"optimizer.{name}": value for name, value in memory.items()}
         tensors |= {f"best.{name}": value for name, value in self.best.items()}
         if self.averaged is not None:
@@ -252,7 +253,7 @@ class Training:
             parts.setdefault(kind, {})[name] = value.to(self.device)
         self.model.load_state_dict(parts["model"])
         self.best = parts["best"]
-        restore_optimizer(self.optimizer, parts.get("optimizer", {}))
+        restore_optimizer(self.optimizer, self.model, parts.get("optimizer", {}))
         if self.averaged is not None:
             for name, value in parts["average"].items():
                 self.averaged.state[name].copy_(value)
