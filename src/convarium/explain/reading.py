@@ -54,7 +54,6 @@ def read(
     layer: str | nn.Module | None,
     forward: Forward | None = None,
     contrast: Contrast | None = None,
-    differentiated: bool = True,
 ) -> Reading:
     """Run `model` on `x` and differentiate the target's score back to `layer`, and no further.
 
@@ -63,7 +62,6 @@ def read(
 
     Args:
         contrast: from the logits and the resolved target to the scores, in place of the logits.
-        differentiated: False: the gradient is not computed, and is the activation itself.
 
     Raises:
         OptionError: layer or target do not exist, or the layer does not run exactly once.
@@ -71,10 +69,10 @@ def read(
     """
     with looking(model, x, forward) as look:
         found = find_layer(look, layer, target)
-        output, leaf = tapped(look, found, recorded=differentiated)
+        output, leaf = tapped(look, found, recorded=True)
         what = goal(output, target, look.samples)
         scores = what(output) if contrast is None else contrast(output, what)
-        gradient = gradient_of(scores, leaf) if differentiated else leaf
+        gradient = gradient_of(scores, leaf)
         activation = with_axes(leaf.detach(), look.rank)
         return Reading(
             layer=found.name,

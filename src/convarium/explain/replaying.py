@@ -24,7 +24,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from convarium.explain.layers import Found
 from convarium.explain.looking import Look
-from convarium.explain.reading import gradient_of, tapped
+from convarium.explain.reading import Reading, gradient_of, remarks, tapped, with_axes
 from convarium.explain.targets import Goal, Target, goal
 
 # They turn numbers into Python's, by which a network may decide what to do next.
@@ -55,6 +55,7 @@ class Behind:
         goal: the target, resolved.
         maps: (n B, C, *S) the layer's own output.
         score: (n B,) of that.
+        connected: whether the score was computed from the layer, as far as that can be followed.
     """
 
     def __init__(self, look: Look, found: Found, target: Target | Goal, several: int = 1) -> None:
@@ -69,7 +70,15 @@ class Behind:
             self.score = self.goal(output)
         tape.end(self.score)
         self.tape = tape if tape.whole else None
+        self.connected = not tape.whole or isinstance(tape.result, _Slot)
         self.checked = False
+
+    def reading(self) -> Reading:
+        """What is known of the input itself, without a gradient."""
+        look, maps = self.look, with_axes(self.maps, self.look.rank)
+        note = remarks(look, self.found, maps, connected=self.connected)
+        classes = self.goal.classes
+        return Reading(self.found.name, maps, None, self.score, classes, look.size, note)
 
     def scores(self, change: Callable[[Tensor], Tensor]) -> Tensor:
         """(n, B) scores for what `change` makes of the layer's output (n B, C, *S)."""

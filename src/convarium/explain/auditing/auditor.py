@@ -92,8 +92,8 @@ class Audit:
 
         Args:
             max_gap: the largest allowed gap in accuracy, between a group and the others of a label
-                or between backgrounds; one whose interval reaches 0 does not count. While a group has
-                too few samples of a label to be compared, it does not hold.
+                or between backgrounds; one whose interval reaches 0 does not count. While a group
+                has too few samples of a label to be compared, it does not hold.
             max_flip: the largest allowed share of predictions that backgrounds of other labels flip
                 beyond those of the same label.
             no_shortcut: no claim of a place or of the background may be supported; where none could

@@ -185,7 +185,7 @@ def _object(regions: Regions) -> _Evidence:
 
 
 def _group(column: GroupColumn, least: float) -> Claim:
-    """By the largest gap that is there, else by the largest that may be; open while any is unknown."""
+    """By the largest gap that is there, else that may be; open while any is not known."""
     text = f"Accuracy depends on {column.column}."
     if not column.gaps:
         reason = f"No group has {column.least} samples of a label, beside as many in other groups."
