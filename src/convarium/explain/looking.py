@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import contextlib
 import re
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from convarium.errors import OptionError, ShapeError
 from convarium.explain.attribution import spatial_size
@@ -31,6 +34,25 @@ _SHAPES: Final = re.compile(
     re.IGNORECASE,
 )
 _WRAPPED = "The original of the wrapped or compiled model was used."
+_PADDED = (
+    "x has a mask that hides positions, which the map counts like others; explain each sample by "
+    "itself, without its padding."
+)
+
+
+class _Locks:
+    """One lock for each network, so that threads look at it one after another."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.of: WeakKeyDictionary[nn.Module, threading.RLock] = WeakKeyDictionary()
+
+    def __call__(self, network: nn.Module) -> threading.RLock:
+        with self.lock:
+            return self.of.setdefault(network, threading.RLock())
+
+
+_locked = _Locks()
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +112,8 @@ class Look:
 def looking(model: nn.Module, x: Inputs, forward: Forward | None = None) -> Iterator[Look]:
     """Inside, the model can be run and differentiated; afterwards it is as before.
 
+    Threads that look at the same model wait for each other.
+
     Args:
         model: any module; it runs out of its wrapper.
         x: (B, C, *S) or (B, T), or a tuple of inputs.
@@ -106,6 +130,7 @@ def looking(model: nn.Module, x: Inputs, forward: Forward | None = None) -> Iter
     plain = model is network and isinstance(compiled, contextlib.nullcontext)
     try:
         with contextlib.ExitStack() as stack:
+            stack.enter_context(_locked(network))
             stack.enter_context(untouched(network))
             stack.enter_context(torch.inference_mode(False))
             stack.enter_context(torch.enable_grad())
@@ -115,7 +140,8 @@ def looking(model: nn.Module, x: Inputs, forward: Forward | None = None) -> Iter
                 stack.enter_context(_without_wrappers(model))
             _freeze(network)
             given = tuple(x.clone() if x.is_inference() else x.detach() for x in inputs)
-            yield Look(network, given, forward or network, size, "" if plain else _WRAPPED)
+            told = ("" if plain else _WRAPPED, _padded(given, size), _mixing(network, given))
+            yield Look(network, given, forward or network, size, " ".join(filter(None, told)))
     except RuntimeError as error:
         if forward is None and _SHAPES.search(str(error)):
             _blame_the_shape(network, inputs, error)
@@ -152,6 +178,26 @@ def _refuse(network: nn.Module) -> None:
                 f"{name or 'model'} is a {kind} module, in which no layer can be read; "
                 "give the Python module of floating-point numbers that it was made from."
             )
+
+
+def _padded(inputs: tuple[Tensor, ...], size: tuple[int, ...]) -> str:
+    """What to say of a mask of positions beside the first input."""
+    shape = (len(inputs[0]), *size)
+    masks = (x for x in inputs[1:] if x.dtype == torch.bool and tuple(x.shape) == shape)
+    return _PADDED if any(not mask.all() for mask in masks) else ""
+
+
+def _mixing(network: nn.Module, inputs: tuple[Tensor, ...]) -> str:
+    """What to say of norms that take their statistics from the batch, whatever the mode."""
+    if len(inputs[0]) == 1:
+        return ""
+    for name, module in network.named_modules():
+        if isinstance(module, _BatchNorm) and module.running_mean is None:
+            return (
+                f"{name or 'model'} has no statistics of its own and takes those of the batch, so that "
+                "samples change each other's maps; explain them one at a time."
+            )
+    return ""
 
 
 @contextlib.contextmanager

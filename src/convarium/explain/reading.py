@@ -20,6 +20,8 @@ from convarium.explain.layers import Found, find_layer
 from convarium.explain.looking import Forward, Inputs, Look, looking
 from convarium.explain.targets import Goal, Target, goal
 
+_SCALES = (2**15, 2**8, 1)  # of scores in float16, the largest whose gradient is finite
+
 Contrast = Callable[[Tensor, Goal], Tensor]
 
 
@@ -171,12 +173,20 @@ def remarks(look: Look, found: Found, maps: Tensor, *, connected: bool = True) -
         )
     if all(side == 1 for side in maps.shape[2:]):
         told.append(f"{found.name} has one position; choose a layer before the pooling.")
-    if _evenly(maps.shape[1:-1], look.size) and not _evenly(maps.shape[2:], look.size):
+    if _channels_last(maps.shape, look.size, found.module):
         told.append(
             f"{found.name} gives {tuple(maps.shape)}, which looks as if its channels were last; "
             "choose a layer that gives (B, C, *S)."
         )
     return " ".join(filter(None, told))
+
+
+def _channels_last(shape: Sequence[int], size: Sequence[int], module: nn.Module) -> bool:
+    """Whether (B, C, *S) looks like (B, *S, C); along one axis the kind of the layer tells too."""
+    if len(size) > 1:
+        return _evenly(shape[1:-1], size) and not _evenly(shape[2:], size)
+    last = isinstance(module, nn.Embedding | nn.Linear | nn.LayerNorm)
+    return shape[1] == size[0] and (last or shape[2] > 1.25 * size[0])
 
 
 def _evenly(sides: Sequence[int], size: Sequence[int]) -> bool:
@@ -186,12 +196,37 @@ def _evenly(sides: Sequence[int], size: Sequence[int]) -> bool:
 
 
 def gradient_of(scores: Tensor, leaf: Tensor) -> Tensor | None:
-    """Gradient of each sample's score; samples do not mix in eval mode, so their sum will do."""
+    """Gradient of each sample's score; samples do not mix in eval mode, so their sum will do.
+
+    In float16, whose smallest numbers are not small enough for the gradient of a mean over many
+    positions, that of a multiple of the score, divided in float32.
+    """
     if not scores.requires_grad:
         return None
-    with torch.autocast(leaf.device.type, enabled=False):
-        (gradient,) = torch.autograd.grad(scores.sum(), leaf, allow_unused=True)
+    scales = _SCALES if _in_half(scores, leaf) else (1,)
+    gradient: Tensor | None = None
+    for scale in scales:
+        with torch.autocast(leaf.device.type, enabled=False):
+            (gradient,) = torch.autograd.grad(
+                scores,
+                leaf,
+                torch.full_like(scores, scale),
+                allow_unused=True,
+                retain_graph=scale != 1,
+            )
+        if gradient is None or scales == (1,):
+            return gradient
+        gradient = gradient.float() / scale
+        if gradient.isfinite().all():
+            break
     return gradient
+
+
+def _in_half(scores: Tensor, leaf: Tensor) -> bool:
+    """Whether some of the way back may be in float16."""
+    kind = leaf.device.type
+    casts = torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) == torch.float16
+    return casts or torch.float16 in (scores.dtype, leaf.dtype)
 
 
 def with_axes(tensor: Tensor, rank: int) -> Tensor:
