@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple
+from weakref import WeakKeyDictionary
 
 from torch import nn
 
 from convarium.errors import ConvariumError, OptionError, did_you_mean
 from convarium.explain.last_map import last_map
 from convarium.explain.looking import Look
+from convarium.explain.states import state_of
 from convarium.explain.targets import Target
 from convarium.graph import Graph, unwrapped
 from convarium.layers import CONVOLUTIONS
+
+#: Of networks that were followed: the state they were in, the layer's name, the note.
+_FOUND: Final[WeakKeyDictionary[nn.Module, tuple[Any, str, str]]] = WeakKeyDictionary()
 
 
 class Found(NamedTuple):
@@ -60,6 +65,10 @@ def find_in_graph(look: Look, target: Target = None) -> Found:
         OptionError: there is no such map, or the graph cannot be followed.
     """
     names = _names(look.network)
+    state = None if callable(target) else state_of(look)
+    known = _FOUND.get(look.network)
+    if state is not None and known is not None and known[0] == state:
+        return Found(known[1], names[known[1]], known[2])
     kind = type(look.network).__name__
     graph = _graph(look, target, kind, names)
     found = last_map(graph, look.rank)
@@ -71,6 +80,8 @@ def find_in_graph(look: Look, target: Target = None) -> Found:
         )
     name = _without_wrappers(found.layer)
     note = f"Part of the score does not pass {name}." if found.bypassed else ""
+    if state is not None:
+        _FOUND[look.network] = (state, name, note)
     return Found(name, names[name], note)
 
 

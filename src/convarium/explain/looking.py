@@ -108,6 +108,12 @@ class Look:
         return trace(called, [tuple(x.shape) for x in self.inputs])
 
 
+def device_of(network: nn.Module) -> torch.device:
+    """Where its parameters are."""
+    first = next(network.parameters(), None)
+    return torch.device("cpu") if first is None else first.device
+
+
 @contextlib.contextmanager
 def looking(model: nn.Module, x: Inputs, forward: Forward | None = None) -> Iterator[Look]:
     """Inside, the model can be run and differentiated; afterwards it is as before.
@@ -194,8 +200,8 @@ def _mixing(network: nn.Module, inputs: tuple[Tensor, ...]) -> str:
     for name, module in network.named_modules():
         if isinstance(module, _BatchNorm) and module.running_mean is None:
             return (
-                f"{name or 'model'} has no statistics of its own and takes those of the batch, so that "
-                "samples change each other's maps; explain them one at a time."
+                f"{name or 'model'} has no statistics of its own and takes those of the batch, so "
+                "that samples change each other's maps; explain them one at a time."
             )
     return ""
 

@@ -28,6 +28,7 @@ from convarium.explain.auditing.results import Claim, Cluster, GroupColumn, Plac
 from convarium.explain.auditing.searching import SMALLEST, find_shortcuts, shows_small
 from convarium.explain.auditing.swapping import audit_regions
 from convarium.explain.layers import check_layer
+from convarium.explain.looking import device_of
 from convarium.explain.methods import attributed, method_named
 from convarium.explain.sanity import SanityCheck, sanity_check
 from convarium.measure.arguments import whole
@@ -277,6 +278,6 @@ def _check_options(
 def _sanity(some: gathering.Drawn, method: Callable[..., Attribution], seed: int) -> SanityCheck:
     """The check on some samples of all labels, the same each time."""
     rows = torch.linspace(0, len(some) - 1, min(_SANITY, len(some))).long()
-    inputs = some.inputs[rows].to(gathering.device_of(some.network))
+    inputs = some.inputs[rows].to(device_of(some.network))
     target = some.predicted[rows].tolist()
     return sanity_check(some.network, inputs, method, target=target, seed=seed)
