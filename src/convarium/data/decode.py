@@ -96,7 +96,7 @@ def read_image(
         pixels = _turbo(image, at_least)
         if pixels is None:
             image.load()
-            pixels = _pixels(image)
+            pixels = pixels_in(image)
         return np.require(_upright(pixels, _orientation(image)), requirements=["C", "W"])
 
 
@@ -207,8 +207,12 @@ def _check_size(image: Image.Image) -> None:
         raise DataError("the image has no pixels")
 
 
-def _pixels(image: Image.Image) -> NDArray[np.uint8]:
-    """`(H, W, 1)` or `(H, W, 3)` from a loaded image, not yet turned."""
+def pixels_in(image: Image.Image) -> NDArray[np.uint8]:
+    """`(H, W, 1)` or `(H, W, 3)` from a loaded image, not yet turned.
+
+    Raises:
+        DataError: its mode does not say which values are black and white.
+    """
     if image.mode in _WIDE or (image.mode == "I" and image.format == "PPM"):
         return _from_wide(image)
     if image.mode not in _GREY + _COLOUR:

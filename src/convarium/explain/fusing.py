@@ -7,10 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from convarium.errors import OptionError
-from convarium.explain.attribution import Attribution, at_input, describe
-
-# In these a map says nothing, so that it has no say in a mean either.
-_SILENT = frozenset({"not finite", "not connected", "no spatial extent", "zero gradient"})
+from convarium.explain.attribution import SILENT, Attribution, at_input, describe
 
 
 def fuse(
@@ -53,7 +50,7 @@ def fuse(
     total = torch.zeros(len(first.values), *sides, device=first.values.device)
     count = torch.zeros(len(first.values), device=total.device)
     for heat in attributions:
-        speaks = torch.tensor([word not in _SILENT for word in heat.status], device=total.device)
+        speaks = torch.tensor([word not in SILENT for word in heat.status], device=total.device)
         maps = at_input(heat, sides).to(total.device).nan_to_num()
         highest = maps.abs().flatten(1).amax(1)
         share = torch.where(speaks & (highest > 0), 1 / highest, 0)
@@ -81,7 +78,7 @@ def _status(attributions: Sequence[Attribution], values: torch.Tensor) -> tuple[
     words = describe(values, values, (2,), attributions[0].logit)
     return tuple(
         attributions[0].status[row]
-        if all(heat.status[row] in _SILENT for heat in attributions)
+        if all(heat.status[row] in SILENT for heat in attributions)
         else words[row]
         for row in range(len(words))
     )

@@ -92,9 +92,9 @@ def pointing_game(
         raise OptionError(f"tolerance (={tolerance!r}) must be a number of 0 or more.")
     inside = _regions(heat, masks)
     size = inside.shape[1:]
-    maps, finite = heat_of(heat, inside, size)
+    maps, told = heat_of(heat, inside, size)
     near = _dilated(inside, tolerance)
-    marked, told = inside.flatten(1).any(1), finite & _varies(maps)
+    marked = inside.flatten(1).any(1)
     counted = marked & told
     edges = None if x is None else _hits(_edges(x, inside), near)
 
@@ -192,11 +192,6 @@ def _hits(maps: Tensor, near: Tensor) -> Tensor:
     flat = maps.flatten(1)
     hottest = flat == flat.amax(1, keepdim=True)
     return (hottest & near.flatten(1)).sum(1) / hottest.sum(1)
-
-
-def _varies(maps: Tensor) -> Tensor:
-    flat = maps.flatten(1)
-    return flat.amax(1) > flat.amin(1)
 
 
 def _share(maps: Tensor, inside: Tensor) -> Tensor:
