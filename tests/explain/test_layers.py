@@ -51,6 +51,23 @@ def test_a_layer_that_runs_twice_is_refused() -> None:
         grad_cam(Small(), X, layer="act")
 
 
+def test_a_network_of_one_reused_convolution_is_told_so() -> None:
+    class Loop(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(1, 1, 3, padding=1)
+            self.head = nn.Linear(1, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.conv(self.conv(x)).mean((2, 3)))
+
+    with pytest.raises(OptionError, match=r"\(conv is reused\)") as found:
+        grad_cam(Loop(), X)
+    assert "for example" not in str(found.value)  # conv is no way out
+    with pytest.raises(OptionError, match="is reused: it runs more than once"):
+        grad_cam(Loop(), X, layer="conv")
+
+
 def test_a_layer_that_does_not_run_is_refused() -> None:
     with pytest.raises(OptionError, match="does not run in the forward pass"):
         grad_cam(Small(), X, layer="unused")

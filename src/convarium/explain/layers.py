@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, Final, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -73,9 +74,11 @@ def find_in_graph(look: Look, target: Target = None) -> Found:
     graph = _graph(look, target, kind, names)
     found = last_map(graph, look.rank)
     if found is None or _without_wrappers(found.layer) not in names:
+        once, reused = _by_runs(graph, names)
+        told = f" by a layer that runs once ({reused[-1]} is reused)" if reused else ""
         raise OptionError(
-            f"layer (=None): {kind} has no map with spatial extent that feeds its score, as "
-            f"convolutional networks have; name a layer{_example(names)}, or explain it at the "
+            f"layer (=None): {kind} has no map with spatial extent that feeds its score{told}, as "
+            f"convolutional networks have; name a layer{_example(once)}, or explain it at the "
             "input: input_gradients, integrated_gradients, occlusion."
         )
     name = _without_wrappers(found.layer)
@@ -102,6 +105,15 @@ def _graph(look: Look, target: Target, kind: str, names: dict[str, nn.Module]) -
             f"layer (=None): {kind} cannot be followed to its last map ({reason}); "
             f"name the layer{_example(names)}."
         ) from error
+
+
+def _by_runs(graph: Graph, names: dict[str, nn.Module]) -> tuple[dict[str, nn.Module], list[str]]:
+    """The modules that do not run several times, and the names of convolutions that do."""
+    called = [_without_wrappers(call.layer).removeprefix("network.") for call in graph.calls]
+    times = Counter(id(names[name]) for name in called if name in names)
+    once = {name: module for name, module in names.items() if times[id(module)] <= 1}
+    convolutions = (name for name, module in names.items() if isinstance(module, CONVOLUTIONS))
+    return once, [name for name in convolutions if name not in once]
 
 
 def _by_name(names: dict[str, nn.Module], layer: str) -> Found:

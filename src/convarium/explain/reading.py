@@ -133,8 +133,9 @@ class _Tap:
             return again.clone()
         if self.leaf is not None:
             raise OptionError(
-                f"layer (={self.layer!r}) runs more than once in one forward pass, so it has more "
-                "than one map; choose a layer that runs once, such as the block around it."
+                f"layer (={self.layer!r}) is reused: it runs more than once in one forward pass and "
+                "has more than one map; choose one that runs once, such as a block around all "
+                "its runs, or a layer before or behind them."
             )
         self.check(output)
         self.leaf = output.detach().clone().requires_grad_(self.recorded)
