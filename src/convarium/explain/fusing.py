@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 
@@ -11,7 +12,7 @@ from convarium.explain.attribution import SILENT, Attribution, at_input, describ
 
 
 def fuse(
-    attributions: Sequence[Attribution], size: Sequence[int] | int | None = None
+    attributions: Iterable[Attribution], size: Sequence[int] | int | None = None
 ) -> Attribution:
     """The mean of several heatmaps of the same batch, such as of several layers.
 
@@ -39,17 +40,16 @@ def fuse(
         Jiang et al. (2021), "LayerCAM", IEEE Transactions on Image Processing 30, joins layers by
         their maximum.
     """
-    if not attributions:
-        raise OptionError("attributions (=[]) must have at least one heatmap.")
-    first = attributions[0]
-    for other in attributions[1:]:
+    heats = _listed(attributions)
+    first = heats[0]
+    for other in heats[1:]:
         same = (other.target, other.input_size) == (first.target, first.input_size)
         if not same or len(other.values) != len(first.values):
             raise OptionError("attributions must belong to the same samples, targets and inputs.")
     sides = first.input_size if size is None else _sides(size, first)
     total = torch.zeros(len(first.values), *sides, device=first.values.device)
     count = torch.zeros(len(first.values), device=total.device)
-    for heat in attributions:
+    for heat in heats:
         speaks = torch.tensor([word not in SILENT for word in heat.status], device=total.device)
         maps = at_input(heat, sides).to(total.device).nan_to_num()
         highest = maps.abs().flatten(1).amax(1)
@@ -59,14 +59,24 @@ def fuse(
     values = total / count.clamp(min=1).reshape(-1, *[1] * len(sides))
     return Attribution(
         values=values,
-        layer=" + ".join(heat.layer for heat in attributions),
+        layer=" + ".join(heat.layer for heat in heats),
         target=first.target,
         logit=first.logit,
-        status=_status(attributions, values),
+        status=_status(heats, values),
         input_size=first.input_size,
         method="fuse",
-        note=" ".join(dict.fromkeys(heat.note for heat in attributions if heat.note)),
+        note=" ".join(dict.fromkeys(heat.note for heat in heats if heat.note)),
     )
+
+
+def _listed(attributions: Any) -> list[Attribution]:
+    """At least one heatmap."""
+    iterable = isinstance(attributions, Iterable)
+    heats = list(attributions) if iterable else []
+    if heats and all(isinstance(heat, Attribution) for heat in heats):
+        return heats
+    kind = "[]" if iterable and not heats else type((heats or [attributions])[0]).__name__
+    raise OptionError(f"attributions (={kind}) must be a list of at least one Attribution.")
 
 
 def _sides(size: Sequence[int] | int, heat: Attribution) -> tuple[int, ...]:

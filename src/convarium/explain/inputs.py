@@ -195,6 +195,8 @@ def occlusion(
     captum: Any = import_extra("captum.attr", "explain")
     hidden = finite(baseline=baseline)
     with looking(model, x, forward) as look, torch.no_grad():
+        if not look.inputs[0].is_floating_point() and hidden != int(hidden):
+            raise OptionError(f"baseline (={baseline!r}) must be a token id, a whole number.")
         several = look.at_once(batch_size)
         scored = Scored(look, target, layer, "occlusion")
         sides = _sides("window", window, [side // 8 for side in look.size], look)

@@ -124,7 +124,12 @@ def _by_name(names: dict[str, nn.Module], layer: str) -> Found:
     raise OptionError(f"layer (={layer!r}) is not in the model.{close}")
 
 
-def _by_identity(names: dict[str, nn.Module], layer: nn.Module) -> Found:
+def _by_identity(names: dict[str, nn.Module], layer: Any) -> Found:
+    if not isinstance(layer, nn.Module):
+        raise OptionError(
+            f"layer (={layer!r}) must be a dotted name, one of the model's modules, or None for "
+            f"the model's own choice{_example(names)}."
+        )
     module = unwrapped(layer)
     for name, candidate in names.items():
         if candidate is module:

@@ -6,20 +6,19 @@ model, inputs -> eval mode, no parameter recorded, no backward hook -> run, run,
 from __future__ import annotations
 
 import contextlib
-import re
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from convarium.errors import OptionError, ShapeError
 from convarium.explain.attribution import spatial_size
 from convarium.explain.checkpoints import without_checkpoints
+from convarium.explain.faults import blame, mixing, padded, refuse
 from convarium.graph import Graph, eager, trace, untouched, unwrapped
 from convarium.graph.wrappers import all_eager
 from convarium.measure.arguments import whole
@@ -27,17 +26,7 @@ from convarium.measure.arguments import whole
 Inputs = Tensor | tuple[Tensor, ...]
 Forward = Callable[..., Any]
 
-_QUANTISED: Final = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized")
-# What torch says where sizes do not fit.
-_SHAPES: Final = re.compile(
-    r"channels|cannot be multiplied|size of tensor|kernel size|output size|expected|invalid for",
-    re.IGNORECASE,
-)
 _WRAPPED = "The original of the wrapped or compiled model was used."
-_PADDED = (
-    "x has a mask that hides positions, which the map counts like others; explain each sample by "
-    "itself, without its padding."
-)
 
 
 class _Locks:
@@ -131,7 +120,7 @@ def looking(model: nn.Module, x: Inputs, forward: Forward | None = None) -> Iter
     """
     network = unwrapped(model)
     inputs, size = _checked(x)
-    _refuse(network)
+    refuse(network)
     compiled = eager(network)
     plain = model is network and isinstance(compiled, contextlib.nullcontext)
     try:
@@ -146,11 +135,11 @@ def looking(model: nn.Module, x: Inputs, forward: Forward | None = None) -> Iter
                 stack.enter_context(_without_wrappers(model))
             _freeze(network)
             given = tuple(x.clone() if x.is_inference() else x.detach() for x in inputs)
-            told = ("" if plain else _WRAPPED, _padded(given, size), _mixing(network, given))
+            told = ("" if plain else _WRAPPED, padded(given, size), mixing(network, given))
             yield Look(network, given, forward or network, size, " ".join(filter(None, told)))
-    except RuntimeError as error:
-        if forward is None and _SHAPES.search(str(error)):
-            _blame_the_shape(network, inputs, error)
+    except (RuntimeError, IndexError) as error:
+        if forward is None:
+            blame(network, inputs, error)
         raise
 
 
@@ -173,37 +162,6 @@ def _checked(x: Any) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
         shapes = ", ".join(str(tuple(item.shape)) for item in inputs)
         raise ShapeError(f"x has inputs of shapes {shapes}; each must have the same batch axis.")
     return inputs, size
-
-
-def _refuse(network: nn.Module) -> None:
-    for name, module in network.named_modules():
-        scripted = isinstance(module, torch.jit.ScriptModule)
-        if scripted or type(module).__module__.startswith(_QUANTISED):
-            kind = "scripted" if scripted else "quantised"
-            raise OptionError(
-                f"{name or 'model'} is a {kind} module, in which no layer can be read; "
-                "give the Python module of floating-point numbers that it was made from."
-            )
-
-
-def _padded(inputs: tuple[Tensor, ...], size: tuple[int, ...]) -> str:
-    """What to say of a mask of positions beside the first input."""
-    shape = (len(inputs[0]), *size)
-    masks = (x for x in inputs[1:] if x.dtype == torch.bool and tuple(x.shape) == shape)
-    return _PADDED if any(not mask.all() for mask in masks) else ""
-
-
-def _mixing(network: nn.Module, inputs: tuple[Tensor, ...]) -> str:
-    """What to say of norms that take their statistics from the batch, whatever the mode."""
-    if len(inputs[0]) == 1:
-        return ""
-    for name, module in network.named_modules():
-        if isinstance(module, _BatchNorm) and module.running_mean is None:
-            return (
-                f"{name or 'model'} has no statistics of its own and takes those of the batch, so "
-                "that samples change each other's maps; explain them one at a time."
-            )
-    return ""
 
 
 @contextlib.contextmanager
@@ -277,13 +235,3 @@ class _Called(nn.Module):
         )
         output = self.call[0](*given)
         return output if self.target is None else self.target(output)
-
-
-def _blame_the_shape(network: nn.Module, inputs: tuple[Tensor, ...], error: RuntimeError) -> None:
-    """Say it in a sentence where the shape is what the model does not take."""
-    try:
-        trace(network, [tuple(x.shape) for x in inputs])
-    except ShapeError as reason:
-        raise ShapeError(str(reason)) from error
-    except OptionError:
-        return

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from convarium.errors import OptionError, ShapeError
 from convarium.explain.attribution import Attribution
-from convarium.explain.controls import Controlled, check_heat, heat_of, shown, sobel
+from convarium.explain.controls import Controlled, check_heat, first_input, heat_of, shown, sobel
+from convarium.explain.looking import Inputs
 from convarium.measure.arguments import real
 
 
@@ -65,7 +66,7 @@ def pointing_game(
     heat: Attribution | Tensor,
     masks: Tensor,
     *,
-    x: Tensor | None = None,
+    x: Inputs | None = None,
     tolerance: float = 0,
 ) -> PointingGame:
     """Whether the hottest position lies in the marked region, or at most `tolerance` from it.
@@ -113,7 +114,7 @@ def pointing_game(
     )
 
 
-def energy(heat: Attribution | Tensor, masks: Tensor, *, x: Tensor | None = None) -> Energy:
+def energy(heat: Attribution | Tensor, masks: Tensor, *, x: Inputs | None = None) -> Energy:
     """The share of the positive heat in the marked region, beside the region's area.
 
     energy = sum of heat inside / sum of heat; lift = energy / area. The heat is that of
@@ -177,8 +178,9 @@ def _regions(heat: Attribution | Tensor, masks: Any) -> Tensor:
     return regions
 
 
-def _edges(x: Tensor, inside: Tensor) -> Tensor:
+def _edges(given: Inputs, inside: Tensor) -> Tensor:
     """The edge detector's map of the input."""
+    x = first_input(given)
     size = tuple(inside.shape)
     if x.ndim != inside.ndim + 1 or (len(x), *x.shape[2:]) != size:
         raise ShapeError(

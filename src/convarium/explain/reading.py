@@ -133,8 +133,8 @@ class _Tap:
             return again.clone()
         if self.leaf is not None:
             raise OptionError(
-                f"layer (={self.layer!r}) is reused: it runs more than once in one forward pass and "
-                "has more than one map; choose one that runs once, such as a block around all "
+                f"layer (={self.layer!r}) is reused: it runs more than once in one forward pass "
+                "and has more than one map; choose one that runs once, such as a block around all "
                 "its runs, or a layer before or behind them."
             )
         self.check(output)

@@ -116,6 +116,10 @@ def sanity_check(
     whole(1, stages=stages)
     if not 0 < real(limit) <= 1:
         raise OptionError(f"limit (={limit!r}) must be above 0 and at most 1.")
+    if not callable(method):
+        raise OptionError(
+            f"method (={method!r}) must be a function that makes maps, such as explain.grad_cam."
+        )
     shown = first_input(x)
     options: dict[str, Any] = {} if layer is None else {"layer": layer}
     options |= {} if forward is None else {"forward": forward}

@@ -31,7 +31,7 @@ from convarium.explain.layers import check_layer
 from convarium.explain.looking import device_of
 from convarium.explain.methods import attributed, method_named
 from convarium.explain.sanity import SanityCheck, sanity_check
-from convarium.measure.arguments import whole
+from convarium.measure.arguments import real, whole
 from convarium.predict import Predictor, Run
 from convarium.progress import Progress
 
@@ -260,6 +260,8 @@ def _method(predictor: Predictor, method: str, layer: str | None) -> Callable[..
     layers = () if layer is None else (layer,)
     method_named(method, layers)
     for name in layers:
+        if not isinstance(name, str):
+            raise OptionError(f"layer (={name!r}) must be the dotted name of one layer, or None.")
         check_layer(cast("nn.Module", predictor.forward), name)
     return functools.partial(attributed, method=method, layers=layers)
 
@@ -271,7 +273,7 @@ def _check_options(
     whole(2, most=most)
     whole(1, least_samples=least_samples)
     whole(1, batch_size=batch_size)
-    if not 0 < least < 1:
+    if not 0 < real(least) < 1:
         raise OptionError(f"least (={least!r}) must lie between 0 and 1, such as 0.05.")
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from convarium.errors import OptionError
 from convarium.explain.auditing.results import SHORTCUTS
 from convarium.explain.auditing.searching import shows_small
+from convarium.measure.arguments import real
 
 if TYPE_CHECKING:
     from convarium.explain.auditing.auditor import Audit
@@ -60,7 +61,7 @@ def check_limits(
         OptionError: a limit outside of [0, 1], or one of what is not measured.
     """
     for name, limit in (("max_gap", max_gap), ("max_flip", max_flip)):
-        if limit is not None and not 0 <= limit <= 1:
+        if limit is not None and not 0 <= real(limit) <= 1:
             raise OptionError(f"{name} (={limit!r}) must be a share from 0 to 1, such as 0.05.")
     if max_gap is not None and not (groups or regions):
         raise OptionError(

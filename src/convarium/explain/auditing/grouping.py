@@ -29,7 +29,7 @@ class GroupTable(NamedTuple):
 
 
 def group_tables(words: Mapping[str, Sequence[str]], samples: int) -> dict[str, GroupTable]:
-    """The groups of each column, from one word a sample; an empty word is no group.
+    """The groups of each column, from one word a sample; an empty word, None or NaN is no group.
 
     Raises:
         OptionError: a column has not one word a sample, more than 50 groups, or fewer than two.
@@ -104,7 +104,7 @@ def _table(column: str, words: Sequence[str], samples: int) -> GroupTable:
         raise OptionError(
             f"groups[{column!r}] has {len(words)} values for {samples} samples; give one for each."
         )
-    texts = [str(word) for word in words]
+    texts = ["" if word is None or word != word else str(word) for word in words]  # NaN is not NaN
     names = sorted(set(texts) - {""})
     if not 2 <= len(names) <= MOST_GROUPS:
         raise OptionError(
