@@ -167,7 +167,7 @@ def _real(mask: Tensor | None, size: Sides) -> Tensor:
     """Places of maps of a size whose own share of the input is no padding; of short samples all."""
     if mask is None or math.prod(size) == 1:
         return torch.ones(1, *size, dtype=torch.bool, device=None if mask is None else mask.device)
-    padded = _POOL[len(size)]((~mask).float().unsqueeze(1), size)[:, 0] > 0
+    padded: Tensor = _POOL[len(size)]((~mask).float().unsqueeze(1), size)[:, 0] > 0
     none = padded.flatten(1).all(1).reshape(-1, *[1] * len(size))
     return ~padded | none
 

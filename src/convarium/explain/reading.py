@@ -204,30 +204,30 @@ def gradient_of(scores: Tensor, leaf: Tensor) -> Tensor | None:
     """
     if not scores.requires_grad:
         return None
-    scales = _SCALES if _in_half(scores, leaf) else (1,)
+    if not _in_half(scores, leaf):
+        return _gradient(scores.sum(), leaf)
     gradient: Tensor | None = None
-    for scale in scales:
-        with torch.autocast(leaf.device.type, enabled=False):
-            (gradient,) = torch.autograd.grad(
-                scores,
-                leaf,
-                torch.full_like(scores, scale),
-                allow_unused=True,
-                retain_graph=scale != 1,
-            )
-        if gradient is None or scales == (1,):
-            return gradient
-        gradient = gradient.float() / scale
-        if gradient.isfinite().all():
+    for scale in _SCALES:
+        found = _gradient((scale * scores.float()).sum(), leaf, again=True)
+        gradient = None if found is None else found.float() / scale
+        if gradient is None or gradient.isfinite().all():
             break
+    return gradient
+
+
+def _gradient(score: Tensor, leaf: Tensor, *, again: bool = False) -> Tensor | None:
+    """Of one number; `again`: another one will be asked for."""
+    with torch.autocast(leaf.device.type, enabled=False):
+        (gradient,) = torch.autograd.grad(score, leaf, allow_unused=True, retain_graph=again)
     return gradient
 
 
 def _in_half(scores: Tensor, leaf: Tensor) -> bool:
     """Whether some of the way back may be in float16."""
-    kind = leaf.device.type
-    casts = torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) == torch.float16
-    return casts or torch.float16 in (scores.dtype, leaf.dtype)
+    kinds = {scores.dtype, leaf.dtype}
+    if torch.is_autocast_enabled(leaf.device.type):
+        kinds.add(torch.get_autocast_dtype(leaf.device.type))
+    return torch.float16 in kinds
 
 
 def with_axes(tensor: Tensor, rank: int) -> Tensor:

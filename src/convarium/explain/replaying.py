@@ -188,6 +188,8 @@ class _Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         """Run one operation, and record it if it depends on the start."""
+        if not self.slots:  # before the layer, where nothing can depend on it
+            return func(*args, **(kwargs or {}))
         given = tree_map(self._slotted, (args, kwargs or {}))
         results = func(*args, **(kwargs or {}))
         if any(isinstance(x, _Slot) for x in tree_flatten(given)[0]):

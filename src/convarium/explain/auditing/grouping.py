@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,7 +99,7 @@ def _column(
     )
 
 
-def _table(column: str, words: Sequence[str], samples: int) -> GroupTable:
+def _table(column: str, words: Sequence[Any], samples: int) -> GroupTable:
     if len(words) != samples:
         raise OptionError(
             f"groups[{column!r}] has {len(words)} values for {samples} samples; give one for each."
