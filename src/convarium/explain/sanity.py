@@ -20,6 +20,8 @@ from convarium.explain.controls import (
     SampleMean,
     first_input,
     is_tokens,
+    random_ranks,
+    sample_keys,
     sample_mean,
     sobel,
 )
@@ -45,6 +47,8 @@ class SanityCheck:
         structure: (stages, B) SSIM with the original, both as displayed.
         edges: (1 + stages, B) correlation of the absolute map with an edge detector, first of the
             original; None for tokens, and for maps of other axes than the input's.
+        random: (B,) correlation of the original map with itself in a random order: what chance
+            gives.
         limit: what counts as alike.
         verdict: "passes", "fails" or "undecided".
         reason: one sentence.
@@ -56,6 +60,7 @@ class SanityCheck:
     absolute: Tensor
     structure: Tensor
     edges: Tensor | None
+    random: Tensor
     limit: float
     verdict: Verdict
     reason: str
@@ -149,6 +154,7 @@ def sanity_check(
         absolute=absolute,
         structure=structure,
         edges=edges,
+        random=_shuffled(original, shown, seed),
         limit=limit,
         verdict=verdict,
         reason=reason,
@@ -178,6 +184,13 @@ def _settled(
         return heat.target
     with looking(model, x, forward) as look, torch.inference_mode():
         return goal(look.run(*look.inputs), None, look.samples).classes
+
+
+def _shuffled(maps: Tensor, x: Tensor, seed: int) -> Tensor:
+    """Spearman's correlation of each map with itself in a random order, (B,)."""
+    flat = maps.flatten(1)
+    order = random_ranks(flat.shape[1], sample_keys(x), seed).to(flat.device)
+    return spearman(flat, flat.gather(1, order))
 
 
 def _alike(first: Tensor, second: Tensor) -> Iterator[Tensor]:
