@@ -208,11 +208,7 @@ def _check_size(image: Image.Image) -> None:
 
 
 def pixels_in(image: Image.Image) -> NDArray[np.uint8]:
-    """`(H, W, 1)` or `(H, W, 3)` from a loaded image, not yet turned.
-
-    Raises:
-        DataError: its mode does not say which values are black and white.
-    """
+    """`(H, W, 1)` or `(H, W, 3)` from a loaded image, not yet turned."""
     if image.mode in _WIDE or (image.mode == "I" and image.format == "PPM"):
         return _from_wide(image)
     if image.mode not in _GREY + _COLOUR:

@@ -118,13 +118,7 @@ def sanity_check(
         Adebayo et al. (2018), "Sanity checks for saliency maps", arXiv:1810.03292, figure 2:
         model parameter randomisation test, cascading.
     """
-    whole(1, stages=stages)
-    if not 0 < real(limit) <= 1:
-        raise OptionError(f"limit (={limit!r}) must be above 0 and at most 1.")
-    if not callable(method):
-        raise OptionError(
-            f"method (={method!r}) must be a function that makes maps, such as explain.grad_cam."
-        )
+    _check_options(method, stages, limit)
     shown = first_input(x)
     options: dict[str, Any] = {} if layer is None else {"layer": layer}
     options |= {} if forward is None else {"forward": forward}
@@ -159,6 +153,16 @@ def sanity_check(
         verdict=verdict,
         reason=reason,
     )
+
+
+def _check_options(method: Any, stages: int, limit: float) -> None:
+    whole(1, stages=stages)
+    if not 0 < real(limit) <= 1:
+        raise OptionError(f"limit (={limit!r}) must be above 0 and at most 1.")
+    if not callable(method):
+        raise OptionError(
+            f"method (={method!r}) must be a function that makes maps, such as explain.grad_cam."
+        )
 
 
 def _maps(heat: Any, x: Tensor) -> Tensor:

@@ -186,8 +186,7 @@ def audit(
     heat = _method(predictor, method, layer)
     _check_options(removal, most, least, least_samples, batch_size)
     tables = group_tables(groups or {}, len(data))
-    if regions is not None:
-        check_masks(regions, len(data), predictor.preprocessing)
+    check_masks(regions, len(data), predictor.preprocessing)
     told = gathering.answers(predictor, data, batch_size, workers, progress)
     some = gathering.drawn(predictor, data, told, regions, most, seed, batch_size)
     some, statuses, read = gathering.heated(some, heat, progress)
