@@ -164,6 +164,9 @@ def test_which_fields_count_and_how_far_a_run_sees(folder, capsys):
     assert (folder / "explained" / "importance.html").read_text().count("<img") == 3
     assert main([*words, "--target", "u"]) == 2
     assert "for classes" in capsys.readouterr().err
+    for flag, value in (("--most", "3"), ("--text", "u"), ("--id", "u")):
+        assert main([*words, flag, value]) == 2
+        assert f"{flag} is for samples" in capsys.readouterr().err
     assert main(["measure", run]) == 0
     out = capsys.readouterr().out
     assert "km from north to south" in out

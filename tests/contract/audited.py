@@ -10,6 +10,9 @@ from torch import nn
 
 from convarium import data, models
 from convarium.data.samples import ArraySamples
+from convarium.explain.auditing.gathering import Answers
+from convarium.explain.auditing.grouping import group_columns, group_tables
+from convarium.explain.auditing.results import GroupColumn
 
 SIDE, CLASSES = 16, ("plain", "square")
 STEPS = data.Preprocessing((1, SIDE, SIDE), mean=(0.0,), std=(1.0,), classes=CLASSES)
@@ -59,3 +62,12 @@ def sees_white(kernel: int = 5) -> models.Network:
         linear.weight[1, :4] = 1
         linear.bias[0] = 0.01
     return network
+
+
+def compared(
+    words: list[str], targets: np.ndarray, right: np.ndarray, least: int
+) -> tuple[GroupColumn, ...]:
+    """Group columns of answers that are right where they are said to be; the labels are x and y."""
+    rows = np.arange(len(words))
+    told = Answers(("x", "y"), rows, rows, targets, np.where(right, targets, 1 - targets))
+    return group_columns(group_tables({"site": words}, len(words)), told, least)

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from audited import compared
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -23,7 +24,7 @@ from convarium.explain.auditing import boxes, claiming, clusters, searching, swa
 from convarium.explain.auditing.counting import Difference, Rate, holm, sign_test
 from convarium.explain.auditing.filling import without
 from convarium.explain.auditing.gathering import Answers, Drawn, drawn_from
-from convarium.explain.auditing.grouping import group_columns, group_tables, label_rates
+from convarium.explain.auditing.grouping import group_tables, label_rates
 from convarium.explain.auditing.masks import check_masks, read_masks
 
 
@@ -158,13 +159,6 @@ def test_equal_areas_lie_outside():
     found = swapping.equal_area(masks, 0)
     assert not (found & masks).any()
     assert found.flatten(1).sum(1).tolist() == [9] * 5
-
-
-def compared(words, targets, right, least):
-    """Group columns of answers that are right where they are said to be; the labels are x and y."""
-    rows = np.arange(len(words))
-    told = Answers(("x", "y"), rows, rows, targets, np.where(right, targets, 1 - targets))
-    return group_columns(group_tables({"site": words}, len(words)), told, least)
 
 
 def test_gaps_compare_groups_of_the_same_label():

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +14,9 @@ from hypothesis import strategies as st
 from scipy.stats import rankdata, spearmanr
 from skimage.filters import sobel as peer_sobel
 from skimage.metrics import structural_similarity as peer_similarity
+from torch import nn
 
+from convarium.explain import Attribution, average_drop, deletion, insertion, road
 from convarium.explain.controls import random_ranks, ranks, sample_keys, sample_mean, sobel
 from convarium.explain.similarity import spearman, structural_similarity
 
@@ -88,3 +94,22 @@ def test_an_interval_covers_the_mean_and_narrows() -> None:
     widths = [mean.interval.high - mean.interval.low for mean in (few, many)]
     assert widths[0] / widths[1] == pytest.approx(4, rel=0.35)
     assert sample_mean(torch.tensor([torch.nan])).n == 0
+
+
+@pytest.mark.parametrize("score", [deletion, insertion, average_drop, road])
+def test_maps_that_say_nothing_have_no_score_and_are_counted(score: Callable[..., Any]) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
+    x, maps = torch.rand(5, 1, 4, 4), torch.rand(5, 4, 4)
+    maps[1] = 0.1
+    maps[2, 0, 0] = torch.nan
+    words = ("fine", "fine", "not finite", "zero gradient", "all negative")
+    heat = Attribution(maps, "0", (0,) * 5, torch.ones(5), words, (4, 4))
+    found = score(network, x, heat)
+    assert found.score.isfinite().tolist() == [True, False, False, False, True]
+    assert found.empty_maps == 3
+    assert found.means().over_random.n == 2
+    assert found.random.isfinite().all()
+    assert score(network, x, maps).empty_maps == 2
+    point = replace(heat, values=maps[:, :1, :1], status=("no spatial extent",) * 5)
+    assert score(network, x, point).empty_maps == 5

@@ -71,10 +71,12 @@ def test_probabilities_are_of_the_class() -> None:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Flatten(), nn.Linear(8, 3))
     x = torch.randn(2, 1, 8)
-    found = average_drop(network, x, torch.ones(2, 8), target=[2, 0])
+    heat = torch.tensor([[1.0, 1, 1, 1, 0, 0, 0, 0]]).expand(2, -1)
+    found = average_drop(network, x, heat, target=[2, 0])
     expected = network(x).softmax(1)[[0, 1], [2, 0]].detach()
     torch.testing.assert_close(found.original, expected)
-    assert found.score.tolist() == [0, 0]
+    kept = network(x * heat.unsqueeze(1)).softmax(1)[[0, 1], [2, 0]].detach()
+    torch.testing.assert_close(found.kept[0], kept)
 
 
 def test_token_ids_cannot_be_dimmed() -> None:

@@ -221,6 +221,33 @@ def test_a_network_without_relu_says_that_nothing_was_guided(deep: Deep, inputs:
     assert torch.equal(heat.values, input_gradients(network, inputs(), target=1).values)
 
 
+@pytest.mark.parametrize("inplace", [False, True])
+@pytest.mark.parametrize("act", [nn.ReLU6, lambda inplace: lambda x: F.relu6(x, inplace)])
+def test_relu6_is_guided_between_its_ends(act: Callable[..., Any], inplace: bool) -> None:
+    network, x = Rectified("modules").double(), 20 * torch.randn(2, 1, 9, 9, dtype=torch.float64)
+    rectified = act(inplace=inplace)
+    network.rectified = lambda maps: rectified(maps + 0)
+    heat = guided_backpropagation(network, x, target=1)
+    leaf = x.clone().requires_grad_()
+    maps = leaf
+    for conv in network.convs:
+        maps = conv(maps)
+        inside = ((maps > 0) & (maps < 6)).detach()
+        maps = maps.clamp(0, 6) + 0
+        maps.register_hook(lambda gradient, inside=inside: gradient.relu() * inside)
+    maps.mean((2, 3))[:, 1].sum().backward()
+    torch.testing.assert_close(heat.channels, leaf.grad.float())
+    assert heat.note == ""
+
+
+def test_activations_that_are_not_guided_are_named() -> None:
+    network = Rectified("modules")
+    acts = iter([nn.ReLU(), nn.Hardswish(), nn.LeakyReLU()])
+    network.rectified = lambda maps: next(acts)(maps)
+    heat = guided_backpropagation(network, torch.randn(2, 1, 9, 9), target=1)
+    assert heat.note == "Not guided, since they are no ReLUs: hardswish, leaky_relu."
+
+
 def test_guided_backpropagation_agrees_with_captum(deep: Deep, inputs: Inputs) -> None:
     from captum.attr import GuidedBackprop
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
 
+from convarium import explain
 from convarium.errors import OptionError, ShapeError
 from convarium.explain import grad_cam
 
@@ -46,6 +49,23 @@ def test_an_unknown_layer_gets_close_matches() -> None:
 def test_a_layer_that_runs_twice_is_refused() -> None:
     with pytest.raises(OptionError, match="runs more than once"):
         grad_cam(Small(), X, layer="act")
+
+
+def test_a_network_of_one_reused_convolution_is_told_so() -> None:
+    class Loop(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(1, 1, 3, padding=1)
+            self.head = nn.Linear(1, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.conv(self.conv(x)).mean((2, 3)))
+
+    with pytest.raises(OptionError, match=r"\(conv is reused\)") as found:
+        grad_cam(Loop(), X)
+    assert "for example" not in str(found.value)  # conv is no way out
+    with pytest.raises(OptionError, match="is reused: it runs more than once"):
+        grad_cam(Loop(), X, layer="conv")
 
 
 def test_a_layer_that_does_not_run_is_refused() -> None:
@@ -111,3 +131,39 @@ def test_parts_compiled_one_by_one_are_read_too() -> None:
         assert heat.layer == "body.2"
         assert torch.equal(heat.values, expected)
     assert type(model.body).__name__ == "OptimizedModule"
+
+
+class Aside(nn.Module):
+    """A convolution runs whose maps nobody uses, another one's are used by steps alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Conv2d(1, 4, 3)
+        self.aux = nn.Conv2d(1, 4, 3)
+        self.steps = nn.Conv2d(1, 4, 3)
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.aux(x)
+        maps = self.body(x) + (self.steps(x) > 0)
+        return self.head(maps.mean((2, 3)))
+
+
+def test_a_layer_off_the_path_to_the_score_is_said_by_every_method(
+    layer_method: Callable[..., explain.Attribution],
+) -> None:
+    torch.manual_seed(0)
+    network, x = Aside(), torch.randn(2, 1, 6, 6)
+    heat = layer_method(network, x, layer="aux")
+    assert heat.status == ("not connected",) * 2
+    assert "The score is not computed from aux" in heat.note
+    assert not heat.values.any()
+    assert set(layer_method(network, x, layer="body").status) <= {"fine", "all negative"}
+
+
+@pytest.mark.parametrize("name", ["score_cam", "ablation_cam", "eigen_cam"])
+def test_without_gradients_a_layer_that_counts_by_steps_is_connected(name: str) -> None:
+    torch.manual_seed(0)
+    heat = getattr(explain, name)(Aside(), torch.randn(2, 1, 6, 6), layer="steps")
+    assert set(heat.status) <= {"fine", "all negative"}
+    assert heat.note == ""

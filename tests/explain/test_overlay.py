@@ -8,7 +8,7 @@ import torch
 from matplotlib import colormaps
 from PIL import Image
 
-from convarium.errors import OptionError, ShapeError
+from convarium.errors import DataError, OptionError, ShapeError
 from convarium.explain import Attribution
 
 MAPS = torch.tensor([[[0.0, 1.0], [-2.0, 0.5]], [[2.0, 2.0], [0.0, 0.0]]])
@@ -72,6 +72,28 @@ def test_the_same_picture_in_every_form_gives_the_same_overlay() -> None:
     for form in (grey[..., None], grey[None], torch.from_numpy(grey)):
         np.testing.assert_array_equal(attribution.overlay(form), attribution.overlay(grey))
     assert expected.dtype == np.uint8
+
+
+@pytest.mark.parametrize("mode", ["P", "CMYK", "YCbCr", "1", "RGBA", "LA", "I;16"])
+def test_pillow_images_of_every_mode_are_drawn_as_their_files_are(mode: str) -> None:
+    attribution = heat(MAPS[:1])
+    colours = np.zeros((64, 96, 3), np.uint8)
+    colours[:32] = 255 if mode in ("1", "LA", "I;16") else (255, 0, 51)
+    image = Image.fromarray(colours)
+    given = Image.fromarray(colours[..., 0].astype("u2") * 257) if mode == "I;16" else None
+    given = given or image.convert(mode)
+    assert given.mode == mode
+    expected = attribution.overlay(colours).astype(int)
+    tolerance = 3 if mode == "YCbCr" else 0
+    np.testing.assert_allclose(attribution.overlay(given), expected, atol=tolerance)
+
+
+def test_what_is_transparent_is_white() -> None:
+    hidden = Image.new("RGBA", (96, 64), (200, 30, 30, 0))
+    white = heat(MAPS[:1]).overlay(np.full((64, 96), 255, np.uint8))
+    np.testing.assert_array_equal(heat(MAPS[:1]).overlay(hidden), white)
+    with pytest.raises(DataError, match="'HSV' have no defined black"):
+        heat(MAPS[:1]).overlay(hidden.convert("RGB").convert("HSV"))
 
 
 def test_a_small_picture_is_enlarged_by_whole_pixels_and_a_size_is_kept() -> None:

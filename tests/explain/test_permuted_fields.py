@@ -56,3 +56,17 @@ def test_one_time_cannot_be_permuted(made):
     dataset, steps, network = made
     with pytest.raises(DataError, match="two times"):
         explain.field_importance(network, Part(dataset, np.array([3])), steps)
+
+
+def test_modes_are_as_before(made):
+    dataset, steps, network = made
+    network.train()
+    first_convolution(network).eval()
+    before = [module.training for module in network.modules()]
+    explain.field_importance(network, dataset, steps)
+    assert [module.training for module in network.modules()] == before
+
+
+def test_no_error_at_all_is_said_without_a_ratio():
+    none = explain.FieldImportance("u", 0.5, 0.0, np.zeros((2, 2)))
+    assert none.sentence() == "u: without it the error is 0.5, and none with it"

@@ -242,3 +242,31 @@ def test_batch_size_is_one_or_more(deep: Deep, inputs: Inputs) -> None:
     for method in (ablation_cam, score_cam):
         with pytest.raises(OptionError, match=r"batch_size \(=0\) must be a whole number of 1"):
             method(deep(), inputs(), layer="1", batch_size=0)
+
+
+@pytest.mark.parametrize("way", ["masked", "nonzero", "sorted"])
+def test_sizes_that_depend_on_the_maps_are_no_error(way: str, inputs: Inputs) -> None:
+    """What is above 0 is kept; how many that are differs without a map."""
+
+    class Kept(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = nn.Conv2d(1, 4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.stack([self.kept(y) for y in self.body(x)])
+
+        def kept(self, y: Tensor) -> Tensor:
+            v = y[y > 0]
+            if way == "nonzero":
+                v = y[tuple((y > 0).nonzero().T)]
+            if way == "sorted":
+                v = y.flatten().unique()
+            v = v.view(v.shape[0], 1)
+            return torch.cat([v.sum(0), v.mean(0)])
+
+    torch.manual_seed(0)
+    network, x = Kept().double(), inputs()
+    heat = ablation_cam(network, x, target=1, layer="body")
+    expected = expected_ablation(network, network.body, x, 1)
+    torch.testing.assert_close(heat.values, expected.float(), rtol=1e-5, atol=1e-7)

@@ -7,7 +7,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -59,6 +59,7 @@ def test_of_a_linear_function_both_areas_sum_to_both_ends(
 ) -> None:
     """What is deleted from one is inserted into the other, step by step, in every order."""
     positions = int(np.prod(sides))
+    assume(positions > 1)  # a map of one says nothing
     torch.manual_seed(seed)
     x, heat = torch.randn(batch, 2, *sides), torch.randn(batch, *sides)
     network = nn.Sequential(nn.Flatten(), nn.Linear(2 * positions, 1)).eval()
@@ -121,13 +122,13 @@ def test_a_batch_is_its_singles_and_any_batch_size() -> None:
 
 
 def test_equal_heat_is_ordered_by_the_seed_and_not_by_place() -> None:
-    """A constant map is a random order: over seeds its area is the mean, not that of the raster."""
-    x, heat = torch.ones(1, 1, 4), torch.zeros(1, 4)
+    """Over seeds the area is the mean of all orders of the first three, not that of the raster."""
+    x, heat = torch.ones(1, 1, 4), torch.tensor([[0.0, 0, 0, -1]])
     areas = [
         float(deletion(weighted(W), x, heat, output="score", seed=seed).score) for seed in range(80)
     ]
     assert len(set(areas)) > 3
-    assert float(np.mean(areas)) == pytest.approx(5, abs=0.4)  # the raster's order gives 3.25
+    assert float(np.mean(areas)) == pytest.approx(4.25, abs=0.3)  # the raster's order gives 3.25
     again = deletion(weighted(W), x, heat, output="score", seed=7)
     assert float(again.score) == areas[7]
 

@@ -200,3 +200,12 @@ def test_one_sample_passes_nothing() -> None:
     check = sanity_check(network, torch.randn(1, 1, 10, 10), layer="2", target=1)
     assert check.verdict in ("undecided", "fails")
     assert check.verdict == "fails" or "one sample" in check.reason
+
+
+def test_a_random_order_stands_beside_the_stages() -> None:
+    model, x = network(), torch.randn(6, 1, 20, 20)
+    check = sanity_check(model, x, layer="2", target=1)
+    assert check.random.shape == (6,)
+    assert check.random.abs().max() < 0.25  # 324 positions: a deviation of 0.056
+    assert torch.equal(check.random, sanity_check(model, x, layer="2", target=1).random)
+    assert not torch.equal(check.random, sanity_check(model, x, layer="2", target=1, seed=1).random)

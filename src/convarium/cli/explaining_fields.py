@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from convarium.explain.permuted_fields import FieldImportance
     from convarium.predict import Run
 
-_FOREIGN = ("method", "layer", "target", "faithfulness", "shared_scale")
+_OF_CLASSES = ("method", "layer", "target", "faithfulness", "shared_scale")
+_OF_SAMPLES = {"most": "--most", "text_column": "--text", "id_column": "--id"}
 
 
 def explain_fields(arguments: argparse.Namespace, run: Run) -> int:
@@ -24,12 +25,15 @@ def explain_fields(arguments: argparse.Namespace, run: Run) -> int:
     from convarium.explain.permuted_fields import field_importance
     from convarium.predict.downscaling import checked_network
 
-    for name in _FOREIGN:
+    for name in _OF_CLASSES:
         if getattr(arguments, name, None):
             flag = "--" + name.replace("_", "-")
             raise OptionError(
                 f"{flag} is for classes, and {run.folder} gives fields; leave it out."
             )
+    for name, flag in _OF_SAMPLES.items():
+        if getattr(arguments, name, None):
+            raise OptionError(f"{flag} is for samples; of fields all times are read: leave it out.")
     if len(arguments.inputs) != 1:
         raise OptionError("A run of fields takes one INPUT: the file that the fine fields are in.")
     steps = cast("FieldPreprocessing", run.preprocessing)

@@ -74,6 +74,7 @@ def _filters(arguments: argparse.Namespace, opened: Run) -> int:
 
 def _maps(arguments: argparse.Namespace, opened: Run) -> int:
     from convarium import data, explain, report
+    from convarium.explain.looking import device_of
 
     dataset = data.open_inputs(arguments.inputs, kind=opened.preprocessing.kind)
     if len(dataset) > 1:
@@ -82,8 +83,9 @@ def _maps(arguments: argparse.Namespace, opened: Run) -> int:
             f"such as {dataset.name(0)}."
         )
     batch = next(data.batches(dataset, opened.preprocessing, batch_size=1))
+    given = batch.to(device_of(opened.model)).inputs
     most = arguments.most or _MOST
-    found = explain.feature_maps(opened.model, batch.inputs, arguments.maps, most=most)
+    found = explain.feature_maps(opened.model, given, arguments.maps, most=most)
     name = dataset.name(int(batch.index[0]))
     shared = arguments.shared_scale
     lead = (
@@ -130,6 +132,8 @@ def _exciting(arguments: argparse.Namespace, opened: Run) -> int:
         f"{found.channel} of {found.layer}, with that value and its place in the map. The frame is "
         "what this place can see of the input; where there is none, it can see all."
     )
+    if found.not_finite:
+        lead += f" {found.not_finite} of the inputs have no finite value there, and are left out."
     rows = [
         {
             "name": dataset.name(one.id),
@@ -144,6 +148,7 @@ def _exciting(arguments: argparse.Namespace, opened: Run) -> int:
         "layer": found.layer,
         "channel": found.channel,
         "seen": found.seen,
+        "not_finite": found.not_finite,
         "inputs": rows,
         "skipped": [{"name": item.name, "reason": item.reason} for item in skipped],
     }

@@ -105,7 +105,7 @@ def read_image(
         pixels = _turbo(image, at_least)
         if pixels is None:
             image.load()
-            pixels = _pixels(image)
+            pixels = pixels_in(image)
         return np.require(upright(pixels, orientation_of(image)), requirements=["C", "W"])
 
 
@@ -216,7 +216,7 @@ def _check_size(image: Image.Image, most: int) -> None:
         raise DataError("the image has no pixels")
 
 
-def _pixels(image: Image.Image) -> NDArray[np.uint8]:
+def pixels_in(image: Image.Image) -> NDArray[np.uint8]:
     """`(H, W, 1)` or `(H, W, 3)` from a loaded image, not yet turned."""
     if image.mode in _WIDE or (image.mode == "I" and image.format == "PPM"):
         return _from_wide(image)

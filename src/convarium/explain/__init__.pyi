@@ -14,6 +14,9 @@ from .debiasing import road as road
 from .drops import AverageDrop as AverageDrop
 from .drops import average_drop as average_drop
 from .eigen import eigen_cam as eigen_cam
+from .exciting import Excitement as Excitement
+from .exciting import ExcitingInput as ExcitingInput
+from .exciting import exciting_inputs as exciting_inputs
 from .fusing import fuse as fuse
 from .inputs import guided_backpropagation as guided_backpropagation
 from .inputs import input_gradients as input_gradients
@@ -33,11 +36,8 @@ from .removal import deletion as deletion
 from .removal import insertion as insertion
 from .sanity import SanityCheck as SanityCheck
 from .sanity import sanity_check as sanity_check
-from .views import Excitement as Excitement
-from .views import ExcitingInput as ExcitingInput
 from .views import FeatureMaps as FeatureMaps
 from .views import Filters as Filters
-from .views import exciting_inputs as exciting_inputs
 from .views import feature_maps as feature_maps
 from .views import filters as filters
 

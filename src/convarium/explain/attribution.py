@@ -25,6 +25,9 @@ STATUSES = (
     "fine",
 )
 
+#: In these a map says nothing, so that it has no say in a mean, and no faithfulness.
+SILENT = frozenset({"not finite", "not connected", "no spatial extent", "zero gradient"})
+
 _LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from convarium import seeds
 from convarium.errors import OptionError, ShapeError
-from convarium.explain.attribution import Attribution, at_input
+from convarium.explain.attribution import SILENT, Attribution, at_input
 from convarium.intervals import Interval, of_mean
 
 Better = Literal["lower", "higher"]
@@ -62,7 +62,7 @@ class Controlled:
     """A score a sample, with its controls; what the numbers about heatmaps have in common.
 
     Attributes:
-        score: (B,) of the heatmap; NaN where it cannot be said, as for a map with NaN.
+        score: (B,) of the heatmap; NaN where it cannot be said, as for a map that is constant.
         random: (B,) the same of a random order.
         edges: (B,) the same of an edge detector (`sobel`); None where there is none, as for tokens.
         better: which way the score points.
@@ -203,9 +203,10 @@ def check_heat(heat: Any) -> None:
 
 
 def heat_of(heat: Any, x: Tensor, size: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Signed maps at the input's size, on its device, and which of them are finite.
+    """Signed maps at the input's size, on its device, and which of them say something.
 
-    Values that are not finite are set to 0, so that the rest can be computed.
+    Values that are not finite are set to 0, so that the rest can be computed. A map says nothing
+    that has such values, or is the same everywhere, or whose status says so.
 
     Raises:
         ShapeError: not one map a sample, or of another size.
@@ -214,8 +215,11 @@ def heat_of(heat: Any, x: Tensor, size: Sequence[int]) -> tuple[Tensor, Tensor]:
     maps = at_input(heat, size).detach().to(x.device).float()
     if len(maps) != len(x):
         raise ShapeError(f"heat has {len(maps)} maps for {len(x)} samples of x; give one each.")
-    finite = maps.isfinite().flatten(1).all(1)
-    return maps.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0), finite
+    given = (heat.values if isinstance(heat, Attribution) else heat).detach().flatten(1)
+    told = given.isfinite().all(1) & (given.amax(1) > given.amin(1))
+    if isinstance(heat, Attribution):
+        told &= torch.tensor([word not in SILENT for word in heat.status], device=told.device)
+    return maps.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0), told.to(x.device)
 
 
 def shown(heat: Any) -> tuple[Tensor, Tensor]:

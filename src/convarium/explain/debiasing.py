@@ -40,6 +40,7 @@ class Road(Controlled):
         most: (orders, B, shares) the score without the most relevant positions, for the orders
             of the heatmap, at random and, if there is one, of the edge detector.
         least: (orders, B, shares) the score without the least relevant ones.
+        empty_maps: samples without a score, as of `RemovalCurve`.
     """
 
     shares: tuple[float, ...]
@@ -47,6 +48,7 @@ class Road(Controlled):
     original: Tensor
     most: Tensor
     least: Tensor
+    empty_maps: int = 0
 
 
 def road(
@@ -99,7 +101,7 @@ def road(
     counts = _counts(shares, math.prod(size))
     if not 0 <= real(noise_std) < math.inf:
         raise OptionError(f"noise_std (={noise_std!r}) must be 0 or more.")
-    maps, finite = heat_of(heat, first, size)
+    maps, told = heat_of(heat, first, size)
     pictures = _Pictures(first, three_orders(first, maps, seed), counts, noise_std, seed)
     with probing(
         model, x, heat, target=target, output=output, forward=forward, batch_size=batch_size
@@ -107,7 +109,7 @@ def road(
         found = probe.scores(pictures.versions, pictures.make)
         original = probe.original
     found = found.reshape(-1, len(counts), 2, len(first)).permute(2, 0, 3, 1).clone()
-    found[:, 0, ~finite] = math.nan
+    found[:, 0, ~told] = math.nan
     most, least = found
     scores = (least - most).mean(2)
     return Road(
@@ -120,6 +122,7 @@ def road(
         original=original.clone(),
         most=most,
         least=least,
+        empty_maps=int((~told).sum()),
     )
 
 

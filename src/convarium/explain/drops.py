@@ -34,11 +34,13 @@ class AverageDrop(Controlled):
         kept: (orders, B) O, the score of what the map shows; for the heatmap, for its values at
             random positions, and for its values along the edge detector's order.
         area: (B,) mean of the map: the share of the input that it shows.
+        empty_maps: samples without a score, as of `RemovalCurve`.
     """
 
     original: Tensor
     kept: Tensor
     area: Tensor
+    empty_maps: int = 0
 
     def increase(self, *, confidence: float = 0.95) -> SampleMean:
         """Share of the samples whose score rises, O > Y, with Wilson's interval."""
@@ -74,8 +76,9 @@ def average_drop(
         ShapeError: token ids, or maps that do not fit the input.
 
     >>> network = nn.Sequential(nn.Flatten(), nn.Linear(8, 2))
-    >>> average_drop(network, torch.randn(3, 1, 8), torch.ones(3, 8)).score
-    tensor([0., 0., 0.])
+    >>> found = average_drop(network, torch.randn(3, 1, 8), torch.arange(24.0).reshape(3, 8))
+    >>> found.score.shape, found.empty_maps
+    (torch.Size([3]), 0)
 
     References:
         Chattopadhyay et al. (2018), "Grad-CAM++", arXiv:1710.11063, average drop %
@@ -87,7 +90,7 @@ def average_drop(
             f"x is of {first.dtype}; average_drop dims positions, so x must be of floating-point "
             "numbers (B, C, *S). For token ids take deletion and insertion."
         )
-    maps, finite = heat_of(heat, first, spatial_size(first))
+    maps, told = heat_of(heat, first, spatial_size(first))
     visible = shown(heat)[0].to(first.device).flatten(1)
     ranks = three_orders(first, maps, seed)
     # The values of the map in falling order, dealt out by the ranks of each control.
@@ -104,7 +107,7 @@ def average_drop(
     ) as probe:
         kept, original = probe.scores(len(ranks), dimmed), probe.original
     kept, original = kept.clone(), original.clone()
-    kept[0, ~finite] = math.nan
+    kept[0, ~told] = math.nan
     drops = torch.where(original > 0, 100 * (original - kept).clamp(min=0) / original, math.nan)
     return AverageDrop(
         score=drops[0],
@@ -114,4 +117,5 @@ def average_drop(
         original=original,
         kept=kept,
         area=visible.mean(1),
+        empty_maps=int((~told).sum()),
     )

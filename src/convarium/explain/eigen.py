@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
 from convarium.explain.attribution import Attribution
 from convarium.explain.cam import Layer, attribution
-from convarium.explain.looking import Forward, Inputs
-from convarium.explain.reading import read
+from convarium.explain.layers import find_layer
+from convarium.explain.looking import Forward, Inputs, looking
+from convarium.explain.replaying import Behind
 from convarium.explain.targets import Target
 
 
@@ -30,8 +33,13 @@ def eigen_cam(
     References:
         Muhammad and Yeasin (2020), "Eigen-CAM", arXiv:2008.00299.
     """
-    reading = read(model, x, target=target, layer=layer, forward=forward, differentiated=False)
-    return attribution(reading, "eigen_cam", lambda a, _: principal(a))
+    with looking(model, x, forward) as look, torch.no_grad():
+        behind = Behind(look, find_layer(look, layer, target), target)
+        reading = behind.reading()
+        answers = reading.activation if behind.connected else None
+        return attribution(
+            replace(reading, gradient=answers), "eigen_cam", lambda a, _: principal(a)
+        )
 
 
 def principal(maps: Tensor) -> Tensor:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 
 from convarium.errors import OptionError
-from convarium.explain.attribution import Attribution, at_input, describe
-
-# In these a map says nothing, so that it has no say in a mean either.
-_SILENT = frozenset({"not finite", "not connected", "no spatial extent", "zero gradient"})
+from convarium.explain.attribution import SILENT, Attribution, at_input, describe
 
 
 def fuse(
-    attributions: Sequence[Attribution], size: Sequence[int] | int | None = None
+    attributions: Iterable[Attribution], size: Sequence[int] | int | None = None
 ) -> Attribution:
     """The mean of several heatmaps of the same batch, such as of several layers.
 
@@ -42,18 +40,17 @@ def fuse(
         Jiang et al. (2021), "LayerCAM", IEEE Transactions on Image Processing 30, joins layers by
         their maximum.
     """
-    if not attributions:
-        raise OptionError("attributions (=[]) must have at least one heatmap.")
-    first = attributions[0]
-    for other in attributions[1:]:
+    heats = _listed(attributions)
+    first = heats[0]
+    for other in heats[1:]:
         same = (other.target, other.input_size) == (first.target, first.input_size)
         if not same or len(other.values) != len(first.values):
             raise OptionError("attributions must belong to the same samples, targets and inputs.")
     sides = first.input_size if size is None else _sides(size, first)
     total = torch.zeros(len(first.values), *sides, device=first.values.device)
     count = torch.zeros(len(first.values), device=total.device)
-    for heat in attributions:
-        speaks = torch.tensor([word not in _SILENT for word in heat.status], device=total.device)
+    for heat in heats:
+        speaks = torch.tensor([word not in SILENT for word in heat.status], device=total.device)
         maps = at_input(heat, sides).to(total.device).nan_to_num()
         highest = maps.abs().flatten(1).amax(1)
         share = torch.where(speaks & (highest > 0), 1 / highest, 0)
@@ -62,14 +59,24 @@ def fuse(
     values = total / count.clamp(min=1).reshape(-1, *[1] * len(sides))
     return Attribution(
         values=values,
-        layer=" + ".join(heat.layer for heat in attributions),
+        layer=" + ".join(heat.layer for heat in heats),
         target=first.target,
         logit=first.logit,
-        status=_status(attributions, values),
+        status=_status(heats, values),
         input_size=first.input_size,
         method="fuse",
-        note=" ".join(dict.fromkeys(heat.note for heat in attributions if heat.note)),
+        note=" ".join(dict.fromkeys(heat.note for heat in heats if heat.note)),
     )
+
+
+def _listed(attributions: Any) -> list[Attribution]:
+    """At least one heatmap."""
+    iterable = isinstance(attributions, Iterable)
+    heats = list(attributions) if iterable else []
+    if heats and all(isinstance(heat, Attribution) for heat in heats):
+        return heats
+    kind = "[]" if iterable and not heats else type((heats or [attributions])[0]).__name__
+    raise OptionError(f"attributions (={kind}) must be a list of at least one Attribution.")
 
 
 def _sides(size: Sequence[int] | int, heat: Attribution) -> tuple[int, ...]:
@@ -81,7 +88,7 @@ def _status(attributions: Sequence[Attribution], values: torch.Tensor) -> tuple[
     words = describe(values, values, (2,), attributions[0].logit)
     return tuple(
         attributions[0].status[row]
-        if all(heat.status[row] in _SILENT for heat in attributions)
+        if all(heat.status[row] in SILENT for heat in attributions)
         else words[row]
         for row in range(len(words))
     )

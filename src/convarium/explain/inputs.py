@@ -22,8 +22,6 @@ from convarium.explain.scored import Scored
 from convarium.explain.targets import Target
 from convarium.measure.arguments import finite, real, sizes, whole
 
-_NO_RELU = "The network has no ReLU, so nothing was guided: this is its gradient."
-
 
 def input_gradients(
     model: nn.Module,
@@ -151,9 +149,9 @@ def guided_backpropagation(
 ) -> Attribution:
     """Guided backpropagation: the gradient, of which each ReLU lets only what is positive pass.
 
-    Every ReLU is guided, modules, reused ones and functional calls alike. It draws fine edges and
-    depends little on the class and on trained weights (see `sanity_check`). Arguments as in
-    `grad_cam`, without a layer.
+    Every ReLU and ReLU6 is guided, modules, reused ones and functional calls alike; of other
+    activations `.note` says that they were not. It draws fine edges and depends little on the class
+    and on trained weights (see `sanity_check`). Arguments as in `grad_cam`, without a layer.
 
     References:
         Springenberg et al. (2015), "Striving for Simplicity", arXiv:1412.6806.
@@ -162,7 +160,7 @@ def guided_backpropagation(
     guide = Guided()
     with looking(model, x, forward) as look:
         scored = Scored(look, target, layer, "guided_backpropagation", guide)
-        return scored.result(scored.gradient, "" if guide.met else _NO_RELU)
+        return scored.result(scored.gradient, guide.note)
 
 
 def occlusion(
@@ -197,6 +195,8 @@ def occlusion(
     captum: Any = import_extra("captum.attr", "explain")
     hidden = finite(baseline=baseline)
     with looking(model, x, forward) as look, torch.no_grad():
+        if not look.inputs[0].is_floating_point() and hidden != int(hidden):
+            raise OptionError(f"baseline (={baseline!r}) must be a token id, a whole number.")
         several = look.at_once(batch_size)
         scored = Scored(look, target, layer, "occlusion")
         sides = _sides("window", window, [side // 8 for side in look.size], look)

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections import Counter
+from typing import Any, Final, NamedTuple
+from weakref import WeakKeyDictionary
 
 from torch import nn
 
 from convarium.errors import ConvariumError, OptionError, did_you_mean
 from convarium.explain.last_map import last_map
 from convarium.explain.looking import Look
+from convarium.explain.states import state_of
 from convarium.explain.targets import Target
 from convarium.graph import Graph, unwrapped
 from convarium.layers import CONVOLUTIONS
+
+#: Of networks that were followed: the state they were in, the layer's name, the note.
+_FOUND: Final[WeakKeyDictionary[nn.Module, tuple[Any, str, str]]] = WeakKeyDictionary()
 
 
 class Found(NamedTuple):
@@ -60,17 +66,25 @@ def find_in_graph(look: Look, target: Target = None) -> Found:
         OptionError: there is no such map, or the graph cannot be followed.
     """
     names = _names(look.network)
+    state = None if callable(target) else state_of(look)
+    known = _FOUND.get(look.network)
+    if state is not None and known is not None and known[0] == state:
+        return Found(known[1], names[known[1]], known[2])
     kind = type(look.network).__name__
     graph = _graph(look, target, kind, names)
     found = last_map(graph, look.rank)
     if found is None or _without_wrappers(found.layer) not in names:
+        once, reused = _by_runs(graph, names)
+        told = f" by a layer that runs once ({reused[-1]} is reused)" if reused else ""
         raise OptionError(
-            f"layer (=None): {kind} has no map with spatial extent that feeds its score, as "
-            f"convolutional networks have; name a layer{_example(names)}, or explain it at the "
+            f"layer (=None): {kind} has no map with spatial extent that feeds its score{told}, as "
+            f"convolutional networks have; name a layer{_example(once)}, or explain it at the "
             "input: input_gradients, integrated_gradients, occlusion."
         )
     name = _without_wrappers(found.layer)
     note = f"Part of the score does not pass {name}." if found.bypassed else ""
+    if state is not None:
+        _FOUND[look.network] = (state, name, note)
     return Found(name, names[name], note)
 
 
@@ -93,6 +107,15 @@ def _graph(look: Look, target: Target, kind: str, names: dict[str, nn.Module]) -
         ) from error
 
 
+def _by_runs(graph: Graph, names: dict[str, nn.Module]) -> tuple[dict[str, nn.Module], list[str]]:
+    """The modules that do not run several times, and the names of convolutions that do."""
+    called = [_without_wrappers(call.layer).removeprefix("network.") for call in graph.calls]
+    times = Counter(id(names[name]) for name in called if name in names)
+    once = {name: module for name, module in names.items() if times[id(module)] <= 1}
+    convolutions = (name for name, module in names.items() if isinstance(module, CONVOLUTIONS))
+    return once, [name for name in convolutions if name not in once]
+
+
 def _by_name(names: dict[str, nn.Module], layer: str) -> Found:
     for name in (layer, _without_wrappers(layer), layer.removeprefix("module.")):
         if name in names:
@@ -101,7 +124,12 @@ def _by_name(names: dict[str, nn.Module], layer: str) -> Found:
     raise OptionError(f"layer (={layer!r}) is not in the model.{close}")
 
 
-def _by_identity(names: dict[str, nn.Module], layer: nn.Module) -> Found:
+def _by_identity(names: dict[str, nn.Module], layer: Any) -> Found:
+    if not isinstance(layer, nn.Module):
+        raise OptionError(
+            f"layer (={layer!r}) must be a dotted name, one of the model's modules, or None for "
+            f"the model's own choice{_example(names)}."
+        )
     module = unwrapped(layer)
     for name, candidate in names.items():
         if candidate is module:

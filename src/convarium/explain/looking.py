@@ -6,10 +6,11 @@ model, inputs -> eval mode, no parameter recorded, no backward hook -> run, run,
 from __future__ import annotations
 
 import contextlib
-import re
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from convarium.errors import OptionError, ShapeError
 from convarium.explain.attribution import spatial_size
 from convarium.explain.checkpoints import without_checkpoints
+from convarium.explain.faults import blame, mixing, padded, refuse
 from convarium.graph import Graph, eager, trace, untouched, unwrapped
 from convarium.graph.wrappers import all_eager
 from convarium.measure.arguments import whole
@@ -24,13 +26,22 @@ from convarium.measure.arguments import whole
 Inputs = Tensor | tuple[Tensor, ...]
 Forward = Callable[..., Any]
 
-_QUANTISED: Final = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized")
-# What torch says where sizes do not fit.
-_SHAPES: Final = re.compile(
-    r"channels|cannot be multiplied|size of tensor|kernel size|output size|expected|invalid for",
-    re.IGNORECASE,
-)
 _WRAPPED = "The original of the wrapped or compiled model was used."
+
+
+class _Locks:
+    """One lock for each network, so that threads look at it one after another."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.of: WeakKeyDictionary[nn.Module, threading.RLock] = WeakKeyDictionary()
+
+    def __call__(self, network: nn.Module) -> threading.RLock:
+        with self.lock:
+            return self.of.setdefault(network, threading.RLock())
+
+
+_locked = _Locks()
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,9 +97,17 @@ class Look:
         return trace(called, [tuple(x.shape) for x in self.inputs])
 
 
+def device_of(network: nn.Module) -> torch.device:
+    """Where its parameters are."""
+    first = next(network.parameters(), None)
+    return torch.device("cpu") if first is None else first.device
+
+
 @contextlib.contextmanager
 def looking(model: nn.Module, x: Inputs, forward: Forward | None = None) -> Iterator[Look]:
     """Inside, the model can be run and differentiated; afterwards it is as before.
+
+    Threads that look at the same model wait for each other.
 
     Args:
         model: any module; it runs out of its wrapper.
@@ -101,11 +120,12 @@ def looking(model: nn.Module, x: Inputs, forward: Forward | None = None) -> Iter
     """
     network = unwrapped(model)
     inputs, size = _checked(x)
-    _refuse(network)
+    refuse(network)
     compiled = eager(network)
     plain = model is network and isinstance(compiled, contextlib.nullcontext)
     try:
         with contextlib.ExitStack() as stack:
+            stack.enter_context(_locked(network))
             stack.enter_context(untouched(network))
             stack.enter_context(torch.inference_mode(False))
             stack.enter_context(torch.enable_grad())
@@ -115,10 +135,11 @@ def looking(model: nn.Module, x: Inputs, forward: Forward | None = None) -> Iter
                 stack.enter_context(_without_wrappers(model))
             _freeze(network)
             given = tuple(x.clone() if x.is_inference() else x.detach() for x in inputs)
-            yield Look(network, given, forward or network, size, "" if plain else _WRAPPED)
-    except RuntimeError as error:
-        if forward is None and _SHAPES.search(str(error)):
-            _blame_the_shape(network, inputs, error)
+            told = ("" if plain else _WRAPPED, padded(given, size), mixing(network, given))
+            yield Look(network, given, forward or network, size, " ".join(filter(None, told)))
+    except (RuntimeError, IndexError) as error:
+        if forward is None:
+            blame(network, inputs, error)
         raise
 
 
@@ -141,17 +162,6 @@ def _checked(x: Any) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
         shapes = ", ".join(str(tuple(item.shape)) for item in inputs)
         raise ShapeError(f"x has inputs of shapes {shapes}; each must have the same batch axis.")
     return inputs, size
-
-
-def _refuse(network: nn.Module) -> None:
-    for name, module in network.named_modules():
-        scripted = isinstance(module, torch.jit.ScriptModule)
-        if scripted or type(module).__module__.startswith(_QUANTISED):
-            kind = "scripted" if scripted else "quantised"
-            raise OptionError(
-                f"{name or 'model'} is a {kind} module, in which no layer can be read; "
-                "give the Python module of floating-point numbers that it was made from."
-            )
 
 
 @contextlib.contextmanager
@@ -225,13 +235,3 @@ class _Called(nn.Module):
         )
         output = self.call[0](*given)
         return output if self.target is None else self.target(output)
-
-
-def _blame_the_shape(network: nn.Module, inputs: tuple[Tensor, ...], error: RuntimeError) -> None:
-    """Say it in a sentence where the shape is what the model does not take."""
-    try:
-        trace(network, [tuple(x.shape) for x in inputs])
-    except ShapeError as reason:
-        raise ShapeError(str(reason)) from error
-    except OptionError:
-        return

@@ -77,9 +77,11 @@ def pixels_of(image: Any) -> Pixels:
 
     Args:
         image: array, tensor or Pillow image `(H, W)`, `(H, W, 1 | 3)` or `(1 | 3, H, W)`, of uint8
-            or of floating-point numbers in [0, 1].
+            or of floating-point numbers in [0, 1]; Pillow images of other modes, such as palettes,
+            become grey or RGB as files do.
 
     Raises:
+        DataError: a Pillow image whose mode has no black and white.
         ShapeError: another shape, or one that can be read in two ways.
         OptionError: another type, or numbers outside of [0, 1].
 
@@ -114,6 +116,10 @@ def pixels_of(image: Any) -> Pixels:
 
 def _array(image: Any) -> NDArray[Any]:
     """What can be an array, as one; tensors from anywhere."""
+    from PIL import Image
+
+    from convarium.data.decode import pixels_in
+
     if hasattr(image, "detach"):
         image = image.detach().cpu()
         image = (image.float() if image.is_floating_point() else image).numpy()
@@ -121,6 +127,8 @@ def _array(image: Any) -> NDArray[Any]:
         raise OptionError(
             f"image (={type(image).__name__}) must be an array, a tensor or a Pillow image."
         )
+    if isinstance(image, Image.Image) and image.mode != "F":
+        return pixels_in(image.copy())
     return np.asarray(image)
 
 

@@ -24,6 +24,7 @@ from torch import Tensor
 from convarium import seeds
 from convarium.data import Batch, Dataset, FieldPreprocessing, Part, batches
 from convarium.errors import DataError
+from convarium.graph import untouched
 from convarium.models import FieldToField
 
 SEASON = "season"
@@ -52,6 +53,8 @@ class FieldImportance:
 
     def sentence(self) -> str:
         """The name and the gain."""
+        if not self.plain:
+            return f"{self.name}: without it the error is {self.rmse:.2g}, and none with it"
         return f"{self.name}: without it the error is {self.rmse / self.plain:.2f} times as large"
 
 
@@ -154,18 +157,14 @@ def _squares(network: FieldToField, whole: Batch) -> NDArray[np.float64]:
     """Squared errors in the variables' deviations, the mean over these: `(N, H, W)`."""
     found = []
     std = network.writer.std.view(1, -1, 1, 1)
-    training = network.training
-    network.eval()
-    try:
+    with untouched(network), torch.no_grad():
+        network.eval()
         for start in range(0, len(whole), 32):
             part = whole.at(slice(start, start + 32))
-            with torch.no_grad():
-                y = network.middle(network(*part.arguments, **part.named))
+            y = network.middle(network(*part.arguments, **part.named))
             if part.target is None:
                 raise DataError("The fine fields are not known; give data with them.")
             found.append((((y - part.target) / std) ** 2).mean(1).double().numpy())
-    finally:
-        network.train(training)
     return np.concatenate(found)
 
 

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from convarium.errors import OptionError
 from convarium.explain.attribution import Attribution, resized
 from convarium.explain.cam import Layer, attribution
-from convarium.explain.layers import Found, find_layer
+from convarium.explain.layers import find_layer
 from convarium.explain.looking import Forward, Inputs, Look, looking
-from convarium.explain.reading import Reading, remarks, tapped, with_axes
+from convarium.explain.reading import with_axes
 from convarium.explain.replaying import Behind
-from convarium.explain.targets import Goal, Target, goal
+from convarium.explain.targets import Target
 from convarium.measure.arguments import finite
 
 
@@ -50,7 +50,9 @@ def ablation_cam(
         several = look.at_once(batch_size)
         found = find_layer(look, layer, target)
         behind = Behind(look, found, target)
-        plain = _reading(look, found, behind.maps, behind.goal, behind.score)
+        plain = behind.reading()
+        if not behind.connected:
+            return attribution(plain, "ablation_cam", _combined)
         slope = behind.slope()
         if slope is None:
             behind = behind if several == 1 else Behind(look, found, behind.goal, several)
@@ -96,11 +98,12 @@ def score_cam(
             )
         several = look.at_once(batch_size)
         found = find_layer(look, layer, target)
-        output, maps = tapped(look, found, recorded=False)
-        what = goal(output, target, look.samples)
-        plain = _reading(look, found, maps, what, what(output))
+        behind = Behind(look, found, target)
+        plain = behind.reading()
+        if not behind.connected:
+            return attribution(plain, "score_cam", _combined)
         seen = [
-            what(look.several(rows)).reshape(-1, look.samples)
+            behind.goal(look.several(rows)).reshape(-1, look.samples)
             for rows in _through(look, plain.activation, several, hidden)
         ]
         scores = torch.cat(seen).T.to(plain.activation.dtype)
@@ -109,13 +112,6 @@ def score_cam(
         return attribution(
             replace(plain, gradient=moves), "score_cam", lambda a, w: _combined(a, w.softmax(1))
         )
-
-
-def _reading(look: Look, found: Found, maps: Tensor, what: Goal, score: Tensor) -> Reading:
-    """What is known of the input itself, without a gradient."""
-    maps = with_axes(maps, look.rank)
-    note = remarks(look, found, maps)
-    return Reading(found.name, maps, None, score, what.classes, look.size, note)
 
 
 def _losses(behind: Behind, maps: Tensor, score: Tensor) -> Tensor:

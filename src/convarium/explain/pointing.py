@@ -12,7 +12,8 @@ from torch import Tensor
 
 from convarium.errors import OptionError, ShapeError
 from convarium.explain.attribution import Attribution
-from convarium.explain.controls import Controlled, check_heat, heat_of, shown, sobel
+from convarium.explain.controls import Controlled, check_heat, first_input, heat_of, shown, sobel
+from convarium.explain.looking import Inputs
 from convarium.measure.arguments import real
 
 
@@ -65,7 +66,7 @@ def pointing_game(
     heat: Attribution | Tensor,
     masks: Tensor,
     *,
-    x: Tensor | None = None,
+    x: Inputs | None = None,
     tolerance: float = 0,
 ) -> PointingGame:
     """Whether the hottest position lies in the marked region, or at most `tolerance` from it.
@@ -92,9 +93,9 @@ def pointing_game(
         raise OptionError(f"tolerance (={tolerance!r}) must be a number of 0 or more.")
     inside = _regions(heat, masks)
     size = inside.shape[1:]
-    maps, finite = heat_of(heat, inside, size)
+    maps, told = heat_of(heat, inside, size)
     near = _dilated(inside, tolerance)
-    marked, told = inside.flatten(1).any(1), finite & _varies(maps)
+    marked = inside.flatten(1).any(1)
     counted = marked & told
     edges = None if x is None else _hits(_edges(x, inside), near)
 
@@ -113,7 +114,7 @@ def pointing_game(
     )
 
 
-def energy(heat: Attribution | Tensor, masks: Tensor, *, x: Tensor | None = None) -> Energy:
+def energy(heat: Attribution | Tensor, masks: Tensor, *, x: Inputs | None = None) -> Energy:
     """The share of the positive heat in the marked region, beside the region's area.
 
     energy = sum of heat inside / sum of heat; lift = energy / area. The heat is that of
@@ -177,8 +178,9 @@ def _regions(heat: Attribution | Tensor, masks: Any) -> Tensor:
     return regions
 
 
-def _edges(x: Tensor, inside: Tensor) -> Tensor:
+def _edges(given: Inputs, inside: Tensor) -> Tensor:
     """The edge detector's map of the input."""
+    x = first_input(given)
     size = tuple(inside.shape)
     if x.ndim != inside.ndim + 1 or (len(x), *x.shape[2:]) != size:
         raise ShapeError(
@@ -192,11 +194,6 @@ def _hits(maps: Tensor, near: Tensor) -> Tensor:
     flat = maps.flatten(1)
     hottest = flat == flat.amax(1, keepdim=True)
     return (hottest & near.flatten(1)).sum(1) / hottest.sum(1)
-
-
-def _varies(maps: Tensor) -> Tensor:
-    flat = maps.flatten(1)
-    return flat.amax(1) > flat.amin(1)
 
 
 def _share(maps: Tensor, inside: Tensor) -> Tensor:

@@ -20,6 +20,8 @@ from convarium.explain.layers import Found, find_layer
 from convarium.explain.looking import Forward, Inputs, Look, looking
 from convarium.explain.targets import Goal, Target, goal
 
+_SCALES = (2**15, 2**8, 1)  # of scores in float16, the largest whose gradient is finite
+
 Contrast = Callable[[Tensor, Goal], Tensor]
 
 
@@ -54,7 +56,6 @@ def read(
     layer: str | nn.Module | None,
     forward: Forward | None = None,
     contrast: Contrast | None = None,
-    differentiated: bool = True,
 ) -> Reading:
     """Run `model` on `x` and differentiate the target's score back to `layer`, and no further.
 
@@ -63,7 +64,6 @@ def read(
 
     Args:
         contrast: from the logits and the resolved target to the scores, in place of the logits.
-        differentiated: False: the gradient is not computed, and is the activation itself.
 
     Raises:
         OptionError: layer or target do not exist, or the layer does not run exactly once.
@@ -71,10 +71,10 @@ def read(
     """
     with looking(model, x, forward) as look:
         found = find_layer(look, layer, target)
-        output, leaf = tapped(look, found, recorded=differentiated)
+        output, leaf = tapped(look, found, recorded=True)
         what = goal(output, target, look.samples)
         scores = what(output) if contrast is None else contrast(output, what)
-        gradient = gradient_of(scores, leaf) if differentiated else leaf
+        gradient = gradient_of(scores, leaf)
         activation = with_axes(leaf.detach(), look.rank)
         return Reading(
             layer=found.name,
@@ -133,8 +133,9 @@ class _Tap:
             return again.clone()
         if self.leaf is not None:
             raise OptionError(
-                f"layer (={self.layer!r}) runs more than once in one forward pass, so it has more "
-                "than one map; choose a layer that runs once, such as the block around it."
+                f"layer (={self.layer!r}) is reused: it runs more than once in one forward pass "
+                "and has more than one map; choose one that runs once, such as a block around all "
+                "its runs, or a layer before or behind them."
             )
         self.check(output)
         self.leaf = output.detach().clone().requires_grad_(self.recorded)
@@ -173,12 +174,20 @@ def remarks(look: Look, found: Found, maps: Tensor, *, connected: bool = True) -
         )
     if all(side == 1 for side in maps.shape[2:]):
         told.append(f"{found.name} has one position; choose a layer before the pooling.")
-    if _evenly(maps.shape[1:-1], look.size) and not _evenly(maps.shape[2:], look.size):
+    if _channels_last(maps.shape, look.size, found.module):
         told.append(
             f"{found.name} gives {tuple(maps.shape)}, which looks as if its channels were last; "
             "choose a layer that gives (B, C, *S)."
         )
     return " ".join(filter(None, told))
+
+
+def _channels_last(shape: Sequence[int], size: Sequence[int], module: nn.Module) -> bool:
+    """Whether (B, C, *S) looks like (B, *S, C); along one axis the kind of the layer tells too."""
+    if len(size) > 1:
+        return _evenly(shape[1:-1], size) and not _evenly(shape[2:], size)
+    last = isinstance(module, nn.Embedding | nn.Linear | nn.LayerNorm)
+    return shape[1] == size[0] and (last or shape[2] > 1.25 * size[0])
 
 
 def _evenly(sides: Sequence[int], size: Sequence[int]) -> bool:
@@ -188,12 +197,37 @@ def _evenly(sides: Sequence[int], size: Sequence[int]) -> bool:
 
 
 def gradient_of(scores: Tensor, leaf: Tensor) -> Tensor | None:
-    """Gradient of each sample's score; samples do not mix in eval mode, so their sum will do."""
+    """Gradient of each sample's score; samples do not mix in eval mode, so their sum will do.
+
+    In float16, whose smallest numbers are not small enough for the gradient of a mean over many
+    positions, that of a multiple of the score, divided in float32.
+    """
     if not scores.requires_grad:
         return None
-    with torch.autocast(leaf.device.type, enabled=False):
-        (gradient,) = torch.autograd.grad(scores.sum(), leaf, allow_unused=True)
+    if not _in_half(scores, leaf):
+        return _gradient(scores.sum(), leaf)
+    gradient: Tensor | None = None
+    for scale in _SCALES:
+        found = _gradient((scale * scores.float()).sum(), leaf, again=True)
+        gradient = None if found is None else found.float() / scale
+        if gradient is None or gradient.isfinite().all():
+            break
     return gradient
+
+
+def _gradient(score: Tensor, leaf: Tensor, *, again: bool = False) -> Tensor | None:
+    """Of one number; `again`: another one will be asked for."""
+    with torch.autocast(leaf.device.type, enabled=False):
+        (gradient,) = torch.autograd.grad(score, leaf, allow_unused=True, retain_graph=again)
+    return gradient
+
+
+def _in_half(scores: Tensor, leaf: Tensor) -> bool:
+    """Whether some of the way back may be in float16."""
+    kinds = {scores.dtype, leaf.dtype}
+    if torch.is_autocast_enabled(leaf.device.type):
+        kinds.add(torch.get_autocast_dtype(leaf.device.type))
+    return torch.float16 in kinds
 
 
 def with_axes(tensor: Tensor, rank: int) -> Tensor:

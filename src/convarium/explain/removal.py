@@ -39,12 +39,15 @@ class RemovalCurve(Controlled):
         fractions: (steps + 1,) the share of positions changed so far, from 0 to 1.
         values: (B, steps + 1) the score there, in the order of the heatmap.
         random_values, edge_values: the same in a random order, and in that of an edge detector.
+        empty_maps: samples without a score, because their map says nothing: it is constant, not
+            finite, or of a status that says so.
     """
 
     fractions: Tensor
     values: Tensor
     random_values: Tensor
     edge_values: Tensor | None
+    empty_maps: int = 0
 
 
 def deletion(
@@ -150,7 +153,7 @@ def _curve(
 ) -> RemovalCurve:
     first = first_input(x)
     size = spatial_size(first)
-    maps, finite = heat_of(heat, first, size)
+    maps, told = heat_of(heat, first, size)
     counts = _counts(math.prod(size), steps).to(first.device)
     ranks = three_orders(first, maps, seed)
     empty = filled(first, baseline)
@@ -159,7 +162,7 @@ def _curve(
     ) as probe:
         values = _followed(probe, first, empty, ranks, counts, inserting)
     values = values.clone()
-    values[0, ~finite] = math.nan
+    values[0, ~told] = math.nan
     fractions = counts.float() / counts[-1]
     areas = torch.trapezoid(values.double(), fractions.double()).float()
     return RemovalCurve(
@@ -171,6 +174,7 @@ def _curve(
         values=values[0],
         random_values=values[1],
         edge_values=values[2] if len(values) > 2 else None,
+        empty_maps=int((~told).sum()),
     )
 
 

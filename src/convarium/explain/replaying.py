@@ -24,11 +24,17 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from convarium.explain.layers import Found
 from convarium.explain.looking import Look
-from convarium.explain.reading import gradient_of, tapped
+from convarium.explain.reading import Reading, gradient_of, remarks, tapped, with_axes
 from convarium.explain.targets import Goal, Target, goal
 
-# They turn numbers into Python's, by which a network may decide what to do next.
-_DECIDING: Final = frozenset({"aten::_local_scalar_dense", "aten::equal", "aten::is_nonzero"})
+# They turn numbers into Python's, or into sizes, by which a network decides what to do next.
+_DECIDING: Final = frozenset(
+    f"aten::{name}"
+    for name in (
+        *("_local_scalar_dense", "equal", "is_nonzero", "nonzero", "masked_select", "bincount"),
+        *("_unique", "_unique2", "unique_dim", "unique_consecutive", "repeat_interleave"),
+    )
+)
 # Affine in all that they are given, and in any one argument while the others are constant.
 _SUMS: Final = frozenset(f"aten::{name}" for name in ("add", "sub", "cat", "stack"))
 _LINEAR: Final = frozenset(
@@ -55,6 +61,7 @@ class Behind:
         goal: the target, resolved.
         maps: (n B, C, *S) the layer's own output.
         score: (n B,) of that.
+        connected: whether the score was computed from the layer, as far as that can be followed.
     """
 
     def __init__(self, look: Look, found: Found, target: Target | Goal, several: int = 1) -> None:
@@ -69,19 +76,36 @@ class Behind:
             self.score = self.goal(output)
         tape.end(self.score)
         self.tape = tape if tape.whole else None
+        self.connected = not tape.whole or isinstance(tape.result, _Slot)
         self.checked = False
+
+    def reading(self) -> Reading:
+        """What is known of the input itself, without a gradient."""
+        look, maps = self.look, with_axes(self.maps, self.look.rank)
+        note = remarks(look, self.found, maps, connected=self.connected)
+        classes = self.goal.classes
+        return Reading(self.found.name, maps, None, self.score, classes, look.size, note)
 
     def scores(self, change: Callable[[Tensor], Tensor]) -> Tensor:
         """(n, B) scores for what `change` makes of the layer's output (n B, C, *S)."""
+        known = self._played(change(self.maps.clone())) if self.checked else None
+        if known is not None:
+            return known.reshape(-1, self.look.samples)
         maps = change(self.maps.clone())
-        if self.tape is not None and self.checked:
-            return self.tape.play(maps).reshape(-1, self.look.samples)
         with self._output(maps):
             scores = self.goal(self.look.several(self.look.repeated(self.several)))
-        if self.tape is not None:
-            self.checked = _alike(self.tape.play(maps), scores)
-            self.tape = self.tape if self.checked else None
+        played = self._played(maps)
+        self.checked = played is not None and _alike(played, scores)
+        self.tape = self.tape if self.checked else None
         return scores.reshape(-1, self.look.samples)
+
+    def _played(self, maps: Tensor) -> Tensor | None:
+        """By the tape; None where there is none, or where it does not fit other numbers."""
+        try:
+            return None if self.tape is None else self.tape.play(maps)
+        except (RuntimeError, IndexError, ValueError):  # such as sizes that depend on numbers
+            self.tape = None
+            return None
 
     def slope(self) -> Tensor | None:
         """Gradient of the scores, (n B, C, *S), where they are affine in the maps; else None.
@@ -164,10 +188,12 @@ class _Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         """Run one operation, and record it if it depends on the start."""
+        if not self.slots:  # before the layer, where nothing can depend on it
+            return func(*args, **(kwargs or {}))
         given = tree_map(self._slotted, (args, kwargs or {}))
         results = func(*args, **(kwargs or {}))
         if any(isinstance(x, _Slot) for x in tree_flatten(given)[0]):
-            if func._schema.name in _DECIDING or _writes_elsewhere(func, *given):
+            if _decides(func, args) or _writes_elsewhere(func, *given):
                 self.whole = False
             made = tree_flatten(results)[0]
             self.affine = self.affine and _affine(func, given, made)
@@ -207,6 +233,8 @@ class _Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
 def _alike(scores: Tensor, expected: Tensor) -> bool:
     """Whether two ways to the same scores differ by no more than rounding."""
     largest = expected.abs().nan_to_num().amax().item()
+    if scores.shape != expected.shape:
+        return False
     return torch.allclose(scores, expected, rtol=0, atol=1e-5 * largest, equal_nan=True)
 
 
@@ -216,6 +244,14 @@ def _affine(call: Any, given: Any, made: list[Any]) -> bool:
     varying = sum(isinstance(x, _Slot) for x in tree_flatten(given)[0])
     numbers = all(isinstance(x, Tensor) and x.is_floating_point() for x in made)
     return numbers and (name in _SUMS or (name in _LINEAR and varying == 1))
+
+
+def _decides(func: Any, args: tuple[Any, ...]) -> bool:
+    """Whether what follows may depend on numbers that an operation is given."""
+    name = func._schema.name
+    chosen = tree_flatten(args[1:])[0] if name == "aten::index" else ()
+    masks = any(isinstance(x, Tensor) and x.dtype == torch.bool for x in chosen)
+    return name in _DECIDING or masks
 
 
 def _writes_elsewhere(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

@@ -20,6 +20,8 @@ from convarium.explain.controls import (
     SampleMean,
     first_input,
     is_tokens,
+    random_ranks,
+    sample_keys,
     sample_mean,
     sobel,
 )
@@ -45,6 +47,8 @@ class SanityCheck:
         structure: (stages, B) SSIM with the original, both as displayed.
         edges: (1 + stages, B) correlation of the absolute map with an edge detector, first of the
             original; None for tokens, and for maps of other axes than the input's.
+        random: (B,) correlation of the original map with itself in a random order: what chance
+            gives.
         limit: what counts as alike.
         verdict: "passes", "fails" or "undecided".
         reason: one sentence.
@@ -56,6 +60,7 @@ class SanityCheck:
     absolute: Tensor
     structure: Tensor
     edges: Tensor | None
+    random: Tensor
     limit: float
     verdict: Verdict
     reason: str
@@ -113,9 +118,7 @@ def sanity_check(
         Adebayo et al. (2018), "Sanity checks for saliency maps", arXiv:1810.03292, figure 2:
         model parameter randomisation test, cascading.
     """
-    whole(1, stages=stages)
-    if not 0 < real(limit) <= 1:
-        raise OptionError(f"limit (={limit!r}) must be above 0 and at most 1.")
+    _check_options(method, stages, limit)
     shown = first_input(x)
     options: dict[str, Any] = {} if layer is None else {"layer": layer}
     options |= {} if forward is None else {"forward": forward}
@@ -145,10 +148,21 @@ def sanity_check(
         absolute=absolute,
         structure=structure,
         edges=edges,
+        random=_shuffled(original, shown, seed),
         limit=limit,
         verdict=verdict,
         reason=reason,
     )
+
+
+def _check_options(method: Any, stages: int, limit: float) -> None:
+    whole(1, stages=stages)
+    if not 0 < real(limit) <= 1:
+        raise OptionError(f"limit (={limit!r}) must be above 0 and at most 1.")
+    if not callable(method):
+        raise OptionError(
+            f"method (={method!r}) must be a function that makes maps, such as explain.grad_cam."
+        )
 
 
 def _maps(heat: Any, x: Tensor) -> Tensor:
@@ -174,6 +188,13 @@ def _settled(
         return heat.target
     with looking(model, x, forward) as look, torch.inference_mode():
         return goal(look.run(*look.inputs), None, look.samples).classes
+
+
+def _shuffled(maps: Tensor, x: Tensor, seed: int) -> Tensor:
+    """Spearman's correlation of each map with itself in a random order, (B,)."""
+    flat = maps.flatten(1)
+    order = random_ranks(flat.shape[1], sample_keys(x), seed).to(flat.device)
+    return spearman(flat, flat.gather(1, order))
 
 
 def _alike(first: Tensor, second: Tensor) -> Iterator[Tensor]:

@@ -99,6 +99,7 @@ def _groups(column: GroupColumn) -> dict[str, Any]:
             "rate": _rate(cell.accuracy, start),
             "gap": None if cell.gap is None else _difference(cell.gap),
             "worst": cell is column.worst,
+            "lowest": cell is column.lowest,
         }
         for cell in chosen
     ]

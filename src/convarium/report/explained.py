@@ -26,6 +26,7 @@ from convarium.errors import OptionError
 from convarium.explain import Attribution
 from convarium.explain.attribution import resized
 from convarium.explain.controls import Controlled
+from convarium.explain.looking import device_of
 from convarium.explain.methods import attributed, faithfulness, joined
 from convarium.report import slices
 from convarium.report.pictures import Picture
@@ -112,10 +113,11 @@ def explain_samples(
             "compared; name one layer, or leave the shared scale out."
         )
     name = " + ".join(layers) or run.model.heatmap_layer
+    device = device_of(run.model)
     found = _Gathered()
     output = "probability" if run.card["task"] == "classification" else "score"
     for batch in first_batches(data, run, most, found.skipped):
-        x = batch.inputs[0]
+        x = batch.inputs[0].to(device)
         heat = attributed(run.model, x, method=method, target=target, layers=layers)
         name = heat.layer
         if faithful:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from convarium.data import Dataset, Part, Skipped
+from convarium.explain.looking import device_of
 from convarium.explain.methods import attributed
 from convarium.report.explained import about, first_batches, records_of, row_of
 from convarium.report.sequences import ExplainedSequences, HeatedSeries, HeatedTokens
@@ -49,7 +50,7 @@ def explain_sequences(
     """
     layers = (layer,) if isinstance(layer, str) else tuple(layer or ())
     dataset = data.dataset if isinstance(data, Part) else data
-    device = next(run.model.parameters()).device
+    device = device_of(run.model)
     sequences, rows, skipped, ids = [], [], list[Skipped](), []
     for batch in first_batches(data, run, most, skipped):
         for record, name in records_of(run, data, batch):

@@ -6,7 +6,6 @@ answers of all -> groups; some drawn -> heatmaps -> sanity; regions; places -> c
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -26,12 +25,13 @@ from convarium.explain.auditing.grouping import group_columns, group_tables, lab
 from convarium.explain.auditing.masks import Masks, check_masks
 from convarium.explain.auditing.region_results import Regions
 from convarium.explain.auditing.results import Claim, Cluster, GroupColumn, PlaceTest
-from convarium.explain.auditing.searching import SMALL, SMALLEST, find_shortcuts
+from convarium.explain.auditing.searching import SMALLEST, find_shortcuts, shows_small
 from convarium.explain.auditing.swapping import audit_regions
 from convarium.explain.layers import check_layer
+from convarium.explain.looking import device_of
 from convarium.explain.methods import attributed, method_named
 from convarium.explain.sanity import SanityCheck, sanity_check
-from convarium.measure.arguments import whole
+from convarium.measure.arguments import real, whole
 from convarium.predict import Predictor, Run
 from convarium.progress import Progress
 
@@ -46,7 +46,7 @@ class Audit:
         source: the data.
         accuracy: of all samples.
         labels: accuracy of each label's samples, the lowest first; labels without any are left out.
-        method, layer: of the heatmaps.
+        method, layer, map_size: of the heatmaps.
         note: what should be known about them; mostly empty.
         n: samples that were drawn and looked at closely.
         statuses: how many of their maps have each status.
@@ -67,6 +67,7 @@ class Audit:
     labels: tuple[tuple[str, Rate], ...]
     method: str
     layer: str
+    map_size: tuple[int, ...]
     note: str
     n: int
     statuses: Mapping[str, int]
@@ -92,10 +93,12 @@ class Audit:
 
         Args:
             max_gap: the largest allowed gap in accuracy, between a group and the others of a label
-                or between backgrounds; one whose interval reaches 0 does not count.
+                or between backgrounds; one whose interval reaches 0 does not count. While a group
+                has too few samples of a label to be compared, it does not hold.
             max_flip: the largest allowed share of predictions that backgrounds of other labels flip
                 beyond those of the same label.
-            no_shortcut: no claim of a place or of the background may be supported.
+            no_shortcut: no claim of a place or of the background may be supported; where none could
+                be tested, or the heatmaps do not pass the sanity check, it does not hold.
 
         Raises:
             OptionError: a limit outside of [0, 1], or one of what was not measured.
@@ -111,6 +114,7 @@ class Audit:
             "labels": [{"label": name} | rate.to_mapping() for name, rate in self.labels],
             "method": self.method,
             "layer": self.layer,
+            "map_size": list(self.map_size),
             "note": self.note,
             "drawn": self.n,
             "statuses": dict(self.statuses),
@@ -182,8 +186,7 @@ def audit(
     heat = _method(predictor, method, layer)
     _check_options(removal, most, least, least_samples, batch_size)
     tables = group_tables(groups or {}, len(data))
-    if regions is not None:
-        check_masks(regions, len(data), predictor.preprocessing)
+    check_masks(regions, len(data), predictor.preprocessing)
     told = gathering.answers(predictor, data, batch_size, workers, progress)
     some = gathering.drawn(predictor, data, told, regions, most, seed, batch_size)
     some, statuses, read = gathering.heated(some, heat, progress)
@@ -197,6 +200,7 @@ def audit(
         labels=label_rates(told),
         method=method,
         layer=read.layer,
+        map_size=tuple(read.values.shape[1:]),
         note=_note(read, some, found),
         n=len(some),
         statuses=statuses,
@@ -217,7 +221,7 @@ def _note(heat: Attribution, some: gathering.Drawn, found: Sequence[Cluster]) ->
     """What the method says, and where no small place can be found: coarse maps, or few."""
     notes = [heat.note] if heat.note else []
     size = tuple(heat.values.shape[1:])
-    if math.prod(min(1.0, 2 / side) for side in size) > SMALL:
+    if not shows_small(size):
         positions = " x ".join(map(str, size))
         notes.append(
             f"The maps at {heat.layer} have {positions} positions, too few to find a small place; "
@@ -255,6 +259,8 @@ def _method(predictor: Predictor, method: str, layer: str | None) -> Callable[..
     layers = () if layer is None else (layer,)
     method_named(method, layers)
     for name in layers:
+        if not isinstance(name, str):
+            raise OptionError(f"layer (={name!r}) must be the dotted name of one layer, or None.")
         check_layer(cast("nn.Module", predictor.forward), name)
     return functools.partial(attributed, method=method, layers=layers)
 
@@ -266,13 +272,13 @@ def _check_options(
     whole(2, most=most)
     whole(1, least_samples=least_samples)
     whole(1, batch_size=batch_size)
-    if not 0 < least < 1:
+    if not 0 < real(least) < 1:
         raise OptionError(f"least (={least!r}) must lie between 0 and 1, such as 0.05.")
 
 
 def _sanity(some: gathering.Drawn, method: Callable[..., Attribution], seed: int) -> SanityCheck:
     """The check on some samples of all labels, the same each time."""
     rows = torch.linspace(0, len(some) - 1, min(_SANITY, len(some))).long()
-    inputs = some.inputs[rows].to(gathering.device_of(some.network))
+    inputs = some.inputs[rows].to(device_of(some.network))
     target = some.predicted[rows].tolist()
     return sanity_check(some.network, inputs, method, target=target, seed=seed)

@@ -185,7 +185,7 @@ def _object(regions: Regions) -> _Evidence:
 
 
 def _group(column: GroupColumn, least: float) -> Claim:
-    """By the largest gap that is there, else by the largest that may be."""
+    """By the largest gap that is there, else that may be; open while any is not known."""
     text = f"Accuracy depends on {column.column}."
     if not column.gaps:
         reason = f"No group has {column.least} samples of a label, beside as many in other groups."
@@ -200,8 +200,9 @@ def _group(column: GroupColumn, least: float) -> Claim:
         f"{_points(gap.value)}, interval {100 * low:.1f} to {100 * high:.1f}, which holds for all "
         f"{column.compared} comparisons together."
     )
-    verdict: Verdict = "supported" if there else "undecided" if possible else "not supported"
-    return Claim("group", text, verdict, reason)
+    open_ = possible or column.small
+    verdict: Verdict = "supported" if there else "undecided" if open_ else "not supported"
+    return Claim("group", text, verdict, " ".join(filter(None, (reason, column.small_cells))))
 
 
 def _above_one(lift: SampleMean) -> Literal["agrees", "disagrees", "does not tell"]:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from convarium.errors import OptionError
 from convarium.explain.auditing.results import SHORTCUTS
+from convarium.explain.auditing.searching import shows_small
+from convarium.measure.arguments import real
 
 if TYPE_CHECKING:
     from convarium.explain.auditing.auditor import Audit
@@ -20,7 +22,7 @@ class Gate:
         name: "max_gap", "max_flip" or "no_shortcut".
         limit: that was set.
         value: what was measured; for "no_shortcut" the number of supported shortcuts. None where
-            nothing could be measured, which does not pass.
+            nothing could be measured, which does not pass; nor do groups of which a part could not.
         passed: whether it holds.
         sentence: the same in words.
     """
@@ -59,7 +61,7 @@ def check_limits(
         OptionError: a limit outside of [0, 1], or one of what is not measured.
     """
     for name, limit in (("max_gap", max_gap), ("max_flip", max_flip)):
-        if limit is not None and not 0 <= limit <= 1:
+        if limit is not None and not 0 <= real(limit) <= 1:
             raise OptionError(f"{name} (={limit!r}) must be a share from 0 to 1, such as 0.05.")
     if max_gap is not None and not (groups or regions):
         raise OptionError(
@@ -93,7 +95,9 @@ def _gap(audit: Audit, limit: float) -> Gate:
             f"No gap is certain; the largest, of {name}, is {gap.value:.3f}, with an interval from "
             f"{low:.3f} to {high:.3f}."
         )
-    return Gate("max_gap", limit, value, value <= limit, sentence)
+    small = [column.small_cells for column in audit.groups if column.small]
+    sentence = " ".join([sentence, *small])
+    return Gate("max_gap", limit, value, value <= limit and not small, sentence)
 
 
 def _flip(audit: Audit, limit: float) -> Gate:
@@ -112,6 +116,9 @@ def _flip(audit: Audit, limit: float) -> Gate:
 
 def _shortcut(audit: Audit) -> Gate:
     found = [claim for claim in audit.claims if claim.shortcut]
+    unknown = "" if found else _untested(audit)
+    if unknown:
+        return Gate("no_shortcut", 0, None, False, unknown)
     words = f"{len(found)} shortcuts are" if len(found) != 1 else "1 shortcut is"
     open_ = sum(c.verdict == "undecided" and c.kind in SHORTCUTS for c in audit.claims)
     sentence = f"{words} supported: {found[0].text}" if found else "No shortcut is supported."
@@ -119,3 +126,22 @@ def _shortcut(audit: Audit) -> Gate:
         more = "more " if found else ""
         sentence += f" {open_} {more}{'are' if open_ > 1 else 'is'} undecided."
     return Gate("no_shortcut", 0, len(found), not found, sentence)
+
+
+def _untested(audit: Audit) -> str:
+    """Why no shortcut could have been found, as a sentence; "" where one could."""
+    if audit.sanity.verdict != "passes":
+        return (
+            f"Whether there is a shortcut is open: {audit.sanity.method} does not pass the sanity "
+            f"check on this network. {audit.sanity.reason}"
+        )
+    asked = [claim for claim in audit.claims if claim.kind in SHORTCUTS]
+    tested = any(claim.p is not None or claim.verdict == "not supported" for claim in asked)
+    # of heatmaps that would show a small place, and do not, there is nothing to test
+    none_small = shows_small(audit.map_size) and not any(c.candidate for c in audit.clusters)
+    if tested or (none_small and audit.clusters):
+        return ""
+    return (
+        "Whether there is a shortcut is open: no place and no background could be tested; more "
+        "samples, an earlier layer or regions would tell."
+    )

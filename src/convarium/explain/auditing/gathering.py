@@ -19,6 +19,7 @@ from convarium.data import Batch, Dataset, Part, Preprocessing, Skipped, batches
 from convarium.errors import DataError, OptionError
 from convarium.explain.attribution import Attribution
 from convarium.explain.auditing.masks import Masks, check_marked, read_masks
+from convarium.explain.looking import device_of
 from convarium.predict import Predictor
 from convarium.progress import Progress
 
@@ -221,12 +222,6 @@ def shown(inputs: Tensor, preprocessing: Preprocessing) -> Tensor:
         low, high = numbers.aminmax()
         numbers = (numbers - low) / (high - low).clamp(min=1e-12)
     return numbers.clamp(0, 1)
-
-
-def device_of(network: nn.Module) -> torch.device:
-    """Where its parameters are."""
-    first = next(network.parameters(), None)
-    return torch.device("cpu") if first is None else first.device
 
 
 def drawn_from(pool: Tensor, count: int, *keys: int | str) -> Tensor:

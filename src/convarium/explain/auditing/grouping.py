@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +29,7 @@ class GroupTable(NamedTuple):
 
 
 def group_tables(words: Mapping[str, Sequence[str]], samples: int) -> dict[str, GroupTable]:
-    """The groups of each column, from one word a sample; an empty word is no group.
+    """The groups of each column, from one word a sample; an empty word, None or NaN is no group.
 
     Raises:
         OptionError: a column has not one word a sample, more than 50 groups, or fewer than two.
@@ -99,12 +99,12 @@ def _column(
     )
 
 
-def _table(column: str, words: Sequence[str], samples: int) -> GroupTable:
+def _table(column: str, words: Sequence[Any], samples: int) -> GroupTable:
     if len(words) != samples:
         raise OptionError(
             f"groups[{column!r}] has {len(words)} values for {samples} samples; give one for each."
         )
-    texts = [str(word) for word in words]
+    texts = ["" if word is None or word != word else str(word) for word in words]  # NaN is not NaN
     names = sorted(set(texts) - {""})
     if not 2 <= len(names) <= MOST_GROUPS:
         raise OptionError(

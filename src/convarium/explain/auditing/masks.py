@@ -19,14 +19,16 @@ Masks = str | Path | Sequence[str | Path | None] | NDArray[Any] | Tensor
 _SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".gif", ".webp", ".jpg", ".jpeg")
 
 
-def check_masks(regions: Masks, samples: int, preprocessing: Preprocessing) -> None:
-    """Refuse what cannot be the masks of some samples, before anything is computed.
+def check_masks(regions: Masks | None, samples: int, preprocessing: Preprocessing) -> None:
+    """Refuse what cannot be the masks of some samples, before anything is computed; None is none.
 
     Raises:
         DataError: there is no such folder.
         OptionError: files of masks for volumes.
         ShapeError: not one mask a sample.
     """
+    if regions is None:
+        return
     if isinstance(regions, np.ndarray | Tensor):
         size = preprocessing.input_shape[1:]
         if regions.ndim != 1 + len(size) or len(regions) != samples:

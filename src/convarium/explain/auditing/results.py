@@ -73,6 +73,32 @@ class GroupColumn:
     left_out: int
 
     @property
+    def lowest(self) -> Cell | None:
+        """The cell of the lowest accuracy, however few its samples are."""
+        order = sorted(self.cells, key=lambda cell: (cell.accuracy.value, -cell.accuracy.n))
+        return order[0] if order else None
+
+    @property
+    def small(self) -> tuple[Cell, ...]:
+        """Cells without a gap though their label is in other groups too, the lowest first."""
+        labels = [cell.label for cell in self.cells]
+        found = [c for c in self.cells if c.gap is None and labels.count(c.label) > 1]
+        return tuple(sorted(found, key=lambda cell: cell.accuracy.value))
+
+    @property
+    def small_cells(self) -> str:
+        """The same as a sentence; "" where there is none."""
+        if not self.small:
+            return ""
+        first = self.small[0]
+        return (
+            f"{len(self.small)} of {len(self.cells)} pairs of label and {self.column} cannot be "
+            f"compared, for want of {self.least} samples here or there; of {first.label} where "
+            f"{self.column} is {first.group}, {first.accuracy.value:.1%} of {first.accuracy.n} are "
+            "right."
+        )
+
+    @property
     def gaps(self) -> tuple[tuple[Cell, Difference], ...]:
         """Cells whose gap was measured, the largest gap first."""
         known = [(cell, cell.gap) for cell in self.cells if cell.gap is not None]
@@ -85,6 +111,8 @@ class GroupColumn:
             "groups": [{"group": g, "accuracy": r.to_mapping()} for g, r in self.groups],
             "cells": [_cell(cell) for cell in self.cells],
             "worst": None if self.worst is None else _cell(self.worst),
+            "lowest": None if self.lowest is None else _cell(self.lowest),
+            "not_compared": len(self.small),
             "least_samples": self.least,
             "compared": self.compared,
             "left_out": self.left_out,

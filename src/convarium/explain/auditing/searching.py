@@ -8,6 +8,9 @@ The halves keep the tests honest: a place is tested on samples that it was not f
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -28,6 +31,15 @@ SMALLEST = 5  # heatmaps of a cluster
 _HELD = 0.5  # of the heat beyond what is usual, in the place
 _RECIPIENTS = 256
 _EXAMPLES = 4
+
+
+def shows_small(size: Sequence[int]) -> bool:
+    """Whether maps of these sides can show a place that is small enough to be a shortcut.
+
+    >>> shows_small((7, 7)), shows_small((4, 4))
+    (True, False)
+    """
+    return math.prod(min(1.0, 2 / side) for side in size) <= SMALL
 
 
 def find_shortcuts(
