@@ -54,11 +54,15 @@ def read_table(file: Path, said: SeriesColumns, task: str | None, *, labels: boo
 
 
 def other_columns(file: Path, said: SeriesColumns) -> tuple[str, ...]:
-    """The columns of a long table that are not of time, series and part."""
+    """The columns of a long table that are not of time and series."""
     header = header_of(file)
     time, series = said.time or _named(header, _TIMES), said.series or _named(header, _SERIES)
-    used = {time, series, _named(header, ("split",))}
-    return tuple(name for name in header if name not in used)
+    return tuple(name for name in header if name not in (time, series))
+
+
+def part_column(file: Path) -> str | None:
+    """The column of a table that says in which part a series is."""
+    return _named(header_of(file), ("split",))
 
 
 class _Long:
