@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from convarium.cli.choosing import Prepared
 from convarium.cli.parsing import write
@@ -36,7 +36,7 @@ def announce(ready: Prepared) -> None:
     shape = " x ".join(str(n) for n in ready.preprocessing.input_shape)
     write(f"network: {choice.model}{own}, input {shape}")
     seen = [*seen_lines(parts, ready.preprocessing), *field_lines(ready.model, parts)]
-    for line in [*seen, *_reach_lines(ready)]:
+    for line in [*seen, *_reach_lines(ready), *_vector_lines(ready)]:
         write(line)
     write(
         f"recipe: {f'{config.recipe}, ' if config.recipe else ''}{config.optimizer}, "
@@ -97,6 +97,20 @@ def _text_lines(parts: Parts, preprocessing: TextPreprocessing) -> list[str]:
             "--max-length keeps more"
         )
     return lines
+
+
+def _vector_lines(ready: Prepared) -> list[str]:
+    """In how many of the training texts vectors are counted, where it is not all."""
+    if ready.config.vectors != "counted":
+        return []
+    from convarium.data.texts.fitting import cut_of
+    from convarium.train.word_vectors import MOST_COUNTED
+
+    cut = cut_of(ready.parts.train, cast("TextPreprocessing", ready.preprocessing))
+    share = MOST_COUNTED / max(1, cut.tokens - cut.lost + cut.texts)
+    if share >= 1:
+        return []
+    return [f"vectors: counted in {share:.0%} of the training texts, which the seed draws"]
 
 
 def _series_lines(parts: Parts, preprocessing: SeriesPreprocessing) -> list[str]:

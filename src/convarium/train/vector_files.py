@@ -90,7 +90,7 @@ def vector_length(path: str | Path) -> int:
 def file_vectors(path: str | Path, words: Sequence[str], drawn: Tensor) -> FileVectors:
     """The vectors of tokens, where the file has them; only these are held in memory.
 
-    A token is looked up as it is, and a word of the file that no token is spelt as also without
+    A token is looked up as it is, first one that begins a word where another is spelt alike, and a word of the file that no token is spelt as also without
     upper case. The other rows are drawn ones, scaled to the spread of those that were found.
 
     Args:
@@ -101,7 +101,8 @@ def file_vectors(path: str | Path, words: Sequence[str], drawn: Tensor) -> FileV
     Raises:
         DataError: it cannot be read as vectors, has another length, or has none of the tokens.
     """
-    rows = {word.removeprefix(START): row for row, word in enumerate(words)}
+    begins = sorted(range(len(words)), key=lambda row: words[row].startswith(START))
+    rows = {words[row].removeprefix(START): row for row in begins}  # the last one stays
     length = drawn.shape[1]
     found = np.zeros((len(words), length), np.float32)
     exact = np.zeros(len(words), np.bool_)
