@@ -16,7 +16,6 @@ if TYPE_CHECKING:
         SeriesPreprocessing,
         TextPreprocessing,
     )
-    from convarium.models import Network
     from convarium.train.config import TrainConfig
 
 
@@ -35,7 +34,7 @@ def announce(ready: Prepared) -> None:
         write(line)
     shape = " x ".join(str(n) for n in ready.preprocessing.input_shape)
     write(f"network: {choice.model}{own}, input {shape}")
-    seen = [*seen_lines(parts, ready.preprocessing), *field_lines(ready.model, parts)]
+    seen = seen_lines(parts, ready.preprocessing)
     for line in [*seen, *_reach_lines(ready), *_vector_lines(ready)]:
         write(line)
     write(
@@ -162,25 +161,6 @@ def _reach_lines(ready: Prepared) -> list[str]:
     network: Any = ready.model
     steps: Any = ready.preprocessing
     return [f"sees: {reach_in_words(network, steps)}"]
-
-
-def field_lines(model: Network, parts: Parts) -> list[str]:
-    """A note where a TCN sees less of the past than the series have."""
-    if model.config.get("dilations") is None or parts.train.dataset.kind != "series":
-        return []
-    from convarium.measure import layers_for_receptive_field
-
-    size, dilations = model.config["kernel_size"], model.config["dilations"]
-    field = 1 + 2 * (size - 1) * sum(dilations)
-    longest = int(parts.train.dataset.survey().widths.max())
-    if field >= longest or size == 1:
-        return []
-    blocks = layers_for_receptive_field(longest, size)
-    width = model.config["channels"][-1]
-    return [
-        f"note: {model.name} sees {field} time steps, and the longest series has {longest}; "
-        f"{blocks} blocks see all: --option 'channels={[width] * blocks}'"
-    ]
 
 
 def seen_lines(parts: Parts, preprocessing: Preprocessing) -> list[str]:

@@ -8,6 +8,7 @@ same bits as an uninterrupted one.
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from convarium.processes import ALONE, World
 from convarium.train import storage
 from convarium.train.caching import with_cache
 from convarium.train.choices import settled
+from convarium.train.checks import field_advice
 from convarium.train.config import TrainConfig
 from convarium.train.grouping import group_rows
 from convarium.train.history import History
@@ -72,6 +74,9 @@ def fit(
         ConvariumError: the loss is not finite.
     """
     config = TrainConfig() if config is None else config
+    advice = field_advice(model, preprocessing) if world.first and not resume else None
+    if advice is not None:
+        warnings.warn(advice, stacklevel=2)
     quiet = not (observers and world.first)
     if out is None:
         if resume:
