@@ -119,11 +119,9 @@ def test_a_tcn_that_does_not_see_all_of_a_series_says_so(folder):
     short, long = (create("tcn", channels=[8] * blocks) for blocks in (2, 4))
     line = field_advice(short, steps)
     assert "tcn sees 13 time steps" in line
-    assert line.endswith(
-        "4 blocks see all: channels=[8, 8, 8, 8] and dilations=[1, 2, 4, 8]"
-    )
+    assert line.endswith("4 blocks see all: channels=[8, 8, 8, 8] and dilations=[1, 2, 4, 8]")
     assert field_advice(long, steps) is None
-    slower = dataclasses.replace(steps, input_shape=(1, 13))  # as where a rate is lowered
+    slower = dataclasses.replace(steps, input_shape=(2, 13))  # as where a rate is lowered
     assert field_advice(short, slower) is None
     model = create("tcn", in_channels=2, channels=[4], num_classes=2)
     options = train.TrainConfig(epochs=1, flip=False, batch_size=8, precision="fp32")

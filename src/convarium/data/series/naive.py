@@ -16,7 +16,7 @@ from convarium.data.series.samples import SeriesArrays
 from convarium.data.series.series import Floats, Series
 from convarium.errors import DataError
 
-_ASKED = 1000  # series, for the season
+_ASKED = 100  # series, for the season
 
 
 def forecasts_of(dataset: Dataset) -> Forecasts:
@@ -40,10 +40,10 @@ def season_in(training: Part) -> int:
     first = forecasts_of(training.dataset).channels[0]
     most = int(training.dataset.columns["window"])
     seasons: Counter[int] = Counter()
-    for seen in itertools.islice(_seen(training), _ASKED):
-        values = filled(seen[first : first + 1])[0]
-        if not np.isnan(values).any():
-            seasons[season_of(values, most)] += 1
+    curves = (filled(seen[first : first + 1])[0] for seen in _seen(training))
+    there = (values for values in curves if not np.isnan(values).any())
+    for values in itertools.islice(there, _ASKED):
+        seasons[season_of(values, most)] += 1
     return max(seasons, key=lambda season: (seasons[season], -season), default=1)
 
 

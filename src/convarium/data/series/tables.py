@@ -19,7 +19,7 @@ from convarium.data import table
 from convarium.data.given import part_number
 from convarium.data.series.reading import Found, SeriesColumns
 from convarium.data.series.series import Floats, floats_of
-from convarium.data.series.times import in_time, times_of
+from convarium.data.series.times import Stamps, in_time, times_of
 from convarium.data.skipping import Skipped
 from convarium.data.table_rows import Columns, header_of, read_rows
 from convarium.errors import DataError
@@ -108,7 +108,7 @@ class _Long:
         names = list(self._names)
         whose = np.frombuffer(self._whose, np.int64)
         order, unsorted = np.argsort(whose, kind="stable"), 0
-        times = np.empty(0)
+        times: Stamps = np.empty(0)
         if self.time is not None:
             times = times_of(self._stamps, f"The column {self.time!r} of {self.file}")
             what = f"The column {self.time!r} of {self.file}"
