@@ -55,7 +55,7 @@ def test_a_copy_and_what_is_unpickled_hold_nothing():
     state = network.state_dict()
     network.load_state_dict(state)
     network.kept = Prepared(network, "value")
-    twin, again = copy.deepcopy(network), pickle.loads(pickle.dumps(network))  # noqa: S301
+    twin, again = copy.deepcopy(network), pickle.loads(pickle.dumps(network))
     for other in (twin, again):
         assert not other.kept.holds(other)
         other.load_state_dict(state)  # as often as the original

@@ -321,7 +321,9 @@ def test_types_that_do_not_fit_are_refused():
     with pytest.raises(OptionError, match=r"batch \(=2.0\) must be a whole number"):
         model.initial_state(2.0)
     for kind in (torch.float64, torch.bfloat16):
-        with pytest.raises(ShapeError, match=f"of one type, and these are {kind} and torch.float32"):
+        with pytest.raises(
+            ShapeError, match=f"of one type, and these are {kind} and torch.float32"
+        ):
             model.step(torch.zeros(2, 1, dtype=kind), model.initial_state(2))
         with pytest.raises(ShapeError, match="in the type of the weights"):
             model.stream(torch.zeros(2, 1, 3, dtype=kind), model.initial_state(2))

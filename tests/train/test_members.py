@@ -1,4 +1,4 @@
-"""Members of one network that take turns at the rows: each learns, in one process and in several."""
+"""Members of a network that take turns at the rows: each learns, in one process and in several."""
 
 from __future__ import annotations
 
@@ -64,7 +64,9 @@ def test_batches_of_fewer_rows_than_members_train_every_member(tmp_path, size, a
     assert moved.sum(1).max() == min(size, 5)
 
 
-@pytest.mark.parametrize(("size", "accumulate"), [(4, 1), (8, 2)])
+@pytest.mark.parametrize(
+    ("size", "accumulate"), [(4, 1), pytest.param(8, 2, marks=pytest.mark.long)]
+)
 def test_two_processes_train_the_members_that_one_trains(tmp_path, size, accumulate):
     task = functools.partial(
         learnt, folder=write_pair(tmp_path / "ramps"), size=size, accumulate=accumulate

@@ -11,11 +11,17 @@ from written import COMMON, SUBJECTS, rows, write_csv
 import convarium
 from convarium import data, train
 from convarium.errors import OptionError
+from convarium.train import word_vectors
 from convarium.train.config import TrainConfig
 from convarium.train.from_config import augmentation_of
-from convarium.train import text_baselines as text_baselines_file
-from convarium.train import word_vectors
-from convarium.train.text_baselines import BagOfWords, compared, text_baselines, word_counts
+from convarium.train.text_baselines import (
+    BagOfWords,
+    bag_of_words,
+    check_baselines,
+    compared,
+    text_baselines,
+    word_counts,
+)
 from convarium.train.word_vectors import counted_vectors
 
 pytest.importorskip("tokenizers")
@@ -142,8 +148,8 @@ def test_baselines_are_measured_on_the_same_texts(parts, tmp_path):
 
 def test_baselines_go_without_what_needs_stages_and_say_so_before_a_training(parts):
     steps = data.fit_preprocessing(parts.train)
-    text_baselines_file.check_baselines(parts, steps, config(layer_decay=0.5, freeze_epochs=1))
-    said = text_baselines_file.bag_of_words(parts, steps, config(epochs=1, layer_decay=0.5))
+    check_baselines(parts, steps, config(layer_decay=0.5, freeze_epochs=1))
+    said = bag_of_words(parts, steps, config(epochs=1, layer_decay=0.5))
     assert said.shape == (len(parts.test),)
 
 

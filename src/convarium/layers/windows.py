@@ -4,9 +4,9 @@
                       ----------------------------------> (B, E, T) -> mean over time -> (B, E)
 
 A window counts where all of its tokens are real; where none does, the first one counts, so that a
-text which is shorter than a kernel has one window, in which zeros follow its tokens. With fixed weights the
-answers can be looked up: for each word and each place in a window, a table holds what the word adds
-there, and a window is a sum of k rows.
+text which is shorter than a kernel has one window, in which zeros follow its tokens. With fixed
+weights the answers can be looked up: for each word and each place in a window, a table holds what
+the word adds there, and a window is a sum of k rows.
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ def whole_windows(mask: Tensor, size: int) -> Tensor:
 
 
 def _all_real(mask: Tensor, size: int) -> Tensor:
-    """(B, T) -> (B, T - size + 1)"""
+    """Which windows hold real tokens only, (B, T) -> (B, T - size + 1)."""
     starts = mask.shape[1] - size + 1
     whole = mask[:, :starts]
     for place in range(1, size):

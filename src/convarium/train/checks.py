@@ -85,7 +85,7 @@ def check_lengths(model: nn.Module, parts: Parts) -> None:
 
 
 def field_advice(model: nn.Module, preprocessing: Preprocessing) -> str | None:
-    """What to do where a TCN sees less of the past than the longest series has; None if it sees all.
+    """What to do where a TCN sees less of the past than the longest series has, else None.
 
     Args:
         model: any network.
@@ -99,9 +99,10 @@ def field_advice(model: nn.Module, preprocessing: Preprocessing) -> str | None:
         return None
     blocks = layers_for_receptive_field(longest, size)
     channels = [model.config["channels"][-1]] * blocks
+    doubled = [2**i for i in range(blocks)]
     return (
         f"{model.name or 'The TCN'} sees {field} time steps, and the longest series has {longest}; "
-        f"{blocks} blocks see all: channels={channels} and dilations={[2**i for i in range(blocks)]}"
+        f"{blocks} blocks see all: channels={channels} and dilations={doubled}"
     )
 
 

@@ -120,8 +120,9 @@ class Pass:
 
 
 def whose(model: nn.Module, turn: int) -> dict[str, int]:
-    """What `forward` takes besides where members take turns: rows of the training so far."""
-    return {"turn": turn} if getattr(model, "turns", 1) > 1 else {}
+    """What `forward` takes besides where members take turns: whose it is after so many rows."""
+    members = int(getattr(model, "turns", 1))
+    return {"turn": turn % members} if members > 1 else {}  # few numbers, each compiled once
 
 
 def parts_of(batch: Batch, count: int, *, exactly: bool = False) -> Iterator[Batch]:

@@ -153,9 +153,7 @@ class Learner:
     def _rows_before(self, epoch: int, step: int) -> int:
         """The number of rows in the training before this process's part of a step."""
         samples, world = len(self.parts.train), self.world
-        own = own_places(
-            step, self.config.batch_size, samples, rank=world.rank, world=world.size
-        )
+        own = own_places(step, self.config.batch_size, samples, rank=world.rank, world=world.size)
         return int(epoch * samples + own.start)
 
     def sized(self, batch: Batch, step: int) -> Batch:

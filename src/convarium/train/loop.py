@@ -23,8 +23,8 @@ from convarium.predict import Predictor, fit_temperature
 from convarium.processes import ALONE, World
 from convarium.train import storage
 from convarium.train.caching import with_cache
-from convarium.train.choices import settled
 from convarium.train.checks import field_advice
+from convarium.train.choices import settled
 from convarium.train.config import TrainConfig
 from convarium.train.grouping import group_rows
 from convarium.train.history import History

@@ -115,9 +115,7 @@ def text_baselines(
     return tuple(compared(name, network, said == targets) for name, said in named.items())
 
 
-def check_baselines(
-    parts: Parts, preprocessing: TextPreprocessing, config: TrainConfig
-) -> None:
+def check_baselines(parts: Parts, preprocessing: TextPreprocessing, config: TrainConfig) -> None:
     """Refuse what `text_baselines` cannot be trained on, before a network is.
 
     Args:

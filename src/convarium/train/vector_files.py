@@ -90,8 +90,9 @@ def vector_length(path: str | Path) -> int:
 def file_vectors(path: str | Path, words: Sequence[str], drawn: Tensor) -> FileVectors:
     """The vectors of tokens, where the file has them; only these are held in memory.
 
-    A token is looked up as it is, first one that begins a word where another is spelt alike, and a word of the file that no token is spelt as also without
-    upper case. The other rows are drawn ones, scaled to the spread of those that were found.
+    A token is looked up as it is, and a word of the file that no token is spelt as also without
+    upper case. Of two tokens that are spelt alike, the one that begins a word has the vector. The
+    other rows are drawn ones, scaled to the spread of those that were found.
 
     Args:
         path: the file.
