@@ -6,7 +6,9 @@
 seeds; the test series are evaluated once at the end. The bound is the accuracy that is published
 for FCN and InceptionTime on these splits, less .01 (ArrowHead, of 175 test series, .02). The
 reference in the same run is MiniRocket of aeon, which is no network; published figures of it stand
-beside. Results are stored after each data set, and what is stored is not measured again.
+beside. Time is held against aeon's InceptionTime: it is trained for 10, 20, 40, ... epochs, up to
+its own 1,500, until it reaches the bound or takes longer than our command takes as a whole. Results
+are stored after each data set, and what is stored is not measured again.
 Data: the files that come with aeon (BSD-3), from `make env-peers`.
 """
 
@@ -31,6 +33,7 @@ PUBLISHED = {
     "ItalyPowerDemand": (0.963, 0.962, 0.965, 0.963, 0.01),
     "BasicMotions": (None, 1.0, 1.0, 1.0, 0.01),
 }
+EPOCHS = (10, 20, 40, 80, 160, 320, 640, 1500)  # that aeon's InceptionTime gets
 
 
 def one_seed(source: Path, seed: int) -> dict:
@@ -80,6 +83,21 @@ def measured(name: str, folder: Path, seeds: list[int], peer: harness.Peer) -> d
     }
 
 
+def raced(name: str, row: dict, seed: int, peer: harness.Peer) -> dict:
+    """How long aeon's InceptionTime takes to the bound, as far as it is quicker than we are."""
+    ours, budgets = row["seconds"]["median"], []
+    reached = None
+    for epochs in EPOCHS:
+        told = {"epochs": epochs, **peer.ask(f"{name} {seed} {epochs}")}
+        budgets.append(told)
+        if told["accuracy"] >= row["bound"]:
+            reached = told["seconds"]
+        if reached is not None or told["seconds"] > ours:
+            break
+    holds = row["holds"] and (reached is None or ours <= reached)
+    return {"budgets": budgets, "seconds_to_bound": reached, "holds": holds}
+
+
 def main() -> int:
     """Measure what is not stored, and store it."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -98,11 +116,15 @@ def main() -> int:
                 folder = Path(told["folder"])
                 found[name] = measured(name, folder, arguments.seeds, peer)
             row = found[name]
+            if "aeon_inception_time" not in row:
+                row["aeon_inception_time"] = raced(name, row, arguments.seeds[0], peer)
             print(
                 f"{name}: {row['mean_accuracy']:.4f} (bound {row['bound']:.3f}, MiniRocket "
                 f"{row['minirocket']['mean_accuracy']:.4f}), {row['seconds']['median']:.0f} s a run"
             )
-            holds = all(row["holds"] for row in found.values())
+            print(f"  aeon's InceptionTime: {row['aeon_inception_time']}")
+            timed = [each.get("aeon_inception_time", {}).get("holds") for each in found.values()]
+            holds = all(timed) and all(each["holds"] for each in found.values())
             result = {"holds": holds, "data_sets": found, "peers": {"aeon": told["aeon"]}}
             harness.write("series", {**result, "threads": os.environ.get("OMP_NUM_THREADS")})
     return 0 if holds else 1

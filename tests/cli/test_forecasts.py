@@ -12,7 +12,7 @@ import torch
 from convarium import data, open_run, tasks
 from convarium.cli import main
 from convarium.data.series.forecasts import season_of
-from convarium.data.series.naive import naive_forecasts, scale_of
+from convarium.data.series.naive import naive_forecasts, scale_of, season_in
 from convarium.errors import DataError, OptionError
 
 
@@ -59,9 +59,9 @@ def test_parts_follow_each_other_in_the_time_of_all_series(tmp_path):
 
 def test_simple_rules_and_the_scale_are_what_their_formulas_say(tmp_path):
     found = opened(write_load(tmp_path / "a.csv", steps=200))
-    assert found.forecasts.season == 12
     parts = data.split(found)
-    rules = naive_forecasts(found, parts.test.ids)
+    assert season_in(parts.train) == 12
+    rules = naive_forecasts(found, parts.test.ids, parts.train)
     for row, i in enumerate(parts.test.ids[:5].tolist()):
         past = found.read(i).values[0]
         assert rules["naive"][row] == pytest.approx([past[-1]] * 3)
@@ -78,6 +78,56 @@ def test_a_season_is_found_and_noise_has_none(period):
     assert season_of(wave.astype(np.float32), 30) == period
     assert season_of(random.normal(size=300).astype(np.float32), 30) == 1
     assert season_of(np.ones(50, np.float32), 20) == 1
+    assert season_of(np.ones(0, np.float32), 20) == 1
+
+
+def changed(path, where, column=2, word=""):
+    """The table with another word in a column of some rows, which count from 1."""
+    lines = [line.split(",") for line in path.read_text().splitlines()]
+    for row in where:
+        lines[row][column] = word
+    path.write_text("\n".join(",".join(line) for line in lines) + "\n")
+    return path
+
+
+def test_the_season_is_that_of_the_training_times_and_of_most_series(tmp_path):
+    path = write_load(tmp_path / "a.csv", steps=200, sites=3)
+    lines = path.read_text().splitlines()
+    for t in range(160, 200):  # what the test part repeats is another matter
+        lines[1 + t] = f"{t},s0,{5 * (t % 7)},0"
+    path.write_text("\n".join(lines) + "\n")
+    changed(path, range(1, 201))  # the first series has no value of the target
+    assert season_in(data.split(opened(path)).train) == 12
+    alone = write_load(tmp_path / "b.csv", steps=200)
+    changed(alone, range(150, 201), word="100")
+    assert season_in(data.split(opened(alone), test=0.3).train) == 12
+
+
+def test_a_window_without_values_of_the_target_has_the_mean_of_training(tmp_path, capsys):
+    path = changed(write_load(tmp_path / "a.csv", steps=200), range(186, 199))
+    found = opened(path, window=8, horizon=2)
+    parts = data.split(found)
+    empty = [i for i in parts.test.ids.tolist() if np.isnan(found.read(i).values[0]).all()]
+    rules = naive_forecasts(found, np.array(empty), parts.train)
+    assert len(empty) > 0
+    for values in rules.values():
+        means = parts.train.targets.mean(axis=0, dtype=np.float64)
+        assert values == pytest.approx(np.tile(means, (len(empty), 1)))
+    words = ["train", str(path), "--task", "forecast", "--target-column", "load [MW]", "--json"]
+    words += ["--horizon", "2", "--window", "8", "--epochs", "1", "--precision", "fp32"]
+    assert main([*words, "--compile", "off", "--out", str(tmp_path / "run")]) == 0
+    rules = json.loads((tmp_path / "run" / "card.json").read_text())["result"]["baselines"]
+    assert all(np.isfinite(each["mase"]) for each in rules)
+
+
+def test_a_target_that_is_never_there_and_parts_of_ones_own_are_refused(tmp_path):
+    path = changed(write_load(tmp_path / "a.csv", steps=60), range(1, 61))
+    with pytest.raises(DataError, match=r"No window .* 3 steps: load \[MW\] is missing there"):
+        opened(path)
+    path = changed(write_load(tmp_path / "b.csv", steps=60), [0], column=3, word="split")
+    with pytest.raises(DataError, match="parts in the column 'split', and forecasts are split by"):
+        opened(path)
+    assert len(opened(path, value_column="split")) == 60 - 24 - 3 + 1
 
 
 def test_mase_is_the_error_in_changes_of_the_training_part():

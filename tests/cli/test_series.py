@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 
 import numpy as np
@@ -10,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 from sequences import waves, write_pair, write_ts
 
-from convarium import create, data, open_run
+from convarium import create, data, open_run, train
 from convarium.cli import main
-from convarium.cli.announcing import field_lines
+from convarium.train.checks import field_advice
 
 SMALL = ["--model", "fcn", "--option", "channels=[8,8,8]", "--precision", "fp32"]
 QUICK = [*SMALL, "--epochs", "4", "--batch-size", "8"]
@@ -114,11 +115,18 @@ def test_a_file_is_verified_on_other_series_too(run, folder, capsys):
 
 def test_a_tcn_that_does_not_see_all_of_a_series_says_so(folder):
     parts = data.split(data.open_dataset(folder / "Ramps_TRAIN.ts"))
+    steps = data.fit_preprocessing(parts.train)
     short, long = (create("tcn", channels=[8] * blocks) for blocks in (2, 4))
-    (line,) = field_lines(short, parts)
+    line = field_advice(short, steps)
     assert "tcn sees 13 time steps" in line
-    assert line.endswith("4 blocks see all: --option 'channels=[8, 8, 8, 8]'")
-    assert field_lines(long, parts) == []
+    assert line.endswith("4 blocks see all: channels=[8, 8, 8, 8] and dilations=[1, 2, 4, 8]")
+    assert field_advice(long, steps) is None
+    slower = dataclasses.replace(steps, input_shape=(2, 13))  # as where a rate is lowered
+    assert field_advice(short, slower) is None
+    model = create("tcn", in_channels=2, channels=[4], num_classes=2)
+    options = train.TrainConfig(epochs=1, flip=False, batch_size=8, precision="fp32")
+    with pytest.warns(UserWarning, match="tcn sees 5 time steps"):
+        train.fit(model, parts, options, preprocessing=steps)
 
 
 def test_data_tells_what_is_there(folder, capsys):

@@ -164,6 +164,24 @@ def test_what_cannot_be_is_one_sentence(folder, tmp_path, capsys, words, said):
     assert not (tmp_path / "x").exists()
 
 
+def test_baselines_of_other_data_are_refused_before_a_fold_is_trained(tmp_path, capsys):
+    words = ["train", "digits", "--folds", "2", "--baselines", "--epochs", "1"]
+    assert main([*words, "--out", str(tmp_path / "run")]) == 2
+    told = capsys.readouterr()
+    assert "--baselines is for texts of one class each" in told.err
+    assert not (tmp_path / "run" / "fold-1").exists()
+
+
+def test_vectors_that_are_counted_in_some_texts_are_announced(folder, monkeypatch, capsys):
+    from convarium.train import word_vectors
+
+    monkeypatch.setattr(word_vectors, "MOST_COUNTED", 200)
+    words = ["train", str(folder / "items.csv"), "--text", "text", "--label", "label", *SMALL]
+    words += ["--option", "embedding=fine_tuned", "--vectors", "counted", "--epochs", "1"]
+    assert main([*words, "--out", str(folder / "some")]) == 0
+    assert "of the training texts, which the seed draws" in capsys.readouterr().out
+
+
 def test_several_labels_a_text(folder, tmp_path, capsys):
     made = rows(90)
     for number, row in enumerate(made):

@@ -55,6 +55,15 @@ def test_each_padded_sequence_gives_what_it_gives_alone(kind, lengths, more):
 
 
 @pytest.mark.parametrize("kind", SEQUENCES)
+@pytest.mark.parametrize("real", [[0, 0, 1, 1, 1, 1], [1, 1, 0, 1, 1, 1]])
+def test_padding_in_front_of_real_steps_is_refused(kind, real):
+    model = network(kind)
+    mask = torch.tensor([real, [1] * 6]).bool()
+    with pytest.raises(ShapeError, match=r"real steps come first.*; put it behind"):
+        model(model.example_input(2, 6), mask)
+
+
+@pytest.mark.parametrize("kind", SEQUENCES)
 def test_maps_hold_zeros_in_the_padding(kind):
     model = network(kind)
     lengths = [3, 17]

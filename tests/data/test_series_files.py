@@ -18,6 +18,7 @@ from sequences import waves, write_pair, write_ts
 
 from convarium import data
 from convarium.data.series.sound import read_wave, resampled
+from convarium.data.series.times import times_of
 from convarium.data.series.ts import read_ts
 from convarium.errors import DataError, OptionError
 
@@ -346,3 +347,24 @@ def test_threads_that_read_sounds_leave_the_warnings_alone(tmp_path, monkeypatch
     monkeypatch.undo()
     with pytest.raises(DataError, match="no sound"):
         read_wave(io.BytesIO(whole[:-10]))
+
+
+def test_time_stamps_are_told_apart_to_the_nanosecond(tmp_path):
+    start = 1_700_000_000_000_000_000
+    stamps = [start + 100 * k for k in (2, 0, 1)]
+    expected = [1.0, 2.0, 0.0]
+    forms = {
+        "numbers": pa.array(stamps),
+        "dates": pa.array(stamps, pa.timestamp("ns", "UTC")),
+        "texts": pa.array([f"2023-11-14T22:13:20.0000001{k}0" for k in (2, 0, 1)]),
+    }
+    for name, times in forms.items():
+        table = pa.table({"t": times, "x": [0.0, 1.0, 2.0]})
+        pq.write_table(table, tmp_path / f"{name}.parquet")
+        found = data.open_inputs(
+            [tmp_path / f"{name}.parquet"], kind="series", columns={"time_column": "t"}
+        )
+        assert found.read(0).values.tolist() == [expected]
+    assert times_of(["1500-01-01", "1500-01-02"], "x").tolist() == sorted(
+        times_of(["1500-01-02", "1500-01-01"], "x").tolist()
+    )

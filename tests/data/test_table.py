@@ -199,3 +199,21 @@ def test_a_pipe_in_a_table_does_not_wait_for_ever(images: Path) -> None:
     dataset = data.open_dataset(images / "t.csv")
     dataset.survey(max_broken=0.5)
     assert dataset.skipped == [data.Skipped("in/pipe.png", "not a regular file")]
+
+
+def test_a_row_of_more_cells_than_columns_is_not_cut(images: Path) -> None:
+    (images / "t.csv").write_text("path,label\nin/0.png,dog\n\nin/1.png,big, small,cat\n")
+    text = sentence(images / "t.csv")
+    assert "Row 2 of" in text
+    assert "has 4 cells, and the table 2 columns" in text
+    assert "double quotes" in text
+    (images / "t.csv").write_text("path,label\nin/0.png,dog,\nin/1.png,cat, ,\nin/2.png,\n")
+    assert labels(data.open_dataset(images / "t.csv")) == ["dog", "cat"]
+
+
+def test_a_number_that_is_none_is_no_label(images: Path) -> None:
+    table = pa.table({"path": ["in/0.png", "in/1.png"], "label": [1.0, float("nan")]})
+    pq.write_table(table, images / "t.parquet")
+    dataset = data.open_dataset(images / "t.parquet")
+    assert dataset.classes == ("1.0",)
+    assert [item.name for item in dataset.skipped] == ["in/1.png"]

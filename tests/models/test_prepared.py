@@ -1,4 +1,5 @@
 import copy
+import pickle
 
 import torch
 from torch import nn
@@ -37,3 +38,26 @@ def test_weights_that_do_not_tell_of_changes_are_never_trusted():
         network = nn.Linear(2, 2)
         kept = Prepared(network, "value")
     assert not kept.holds(network)
+
+
+def test_a_replaced_module_or_any_replaced_tensor_is_seen():
+    network = nn.Sequential(nn.Linear(2, 2), nn.Sequential(nn.Linear(2, 2)))
+    kept = Prepared(network, "value")
+    network[1][0].bias = nn.Parameter(network[1][0].bias.detach().clone())
+    assert not kept.holds(network)
+    kept = Prepared(network, "value")
+    network[1][0] = nn.Linear(2, 2)
+    assert not kept.holds(network)
+
+
+def test_a_copy_and_what_is_unpickled_hold_nothing():
+    network = nn.Sequential(nn.Linear(2, 2))
+    state = network.state_dict()
+    network.load_state_dict(state)
+    network.kept = Prepared(network, "value")
+    twin, again = copy.deepcopy(network), pickle.loads(pickle.dumps(network))
+    for other in (twin, again):
+        assert not other.kept.holds(other)
+        other.load_state_dict(state)  # as often as the original
+        assert not other.kept.holds(other)
+    assert network.kept.holds(network)

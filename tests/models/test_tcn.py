@@ -299,6 +299,36 @@ def test_options_out_of_range_are_refused(options, sentence):
         small(**options)
 
 
+def test_a_mean_of_many_steps_is_counted_also_in_bfloat16():
+    torch.manual_seed(0)
+    model = models.create("tcn", channels=[4], readout="mean", num_classes=2).eval()
+    model = model.bfloat16()
+    x = torch.randn(1, 1, 600).bfloat16()
+    with torch.no_grad():
+        state = model.initial_state()
+        for t in range(600):
+            y, state = model.step(x[..., t], state)
+        whole, chunked = model.stream(x, model.initial_state())
+    assert (state.dtype, y.dtype, whole.dtype) == (torch.float32, *[torch.bfloat16] * 2)
+    assert state[0, -1] == chunked[0, -1] == 600
+    exact = copy.deepcopy(model).double()(x.double())
+    assert torch.allclose(y.double(), exact, atol=0.02)
+    assert torch.allclose(whole[..., -1].double(), exact, atol=0.02)
+
+
+def test_types_that_do_not_fit_are_refused():
+    model = models.create("tcn", channels=[4])
+    with pytest.raises(OptionError, match=r"batch \(=2.0\) must be a whole number"):
+        model.initial_state(2.0)
+    for kind in (torch.float64, torch.bfloat16):
+        with pytest.raises(
+            ShapeError, match=f"of one type, and these are {kind} and torch.float32"
+        ):
+            model.step(torch.zeros(2, 1, dtype=kind), model.initial_state(2))
+        with pytest.raises(ShapeError, match="in the type of the weights"):
+            model.stream(torch.zeros(2, 1, 3, dtype=kind), model.initial_state(2))
+
+
 def test_inputs_and_states_that_do_not_fit_are_refused():
     model = small()
     with pytest.raises(ShapeError, match=r"takes \(B, 2, L\)"):

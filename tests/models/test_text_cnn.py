@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -150,6 +152,35 @@ def test_tables_are_left_when_a_weight_changes_or_gradients_are_wanted():
         assert torch.equal(after, twin(x))
         torch.testing.assert_close(model.tabulate()(x), after)
         assert model.float()(x).dtype == torch.float32
+
+
+def test_a_copy_that_gets_other_weights_does_not_look_up_the_old_ones():
+    model = small()
+    ids = model.example_input(2, 9)
+    with torch.no_grad():
+        twin = copy.deepcopy(model.tabulate())
+        other = {name: value + 1 for name, value in model.state_dict().items()}
+        for _ in range(2):
+            twin.load_state_dict(other)
+        fresh = small()
+        fresh.load_state_dict(other)
+        assert torch.equal(twin(ids), fresh(ids))
+        assert not torch.allclose(model(ids), twin(ids))
+
+
+@pytest.mark.parametrize("tabulated", [False, True])
+@pytest.mark.parametrize("mean", [False, True])
+def test_zeros_in_front_of_a_text_and_within_it_are_in_no_window(tabulated, mean):
+    model = small(mean=mean)
+    text = model.example_input(1, 7)
+    with torch.no_grad():
+        expected = model(text)
+        model = model.tabulate() if tabulated else model
+        behind = nn.functional.pad(text, (4, 3))
+        torch.testing.assert_close(model(behind), expected)
+        holed = torch.cat([text[:, :5], torch.zeros_like(text[:, :2]), text[:, 5:]], 1)
+        if not mean:  # two words are no window
+            torch.testing.assert_close(model(holed), model(text[:, :5]))
 
 
 def test_vectors_are_given_and_kept_or_learnt():

@@ -77,9 +77,28 @@ def test_the_graph_finds_nearly_all_and_is_kept(tmp_path):
         build_index(vectors[:9], path=path)
     with pytest.raises(DataError, match="600 other vectors"):
         nearest(vectors[:9], k=1, index=again)
+    changed = vectors.copy()
+    changed[3] += 1
+    with pytest.raises(DataError, match="is an index of other vectors; remove it"):
+        build_index(changed, path=path)
+    with pytest.raises(DataError, match="is an index of other metric"):
+        build_index(vectors, metric="euclidean", path=path)
+    (tmp_path / "items.faiss.json").unlink()
+    with pytest.raises(DataError, match="of unknown vectors"):
+        build_index(vectors, path=path)
     path.write_bytes(b"no index")
     with pytest.raises(DataError, match="is no index"):
         build_index(vectors, path=path)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_any_of_equal_vectors_is_right(metric):
+    pytest.importorskip("faiss")
+    vectors = np.repeat(drawn(20, 8), 20, axis=0)
+    index = build_index(vectors, metric=metric)
+    assert index_recall(vectors, index, 5, metric=metric) > 0.99
+    others = build_index(drawn(400, 8, seed=1), metric=metric)
+    assert index_recall(vectors, others, 5, metric=metric) < 0.5
 
 
 def test_what_cannot_be_is_refused():

@@ -13,6 +13,8 @@ from written import rows, write_csv
 
 from convarium import data, open_run, predict
 from convarium.cli import main
+from convarium.data.names import Names
+from convarium.data.series.samples import SeriesArrays, SeriesFiles
 from convarium.errors import DataError, OptionError, RunError
 from convarium.predict import shards
 
@@ -104,6 +106,29 @@ def test_other_vectors_in_the_folder_are_refused(folder, tmp_path):
     run, dataset = opened(folder)
     with pytest.raises(OptionError, match=r"shard \(=0\)"):
         predict.write_shards(tmp_path / "w", dataset, run.predictor, {}, shard=0)
+
+
+def test_changed_inputs_of_the_same_names_are_seen(tmp_path):
+    random = np.random.default_rng(0)
+    values = random.normal(size=(1, 40)).astype(np.float32)
+    files = [tmp_path / f"{k}.npy" for k in range(2)]
+    for path in files:
+        np.save(path, values[0])
+
+    def digests(series):
+        arrays = data.Dataset(SeriesArrays.of([series, series]), source="made")
+        names = Names.of([path.name for path in files])
+        listed = data.Dataset(SeriesFiles(str(tmp_path), names), source="made")
+        return shards._digest(arrays), shards._digest(listed)
+
+    before = digests(values)
+    assert digests(values) == before
+    np.save(files[1], np.append(values[0], 0))
+    after = digests(values + 1)
+    assert after[0] != before[0]
+    assert after[1] != before[1]
+    files[0].unlink()
+    assert digests(values)[1] != after[1]
 
 
 def test_what_cannot_be_read_is_listed_also_after_a_stop(folder, tmp_path):

@@ -11,9 +11,17 @@ from written import COMMON, SUBJECTS, rows, write_csv
 import convarium
 from convarium import data, train
 from convarium.errors import OptionError
+from convarium.train import word_vectors
 from convarium.train.config import TrainConfig
 from convarium.train.from_config import augmentation_of
-from convarium.train.text_baselines import BagOfWords, compared, text_baselines, word_counts
+from convarium.train.text_baselines import (
+    BagOfWords,
+    bag_of_words,
+    check_baselines,
+    compared,
+    text_baselines,
+    word_counts,
+)
 from convarium.train.word_vectors import counted_vectors
 
 pytest.importorskip("tokenizers")
@@ -86,6 +94,17 @@ def test_counted_vectors_are_the_singular_vectors_of_the_information():
     assert np.isclose(np.square(found[1:]).mean(), 0.15**2, rtol=1e-4)
 
 
+def test_of_many_tokens_texts_from_everywhere_are_counted(monkeypatch):
+    monkeypatch.setattr(word_vectors, "MOST_COUNTED", 300)
+    texts = [np.array([2 * k + 1, 2 * k + 2, 0]) for k in range(4) for _ in range(100)]
+    for seed in range(5):  # sorted, as by a category
+        found = counted_vectors(np.concatenate(texts), 9, 4, seed=seed)
+        assert (found[1:] != 0).any(1).all()
+    one = word_vectors._drawn(np.concatenate(texts), 0)
+    assert 297 <= len(one) <= 300
+    assert np.array_equal(one.reshape(-1, 3)[:, 2], np.zeros(len(one) // 3))
+
+
 def test_words_of_one_subject_lie_near_one_another(parts):
     steps = data.fit_preprocessing(parts.train)
     from convarium.data.pictures import pictures_of
@@ -125,6 +144,13 @@ def test_baselines_are_measured_on_the_same_texts(parts, tmp_path):
     assert linear.accuracy > 0.9
     assert np.isclose(linear.gap, evaluation.accuracy - linear.accuracy)
     assert linear.gap_interval.low <= linear.gap <= linear.gap_interval.high
+
+
+def test_baselines_go_without_what_needs_stages_and_say_so_before_a_training(parts):
+    steps = data.fit_preprocessing(parts.train)
+    check_baselines(parts, steps, config(layer_decay=0.5, freeze_epochs=1))
+    said = bag_of_words(parts, steps, config(epochs=1, layer_decay=0.5))
+    assert said.shape == (len(parts.test),)
 
 
 def test_who_won_follows_from_the_interval_of_the_difference():

@@ -115,3 +115,11 @@ def test_few_known_words_are_told(tmp_path):
         give_vectors(model, part, steps, config)
     row = steps.tokens.words().index("rose")
     assert model.stem.static.weight[row].tolist() == [1, 2]
+
+
+def test_a_word_is_the_piece_that_begins_one(tmp_path):
+    path = tmp_path / "v.txt"
+    path.write_text("in 3 3\n")
+    for words in (["a", "b", "\u2581in", "in"], ["a", "b", "in", "\u2581in"]):
+        _, known = file_vectors(path, words, torch.ones(4, 2))
+        assert np.flatnonzero(known).tolist() == [words.index("\u2581in")]

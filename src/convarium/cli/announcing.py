@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from convarium.cli.choosing import Prepared
 from convarium.cli.parsing import write
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
         SeriesPreprocessing,
         TextPreprocessing,
     )
-    from convarium.models import Network
     from convarium.train.config import TrainConfig
 
 
@@ -38,8 +37,8 @@ def announce(ready: Prepared) -> None:
         write(line)
     shape = " x ".join(str(n) for n in ready.preprocessing.input_shape)
     write(f"network: {choice.model}{own}, input {shape}")
-    seen = [*seen_lines(parts, ready.preprocessing), *field_lines(ready.model, parts)]
-    for line in [*seen, *_reach_lines(ready)]:
+    seen = seen_lines(parts, ready.preprocessing)
+    for line in [*seen, *_reach_lines(ready), *_vector_lines(ready)]:
         write(line)
     write(
         f"recipe: {f'{config.recipe}, ' if config.recipe else ''}{config.optimizer}, "
@@ -125,6 +124,20 @@ def _text_lines(parts: Parts, preprocessing: TextPreprocessing) -> list[str]:
     return lines
 
 
+def _vector_lines(ready: Prepared) -> list[str]:
+    """In how many of the training texts vectors are counted, where it is not all."""
+    if ready.config.vectors != "counted":
+        return []
+    from convarium.data.texts.fitting import cut_of
+    from convarium.train.word_vectors import MOST_COUNTED
+
+    cut = cut_of(ready.parts.train, cast("TextPreprocessing", ready.preprocessing))
+    share = MOST_COUNTED / max(1, cut.tokens - cut.lost + cut.texts)
+    if share >= 1:
+        return []
+    return [f"vectors: counted in {share:.0%} of the training texts, which the seed draws"]
+
+
 def _series_lines(parts: Parts, preprocessing: SeriesPreprocessing) -> list[str]:
     """What was found in the training series, and what is in no part."""
     from convarium.data.series.surveying import SeriesFacts
@@ -175,25 +188,6 @@ def _reach_lines(ready: Prepared) -> list[str]:
     network: Any = ready.model
     steps: Any = ready.preprocessing
     return [f"sees: {reach_in_words(network, steps)}"]
-
-
-def field_lines(model: Network, parts: Parts) -> list[str]:
-    """A note where a TCN sees less of the past than the series have."""
-    if model.config.get("dilations") is None or parts.train.dataset.kind != "series":
-        return []
-    from convarium.measure import layers_for_receptive_field
-
-    size, dilations = model.config["kernel_size"], model.config["dilations"]
-    field = 1 + 2 * (size - 1) * sum(dilations)
-    longest = int(parts.train.dataset.survey().widths.max())
-    if field >= longest or size == 1:
-        return []
-    blocks = layers_for_receptive_field(longest, size)
-    width = model.config["channels"][-1]
-    return [
-        f"note: {model.name} sees {field} time steps, and the longest series has {longest}; "
-        f"{blocks} blocks see all: --option 'channels={[width] * blocks}'"
-    ]
 
 
 def seen_lines(parts: Parts, preprocessing: Preprocessing) -> list[str]:

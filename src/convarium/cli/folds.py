@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def run(arguments: argparse.Namespace, out: Path) -> int:
     """Train each fold in a folder of its own, or go on with them, and write `folds.json`."""
     from convarium import train
-    from convarium.cli.train import trained
+    from convarium.cli.train import check_baselines, trained
     from convarium.train.fold_results import FoldResult, cross_validation
 
     _check(arguments)
@@ -42,6 +42,8 @@ def run(arguments: argparse.Namespace, out: Path) -> int:
         folder = out / f"fold-{number}"
         begun = arguments.resume and (folder / "config.toml").exists()
         ready = _prepared(arguments, dataset, out, number, begun=begun)
+        if arguments.baselines:
+            check_baselines(ready)
         if not begun:
             ready = ready.probed(found)
             found = ready.probe

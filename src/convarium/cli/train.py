@@ -37,7 +37,7 @@ from convarium.train.allocator import keep_freed_memory
 from convarium.train.trackers import TRACKERS, Tracker
 
 if TYPE_CHECKING:
-    from convarium.data import Part, TextPreprocessing
+    from convarium.data import Parts, TextPreprocessing
     from convarium.tasks import Evaluation
     from convarium.train import History
 
@@ -147,7 +147,7 @@ def _run(arguments: argparse.Namespace, world: World) -> int:
     check_shared(out, world)
     ready = ready_of(arguments, out, started=started, world=world)
     if arguments.baselines:
-        _refuse_baselines(ready)
+        check_baselines(ready)
     if not arguments.resume:
         ready = ready.probed(world=world)
     if world.first and not arguments.json:
@@ -215,7 +215,7 @@ def trained(
             for line in (*_places_lines(predict.open_run(out).card), *evaluation.lines()):
                 write(line)
         if test.dataset.task == "forecast":
-            _beside_rules(test, evaluation, out, quiet=quiet)
+            _beside_rules(ready.parts, evaluation, out, quiet=quiet)
         page = report.report_run(predict.open_run(out), history, evaluation, test)
     return history, evaluation, page
 
@@ -234,11 +234,12 @@ def _places_lines(card: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _refuse_baselines(ready: Prepared) -> None:
-    """Before anything is trained: baselines are for texts of one class each."""
-    dataset = ready.parts.train.dataset
-    if dataset.kind != "texts" or dataset.task != "classification":
-        raise OptionError("--baselines is for texts of one class each; leave it out.")
+def check_baselines(ready: Prepared) -> None:
+    """Refuse baselines that cannot be, before anything is trained."""
+    from convarium.train import text_baselines
+
+    preprocessing = cast("TextPreprocessing", ready.preprocessing)
+    text_baselines.check_baselines(ready.parts, preprocessing, ready.config)
 
 
 def _compare(ready: Prepared, evaluation: Evaluation, out: Path, *, quiet: bool) -> None:
@@ -253,12 +254,12 @@ def _compare(ready: Prepared, evaluation: Evaluation, out: Path, *, quiet: bool)
         write(f"baseline: {each.sentence()}")
 
 
-def _beside_rules(test: Part, evaluation: Evaluation, out: Path, *, quiet: bool) -> None:
+def _beside_rules(parts: Parts, evaluation: Evaluation, out: Path, *, quiet: bool) -> None:
     """Write into the card what the simplest forecasts reach on the same windows."""
     from convarium import predict
     from convarium.train.forecast_baselines import forecast_baselines
 
-    found = forecast_baselines(test, evaluation)
+    found = forecast_baselines(parts.test, evaluation, parts.train)
     predict.record_baselines(out, [each.to_json() for each in found])
     for each in found if not quiet else ():
         write(f"baseline: {each.sentence()}")

@@ -154,7 +154,7 @@ def training_batches(
     turns = turns_of(ids)
 
     def build(step: int) -> Batch:
-        own = _own_places(step * batch_size, min((step + 1) * batch_size, len(ids)), rank, world)
+        own = own_places(step, batch_size, len(ids), rank=rank, world=world)
         stream = Stream(ids[own], seed, epoch, None if turns is None else turns[own])
         gathered = _gathered(pictures, change, stream)
         inputs = preprocessing.finish(change.change(_on(device, gathered.pixels), stream, own=True))
@@ -210,8 +210,13 @@ def steps_per_epoch(part: Part, batch_size: int) -> int:
     return whole + (rest > 1)
 
 
-def _own_places(begin: int, end: int, rank: int, world: int) -> slice:
-    """What a process has of the places of a batch: whole pairs, and the last one what is odd."""
+def own_places(step: int, batch_size: int, samples: int, *, rank: int, world: int) -> slice:
+    """What a process has of an epoch's places in a batch: whole pairs, the last one what is odd.
+
+    >>> own_places(1, 4, 7, rank=0, world=2), own_places(1, 4, 7, rank=1, world=2)
+    (slice(4, 4, None), slice(4, 7, None))
+    """
+    begin, end = step * batch_size, min((step + 1) * batch_size, samples)
     pairs = (end - begin) // 2
     first, last = (begin + 2 * (pairs * place // world) for place in (rank, rank + 1))
     return slice(first, end if rank == world - 1 else last)

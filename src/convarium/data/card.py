@@ -11,7 +11,7 @@ from convarium.data.crossing import lookalikes
 from convarium.data.grids.steps import FieldPreprocessing
 from convarium.data.parts import Parts
 from convarium.data.preprocessing import Preprocessing
-from convarium.data.series.naive import scale_of
+from convarium.data.series.naive import scale_of, season_in
 from convarium.data.series.surveying import SeriesFacts
 from convarium.data.texts.fitting import cut_of
 from convarium.data.texts.steps import TextPreprocessing
@@ -117,5 +117,6 @@ def _of_task(parts: Parts, preprocessing: Preprocessing) -> dict[str, Any]:
     found: dict[str, Any] = {"targets": {"units": list(dataset.units), **moments}}
     if dataset.forecasts is None:
         return found
-    told = {**dataclasses.asdict(dataset.forecasts), "scale": list(scale_of(parts.train))}
+    told = {**dataclasses.asdict(dataset.forecasts), "season": season_in(parts.train)}
+    told["scale"] = list(scale_of(parts.train))
     return {**found, "forecast": {**told, "channels": list(dataset.forecasts.channels)}}

@@ -68,7 +68,11 @@ def _delimiter(file: Path) -> str:
 
 
 def read_rows(file: Path, columns: Columns) -> Iterator[Mapping[str, str]]:
-    """One mapping from column to stripped text a row, read piece by piece."""
+    """One mapping from column to stripped text a row, read piece by piece.
+
+    Raises:
+        DataError: the file cannot be read, or a row has more cells than there are columns.
+    """
     if file.suffix.lower() in _PARQUET:
         yield from _parquet_rows(file, columns)
         return
@@ -98,9 +102,13 @@ def _csv_rows(file: Path) -> Iterator[Mapping[str, str]]:
     with open(file, encoding="utf-8-sig", newline="") as lines:
         reader = csv.reader(lines, delimiter=_delimiter(file))
         header = [name.strip() for name in next(reader, [])]
-        for row in reader:
-            if row:
-                yield dict(zip(header, map(str.strip, row), strict=False))
+        for number, row in enumerate(filter(None, reader), start=1):
+            if any(map(str.strip, row[len(header) :])):
+                raise DataError(
+                    f"Row {number} of {file} has {len(row)} cells, and the table {len(header)} "
+                    f"columns; put a cell that holds {_delimiter(file)!r} into double quotes."
+                )
+            yield dict(zip(header, map(str.strip, row), strict=False))
 
 
 def _parquet_rows(file: Path, columns: Columns) -> Iterator[Mapping[str, str]]:
@@ -114,10 +122,15 @@ def _parquet_rows(file: Path, columns: Columns) -> Iterator[Mapping[str, str]]:
         for batch in table.iter_batches(batch_size=4096, columns=names):
             values = [batch.column(name).to_pylist() for name in names]
             for row in zip(*values, strict=True):
-                texts = ("" if value is None else str(value).strip() for value in row)
+                texts = ("" if _lacks(value) else str(value).strip() for value in row)
                 yield dict(zip(names, texts, strict=True))
     except (OSError, ValueError, pa.lib.ArrowException) as error:
         raise DataError(f"Cannot read {file} as Parquet: {_in_one_line(error)}.") from error
+
+
+def _lacks(value: object) -> bool:
+    """Whether a cell is empty, or a number that is none."""
+    return value is None or value != value
 
 
 def _check_types(file: Path, schema: Any, columns: Columns) -> None:

@@ -3,10 +3,10 @@
     vectors (B, E, T) -> conv k1, conv k2, ... -> relu -> (B, C, T) -> max over time -> (B, C)
                       ----------------------------------> (B, E, T) -> mean over time -> (B, E)
 
-A window counts where all of its tokens are real; the first one always counts, so that a text which
-is shorter than a kernel has one window, in which zeros follow its tokens. With fixed weights the
-answers can be looked up: for each word and each place in a window, a table holds what the word adds
-there, and a window is a sum of k rows.
+A window counts where all of its tokens are real; where none does, the first one counts, so that a
+text which is shorter than a kernel has one window, in which zeros follow its tokens. With fixed
+weights the answers can be looked up: for each word and each place in a window, a table holds what
+the word adds there, and a window is a sum of k rows.
 """
 
 from __future__ import annotations
@@ -114,8 +114,10 @@ class Table(NamedTuple):
         """
         places = torch.arange(self.size, device=ids.device)
         windows = ids.unfold(1, self.size, 1) * self.size + places
-        counted = mask[:, self.size - 1 :].unsqueeze(2)
-        windows = torch.where(counted, windows, windows[:, :1])  # the first one always counts
+        counted = _all_real(mask, self.size)
+        first = counted.int().argmax(1)  # of those that count, or of all
+        one = windows[torch.arange(len(windows), device=ids.device), first].unsqueeze(1)
+        windows = torch.where(counted.unsqueeze(2), windows, one)
         few = max(1, _ANSWERS // (windows.shape[1] * len(self.bias)))
         found = []
         for some in torch.split(windows, few):
@@ -145,7 +147,7 @@ def mean_vectors(vectors: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
 
 
 def whole_windows(mask: Tensor, size: int) -> Tensor:
-    """Which windows of `size` tokens hold real ones only, told at their middle; the first always.
+    """Which windows of `size` tokens hold real ones only, told at their middle; else the first.
 
     Shape:
         (B, T) -> (B, T), with T of `size` or more
@@ -157,4 +159,15 @@ def whole_windows(mask: Tensor, size: int) -> Tensor:
     """
     before = (size - 1) // 2
     first = torch.arange(mask.shape[1], device=mask.device) == before
-    return pad(mask[:, size:], (before + 1, size - 1 - before)) | first
+    whole = _all_real(mask, size)
+    none = ~whole.any(1, keepdim=True)
+    return pad(whole, (before, size - 1 - before)) | (first & none)
+
+
+def _all_real(mask: Tensor, size: int) -> Tensor:
+    """Which windows hold real tokens only, (B, T) -> (B, T - size + 1)."""
+    starts = mask.shape[1] - size + 1
+    whole = mask[:, :starts]
+    for place in range(1, size):
+        whole = whole & mask[:, place : starts + place]
+    return whole

@@ -1,11 +1,13 @@
 """Several networks in one: trained side by side, each alone, and averaged.
 
-    training:    row i of a batch -> member i mod M -> its own part of the head
+    training:    row i of a batch -> member (turn + i) mod M -> its own part of the head
     evaluation:  every row -> all members -> mean of their probabilities, or of their outputs
 
 What one network learns from few samples depends much on its start; the mean over several starts
 depends less. A batch costs what it costs one network, and each member sees a share of it, other
-rows in every epoch: M times the epochs give every member as many passes as M runs would.
+rows in every epoch: M times the epochs give every member as many passes as M runs would. Rows are
+dealt out like cards: `turn` counts those of earlier batches, so that a batch of fewer rows than
+members leaves none behind for ever.
 
 References:
     Ismail Fawaz et al. 2020, "InceptionTime: finding AlexNet for time series classification",
@@ -35,13 +37,25 @@ class Ensemble(SequenceClassifier):
         probabilities, or the mean outputs
     """
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Logits; in training, those of row i are of member i mod `members`."""
-        members = self.config["members"]
-        if members == 1 or not self.num_classes:
+    @property
+    def turns(self) -> int:
+        """How many members take turns at the rows of a training."""
+        return int(self.config["members"]) if self.num_classes else 1
+
+    def forward(self, x: Tensor, mask: Tensor | None = None, *, turn: int = 0) -> Tensor:
+        """Logits; in training, those of row i are of member (turn + i) mod `members`.
+
+        Args:
+            x: the series.
+            mask: which steps are real.
+            turn: rows of this training so far, which `train.fit` counts. In a loop of your own with
+                batches of fewer rows than members, only counting gives each its turn.
+        """
+        members = self.turns
+        if members == 1:
             return super().forward(x, mask)
         if self.training:
-            return self._in_turns(x, mask, members)
+            return self._in_turns(x, mask, members, turn)
         vectors = self.embed(x, mask)
         vectors = vectors.reshape(vectors.shape[0], members, -1)  # a graph's sizes are symbols
         own = torch.eye(members, device=vectors.device, dtype=vectors.dtype)
@@ -53,19 +67,20 @@ class Ensemble(SequenceClassifier):
         found: Tensor = logits.log_softmax(2).logsumexp(1) - math.log(members)
         return found
 
-    def _in_turns(self, x: Tensor, mask: Tensor | None, members: int) -> Tensor:
+    def _in_turns(self, x: Tensor, mask: Tensor | None, members: int, turn: int) -> Tensor:
         """The logits of each row, of the member whose turn it is."""
         x, mask = self.real(x, mask)
         found = []
-        for m in range(min(members, len(x))):
-            rows, left = x[m::members], None if mask is None else mask[m::members]
+        for i in range(min(members, len(x))):
+            m = (turn + i) % members
+            rows, left = x[i::members], None if mask is None else mask[i::members]
             for stage in self.stages:
                 rows = self.get_submodule(stage.name).alone(m, rows, left)  # type: ignore[operator]
             vector = self.neck(rows, left)
             width = vector.shape[1]
             found.append(self.head(pad(vector, (m * width, (members - 1 - m) * width))))
         order = torch.arange(len(x), device=x.device)
-        places = torch.cat([order[m::members] for m in range(len(found))])
+        places = torch.cat([order[i::members] for i in range(len(found))])
         return torch.cat(found)[places.argsort()]
 
 

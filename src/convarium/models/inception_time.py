@@ -14,8 +14,8 @@ lets the gradient through.
 
 One such network depends much on its start, and the paper's answer is an ensemble of five that are
 trained alone; their probabilities are averaged. Here the members are one network: `members=5`. In
-training row i of a batch belongs to member i mod 5 alone, so that the members stay independent of
-each other and an epoch costs what one network costs; each then sees a fifth of it, other rows in
+training the rows of all batches are dealt out to them in turn, so that the members stay independent
+of each other and an epoch costs what one network costs; each then sees a fifth of it, other rows in
 every epoch. Five times the epochs give every member as many passes as five runs would.
 
 Differs from the paper: the members' last layers are one linear layer with one bias.

@@ -67,7 +67,7 @@ class SequenceClassifier(Classifier):
         """The checked input with zeros in the padding, and the mask of what counts.
 
         Raises:
-            ShapeError: the mask is no (B, T) of true and false.
+            ShapeError: the mask is no (B, T) of true and false, or padding stands in front.
         """
         if mask is None:
             return self.check(x), None
@@ -91,17 +91,26 @@ class SequenceClassifier(Classifier):
 
 
 def check_mask(network: Classifier, x: Any, mask: Any) -> None:
-    """Refuse a mask that is no (B, T) of true and false.
+    """Refuse a mask that is no (B, T) of true and false, or has padding in front of real steps.
+
+    A compiled or exported network does not look at the numbers.
 
     Raises:
-        ShapeError: it is not.
+        ShapeError: so.
     """
+    name = network.name or type(network).__name__
     shape = (x.shape[0], x.shape[-1]) if isinstance(x, Tensor) and x.ndim > 1 else ()
     fits = isinstance(mask, Tensor) and mask.dtype == torch.bool and tuple(mask.shape) == shape
     if shape and not fits:
         found = f"{tuple(mask.shape)} of {mask.dtype}" if isinstance(mask, Tensor) else repr(mask)
-        name = network.name or type(network).__name__
         raise ShapeError(
             f"{name} takes a mask (B, T) of torch.bool, here {shape}, not {found}: True where a "
             "step is real."
+        )
+    if torch.compiler.is_compiling() or not shape or mask.is_meta:
+        return
+    if bool((mask[:, 1:] & ~mask[:, :-1]).any()):
+        raise ShapeError(
+            f"{name} takes a mask whose real steps come first, and here padding stands in front of "
+            "one; put it behind."
         )

@@ -32,7 +32,7 @@ from typing import Any, ClassVar, Final, Literal, Self
 import torch
 from torch import Tensor, nn
 
-from convarium.errors import ShapeError
+from convarium.errors import OptionError, ShapeError
 from convarium.layers import (
     CONVOLUTIONS,
     NORMS,
@@ -155,8 +155,8 @@ class TCN(SequenceClassifier):
         """The state before the first step: nothing but zeros was seen.
 
         A row a sequence: the last inputs of each convolution, the oldest first; for the readout
-        "mean", that mean and the number of steps. Rows can be picked, joined and moved like those
-        of any tensor.
+        "mean", that mean and the number of steps, in float32 at least, since bfloat16 counts to 256
+        only. Rows can be picked, joined and moved like those of any tensor.
 
         Args:
             batch: number of sequences.
@@ -164,21 +164,28 @@ class TCN(SequenceClassifier):
         Shape:
             -> (batch, S), S the same for all steps
 
+        Raises:
+            OptionError: batch is no whole number, or below 0.
+
         Example:
             >>> TCN(channels=[8, 8], kernel_size=2).initial_state(5).shape
             torch.Size([5, 41])
         """
+        if not isinstance(batch, int | torch.SymInt):
+            raise OptionError(f"batch (={batch!r}) must be a whole number.")
         at_least(0, batch=batch)
         self._taps = None
         weight = next(self.parameters())
-        return weight.new_zeros(batch, sum(self._memories))
+        exact = weight.dtype if self.config["readout"] != "mean" else self._exact(weight.dtype)
+        return weight.new_zeros(batch, sum(self._memories), dtype=exact)
 
     def step(self, x_t: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """One step of each sequence: its logits, and the state behind it.
 
         What the network gives for the whole sequence up to this step, at a cost that does not grow
         with it. It is evaluation, whatever the mode: no dropout, and norms use their averages. The
-        given state is left as it is. Without gradients, weights are made ready once and kept.
+        given state is left as it is. Without gradients, weights are made ready once and kept until
+        one changes; after writing through `.data`, which is not seen, begin with `initial_state`.
 
         Args:
             x_t: the inputs of this step.
@@ -191,7 +198,7 @@ class TCN(SequenceClassifier):
             ShapeError: the input or the state has another shape.
         """
         self._check_state(x_t, state, 2)
-        pieces, at = state.split_with_sizes(self._pieces, 1), 0
+        pieces, at = self._split(state, self._pieces, x_t.dtype), 0
         kept: list[Tensor] = []
         for taps in self._prepared():
             end = at + taps[0].pieces + taps[1].pieces
@@ -199,8 +206,9 @@ class TCN(SequenceClassifier):
         if self.config["readout"] == "mean":
             mean, count = pieces[at:]
             count = count + 1
-            x_t = mean + (x_t - mean) / count
-            kept += [x_t, count]
+            mean = mean + (x_t - mean) / count
+            kept += [mean, count]
+            x_t = mean.to(x_t.dtype)
         return self.head(x_t), torch.cat(kept, 1) if kept else state
 
     def stream(self, chunk: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
@@ -229,16 +237,17 @@ class TCN(SequenceClassifier):
         self._check_state(chunk, state, 3)
         if chunk.shape[2] == 0:
             return chunk.new_zeros(len(chunk), self.num_classes or self.num_features, 0), state
-        memories = iter(state.split_with_sizes(self._memories, 1))
+        memories = iter(self._split(state, self._memories, chunk.dtype))
         kept: list[Tensor] = []
         x = chunk
         for block in self._blocks:
             x = block.stream(x, memories, kept)
         if self.config["readout"] == "mean":
             mean, count = next(memories).split_with_sizes([self.num_features, 1], 1)
-            counts = count.unsqueeze(1) + torch.ones_like(x[:, :1]).cumsum(2)
-            x = mean.unsqueeze(2) + (x - mean.unsqueeze(2)).cumsum(2) / counts
-            kept.append(torch.cat([x[:, :, -1], counts[:, :, -1]], 1))
+            counts = count.unsqueeze(1) + torch.ones_like(x[:, :1], dtype=count.dtype).cumsum(2)
+            means = mean.unsqueeze(2) + (x - mean.unsqueeze(2)).cumsum(2) / counts
+            kept.append(torch.cat([means[:, :, -1], counts[:, :, -1]], 1))
+            x = means.to(x.dtype)
         return self._every(x), torch.cat(kept, 1)
 
     def materialise(self) -> TCN:
@@ -297,6 +306,25 @@ class TCN(SequenceClassifier):
                 f"state {tuple(state.shape)} does not fit an input {tuple(x.shape)} of "
                 f"{self.name or 'TCN'}; begin with initial_state({x.shape[0]})."
             )
+        exact = x.dtype if self.config["readout"] != "mean" else self._exact(x.dtype)
+        if state.dtype != exact:
+            raise ShapeError(
+                f"{self.name or 'TCN'} takes an input and a state of one type, and these are "
+                f"{x.dtype} and {state.dtype}; give the input in the type of the weights."
+            )
+
+    def _split(self, state: Tensor, sizes: list[int], dtype: torch.dtype) -> Sequence[Tensor]:
+        """What the state holds, in the type of the inputs but for a mean and its count."""
+        pieces = state.split_with_sizes(sizes, 1)
+        if state.dtype == dtype:
+            return pieces
+        exact = len(sizes) - 2 if sizes is self._pieces else len(sizes) - 1
+        return [*(piece.to(dtype) for piece in pieces[:exact]), *pieces[exact:]]
+
+    @staticmethod
+    def _exact(dtype: torch.dtype) -> torch.dtype:
+        """The type of a running mean."""
+        return torch.float32 if dtype in (torch.bfloat16, torch.float16) else dtype
 
 
 VARIANTS = (

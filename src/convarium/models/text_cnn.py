@@ -163,7 +163,8 @@ class TextCNN(SequenceClassifier):
         Then an embedding costs a sum of k rows for each window, a small share of the convolutions'
         multiply-adds, and is the same but for rounding. The tables take vocabulary x
         sum(kernel_sizes) x filters numbers, 144 MB for 30,000 words and the usual kernels. They
-        serve evaluation without gradients, until a weight changes.
+        serve evaluation without gradients, until a weight changes; what is written through `.data`
+        is not seen, and needs another `tabulate`.
 
         Example:
             >>> model = TextCNN(vocabulary=50).eval()

@@ -13,6 +13,8 @@ References:
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -21,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from convarium import seeds
+from convarium import files, seeds
 from convarium.errors import DataError, OptionError, import_extra
 from convarium.files import atomic
 
@@ -29,6 +31,7 @@ METRICS: Final = ("cosine", "dot", "euclidean")
 _QUERIES, _BLOCK = 1024, 65_536
 _LINKS, _BUILD, _SEARCH = 32, 80, 128  # of the graph: M, efConstruction, efSearch
 _ASKED = 1000  # queries of `index_recall`
+_ROUNDING = 1e-5  # of a score, which faiss and torch compute in different ways
 
 
 class Neighbours(NamedTuple):
@@ -90,46 +93,70 @@ def build_index(
     Args:
         vectors: `(N, D)`.
         metric: "cosine" or "euclidean".
-        path: where it is read from if it is there, and written to if not; None keeps it in memory.
+        path: where it is read from if it is there, and written to if not, with `path`.json beside
+            it, which says of which vectors and metric it is; None keeps it in memory.
 
     Raises:
         OptionError: another metric: a graph needs distances.
-        DataError: the file holds an index of other vectors.
+        DataError: the file holds an index of other vectors or another metric, or does not say.
         MissingExtraError: faiss is not installed.
     """
     if metric not in ("cosine", "euclidean"):
         raise OptionError(f"metric (={metric!r}) must be cosine or euclidean for an index.")
     faiss = import_extra("faiss", "neighbours")
     ready = _ready(vectors, metric, 1)
+    told = {"format_version": 1, "metric": metric, "vectors": _digest(vectors)}
     if path is not None and Path(path).exists():
-        try:
-            index = faiss.read_index(str(path))
-        except RuntimeError as error:
-            raise DataError(f"{path} is no index of faiss; remove it, or name another.") from error
-        if (index.ntotal, index.d) != ready.shape:
-            raise DataError(
-                f"{path} is an index of {index.ntotal} vectors of {index.d}, and there are "
-                f"{len(ready)} of {ready.shape[1]}; remove it, or name another."
-            )
-        return index
+        return _kept(faiss, path, ready, told)
     index = faiss.IndexHNSWFlat(ready.shape[1], _LINKS)
     index.hnsw.efConstruction = _BUILD
     index.add(ready.numpy())
     if path is not None:
         with atomic(path) as temporary:
             faiss.write_index(index, str(temporary))
+        files.write_json(_beside(path), told)
     return index
 
 
 def index_recall(
     vectors: NDArray[np.float32], index: Any, k: int = 10, *, metric: str = "cosine"
 ) -> float:
-    """Share of the true k nearest that an index finds, for 1,000 vectors that are drawn."""
+    """Share of the k nearest that an index finds, for 1,000 vectors that are drawn.
+
+    What it finds is right where it is as near as the true kth, since of equal vectors any will do.
+    """
     asked = seeds.permutation(len(vectors), 0, "index")[:_ASKED]
-    true = nearest(vectors, asked, k, metric=metric).places
-    found = nearest(vectors, asked, k, metric=metric, index=index).places
-    right = sum(len(np.intersect1d(a, b)) for a, b in zip(true, found, strict=True))
-    return right / true.size
+    farthest = nearest(vectors, asked, k, metric=metric).scores[:, -1:]
+    found = nearest(vectors, asked, k, metric=metric, index=index).scores
+    rounding = _ROUNDING * np.maximum(np.abs(farthest), metric == "cosine")
+    return float((found >= farthest - rounding).mean())
+
+
+def _kept(faiss: Any, path: str | Path, ready: Tensor, told: Mapping[str, Any]) -> Any:
+    """The index in a file, if it is of these vectors."""
+    try:
+        index = faiss.read_index(str(path))
+    except RuntimeError as error:
+        raise DataError(f"{path} is no index of faiss; remove it, or name another.") from error
+    if (index.ntotal, index.d) != ready.shape:
+        raise DataError(
+            f"{path} is an index of {index.ntotal} vectors of {index.d}, and there are "
+            f"{len(ready)} of {ready.shape[1]}; remove it, or name another."
+        )
+    before = files.read_json(_beside(path)) if _beside(path).exists() else {}
+    differing = [name for name in told if before.get(name) != told[name]]
+    if differing:
+        other = f"of other {differing[-1]}" if differing[-1] in before else "of unknown vectors"
+        raise DataError(f"{path} is an index {other}; remove it, or name another.")
+    return index
+
+
+def _beside(path: str | Path) -> Path:
+    return Path(f"{path}.json")
+
+
+def _digest(vectors: NDArray[np.float32]) -> str:
+    return hashlib.blake2b(np.ascontiguousarray(vectors, np.float32).data).hexdigest()[:32]
 
 
 def _ready(vectors: NDArray[np.float32], metric: str, k: int) -> Tensor:
@@ -153,9 +180,10 @@ def _exact(ready: Tensor, rows: Tensor, k: int, metric: str) -> tuple[Tensor, Te
     where = torch.full((len(rows), k), -1)
     for start in range(0, len(ready), _BLOCK):
         block = ready[start : start + _BLOCK]
-        scores = queries @ block.T
         if metric == "euclidean":
             scores = -torch.cdist(queries, block, compute_mode="donot_use_mm_for_euclid_dist")
+        else:
+            scores = queries @ block.T
         own = (rows >= start) & (rows < start + len(block))
         scores[own, rows[own] - start] = -torch.inf
         found, places = scores.topk(min(k, len(block)), dim=1)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +20,8 @@ import numpy as np
 
 from convarium import files
 from convarium.data import Dataset, Part, Skipped
-from convarium.errors import OptionError, RunError
+from convarium.data.samples import FileSamples
+from convarium.errors import DataError, OptionError, RunError
 from convarium.predict.predictor import Predictor
 from convarium.predict.tables import write_table
 from convarium.predict.vectors import ABOUT, check_type, write_vectors
@@ -201,10 +203,27 @@ def _begin(folder: Path, name: str, told: Mapping[str, Any]) -> None:
 
 
 def _digest(dataset: Dataset) -> str:
-    """BLAKE2b over the names, and over the texts where the inputs are texts."""
+    """BLAKE2b over the names, and over what is in memory, or the size and time of each file."""
     state = hashlib.blake2b(digest_size=16)
     for i in range(len(dataset)):
         state.update(dataset.name(i).encode("utf-8", "surrogatepass") + b"\n")
-        if dataset.kind == "texts" and dataset.in_memory:
-            state.update(dataset.read(i).encode("utf-8", "surrogatepass") + b"\n")
+        state.update(_content(dataset, i) + b"\n")
+    told = getattr(dataset.samples, "file_facts", None)  # of shards, whose samples are no files
+    state.update(b"" if told is None else told())
     return state.hexdigest()
+
+
+def _content(dataset: Dataset, i: int) -> bytes:
+    """What tells a sample from another of the same name."""
+    try:
+        if dataset.kind == "texts" and dataset.in_memory:
+            text: str = dataset.read(i)
+            return text.encode("utf-8", "surrogatepass")
+        if dataset.in_memory:
+            return str(dataset.samples.facts(i).digest).encode()
+        if isinstance(dataset.samples, FileSamples):
+            status = os.stat(dataset.samples.encoded(i))
+            return f"{status.st_size} {status.st_mtime_ns}".encode()
+    except (DataError, OSError):  # it is skipped, and listed
+        return b"-"
+    return b""

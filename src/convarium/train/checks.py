@@ -8,11 +8,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from convarium.data import Batch, Part, Parts
+from convarium.data import Batch, Part, Parts, Preprocessing
 from convarium.errors import OptionError, ShapeError
+from convarium.measure import layers_for_receptive_field
 from convarium.models import Network
 from convarium.models.ensemble import Ensemble
 from convarium.models.sequence import SequenceClassifier
+from convarium.models.tcn import TCN
 from convarium.predict import Predictor
 from convarium.train.config import TrainConfig
 from convarium.train.growing import sides_at
@@ -93,6 +95,28 @@ def check_drawing(config: TrainConfig, part: Part) -> None:
             "balance (='sampling') draws samples at will, and a stream has an order of its own; "
             "use balance='weights'."
         )
+
+
+def field_advice(model: nn.Module, preprocessing: Preprocessing) -> str | None:
+    """What to do where a TCN sees less of the past than the longest series has, else None.
+
+    Args:
+        model: any network.
+        preprocessing: fitted on the training series, whose rate it has.
+    """
+    if not isinstance(model, TCN) or preprocessing.kind != "series":
+        return None
+    size, dilations = model.config["kernel_size"], model.config["dilations"]
+    field, longest = 1 + 2 * (size - 1) * sum(dilations), preprocessing.input_shape[-1]
+    if field >= longest or size == 1:
+        return None
+    blocks = layers_for_receptive_field(longest, size)
+    channels = [model.config["channels"][-1]] * blocks
+    doubled = [2**i for i in range(blocks)]
+    return (
+        f"{model.name or 'The TCN'} sees {field} time steps, and the longest series has {longest}; "
+        f"{blocks} blocks see all: channels={channels} and dilations={doubled}"
+    )
 
 
 def _check_average(model: nn.Module, predictor: Predictor) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from convarium.data import Part
-from convarium.data.series.naive import forecasts_of, naive_forecasts
+from convarium.data.series.naive import naive_forecasts, season_in
 from convarium.tasks import Evaluation, ForecastEvaluation
 
 
@@ -46,18 +46,21 @@ class NaiveForecast:
         return asdict(self)
 
 
-def forecast_baselines(part: Part, evaluation: Evaluation) -> tuple[NaiveForecast, ...]:
+def forecast_baselines(
+    part: Part, evaluation: Evaluation, training: Part
+) -> tuple[NaiveForecast, ...]:
     """The naive and the seasonal naive forecast of the windows of an evaluation.
 
     Args:
         part: that was evaluated.
         evaluation: of the network.
+        training: the part that the rules take seasons and means from.
     """
     if not isinstance(evaluation, ForecastEvaluation):
         return ()
-    season = forecasts_of(part.dataset).season
+    season = season_in(training)
     found = []
-    for name, values in naive_forecasts(part.dataset, evaluation.ids).items():
+    for name, values in naive_forecasts(part.dataset, evaluation.ids, training).items():
         errors = values - evaluation.targets
         mae = np.abs(errors).mean(0)
         found.append(

@@ -60,7 +60,9 @@ class Pass:
     slow: tuple[nn.Module, ...] = ()
     in_step: bool = False
 
-    def backward(self, model: nn.Module, batch: Batch, *, epoch: int, step: int) -> Computed:
+    def backward(
+        self, model: nn.Module, batch: Batch, *, epoch: int, step: int, turn: int = 0
+    ) -> Computed:
         """Add the gradient of the batch's mean loss to the parameters' `grad`.
 
         The mean over the batch is the sum over its parts of (n_k / n) times the mean of part k, and
@@ -70,6 +72,7 @@ class Pass:
         Args:
             epoch: number of the epoch, from 0.
             step: number of the step in it, from 0.
+            turn: rows of the training before the batch, for networks whose members take turns.
         """
         loss_sum = score_sum = 0.0
         (total,) = self.world.sum(len(batch))
@@ -81,7 +84,8 @@ class Pass:
             if not len(part):  # nothing to learn; but the norms of other processes wait
                 (model(*part.arguments, **part.named).sum() * 0).backward()
                 continue
-            outputs = self.outputs(model, part)
+            outputs = self.outputs(model, part, turn)
+            turn += len(part)
             loss = self.task.loss(outputs, part, self.objective)
             share = len(part) / total
             (loss * share if share < 1 else loss).backward()  # type: ignore[no-untyped-call]
@@ -92,24 +96,33 @@ class Pass:
         return Computed(loss_sum, score_sum, int(total))
 
     def _gradients(self, model: nn.Module) -> list[Tensor]:
-        """The gradients, the same ones in every process: zeros where one had no samples."""
+        """The gradients that any process has, the same ones in each: zeros where it has none."""
         learning = [p for p in model.parameters() if p.requires_grad]
+        if not self.world.alone:
+            moved = self.world.sum(*(p.grad is not None for p in learning))
+            learning = [p for p, count in zip(learning, moved, strict=True) if count]
         for parameter in learning if not self.world.alone else ():
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
         return [p.grad for p in learning if p.grad is not None]
 
-    def outputs(self, model: nn.Module, batch: Batch) -> Tensor:
+    def outputs(self, model: nn.Module, batch: Batch, turn: int = 0) -> Tensor:
         """The network's outputs of a batch that is on the device."""
         inputs = tuple(x.contiguous(memory_format=self.memory_format) for x in batch.inputs)
         masks = () if batch.mask is None else (batch.mask,)
         with self.arithmetic():
-            outputs: Tensor = model(*inputs, *masks, **batch.named)
+            outputs: Tensor = model(*inputs, *masks, **batch.named, **whose(model, turn))
         return outputs
 
     def arithmetic(self) -> contextlib.AbstractContextManager[None]:
         """Inside, the network computes in the precision."""
         return arithmetic(self.device, self.precision, self.slow)
+
+
+def whose(model: nn.Module, turn: int) -> dict[str, int]:
+    """What `forward` takes besides where members take turns: whose it is after so many rows."""
+    members = int(getattr(model, "turns", 1))
+    return {"turn": turn % members} if members > 1 else {}  # few numbers, each compiled once
 
 
 def parts_of(batch: Batch, count: int, *, exactly: bool = False) -> Iterator[Batch]:

@@ -24,6 +24,7 @@ from convarium.data import (
     training_batches,
 )
 from convarium.data.batch import memory_order
+from convarium.data.batching import own_places
 from convarium.errors import DataError
 from convarium.processes import ALONE, World
 from convarium.train.arithmetic import slow_in_bf16
@@ -90,7 +91,8 @@ class Learner:
         check_network(model, config, self.card, self.device)
         check_lengths(model, parts)
         check_drawing(config, parts.train)
-        self._norms = SyncedNorms(model, active=sees_all(self.device, world))
+        apart = getattr(model, "turns", 1) > 1  # a member may have rows in some processes only
+        self._norms = SyncedNorms(model, active=sees_all(self.device, world) and not apart)
         self.passes = Pass(
             task=self.task,
             objective=objective_of(config, self.task, parts.train),
@@ -142,10 +144,18 @@ class Learner:
         """
         self.optimizer.zero_grad()
         with compiler_explained():
-            computed = self.passes.backward(self._running, batch, epoch=epoch, step=step)
+            computed = self.passes.backward(
+                self._running, batch, epoch=epoch, step=step, turn=self._rows_before(epoch, step)
+            )
         if self.config.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
         return computed
+
+    def _rows_before(self, epoch: int, step: int) -> int:
+        """The number of rows in the training before this process's part of a step."""
+        samples, world = len(self.parts.train), self.world
+        own = own_places(step, self.config.batch_size, samples, rank=world.rank, world=world.size)
+        return int(epoch * samples + own.start)
 
     def sized(self, batch: Batch, step: int) -> Batch:
         """The batch with the sides that a step of the whole run sees.

@@ -13,6 +13,7 @@ from convarium.errors import MissingExtraError, OptionError, import_extra
 from convarium.tasks import Objective, Task
 from convarium.train.config import TrainConfig
 from convarium.train.freezing import Freezing
+from convarium.train.gradients import whose
 from convarium.train.optimizers import build_optimizer, set_rate
 from convarium.train.schedule import learning_rate
 
@@ -108,6 +109,7 @@ class _Steps:
         super().__init__()
         self.model, self.task, self.config, self.objective = model, task, config, objective
         self.freezing = Freezing(model, config)
+        self.rows = 0  # that this process has trained on
 
     def forward(self, x: Tensor) -> Tensor:
         """The network's outputs."""
@@ -139,7 +141,9 @@ class _Steps:
     def training_step(self, batch: Any, number: int) -> Tensor:
         """The loss that `train.fit` minimises."""
         batch = as_batch(batch)
-        loss = self.task.loss(self._outputs(batch), batch, self.objective)
+        outputs = self._outputs(batch, **whose(self.model, self.rows))
+        self.rows += len(batch)
+        loss = self.task.loss(outputs, batch, self.objective)
         self.log("train_loss", loss, batch_size=len(batch))
         return loss
 
@@ -174,6 +178,6 @@ class _Steps:
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
 
-    def _outputs(self, batch: Batch) -> Tensor:
-        outputs: Tensor = self.model(*batch.arguments, **batch.named)
+    def _outputs(self, batch: Batch, **further: int) -> Tensor:
+        outputs: Tensor = self.model(*batch.arguments, **batch.named, **further)
         return outputs

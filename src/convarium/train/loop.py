@@ -8,6 +8,7 @@ same bits as an uninterrupted one.
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from convarium.predict import Predictor, fit_temperature
 from convarium.processes import ALONE, World
 from convarium.train import storage
 from convarium.train.caching import with_cache
+from convarium.train.checks import field_advice
 from convarium.train.choices import settled
 from convarium.train.config import TrainConfig
 from convarium.train.determinism import deterministic
@@ -73,6 +75,9 @@ def fit(
         ConvariumError: the loss is not finite.
     """
     config = TrainConfig() if config is None else config
+    advice = field_advice(model, preprocessing) if world.first and not resume else None
+    if advice is not None:
+        warnings.warn(advice, stacklevel=2)
     quiet = not (observers and world.first)
     if out is None:
         if resume:

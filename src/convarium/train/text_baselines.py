@@ -29,6 +29,7 @@ from convarium.intervals import Interval, newcombe_pairs, wilson
 from convarium.predict import Predictor
 from convarium.tasks import ClassEvaluation, Evaluation
 from convarium.train.config import TrainConfig
+from convarium.train.learner import Learner
 from convarium.train.loop import fit
 
 _STRENGTHS = (1.0, 10.0)  # inverse of the regularisation, of which the validation samples choose
@@ -114,6 +115,25 @@ def text_baselines(
     return tuple(compared(name, network, said == targets) for name, said in named.items())
 
 
+def check_baselines(parts: Parts, preprocessing: TextPreprocessing, config: TrainConfig) -> None:
+    """Refuse what `text_baselines` cannot be trained on, before a network is.
+
+    Args:
+        parts: of the network's run.
+        preprocessing: its tokens.
+        config: its training.
+
+    Raises:
+        OptionError: no texts of one class each, or an option that needs a network of ours.
+        MissingExtraError: scikit-learn is not installed.
+    """
+    dataset = parts.train.dataset
+    if dataset.kind != "texts" or dataset.task != "classification":
+        raise OptionError("--baselines is for texts of one class each; leave it out.")
+    import_extra("sklearn.feature_extraction.text", "texts")
+    Learner(_bag(preprocessing, config), parts, _plain(config), preprocessing)
+
+
 def compared(name: str, network: NDArray[np.bool_], own: NDArray[np.bool_]) -> Baseline:
     """A baseline from which samples the network and it name rightly."""
     n, right, correct = len(own), int(network.sum()), int(own.sum())
@@ -126,14 +146,8 @@ def bag_of_words(
     parts: Parts, preprocessing: TextPreprocessing, config: TrainConfig
 ) -> NDArray[np.int64]:
     """Classes that a mean of word vectors gives for the test texts, in their order."""
-    classes = len(preprocessing.classes)
-    with torch.random.fork_rng(devices=[]):
-        seeds.torch_seed(torch.device("cpu"), config.seed, "bag of words")
-        model = BagOfWords(len(preprocessing.tokens), classes)
-    plain = dataclasses.replace(
-        config, vectors="drawn", word_dropout=0.0, freeze_epochs=0, unfreeze_epochs=0
-    )
-    fit(model, parts, plain, preprocessing=preprocessing)
+    model = _bag(preprocessing, config)
+    fit(model, parts, _plain(config), preprocessing=preprocessing)
     predictor = Predictor(model, build_card(parts, preprocessing))
     found = cast("ClassEvaluation", predictor.evaluate(parts.test))
     return found.labels
@@ -186,6 +200,18 @@ class BagOfWords(nn.Module):
         vectors = self.vectors(tokens) * real
         logits: Tensor = self.layers(vectors.sum(1) / real.sum(1).clamp(min=1))
         return logits
+
+
+def _bag(preprocessing: TextPreprocessing, config: TrainConfig) -> BagOfWords:
+    with torch.random.fork_rng(devices=[]):
+        seeds.torch_seed(torch.device("cpu"), config.seed, "bag of words")
+        return BagOfWords(len(preprocessing.tokens), len(preprocessing.classes))
+
+
+def _plain(config: TrainConfig) -> TrainConfig:
+    """The training without what only networks with stages and vectors of tokens have."""
+    stages: dict[str, Any] = {"layer_decay": 1.0, "freeze_epochs": 0, "unfreeze_epochs": 0}
+    return dataclasses.replace(config, vectors="drawn", word_dropout=0.0, **stages)
 
 
 def _texts(part: Part) -> Sequence[str]:

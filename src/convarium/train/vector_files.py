@@ -91,7 +91,8 @@ def file_vectors(path: str | Path, words: Sequence[str], drawn: Tensor) -> FileV
     """The vectors of tokens, where the file has them; only these are held in memory.
 
     A token is looked up as it is, and a word of the file that no token is spelt as also without
-    upper case. The other rows are drawn ones, scaled to the spread of those that were found.
+    upper case. Of two tokens that are spelt alike, the one that begins a word has the vector. The
+    other rows are drawn ones, scaled to the spread of those that were found.
 
     Args:
         path: the file.
@@ -101,7 +102,8 @@ def file_vectors(path: str | Path, words: Sequence[str], drawn: Tensor) -> FileV
     Raises:
         DataError: it cannot be read as vectors, has another length, or has none of the tokens.
     """
-    rows = {word.removeprefix(START): row for row, word in enumerate(words)}
+    begins = sorted(range(len(words)), key=lambda row: words[row].startswith(START))
+    rows = {words[row].removeprefix(START): row for row in begins}  # the last one stays
     length = drawn.shape[1]
     found = np.zeros((len(words), length), np.float32)
     exact = np.zeros(len(words), np.bool_)

@@ -27,7 +27,7 @@ _WINDOW: Final = 5  # tokens to either side; a neighbour at distance d counts 1 
 _POWER: Final = 0.75
 _MORE: Final = 16  # columns of the random projection beyond the length
 _ROUNDS: Final = 2
-_MOST: Final = 4_000_000  # tokens that are counted
+MOST_COUNTED: Final = 4_000_000  # tokens, and ends of texts
 _DEVIATION: Final = 0.15  # of the numbers in a vector, about that of +-0.25
 
 
@@ -37,16 +37,16 @@ def counted_vectors(
     """A vector for each token that stands beside others; zeros for the rest.
 
     Args:
-        texts: ids of all texts, one behind the other, each followed by a 0, int64 `(n,)`; the first
-            4 million are counted.
+        texts: ids of all texts, one behind the other, each followed by a 0, int64 `(n,)`; of more
+            than 4 million, whole texts that the seed draws are counted.
         vocabulary: number of ids.
         length: of a vector.
-        seed: of the projection.
+        seed: of the projection, and of texts that are drawn.
 
     Returns:
         float32 `(vocabulary, length)` of mean square .15^2, where any token has neighbours.
     """
-    rows, columns, weights = _information(texts[:_MOST], vocabulary)
+    rows, columns, weights = _information(_drawn(texts, seed), vocabulary)
     if not len(rows):
         return torch.zeros(vocabulary, length)
     places = torch.from_numpy(np.stack([rows, columns]))
@@ -69,6 +69,17 @@ def counted_vectors(
     known[torch.from_numpy(np.unique(rows))] = 1
     scale = (vectors.square().sum() / (known.sum() * length)).sqrt()
     return vectors * known * (_DEVIATION / scale)
+
+
+def _drawn(texts: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+    """Whole texts, as many as are counted; their order may be that of their classes."""
+    if len(texts) <= MOST_COUNTED:
+        return texts
+    lengths = np.diff(np.flatnonzero(texts == 0), prepend=-1)
+    order = seeds.permutation(len(lengths), seed, "counted texts")
+    chosen = np.zeros(len(lengths), np.bool_)
+    chosen[order[np.cumsum(lengths[order]) <= MOST_COUNTED]] = True
+    return texts[: lengths.sum()][np.repeat(chosen, lengths)]
 
 
 def _information(

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from convarium.data.dataset import Dataset
 from convarium.data.labels import named_unit
-from convarium.data.series.filling import filled
 from convarium.data.series.reading import Found, Windows
 from convarium.data.series.samples import SeriesArrays
 from convarium.data.series.series import Floats
@@ -34,12 +33,10 @@ class Forecasts:
     Args:
         channels: numbers of the target channels.
         horizon: how many steps ahead.
-        season: steps after which the targets are alike; 1 where there is no season.
     """
 
     channels: tuple[int, ...]
     horizon: int
-    season: int
 
 
 def forecast_windows(
@@ -76,7 +73,8 @@ def cut_forecasts(
         windows: of the past.
 
     Raises:
-        DataError: no such channel, or no series that is long enough.
+        DataError: no such channel, no series that is long enough, or no window that a value of
+            each target follows at every step.
     """
     chosen = _chosen(path, found, targets)
     wanted = windows.length + horizon
@@ -101,6 +99,13 @@ def cut_forecasts(
         for k, (start, end) in zip(whose.tolist(), flat.tolist(), strict=True)
     ]
     known: NDArray[np.bool_] = np.asarray(np.isfinite(ahead).all(axis=1))
+    if not known.any():
+        wanting = [found.channels[k] for k in chosen if _misses(found, k)]
+        raise DataError(
+            f"No window of {path} is followed by values at all of {horizon} steps: "
+            f"{', '.join(wanting)} is missing there; correct the column, or give a smaller "
+            "--horizon."
+        )
     for place in np.flatnonzero(~known).tolist():
         found.skipped.append(Skipped(names[place], "a value that is to be forecast is missing"))
     return _dataset(path, found, chosen, horizon, windows, (whose, flat, ahead, names, known))
@@ -131,6 +136,8 @@ def season_of(values: Floats, most: int) -> int:
     >>> season_of(np.sin(np.arange(96) * 2 * np.pi / 12).astype(np.float32), 40)
     12
     """
+    if len(values) < 4:
+        return 1
     exact = values[-_SEEN:].astype(np.float64)
     exact = exact - exact.mean()
     power = np.abs(np.fft.rfft(exact, 2 * len(exact))) ** 2
@@ -158,6 +165,10 @@ def _chosen(path: Path, found: Found, targets: Sequence[str]) -> tuple[int, ...]
     return tuple(found.channels.index(name) for name in targets)
 
 
+def _misses(found: Found, channel: int) -> bool:
+    return any(bool(np.isnan(each[channel]).any()) for each in found.series)
+
+
 def _following(
     values: Floats, spans: NDArray[np.int64], horizon: int, channels: tuple[int, ...]
 ) -> NDArray[np.float32]:
@@ -182,8 +193,6 @@ def _dataset(
     pasts = flat - np.array([0, horizon], np.int64)
     pairs = [named_unit(found.channels[k]) for k in chosen]
     outputs = [(f"{name}+{step}", unit) for name, unit in pairs for step in range(1, horizon + 1)]
-    first = filled(found.series[0][list(chosen[:1])])[0]
-    season = season_of(first[~np.isnan(first)], windows.length)
     said: dict[str, str | int | list[str]] = {**found.columns, "window": windows.length}
     said |= {"stride": windows.stride, "horizon": horizon}
     said["label_column"] = [found.channels[k] for k in chosen]
@@ -205,7 +214,7 @@ def _dataset(
         mirrored=False,
         columns=said,
         notes=found.notes,
-        forecasts=Forecasts(chosen, horizon, season),
+        forecasts=Forecasts(chosen, horizon),
     )
 
 

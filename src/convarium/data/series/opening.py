@@ -15,7 +15,7 @@ from convarium.data.series.gathering import from_arrays, from_ts, is_series, ts_
 from convarium.data.series.reading import Found, SeriesColumns, Windows
 from convarium.data.series.samples import SeriesFiles
 from convarium.data.series.series import Series
-from convarium.data.series.tables import other_columns, read_table
+from convarium.data.series.tables import other_columns, part_column, read_table
 from convarium.data.series.ts import read_ts
 from convarium.data.skipping import Skipped
 from convarium.data.surveying import check_broken
@@ -114,7 +114,7 @@ def open_forecasts(
         stride: from window to window.
 
     Raises:
-        DataError: it is no such table, or no series is long enough.
+        DataError: it is no such table, gives parts of its own, or no series is long enough.
         OptionError: a number below 1, or a group, which time has no use for.
     """
     path = Path(source)
@@ -130,6 +130,12 @@ def open_forecasts(
 
 def _past(path: Path, said: SeriesColumns) -> Found:
     """The series of a long table, the targets among their channels."""
+    given = part_column(path)
+    if given is not None and given not in (*said.values, *said.labels):
+        raise DataError(
+            f"{path} gives parts in the column {given!r}, and forecasts are split by time alone; "
+            "leave that column out, and give shares with --validation and --test."
+        )
     values = said.values or other_columns(path, said)
     values += tuple(name for name in said.labels if name not in values)
     return read_table(path, said._replace(values=values, labels=()), None, labels=False)

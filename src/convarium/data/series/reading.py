@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from convarium.data.series.series import Floats
+from convarium.data.series.times import Stamps
 from convarium.data.skipping import SkipList
 from convarium.errors import OptionError
 
@@ -89,4 +87,4 @@ class Found:
     notes: list[str] = field(default_factory=list)
     columns: dict[str, str | int | list[str]] = field(default_factory=dict)
     task: str | None = None
-    times: list[NDArray[np.float64]] = field(default_factory=list)
+    times: list[Stamps] = field(default_factory=list)

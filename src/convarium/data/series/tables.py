@@ -19,7 +19,7 @@ from convarium.data import table
 from convarium.data.given import part_number
 from convarium.data.series.reading import Found, SeriesColumns
 from convarium.data.series.series import Floats, floats_of
-from convarium.data.series.times import in_time, times_of
+from convarium.data.series.times import Stamps, in_time, times_of
 from convarium.data.skipping import Skipped
 from convarium.data.table_rows import Columns, header_of, read_rows
 from convarium.errors import DataError
@@ -54,11 +54,15 @@ def read_table(file: Path, said: SeriesColumns, task: str | None, *, labels: boo
 
 
 def other_columns(file: Path, said: SeriesColumns) -> tuple[str, ...]:
-    """The columns of a long table that are not of time, series and part."""
+    """The columns of a long table that are not of time and series."""
     header = header_of(file)
     time, series = said.time or _named(header, _TIMES), said.series or _named(header, _SERIES)
-    used = {time, series, _named(header, ("split",))}
-    return tuple(name for name in header if name not in used)
+    return tuple(name for name in header if name not in (time, series))
+
+
+def part_column(file: Path) -> str | None:
+    """The column of a table that says in which part a series is."""
+    return _named(header_of(file), ("split",))
 
 
 class _Long:
@@ -104,7 +108,7 @@ class _Long:
         names = list(self._names)
         whose = np.frombuffer(self._whose, np.int64)
         order, unsorted = np.argsort(whose, kind="stable"), 0
-        times = np.empty(0)
+        times: Stamps = np.empty(0)
         if self.time is not None:
             times = times_of(self._stamps, f"The column {self.time!r} of {self.file}")
             what = f"The column {self.time!r} of {self.file}"

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from convarium.errors import DataError
 
+Stamps = NDArray[np.int64] | NDArray[np.float64]
 
-def times_of(cells: Sequence[str], what: str) -> NDArray[np.float64]:
-    """Time stamps as numbers that rise with time; dates as seconds since 1970 in UTC.
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_BEYOND: Final = re.compile(r"[.,]\d{6}(\d{1,3})")  # digits of nanoseconds, which datetime drops
 
+
+def times_of(cells: Sequence[str], what: str) -> Stamps:
+    """Time stamps as numbers that rise with time; dates as nanoseconds since 1970 in UTC.
+
+    Whole numbers and dates are int64, since those of nanoseconds are more than float64 tells apart.
     A date without a time zone is taken to be in UTC.
 
     Args:
@@ -24,12 +32,18 @@ def times_of(cells: Sequence[str], what: str) -> NDArray[np.float64]:
         DataError: a cell is neither a number nor a date as ISO 8601 has it.
 
     >>> times_of(["2", "0.5"], "a").tolist(), times_of(["1970-01-02", "1970-01-01 12:00"], "b")
-    ([2.0, 0.5], array([86400., 43200.]))
+    ([2.0, 0.5], array([86400000000000, 43200000000000]))
     """
+    try:
+        return np.array([int(cell) for cell in cells], np.int64)
+    except (ValueError, OverflowError):
+        pass
     try:
         found = np.array([float(cell) for cell in cells], np.float64)
     except ValueError:
-        found = np.array([_seconds(cell, what) for cell in cells], np.float64)
+        dates = [_nanoseconds(cell, what) for cell in cells]
+        inside = max(map(abs, dates), default=0) < 2**63  # years 1678 to 2262
+        return np.array(dates, np.int64) if inside else np.array(dates, np.float64)
     if not np.isfinite(found).all():
         cell = cells[int(np.argmin(np.isfinite(found)))]
         raise DataError(_problem(cell, what))
@@ -37,7 +51,7 @@ def times_of(cells: Sequence[str], what: str) -> NDArray[np.float64]:
 
 
 def in_time(
-    times: NDArray[np.float64], whose: NDArray[np.int64], names: Sequence[str], what: str
+    times: Stamps, whose: NDArray[np.int64], names: Sequence[str], what: str
 ) -> tuple[NDArray[np.int64], int]:
     """The order that brings series and their steps in order, and how many series were not so.
 
@@ -64,12 +78,14 @@ def in_time(
     return order, len(moved)
 
 
-def _seconds(cell: str, what: str) -> float:
+def _nanoseconds(cell: str, what: str) -> int:
     try:
         found = datetime.fromisoformat(cell)
     except ValueError as error:
         raise DataError(_problem(cell, what)) from error
-    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+    since = (found if found.tzinfo else found.replace(tzinfo=UTC)) - _EPOCH
+    beyond = _BEYOND.search(cell)
+    return since // timedelta(microseconds=1) * 1000 + int(beyond[1].ljust(3, "0") if beyond else 0)
 
 
 def _problem(cell: str, what: str) -> str:
