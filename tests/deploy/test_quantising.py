@@ -192,7 +192,7 @@ def test_a_network_learns_to_be_rounded(trained: nn.Module) -> None:
     assert all(torch.equal(tensor, state[name]) for name, tensor in network.state_dict().items())
 
 
-@pytest.mark.parametrize("format", SUFFIXES)
+@pytest.mark.parametrize("format", ["onnx", pytest.param("openvino", marks=pytest.mark.long)])
 def test_a_file_of_a_network_that_learnt_to_be_rounded(
     format: str, trained: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
