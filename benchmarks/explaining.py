@@ -140,7 +140,9 @@ def main(rounds: int, python: Path) -> int:
     ours = explain.grad_cam(network, x, target=target).values.numpy()
     equality = {package: largest_difference(ours, theirs)}
     equality["captum"] = largest_difference(ours, captum)
-    ratios = {name: ratio(*(times[part] for part in name.split(" / "))) for name in (*BOUNDS, *TOLD)}
+    ratios = {
+        name: ratio(*(times[part] for part in name.split(" / "))) for name in (*BOUNDS, *TOLD)
+    }
     peaks = memory(network, x, target)
     holds = peaks["holds"] and max(equality.values()) <= TOLERANCE
     holds = holds and all(ratios[name] <= bound for name, bound in BOUNDS.items())
