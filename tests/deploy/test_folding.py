@@ -262,4 +262,6 @@ def test_every_network_of_the_catalogue(name: str) -> None:
         expected = model.eval()(x)
         result = deploy.fold(model, x.shape)
         scale = max(expected.abs().max().item(), sys.float_info.min)
-        assert (result.model(x) - expected).abs().max().item() <= 1e-9 * scale
+        # what the last bit of the input does: 110 layers without shortcuts make much of it
+        bit = (model(x.nextafter(x + 1)) - expected).abs().max().item()
+        assert (result.model(x) - expected).abs().max().item() <= max(1e-9 * scale, 8 * bit)
