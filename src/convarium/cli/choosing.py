@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from convarium.cli.gridded import given_grids
 from convarium.cli.parsing import given_options, refuse_idle
-from convarium.cli.reading import given_reading, given_series, given_tokens
+from convarium.cli.reading import given_series, given_tokens, reading_of
 from convarium.errors import OptionError
 from convarium.processes import ALONE, World
 from convarium.train.config import TrainConfig
@@ -72,7 +71,7 @@ def data_of(arguments: argparse.Namespace, world: World = ALONE) -> Dataset:
     from convarium.cli.staging import staging_of
     from convarium.progress import Progress
 
-    dataset = data.open_dataset(arguments.data, **_reading(arguments))
+    dataset = data.open_dataset(arguments.data, **reading_of(arguments))
     if world.first:
         with Progress(len(dataset), "read", enabled=not arguments.json) as progress:
             dataset.survey(progress, staging=staging_of(arguments, dataset))
@@ -80,36 +79,6 @@ def data_of(arguments: argparse.Namespace, world: World = ALONE) -> Dataset:
         told = (dataset.survey(), list(dataset.skipped)) if world.first else None
         dataset.take_survey(*cast("tuple[Survey, list[Skipped]]", world.share(told)))
     return dataset
-
-
-def _reading(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Columns, task and kind as they are given; on resume, those that the run was started with."""
-    from convarium import train
-
-    given = given_reading(arguments)
-    if not arguments.resume:
-        return given
-    folder = Path(arguments.out, "" if arguments.folds is None else "fold-1")
-    stored = train.read_settings(folder)["data"]
-    if "task" not in stored:  # of a run from before these were kept
-        return given
-    kind = train.read_preprocessing(folder).kind
-    then = {"task": stored["task"], "kind": kind, **stored["columns"]}
-    for name, value in given.items():
-        if value not in (None, then.get(name)):
-            raise OptionError(
-                f"Cannot resume with another --{name.replace('_', '-')}: it was "
-                f"{_listed(then.get(name))} and is {_listed(value)}; leave it out, or start a new "
-                "run."
-            )
-    return {name: then.get(name) for name in given}
-
-
-def _listed(value: str | int | list[str] | Mapping[str, str] | None) -> str:
-    if isinstance(value, Mapping):
-        return f"{len(value)} of them"
-    values = value if isinstance(value, list) else [value]
-    return ", ".join("none" if each is None else repr(each) for each in values)
 
 
 def prepared(

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 def run(arguments: argparse.Namespace, out: Path) -> int:
     """Train each fold in a folder of its own, or go on with them, and write `folds.json`."""
     from convarium import train
-    from convarium.cli.train import check_baselines, trained
+    from convarium.cli.beside import check_baselines
+    from convarium.cli.train import trained
     from convarium.train.fold_results import FoldResult, cross_validation
 
     _check(arguments)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convarium.cli.gridded import add_field_arguments, given_fields
@@ -213,3 +214,33 @@ def add_grid_arguments(parser: Any) -> None:
         type=spacing,
         help="spacing to resample volumes to: median, a number, or such as 3x1x1",
     )
+
+
+def reading_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Columns, task and kind as they are given; on resume, those that the run was started with."""
+    from convarium import train
+
+    given = given_reading(arguments)
+    if not arguments.resume:
+        return given
+    folder = Path(arguments.out, "" if arguments.folds is None else "fold-1")
+    stored = train.read_settings(folder)["data"]
+    if "task" not in stored:  # of a run from before these were kept
+        return given
+    kind = train.read_preprocessing(folder).kind
+    then = {"task": stored["task"], "kind": kind, **stored["columns"]}
+    for name, value in given.items():
+        if value not in (None, then.get(name)):
+            raise OptionError(
+                f"Cannot resume with another --{name.replace('_', '-')}: it was "
+                f"{_listed(then.get(name))} and is {_listed(value)}; leave it out, or start a new "
+                "run."
+            )
+    return {name: then.get(name) for name in given}
+
+
+def _listed(value: str | int | list[str] | Mapping[str, str] | None) -> str:
+    if isinstance(value, Mapping):
+        return f"{len(value)} of them"
+    values = value if isinstance(value, list) else [value]
+    return ", ".join("none" if each is None else repr(each) for each in values)

@@ -7,11 +7,12 @@ import contextlib
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 from convarium.cli.announcing import announce
+from convarium.cli.beside import beside_rules, check_baselines, compare, places_lines
 from convarium.cli.choosing import Prepared
 from convarium.cli.evaluate import beside_others
 from convarium.cli.gridded import add_field_preparing
@@ -37,7 +38,6 @@ from convarium.train.allocator import keep_freed_memory
 from convarium.train.trackers import TRACKERS, Tracker
 
 if TYPE_CHECKING:
-    from convarium.data import Parts, TextPreprocessing
     from convarium.tasks import Evaluation
     from convarium.train import History
 
@@ -210,59 +210,14 @@ def trained(
     if world.first:
         predict.record_result(out, "test", evaluation, test)
         if arguments.baselines:
-            _compare(ready, evaluation, out, quiet=quiet)
+            compare(ready, evaluation, out, quiet=quiet)
         if test.dataset.task == "downscale" and not quiet:
-            for line in (*_places_lines(predict.open_run(out).card), *evaluation.lines()):
+            for line in (*places_lines(predict.open_run(out).card), *evaluation.lines()):
                 write(line)
         if test.dataset.task == "forecast":
-            _beside_rules(ready.parts, evaluation, out, quiet=quiet)
+            beside_rules(ready.parts, evaluation, out, quiet=quiet)
         page = report.report_run(predict.open_run(out), history, evaluation, test)
     return history, evaluation, page
-
-
-def _places_lines(card: Mapping[str, Any]) -> list[str]:
-    """What was fitted in each coarse cell to what a network of fields leaves."""
-    found = card.get("places")
-    if found is None:
-        return []
-    if found["penalty"] is None:
-        return ["places: maps of places validate no better, and are left out"]
-    learned = ", learned anew from all places" if found["rounds"] else ""
-    return [
-        f"places: a map of each coarse cell, penalty {found['penalty']:g}{learned}; validation R2 "
-        f"{found['score']:.4f}"
-    ]
-
-
-def check_baselines(ready: Prepared) -> None:
-    """Refuse baselines that cannot be, before anything is trained."""
-    from convarium.train import text_baselines
-
-    preprocessing = cast("TextPreprocessing", ready.preprocessing)
-    text_baselines.check_baselines(ready.parts, preprocessing, ready.config)
-
-
-def _compare(ready: Prepared, evaluation: Evaluation, out: Path, *, quiet: bool) -> None:
-    """Train simple classifiers beside the network, and write into the card who won."""
-    from convarium import predict
-    from convarium.train.text_baselines import text_baselines
-
-    preprocessing = cast("TextPreprocessing", ready.preprocessing)
-    found = text_baselines(ready.parts, preprocessing, ready.config, evaluation)
-    predict.record_baselines(out, [each.to_json() for each in found])
-    for each in found if not quiet else ():
-        write(f"baseline: {each.sentence()}")
-
-
-def _beside_rules(parts: Parts, evaluation: Evaluation, out: Path, *, quiet: bool) -> None:
-    """Write into the card what the simplest forecasts reach on the same windows."""
-    from convarium import predict
-    from convarium.train.forecast_baselines import forecast_baselines
-
-    found = forecast_baselines(parts.test, evaluation, parts.train)
-    predict.record_baselines(out, [each.to_json() for each in found])
-    for each in found if not quiet else ():
-        write(f"baseline: {each.sentence()}")
 
 
 def _refuse_clashes(arguments: argparse.Namespace, looks: list[str]) -> None:

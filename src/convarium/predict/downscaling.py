@@ -5,7 +5,6 @@ coarse file -> some times -> tiles -> networks -> mean and spread -> pieces -> f
 
 from __future__ import annotations
 
-import datetime
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,12 +17,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from convarium import files
-from convarium.data import FieldOptions, FieldPreprocessing
+from convarium.data import FieldOptions
 from convarium.data.grids.coarse import CoarseFields, open_coarse
 from convarium.data.grids.opening import paths_of
-from convarium.data.grids.writing import FineFile, Pieces, held
+from convarium.data.grids.writing import Pieces, held
 from convarium.errors import OptionError
 from convarium.models import FieldToField
+from convarium.predict.fine_files import fine_file, steps_of
 from convarium.predict.run import Run
 from convarium.predict.tiles import Tiling, fine_fields
 from convarium.progress import Progress
@@ -141,27 +141,6 @@ def fine_values(
     return {name: values[:, k] for k, name in enumerate(names_of([run]))}
 
 
-def fine_file(
-    path: Path, run: Run, coarse: CoarseFields, names: Mapping[str, tuple[int, str]], history: str
-) -> FineFile:
-    """The file that is to be written, with its axes and attributes."""
-    line = f"{datetime.datetime.now(datetime.UTC):%Y-%m-%dT%H:%M:%SZ} {history}".rstrip()
-    grid = coarse.grid.cut(coarse.rows, slice(None))
-    return FineFile(
-        path,
-        coarse.fields.times,
-        coarse.fields.axis,
-        grid.cut(slice(None, None, -1), slice(None)) if coarse.turned else grid,
-        {name: _attributes(run, coarse, about) for name, about in names.items()},
-        _of_file(coarse, line),
-    )
-
-
-def steps_of(run: Run) -> FieldPreprocessing:
-    """The preprocessing of a run of fields."""
-    return cast("FieldPreprocessing", run.preprocessing)
-
-
 def checked_network(run: Run) -> FieldToField:
     """The network of a run of fields, in evaluation mode.
 
@@ -265,31 +244,6 @@ def _together(network: FieldToField, members: Sequence[Tensor]) -> Tensor:
         variance = variance + parts[:, :, 1].square().mean(0)
     together = torch.cat([plain, variance.sqrt().unsqueeze(1)], 1)
     found: Tensor = together.transpose(1, 2).flatten(1, 2)
-    return found
-
-
-def _attributes(run: Run, coarse: CoarseFields, about: tuple[int, str]) -> dict[str, Any]:
-    """Of a variable in the file, with the standard name and the methods of the coarse one."""
-    steps, (k, part) = steps_of(run), about
-    variable = steps.classes[k]
-    found = dict((coarse.fields.described or {}).get(coarse.fields.names[k], {}))
-    words = {"value": "", "mean": "", "spread": ", standard deviation"}
-    told = words.get(part, f", quantile {part[1:]}")
-    long_name = found.get("long_name", variable)
-    found["long_name"] = f"{long_name}{told}, downscaled by {run.model.name}"
-    if part == "spread":  # which is no value of that name
-        found.pop("standard_name", None)
-    if steps.units[variable]:
-        found["units"] = steps.units[variable]
-    return found
-
-
-def _of_file(coarse: CoarseFields, line: str) -> dict[str, Any]:
-    """The attributes of the coarse file, with a line of history."""
-    found = dict(coarse.fields.attributes or {})
-    before = str(found.get("history", "")).strip()
-    found["history"] = f"{before}\n{line}" if before else line
-    found.setdefault("Conventions", "CF-1.8")
     return found
 
 

@@ -11,6 +11,10 @@ from convarium.data import Batch
 from convarium.errors import ConvariumError
 
 
+class NoSampleFitsError(ConvariumError):
+    """The memory of a device ends with one sample."""
+
+
 def in_memory(compute: Callable[[Batch], Tensor], batch: Batch, device: torch.device) -> Tensor:
     """What a device computes of a batch; where its memory ends, of one half and then the other.
 
@@ -21,7 +25,7 @@ def in_memory(compute: Callable[[Batch], Tensor], batch: Batch, device: torch.de
         -> (B, ...), on the processor
 
     Raises:
-        ConvariumError: not even one sample fits.
+        NoSampleFitsError: not even one sample fits.
     """
     try:
         return compute(batch.to(device)).to("cpu")
@@ -29,7 +33,7 @@ def in_memory(compute: Callable[[Batch], Tensor], batch: Batch, device: torch.de
         # which holds all that was computed until then, and would hold it through the halves
         short = error.with_traceback(None)
     if len(batch) < 2:
-        raise ConvariumError(
+        raise NoSampleFitsError(
             "Not even one sample fits into the memory of the device; choose smaller samples or a "
             "smaller network, or compute on the processor."
         ) from short

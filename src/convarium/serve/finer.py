@@ -22,7 +22,8 @@ from convarium.data.grids.coarse import CoarseFields, coarse_of
 from convarium.data.grids.fields import Fields, Values, fields_of_arrays
 from convarium.errors import DataError
 from convarium.measure.field_reach import tiling_of
-from convarium.predict.downscaling import PIECE, checked_network, fine_file, made, names_of
+from convarium.predict.downscaling import PIECE, checked_network, made, names_of
+from convarium.predict.fine_files import fine_file
 from convarium.progress import Progress
 from convarium.serve.bodies import MULTIPART, NETCDF, PLAIN, Received, parts_of
 from convarium.serve.field_process import NAME, Request

@@ -15,7 +15,7 @@ from convarium.data.grids.options import FieldOptions
 from convarium.data.grids.samples import time_name
 from convarium.errors import DataError, OptionError
 from convarium.predict import Run, fine_values
-from convarium.predict.downscaling import steps_of
+from convarium.predict.fine_files import steps_of
 from convarium.report.maps import Scale, field_map
 from convarium.report.pictures import address, fit
 from convarium.studio.desk import Desk

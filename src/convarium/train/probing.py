@@ -22,6 +22,7 @@ from torch import nn
 
 from convarium.data import Parts, Preprocessing, steps_per_epoch
 from convarium.measure.kept import Kept
+from convarium.predict.halving import NoSampleFitsError
 from convarium.processes import ALONE, World
 from convarium.progress import duration
 from convarium.train.agreement import LOSS_LIMITS
@@ -156,7 +157,7 @@ class _Search:
             return self._found(self.default, "as given, and as it is by default")
         try:
             return self._measured()
-        except torch.OutOfMemoryError:
+        except (torch.OutOfMemoryError, NoSampleFitsError):
             return self._found(self.default, "the default, since there is no memory for a probe")
         finally:
             if self.device.type == "cuda":
