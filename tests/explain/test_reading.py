@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.utils import checkpoint
 
-from convarium.explain import ablation_cam, grad_cam
+from convarium.explain import ablation_cam, grad_cam, occlusion
 from convarium.explain.checkpoints import without_checkpoints
 
 Deep = Callable[..., nn.Sequential]
@@ -273,3 +274,20 @@ def peak(call: Callable[[], object]) -> int:
     events = [e for e in profile.profiler.kineto_results.events() if e.name() == "[memory]"]
     events.sort(key=lambda event: event.start_ns())
     return max(itertools.accumulate(event.nbytes() for event in events))
+
+
+@pytest.mark.parametrize("method", [partial(grad_cam, layer="1"), occlusion])
+def test_inputs_reach_the_network_in_their_own_order_in_memory(method):
+    seen = []
+
+    class Looking(nn.Sequential):
+        def forward(self, x):
+            seen.append(x.is_contiguous(memory_format=torch.channels_last))
+            return super().forward(x)
+
+    layers = (nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    model = Looking(*layers)
+    x = torch.randn(2, 3, 8, 8).contiguous(memory_format=torch.channels_last)
+    method(model, x, target=1)
+    assert seen
+    assert all(seen)

@@ -82,13 +82,12 @@ class Look:
 
     def repeated(self, n: int) -> Tensor:
         """The first input n times, batch after batch: (n B, C, *S)."""
-        first = self.inputs[0]
-        return first.repeat(n, *[1] * (first.ndim - 1))
+        return _repeated(self.inputs[0], n)
 
     def several(self, rows: Tensor) -> Any:
         """The output for n versions (n B, C, *S) of the first input, batch after batch."""
         n = len(rows) // self.samples
-        others = (x.repeat(n, *[1] * (x.ndim - 1)) for x in self.inputs[1:])
+        others = (_repeated(x, n) for x in self.inputs[1:])
         return self.forward(rows, *others)
 
     def followed(self, target: Callable[[Any], Any] | None = None) -> Graph:
@@ -101,6 +100,11 @@ def device_of(network: nn.Module) -> torch.device:
     """Where its parameters are."""
     first = next(network.parameters(), None)
     return torch.device("cpu") if first is None else first.device
+
+
+def _repeated(x: Tensor, n: int) -> Tensor:
+    """A copy of n times x, which lies in memory as x does: `Tensor.repeat` gives channels first."""
+    return x.clone() if n == 1 else torch.cat([x] * n)
 
 
 @contextlib.contextmanager
