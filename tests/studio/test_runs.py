@@ -75,6 +75,26 @@ def test_a_run_in_a_line(training):
     assert "JSON lines" in broken["why"]
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("config.toml", 'model = "resnet"'),
+        ("config.toml", 'train = "fast"'),
+        ("card.json", "[]"),
+        ("card.json", '{"result": {"test": 3}}'),
+        ("history.jsonl", "3\n"),
+        ("history.jsonl", '{"val_acc": "good", "seconds": 1}\n'),
+    ],
+)
+def test_a_folder_of_something_else_spoils_no_list(training, tmp_path, name, content):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "config.toml").write_text("[train]\n")
+    (other / name).write_text(content)
+    found = {each["name"]: each["state"] for each in runs.listed(Desk([training, other]))["runs"]}
+    assert found == {"run": "stopped", "other": "damaged"}
+
+
 def test_a_finished_run_has_its_card_s_result_and_its_report(trained):
     desk = Desk([trained])
     card = json.loads((trained / "card.json").read_text())

@@ -139,12 +139,18 @@ def _locked(path: Path) -> bool:
 
 def _rows(folder: Path) -> list[dict[str, Any]]:
     """The history as far as it is written."""
-    return files.read_jsonl(folder / "history.jsonl")
+    path = folder / "history.jsonl"
+    rows = files.read_jsonl(path)
+    numbers = (value for row in rows if isinstance(row, dict) for value in row.values())
+    if not all(isinstance(row, dict) for row in rows) or any(isinstance(v, str) for v in numbers):
+        raise RunError(f"{path} is no history of a training.")
+    return rows
 
 
 def _card(folder: Path) -> dict[str, Any]:
     path = folder / "card.json"
-    found: dict[str, Any] = files.read_json(path) if path.exists() else {}
+    found = _tables(files.read_json(path) if path.exists() else {}, path, "model", "data", "result")
+    _tables(found.get("result", {}), path, "test", "validation")
     return found
 
 
@@ -152,11 +158,25 @@ def _settings(folder: Path) -> dict[str, Any]:
     """What `config.toml` says; nothing where a run has none."""
     path = folder / "config.toml"
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
         raise RunError(f"Cannot read {path}: {error}.") from error
+    return _tables(found, path, *_TABLES)
+
+
+def _tables(found: Any, path: Path, *names: str) -> dict[str, Any]:
+    """What a file holds, where it is a table, and so is what stands under these names.
+
+    Raises:
+        RunError: it is none, as in a folder of something else.
+    """
+    inner = [found.get(name, {}) for name in names] if isinstance(found, dict) else [None]
+    if not all(isinstance(each, dict) for each in inner):
+        raise RunError(f"{path} is not what a training writes there.")
+    whole: dict[str, Any] = found
+    return whole
 
 
 def _metric(rows: Sequence[Mapping[str, Any]]) -> str:
