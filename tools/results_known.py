@@ -200,6 +200,44 @@ def studio(result: Result) -> list[Figure]:
     ]
 
 
+def serving(result: Result) -> list[Figure]:
+    """A server beside a loop over the same bytes, in overload, over new versions, and at its end."""
+    rows = []
+    for it in result["rows"]:
+        name, over, new = it["network"], it["overload"], it["reloads"]
+        least = f"at least {result['bounds'][it['network']]}"
+        span, late = f"{over['seconds'] / 60:.3g} minutes", over["let_in_since_due_ms"]["99"]
+        sent = f"{over['sent']:,}"
+        rows += [
+            row(f"{name}: server / in-process loop", it["share_of_loop"], asked=least),
+            Figure(
+                f"{name}: unanswered in {span} of overload", str(over["unanswered"]), sent, "", "0"
+            ),
+            row(
+                f"{name}: 99 % of the accepted answered within",
+                late,
+                unit=" ms",
+                asked=f"under {over['deadline_ms']:g} ms",
+            ),
+            Figure(
+                f"{name}: growth of memory meanwhile",
+                percent(over["memory_growth"]),
+                span,
+                "",
+                "under 5 %",
+            ),
+            Figure(
+                f"{name}: requests lost over new versions",
+                str(new["lost"]),
+                str(new["versions"]),
+                "",
+                "0",
+            ),
+            Figure(f"{name}: requests lost at the end", str(it["end"]["lost"]), "1", "", "0"),
+        ]
+    return rows
+
+
 KNOWN = {
     "augmentation": Known(
         "Augmentation", "Each operation of augmentation beside kornia's.", augmentation
@@ -222,6 +260,7 @@ KNOWN = {
     ),
     "loader": Known("Loading images", "Random resized crops at 224 from JPEG files.", loader),
     "measuring": Known("Measuring networks", "Field and cost of two large networks.", measuring),
+    "serving": Known("Serving", "On loopback, clients on the same cores.", serving),
     "startup": Known("Starting", "Processes from their start on.", startup),
     "streaming": Known("Live sequences", "A TCN with a field of 253 steps.", streaming),
     "studio": Known("The studio", "In chromium, on the cores of the studio.", studio),

@@ -196,9 +196,9 @@ def test_what_is_not_finite_becomes_the_mean_of_its_channel() -> None:
         Volume(np.stack([values[1], np.full((4, 5, 6), np.nan)])).floats()
 
 
-def zipped(member: bytes) -> bytes:
+def zipped(member: bytes, packing: int = zipfile.ZIP_DEFLATED) -> bytes:
     file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(file, "w", packing) as archive:
         archive.writestr("volume.npy", member)
     return file.getvalue()
 
@@ -256,6 +256,14 @@ HOSTILE = {
     "long": (saved(STACK) + b"more", "goes on behind its array"),
     "bomb in a zip": (zipped(npy_header((2000,) * 3) + bytes(10**6)), "more than the limit"),
     "short in a zip": (zipped(npy_header((200,) * 3) + bytes(10**5)), "damaged: EOF"),
+    "header without end": (
+        zipped(b"\x93NUMPY\x02\x00" + struct.pack("<I", 2**32 - 1) + bytes(10**6)),
+        "its header would have 4,294,967,295 bytes",
+    ),
+    "packed by lzma": (
+        zipped(npy_header((9, 9, 9)) + bytes(1458), zipfile.ZIP_LZMA),
+        "packed in a way that NumPy does not write",
+    ),
     "half a zip": (archive(volume=STACK)[:3000], "damaged: File is not a zip file"),
     "two volumes": (archive(a=STACK, b=STACK), "holds the arrays a, b; name the volume"),
     "bad spacing": (archive(volume=STACK, spacing=[0, 1, 1]), "must be three positive numbers"),

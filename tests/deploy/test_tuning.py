@@ -135,6 +135,20 @@ def test_what_is_missing_or_late_is_left_out_with_the_reason(
     )
     assert {row.form.engine for row in late.rows} == {"eager"}
     assert "time limit" in str(late.skipped)
+    whole = deploy.tune(network(), tmp_path, samples=SAMPLES, engines=["eager", "folded"])
+    assert not whole.kept  # what a limit cut short is no answer to who has more time
+    assert {row.form.engine for row in whole.rows} == {"eager", "folded"}
+
+
+def test_a_kept_result_is_in_use_again(tmp_path: Path) -> None:
+    model = network()
+    goals = {"latency": ["folded"], "throughput": ["onnx"]}
+    for goal in ("latency", "throughput", "latency"):
+        found = deploy.tune(model, tmp_path, samples=SAMPLES, goal=goal, engines=goals[goal])
+        used = deploy.in_use(model, tmp_path)
+        assert used is not None
+        assert used[1] == found.chosen.form.label
+    assert found.kept
 
 
 def test_throughput_has_batches_and_threads_are_tried(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from convarium import data, models, predict
 from convarium.cli import main
 from convarium.data import GridOptions
 from convarium.data.grids.coarse import CoarseBatch
+from convarium.errors import DataError
 from convarium.layers import block_mean
 from convarium.measure.field_reach import reach_of
 from convarium.predict import Tiling
@@ -78,6 +79,21 @@ def test_rows_beyond_the_poles_are_left_out(run, tmp_path):
         inner = block_mean(values[:, :, 2:-2], (4, 4), weights[2:-2].view(-1, 1).float())
         np.testing.assert_allclose(inner[:, 0], source.u.values[:, 1:-1], atol=1e-5)
         assert caps.isfinite().all()
+
+
+def test_fields_of_no_place_or_no_time_are_refused(run, tmp_path):
+    opened, cells = predict.open_run(run), np.arange(0.0, 360, 4)
+    metres = write(tmp_path / "m.nc", np.arange(1000.0, 9000, 400), cells, years=1)
+    with pytest.raises(DataError, match="all beyond the poles; give degrees"):
+        predict.downscale([opened], metres, tmp_path / "fine.nc")
+    same = write(tmp_path / "s.nc", np.full(20, 10.0), cells, years=1)
+    with pytest.raises(DataError, match="is 10 everywhere"):
+        predict.downscale([opened], same, tmp_path / "fine.nc")
+    write(tmp_path / "t.nc", np.arange(-38, 39, 4.0), cells, years=1)
+    with xarray.open_dataset(tmp_path / "t.nc") as source:
+        source.isel(time=slice(0)).to_netcdf(tmp_path / "none.nc")
+    with pytest.raises(DataError):
+        predict.downscale([opened], tmp_path / "none.nc", tmp_path / "fine.nc")
 
 
 def test_standard_names_stay_and_bounds_go(run, tmp_path):

@@ -133,14 +133,22 @@ class Choices:
 
     def write(self, settings: Mapping[str, Any], result: Tuning) -> None:
         """Keep a result, and its choice."""
+        self.kept.put(
+            "tuned",
+            self.own | dict(settings),
+            {"tuning": result.to_json(), "sha256": self._digests(result)},
+        )
+        self.choose(result)
+
+    def choose(self, result: Tuning) -> None:
+        """From now on the form of this result is in use."""
+        choice = {"form": asdict(result.chosen.form), "shape": list(result.input_shape)}
+        self.kept.put("choice", self.own, {**choice, "sha256": self._digests(result)})
+
+    def _digests(self, result: Tuning) -> dict[str, str]:
         name = result.chosen.form.file
         files = [] if name is None else members(self.folder / name)
-        digests = {path.name: sha256(path) for path in files}
-        self.kept.put(
-            "tuned", self.own | dict(settings), {"tuning": result.to_json(), "sha256": digests}
-        )
-        choice = {"form": asdict(result.chosen.form), "shape": list(result.input_shape)}
-        self.kept.put("choice", self.own, {**choice, "sha256": digests})
+        return {path.name: sha256(path) for path in files}
 
     def chosen(self) -> tuple[Form, tuple[int, ...]] | None:
         """The form to run, and the shape of its samples; None if there is none for here and now."""

@@ -30,6 +30,7 @@ _ALONE: Final = 0.4  # seconds
 _TURNS: Final = 2.0
 _FINALISTS: Final = 4
 _ROUNDS: Final = 60
+_LATE: Final = "the time limit was reached before it"
 
 
 def tune(
@@ -99,6 +100,7 @@ def tune(
     }
     place = Choices(network, Path(folder), fresh=fresh)
     if (known := place.read(settings)) is not None:
+        place.choose(known)  # which another goal may have changed since
         return known
     until = time.monotonic() + seconds
     maker = Maker(network, Path(folder), samples, calibration, labelled, points, card, until)
@@ -114,7 +116,10 @@ def tune(
         kept=False,
         conditions=conditions(),
     )
-    place.write(settings, result)
+    if _LATE in result.skipped.values():  # with more time, more is measured
+        place.choose(result)
+    else:
+        place.write(settings, result)
     return result
 
 
@@ -186,7 +191,7 @@ class _Search:
     def _try(self, form: Form) -> None:
         """Make, verify and time one form, or note why it is left out."""
         if time.monotonic() > self.maker.until and self.found:
-            self.skipped[form.label] = "the time limit was reached before it"
+            self.skipped[form.label] = _LATE
         else:
             try:
                 self._measure(form)

@@ -13,6 +13,7 @@ import contextlib
 import math
 import os
 import pickle
+import signal
 import struct
 import sys
 import tempfile
@@ -166,7 +167,12 @@ def receive(stream: BinaryIO) -> Any:
 
 
 def main() -> None:
-    """Answer requests until there are no more; the first message says that it is ready."""
+    """Answer requests until there are no more; the first message says that it is ready.
+
+    Signals to the server's whole group are the server's alone: it ends its work, and then this.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whatever a library prints is no answer
     for name in ("xarray", "h5py", "h5netcdf", "scipy.io", "cftime"):

@@ -136,6 +136,8 @@ def coarse_of(opened: Fields, steps: FieldPreprocessing, path: str | Path) -> Co
         steps: of the network's card.
         path: what errors call them.
     """
+    if not len(opened):
+        raise DataError(f"{path} has no times, and so no fields.")
     units = dict(zip(opened.names, steps.predictors, strict=True))
     for name, own in units.items():
         if not same_units(opened.units[name], steps.units[own]):
@@ -165,6 +167,11 @@ def coarse_of(opened: Fields, steps: FieldPreprocessing, path: str | Path) -> Co
         return dataclasses.replace(found, fields=cut)
     grid, more = _finer(fields.grid, steps)
     beyond = int((np.abs(grid.latitude) > _POLE).sum())
+    if beyond == len(grid.latitude):
+        raise DataError(
+            f"The latitudes of {path} are {grid.latitude[0]:g} to {grid.latitude[-1]:g}, all beyond "
+            "the poles; give degrees."
+        )
     if beyond:
         more.append(f"{beyond} fine rows would lie beyond the poles and are left out.")
     return dataclasses.replace(found, grid=grid, notes=(*notes, *more))

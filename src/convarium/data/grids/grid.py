@@ -121,6 +121,8 @@ def check_axis(name: str, values: Floats) -> None:
     if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
         raise DataError(f"The {name} must be numbers along one axis, not of shape {values.shape}.")
     steps = np.diff(values)
+    if len(steps) and not steps.any():
+        raise DataError(f"The {name} is {values[0]:g} everywhere; give each cell its own.")
     if len(steps) and np.abs(steps - steps.mean()).max() > _UNEVEN * abs(steps.mean()):
         raise DataError(
             f"The {name} has steps from {steps.min():g} to {steps.max():g}; bring the fields to a "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import zipfile
 from pathlib import Path
@@ -24,6 +25,8 @@ from convarium.errors import DataError
 _NAMES = ("volume", "image", "data", "array", "x", "arr_0")
 _SUFFIX = ".npy"
 _FEW_BYTES = 4096
+_HEADER_BYTES = 10_000  # NumPy's own limit, which it looks at too late
+_PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 def read_npy(path: Path, most: int) -> Volume:
@@ -77,6 +80,8 @@ def read_npz(path: Path, most: int) -> Volume:
 
 
 def _member(archive: zipfile.ZipFile, name: str, most: int, small: bool = False) -> NDArray[Any]:
+    if archive.getinfo(name + _SUFFIX).compress_type not in _PACKED:
+        raise DataError("the archive is packed in a way that NumPy does not write; save it again")
     with archive.open(name + _SUFFIX) as file:
         _check_header(file, most, small)
     with archive.open(name + _SUFFIX) as file:
@@ -97,7 +102,7 @@ def _check_header(file: IO[bytes], most: int, small: bool = False) -> None:
     if version not in ((1, 0), (2, 0)):
         raise DataError(f"NumPy's format {version} is for records; save an array of numbers")
     read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-    shape, _, dtype = read(file)
+    shape, _, dtype = read(_header(file, 2 if version == (1, 0) else 4))
     if dtype.hasobject:
         raise DataError("the array holds pickled objects, which could run code; save numbers")
     if not (small and dtype.kind == "U"):
@@ -105,6 +110,15 @@ def _check_header(file: IO[bytes], most: int, small: bool = False) -> None:
     check_size(shape or (1,), dtype, most)
     if small and math.prod(shape) * dtype.itemsize > _FEW_BYTES:
         raise DataError(f"an array of {dtype} is too large for what 'spacing' or 'axes' hold")
+
+
+def _header(file: IO[bytes], digits: int) -> IO[bytes]:
+    """Length and text of an array's header; NumPy would read as much as the length says."""
+    length = file.read(digits)
+    size = int.from_bytes(length, "little")
+    if size > _HEADER_BYTES:
+        raise DataError(f"its header would have {size:,} bytes; save the array again")
+    return io.BytesIO(length + file.read(size))
 
 
 def axes_of(text: NDArray[Any], shape: tuple[int, ...]) -> str:

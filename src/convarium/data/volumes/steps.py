@@ -204,7 +204,8 @@ def resampled_size(
     (24, 48, 64)
     """
     sides = [
-        max(1, round(side * step / to)) for side, step, to in zip(size, own, wanted, strict=True)
+        max(1, round(min(side * step / to, 2.0 * MAX_VALUES)))  # which may be infinite
+        for side, step, to in zip(size, own, wanted, strict=True)
     ]
     if channels * math.prod(sides) > MAX_VALUES:
         each = f" of {channels} channels" if channels > 1 else ""
