@@ -207,7 +207,7 @@ def serving(result: Result) -> list[Figure]:
         name, over, new = it["network"], it["overload"], it["reloads"]
         least = f"at least {result['bounds'][it['network']]}"
         span, late = f"{over['seconds'] / 60:.3g} minutes", over["let_in_since_due_ms"]["99"]
-        sent = f"{over['sent']:,}"
+        sent, unanswered = f"{over['sent']:,}", str(over["unanswered"])
         rows += [
             row(f"{name}: server / in-process loop", it["share_of_loop"], asked=least),
             Figure(

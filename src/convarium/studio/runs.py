@@ -140,11 +140,12 @@ def _locked(path: Path) -> bool:
 def _rows(folder: Path) -> list[dict[str, Any]]:
     """The history as far as it is written."""
     path = folder / "history.jsonl"
-    rows = files.read_jsonl(path)
-    numbers = (value for row in rows if isinstance(row, dict) for value in row.values())
-    if not all(isinstance(row, dict) for row in rows) or any(isinstance(v, str) for v in numbers):
+    rows: list[Any] = files.read_jsonl(path)
+    tables = [row for row in rows if isinstance(row, dict)]
+    texts = any(isinstance(value, str) for row in tables for value in row.values())
+    if texts or len(tables) < len(rows):
         raise RunError(f"{path} is no history of a training.")
-    return rows
+    return tables
 
 
 def _card(folder: Path) -> dict[str, Any]:

@@ -168,10 +168,8 @@ def coarse_of(opened: Fields, steps: FieldPreprocessing, path: str | Path) -> Co
     grid, more = _finer(fields.grid, steps)
     beyond = int((np.abs(grid.latitude) > _POLE).sum())
     if beyond == len(grid.latitude):
-        raise DataError(
-            f"The latitudes of {path} are {grid.latitude[0]:g} to {grid.latitude[-1]:g}, all beyond "
-            "the poles; give degrees."
-        )
+        ends = f"{grid.latitude[0]:g} to {grid.latitude[-1]:g}"
+        raise DataError(f"The latitudes of {path} are {ends}, all beyond the poles; give degrees.")
     if beyond:
         more.append(f"{beyond} fine rows would lie beyond the poles and are left out.")
     return dataclasses.replace(found, grid=grid, notes=(*notes, *more))
