@@ -201,7 +201,7 @@ def studio(result: Result) -> list[Figure]:
 
 
 def serving(result: Result) -> list[Figure]:
-    """A server beside a loop over the same bytes, in overload, over new versions, and at its end."""
+    """A server beside a loop over the same bytes, in overload, at new versions, at its end."""
     rows = []
     for it in result["rows"]:
         name, over, new = it["network"], it["overload"], it["reloads"]
@@ -210,9 +210,7 @@ def serving(result: Result) -> list[Figure]:
         sent, unanswered = f"{over['sent']:,}", str(over["unanswered"])
         rows += [
             row(f"{name}: server / in-process loop", it["share_of_loop"], asked=least),
-            Figure(
-                f"{name}: unanswered in {span} of overload", str(over["unanswered"]), sent, "", "0"
-            ),
+            Figure(f"{name}: unanswered in {span} of overload", unanswered, sent, "", "0"),
             row(
                 f"{name}: 99 % of the accepted answered within",
                 late,
