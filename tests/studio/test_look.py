@@ -43,8 +43,8 @@ def pixels_of(address):
 def truth(photos, picture):
     """The network, its input and its card, apart from the studio."""
     run = predict.open_run(photos)
-    x = run.preprocessing.finish(torch.from_numpy(picture).permute(2, 0, 1)[None])
-    return run, x
+    pixels, _ = run.preprocessing.padded([torch.from_numpy(picture).permute(2, 0, 1)])
+    return run, run.preprocessing.finish(pixels)  # in memory as in every evaluation
 
 
 def test_the_prediction_is_the_network_s(photos, picture, shown):

@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import nn
@@ -25,6 +25,8 @@ from convarium.files import sha256
 from convarium.graph import unwrapped
 from convarium.intervals import Interval
 from convarium.measure.kept import Kept, code
+
+LATE: Final = "the time limit was reached before it"
 
 
 @dataclass(frozen=True)
@@ -125,19 +127,19 @@ class Choices:
         }
 
     def read(self, settings: Mapping[str, Any]) -> Tuning | None:
-        """The result of these settings, if its files are what they were."""
+        """The result of these settings, if its files are what they were; its choice is in use."""
         found = self.kept.get("tuned", self.own | dict(settings))
         if not isinstance(found, dict) or not self._whole(found.get("sha256")):
             return None
-        return _from_json(found["tuning"], self.folder)
+        result = _from_json(found["tuning"], self.folder)
+        self.choose(result)  # another goal may have changed it since
+        return result
 
     def write(self, settings: Mapping[str, Any], result: Tuning) -> None:
-        """Keep a result, and its choice."""
-        self.kept.put(
-            "tuned",
-            self.own | dict(settings),
-            {"tuning": result.to_json(), "sha256": self._digests(result)},
-        )
+        """Keep a result, and its choice; what a time limit cut short is chosen from, not kept."""
+        if LATE not in result.skipped.values():
+            kept = {"tuning": result.to_json(), "sha256": self._digests(result)}
+            self.kept.put("tuned", self.own | dict(settings), kept)
         self.choose(result)
 
     def choose(self, result: Tuning) -> None:

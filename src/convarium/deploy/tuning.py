@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from convarium.deploy.accuracy import POINTS, Drop, Labelled, Right, drop, right_answers
 from convarium.deploy.forms import FORMS, Form, Forward, Maker
 from convarium.deploy.manifest import conditions
-from convarium.deploy.tuned import Choices, TunedForm, Tuning
+from convarium.deploy.tuned import LATE, Choices, TunedForm, Tuning
 from convarium.deploy.verification import TOLERANCE, agreement, check_inputs, reference
 from convarium.errors import ConvariumError, OptionError, did_you_mean
 from convarium.graph import paired_timing, unwrapped
@@ -30,7 +30,6 @@ _ALONE: Final = 0.4  # seconds
 _TURNS: Final = 2.0
 _FINALISTS: Final = 4
 _ROUNDS: Final = 60
-_LATE: Final = "the time limit was reached before it"
 
 
 def tune(
@@ -100,7 +99,6 @@ def tune(
     }
     place = Choices(network, Path(folder), fresh=fresh)
     if (known := place.read(settings)) is not None:
-        place.choose(known)  # which another goal may have changed since
         return known
     until = time.monotonic() + seconds
     maker = Maker(network, Path(folder), samples, calibration, labelled, points, card, until)
@@ -116,10 +114,7 @@ def tune(
         kept=False,
         conditions=conditions(),
     )
-    if _LATE in result.skipped.values():  # with more time, more is measured
-        place.choose(result)
-    else:
-        place.write(settings, result)
+    place.write(settings, result)
     return result
 
 
@@ -191,7 +186,7 @@ class _Search:
     def _try(self, form: Form) -> None:
         """Make, verify and time one form, or note why it is left out."""
         if time.monotonic() > self.maker.until and self.found:
-            self.skipped[form.label] = _LATE
+            self.skipped[form.label] = LATE
         else:
             try:
                 self._measure(form)
