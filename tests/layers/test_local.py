@@ -65,6 +65,24 @@ def test_a_learned_penalty_finds_the_inputs_that_matter():
     assert errors[1] < 1 + 0.3 * (errors[0] - 1)
 
 
+@pytest.mark.parametrize("whole", [False, True])
+def test_positions_that_are_never_known_do_not_stop_a_learned_penalty(whole):
+    generator = torch.Generator().manual_seed(3)
+    x = torch.randn(20, 1, 4, 5, generator=generator)
+    y = 0.5 * x + 0.1 * torch.randn(20, 1, 4, 5, generator=generator)
+    land = torch.ones(4, 5, dtype=torch.bool) if whole else torch.zeros(4, 5, dtype=torch.bool)
+    land[:2, :3] = True
+    x[..., land], y[..., land] = 0.0, 0.0
+    local = LocalLinear((4, 5), 1, 1, 1)
+    local.fit(x, y, penalty=3.0, rounds=16)
+    assert torch.isfinite(local.weight).all()
+    assert local.weight.view(4, 5)[land].abs().max() < 1e-6
+    if not whole:
+        torch.testing.assert_close(
+            local.weight.view(4, 5)[~land].mean().item(), 0.5, rtol=0, atol=0.05
+        )
+
+
 def test_a_penalty_counts_as_samples_of_zeros():
     x, y = torch.zeros(9, 1, 4), torch.rand(9, 1, 4, generator=torch.Generator().manual_seed(2))
     local = LocalLinear((4,), 1, 1, 3)

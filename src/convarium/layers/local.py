@@ -25,6 +25,8 @@ from torch.nn.functional import pad
 
 from convarium.errors import OptionError, ShapeError
 
+_QUIET = 1e-6  # the least noise of a position: one that is never known has nothing left
+
 
 class LocalLinear(nn.Module):
     """A linear map at each position, of the positions around it; what it gives starts at 0.
@@ -165,9 +167,10 @@ def _ridge(x: Tensor, y: Tensor, count: float, penalty: float, rounds: int) -> T
         known = (spread * square).sum((1, 2), keepdim=True)
         left = (y - x @ found).square().sum(1).mean(1).view(-1, 1, 1)
         variance = left / (count - known).clamp(min=1.0)
-        noise = variance / variance.mean()
+        mean = variance.mean().clamp(min=torch.finfo(x.dtype).tiny)
+        noise = (variance / mean).clamp(min=_QUIET)
         outer = torch.einsum("pkc,pjc->kj", found, found) / (len(x) * y.shape[2])
-        covariance = outer / variance.mean() + (spread * noise).mean(0)
+        covariance = outer / mean + (spread * noise).mean(0)
         prior = torch.linalg.inv((covariance + covariance.mT) / 2)
         found = torch.linalg.solve(square + prior * noise, shared)
     return found
