@@ -7,52 +7,31 @@ import io
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
+from small_runs import save, save_curves, save_photos, save_reviews
 
-from convarium import models, serve
-from convarium.data import (
-    Preprocessing,
-    SeriesPreprocessing,
-    TextPreprocessing,
-    TokenOptions,
-    VolumePreprocessing,
-)
-from convarium.data.texts.tokens import learn_tokens
+from convarium import serve
+from convarium.data import VolumePreprocessing
 
 CLASSES = ("ape", "bee", "cat")
-
-
-def save(folder, name, steps, **options):
-    torch.manual_seed(0)
-    model = models.create(name, num_classes=len(steps.classes), **options)
-    return models.save(model, folder, {"task": "classification", **steps.to_card()})
 
 
 @pytest.fixture(scope="session")
 def photos(tmp_path_factory):
     """A run that takes colour images."""
-    moments = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
-    steps = Preprocessing((3, 32, 32), *moments, classes=CLASSES)
-    return save(tmp_path_factory.mktemp("photos") / "photos", "convnet", steps)
+    return save_photos(tmp_path_factory.mktemp("photos") / "photos", CLASSES)
 
 
 @pytest.fixture(scope="session")
 def reviews(tmp_path_factory):
     """A run that takes texts."""
-    texts = ["a red shoe", "a blue hat", "a green coat and a red hat"]
-    tokenizer = learn_tokens(texts, TokenOptions(least=1))
-    steps = TextPreprocessing((12,), classes=CLASSES, tokenizer=tokenizer)
-    options = {"vocabulary": len(steps.tokens)}
-    return save(tmp_path_factory.mktemp("reviews") / "reviews", "text_cnn", steps, **options)
+    return save_reviews(tmp_path_factory.mktemp("reviews") / "reviews", CLASSES)
 
 
 @pytest.fixture(scope="session")
 def curves(tmp_path_factory):
     """A run that takes series of two channels."""
-    steps = SeriesPreprocessing((2, 40), (0.0, 1.0), (1.0, 2.0), classes=CLASSES)
-    options = {"in_channels": 2, "spatial_dims": 1}
-    return save(tmp_path_factory.mktemp("curves") / "curves", "fcn", steps, **options)
+    return save_curves(tmp_path_factory.mktemp("curves") / "curves", CLASSES)
 
 
 @pytest.fixture(scope="session")

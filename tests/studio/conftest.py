@@ -6,15 +6,11 @@ import contextlib
 import io
 
 import pytest
-import torch
 from drawn_shapes import CLASSES, drawn, png
+from small_runs import save_curves, save_photos, save_reviews
 
-from convarium import models, studio
+from convarium import studio
 from convarium.cli import main
-from convarium.data import Preprocessing, SeriesPreprocessing, TextPreprocessing, TokenOptions
-from convarium.data.texts.tokens import learn_tokens
-
-TEXTS = ["a red shoe", "a blue hat", "a green coat and a red hat"]
 
 
 @pytest.fixture(scope="session")
@@ -38,34 +34,22 @@ def trained(shapes, tmp_path_factory):
     return run
 
 
-def save(folder, name, steps, **options):
-    torch.manual_seed(0)
-    model = models.create(name, num_classes=len(steps.classes), **options)
-    return models.save(model, folder, {"task": "classification", **steps.to_card()})
-
-
 @pytest.fixture(scope="session")
 def photos(tmp_path_factory):
     """An untrained run that takes colour images."""
-    steps = Preprocessing((3, 32, 32), (0.4, 0.5, 0.6), (0.2, 0.25, 0.3), classes=CLASSES)
-    return save(tmp_path_factory.mktemp("photos") / "photos", "convnet", steps)
+    return save_photos(tmp_path_factory.mktemp("photos") / "photos", CLASSES)
 
 
 @pytest.fixture(scope="session")
 def reviews(tmp_path_factory):
     """An untrained run that takes texts."""
-    tokenizer = learn_tokens(TEXTS, TokenOptions(least=1))
-    steps = TextPreprocessing((12,), classes=CLASSES, tokenizer=tokenizer)
-    options = {"vocabulary": len(steps.tokens)}
-    return save(tmp_path_factory.mktemp("reviews") / "reviews", "text_cnn", steps, **options)
+    return save_reviews(tmp_path_factory.mktemp("reviews") / "reviews", CLASSES)
 
 
 @pytest.fixture(scope="session")
 def curves(tmp_path_factory):
     """An untrained run that takes series of two channels."""
-    steps = SeriesPreprocessing((2, 40), (0.0, 1.0), (1.0, 2.0), classes=CLASSES)
-    options = {"in_channels": 2, "spatial_dims": 1}
-    return save(tmp_path_factory.mktemp("curves") / "curves", "fcn", steps, **options)
+    return save_curves(tmp_path_factory.mktemp("curves") / "curves", CLASSES)
 
 
 @pytest.fixture
