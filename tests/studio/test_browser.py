@@ -153,8 +153,8 @@ def test_the_menu_is_walked_by_keyboard(page, address):
     assert page.evaluate("document.activeElement.textContent") == "To the view"
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
-    assert page.evaluate("document.activeElement.id") == "view"
     page.wait_for_selector("h1:has-text('Look')")
+    assert page.evaluate("document.activeElement.id") == "view"
 
 
 def slide(page, label, value):
