@@ -97,9 +97,14 @@ def seconds(call: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def alternate(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each call, `rounds` times in turns; a first round warms up and is dropped."""
-    found = paired_timing(calls, rounds=rounds, warmup=1)
+def alternate(
+    calls: Mapping[str, Callable[[], object]], rounds: int, turn: float = 0.0
+) -> dict[str, list[float]]:
+    """Seconds of each call, `rounds` times in turns; a first round warms up and is dropped.
+
+    With `turn`, a turn repeats its call for so many seconds and gives the median.
+    """
+    found = paired_timing(calls, rounds=rounds, warmup=1, turn=turn)
     return {name: list(timing.seconds) for name, timing in found.items()}
 
 

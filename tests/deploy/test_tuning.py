@@ -179,6 +179,17 @@ def test_compiled_forms(tmp_path: Path) -> None:
     assert found.rows[0].form.engine == "compiled"
 
 
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_more_networks_of_one_code_are_compiled_than_torch_keeps_by_itself() -> None:
+    """Beyond its limit torch would quietly run eagerly what was asked to be compiled."""
+    form = forms.Form("compiled", "fp32", 1)
+    with torch._dynamo.config.patch(recompile_limit=2, fail_on_recompile_limit_hit=True):
+        made = [forms.InTorch(nn.Linear(width, 2), form, (1, width)) for width in range(1, 6)]
+        answers = [run(torch.ones(1, width)) for width, run in enumerate(made, 1)]
+    assert [tuple(answer.shape) for answer in answers] == [(1, 2)] * 5
+
+
 @pytest.mark.parametrize("batch_size", [None, 6, 7])
 def test_parts_beside_each_other_are_the_whole(tmp_path: Path, batch_size: int | None) -> None:
     model = network()

@@ -52,6 +52,23 @@ def test_they_take_turns_and_each_round_another_begins():
     assert "".join(clock.calls) == "abc" * 2 + "abc" + "bca" + "cab" + "abc"
 
 
+def test_a_turn_of_many_calls_leaves_the_first_out_and_gives_the_median():
+    """The first of a turn takes nine times as long, as after another candidate."""
+    clock = Clock()
+    calls = {"a": clock.takes("a", 1.0), "b": clock.takes("b", *[9.0, 2.0, 3.0, 7.0] * 2)}
+    found = paired_timing(calls, rounds=2, warmup=0, turn=20.0, clock=clock)
+    assert found["b"] == Timing((3.0, 3.0))
+    assert "".join(clock.calls) == "a" * 20 + "b" * 4 + "b" * 4 + "a" * 20
+
+
+def test_a_turn_has_two_calls_where_one_takes_longer_than_it():
+    clock = Clock()
+    found = paired_timing(
+        {"a": clock.takes("a", 9.0, 4.0)}, rounds=1, warmup=0, turn=1, clock=clock
+    )
+    assert found["a"] == Timing((4.0,))
+
+
 def test_a_machine_that_slows_down_does_not_change_the_ratio():
     clock, pace = Clock(), iter([1.0, 1.0, 1.0, 1.0, 7.0, 7.0, 3.0, 3.0, 1.0, 1.0])
 
@@ -127,6 +144,8 @@ def test_real_sleep_is_measured():
         ({"rounds": 2.5}, "rounds"),
         ({"warmup": -1}, "warmup"),
         ({"least": 0}, "least"),
+        ({"turn": -1.0}, "turn"),
+        ({"turn": math.inf}, "turn"),
         ({"seconds": 0}, "seconds"),
         ({"seconds": math.nan}, "seconds"),
     ],

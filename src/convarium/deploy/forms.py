@@ -37,6 +37,9 @@ FORMS: Final[Mapping[str, tuple[str, ...]]] = {
     "compiled": ("fp32", "bf16"),
 }
 
+# Networks share the code of their forward, of which torch keeps only 8 compiled ones by itself.
+_COMPILED: Final = 256
+
 
 @dataclass(frozen=True)
 class Form:
@@ -217,7 +220,8 @@ class InTorch:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 self.run = torch.compile(made)
-                self(x)
+                with torch._dynamo.config.patch(recompile_limit=_COMPILED):
+                    self(x)
         except Exception as error:
             first = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise ConvariumError(f"torch.compile does not work here: {first[:200]}") from error

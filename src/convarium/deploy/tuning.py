@@ -27,8 +27,10 @@ Goal = Literal["latency", "throughput"]
 GOALS: Final = {"latency": 1, "throughput": 16}
 
 _ALONE: Final = 0.4  # seconds
-_TURNS: Final = 2.0
-_FINALISTS: Final = 4
+_TURNS: Final = 4.0
+_TURN: Final = 0.06  # several passes of one form: as it is used, with its weights in the cache
+_PASSES: Final = 10  # that are enough in a turn
+_FINALISTS: Final = 5
 _ROUNDS: Final = 60
 
 
@@ -54,7 +56,7 @@ def tune(
 
     Forms in float32 count if they equal the network within 1e-4 of the largest output; those in
     bf16 and int8 if labelled samples show that accuracy holds (see `quantise`). What cannot be
-    made here is skipped with its reason. Each is timed alone; the four fastest then take turns.
+    made here is skipped with its reason. Each is timed alone; the five fastest then take turns.
     The choice is kept in the folder, beside the files, for this network, machine and versions; a
     second call with the same settings only reads it.
 
@@ -161,7 +163,7 @@ class _Search:
                 self._try(replace(form, streams=count))
 
     def ranked(self) -> list[TunedForm]:
-        """All that count, the fastest first; the first four have been timed in turns.
+        """All that count, the fastest first; the first five have been timed in turns.
 
         Raises:
             OptionError: nothing counts.
@@ -171,7 +173,9 @@ class _Search:
             raise OptionError(f"No form of the network can be used here ({reasons}).")
         best = self._fastest(_FINALISTS)
         calls = {form.label: self._call(self.found[form][0]) for form in best}
-        timings = paired_timing(calls, rounds=_ROUNDS, warmup=2, seconds=_TURNS)
+        slowest = max(self.found[form][1].ms for form in best) / 1e3
+        turn = min(_TURN, _PASSES * slowest)
+        timings = paired_timing(calls, rounds=_ROUNDS, seconds=_TURNS, turn=turn)
         last = [self._timed(self.found[form][1], timings[form.label].median) for form in best]
         rest = [row for form, (_, row) in self.found.items() if form not in best]
         return sorted(last, key=lambda row: row.ms) + sorted(rest, key=lambda row: row.ms)

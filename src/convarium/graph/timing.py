@@ -79,6 +79,7 @@ def paired_timing(
     warmup: int = 1,
     seconds: float = math.inf,
     least: int = 3,
+    turn: float = 0.0,
     synchronize: Call | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Timing]:
@@ -95,6 +96,9 @@ def paired_timing(
         seconds: time limit of the whole: no round begins after it, warm-up rounds only in its first
             half; but one warm-up round, where any is asked for, and `least` rounds always run.
         least: rounds that are timed even past the limit; `rounds` if that is smaller.
+        turn: seconds of a turn, which repeats its call and gives the median of all but the first:
+            that one pays for the caches, and for the threads that the candidate before it left
+            spinning. With 0 a turn is one call.
         synchronize: waits for work that a call leaves running, as on a GPU; its time counts.
         clock: gives the time in seconds.
 
@@ -105,7 +109,7 @@ def paired_timing(
     >>> found["long"].n, found["long"].ratio(found["short"]) > 1
     (10, True)
     """
-    _check(calls, rounds=rounds, warmup=warmup, seconds=seconds, least=least)
+    _check(calls, rounds=rounds, warmup=warmup, seconds=seconds, least=least, turn=turn)
     wait = synchronize or _nothing
     if watched():  # what writes into weights is seen once, and not while the clock runs
         with all_eager():
@@ -113,7 +117,7 @@ def paired_timing(
                 call()
                 wait()
     with unwatched():
-        return _rounds(calls, rounds, warmup, seconds, least, wait, clock)
+        return _rounds(calls, rounds, warmup, seconds, least, turn, wait, clock)
 
 
 def _rounds(
@@ -122,40 +126,57 @@ def _rounds(
     warmup: int,
     seconds: float,
     least: int,
+    turn: float,
     wait: Call,
     clock: Callable[[], float],
 ) -> dict[str, Timing]:
     """Warm up, then time in turns."""
     start = clock()
-    for turn in range(warmup):
-        if turn and clock() - start > seconds / 2:
+    for done in range(warmup):
+        if done and clock() - start > seconds / 2:
             break
         for call in calls.values():
             call()
             wait()
     taken: dict[str, list[float]] = {name: [] for name in calls}
     order = list(calls)
-    for turn in range(rounds):
-        if turn >= least and clock() - start > seconds:
+    for done in range(rounds):
+        if done >= least and clock() - start > seconds:
             break
-        first = turn % len(order)
+        first = done % len(order)
         for name in order[first:] + order[:first]:
-            wait()
-            before = clock()
-            calls[name]()
-            wait()
-            taken[name].append(clock() - before)
+            taken[name].append(_turn(calls[name], turn, wait, clock))
     return {name: Timing(tuple(values)) for name, values in taken.items()}
 
 
+def _turn(call: Call, seconds: float, wait: Call, clock: Callable[[], float]) -> float:
+    """Seconds of one call, by itself or among many of its own kind."""
+    taken: list[float] = []
+    while not taken or (seconds and (len(taken) < 2 or sum(taken) < seconds)):
+        wait()
+        before = clock()
+        call()
+        wait()
+        taken.append(clock() - before)
+    return statistics.median(taken[1:] or taken)
+
+
 def _check(
-    calls: Mapping[str, Call], *, rounds: int, warmup: int, seconds: float, least: int
+    calls: Mapping[str, Call],
+    *,
+    rounds: int,
+    warmup: int,
+    seconds: float,
+    least: int,
+    turn: float,
 ) -> None:
     if not calls:
         raise OptionError("calls (={}) must have at least one entry.")
     for name, value, low in (("rounds", rounds, 1), ("warmup", warmup, 0), ("least", least, 1)):
         if type(value) is not int or value < low:
             raise OptionError(f"{name} (={value!r}) must be a whole number of {low} or more.")
+    if not 0 <= turn < math.inf:
+        raise OptionError(f"turn (={turn!r}) must be a number of seconds, 0 or more.")
     if not seconds > 0:
         raise OptionError(f"seconds (={seconds!r}) must be above 0; math.inf sets no limit.")
 
