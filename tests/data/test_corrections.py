@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from convarium import data
-from convarium.data.corrections import corrected, read_corrections, write_corrections
+from convarium.data.corrections import (
+    corrected,
+    digest_of,
+    read_corrections,
+    write_corrections,
+)
 from convarium.errors import DataError, OptionError
 
-WORDS = st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), min_size=1)
+WORDS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1)
 
 
 @settings(max_examples=30)
@@ -65,6 +71,28 @@ def test_files_that_are_no_corrections_are_refused(tmp_path, text, words):
         read_corrections(file)
     with pytest.raises(DataError, match="cannot be read"):
         read_corrections(tmp_path / "none.csv")
+
+
+def test_a_label_never_reaches_another_sample_of_its_name(tmp_path):
+    table = tmp_path / "reviews.csv"
+    table.write_text("text,label\ngood,yes\nbad,no\nfine,yes\nawful,no\n")
+    dataset = data.open_dataset(table, text_column="text")
+    names = {dataset.name(1): "yes"}
+    file = tmp_path / "corrections.csv"
+    write_corrections(file, names, {dataset.name(1): digest_of(dataset, 1)})
+    again = data.open_dataset(table, text_column="text", corrections=file)
+    assert dict(again.corrections) == names
+    table.write_text("text,label\nnew,no\ngood,yes\nbad,no\nfine,yes\nawful,no\n")
+    with pytest.raises(DataError, match=r"1 samples .* changed since .*: row"):
+        data.open_dataset(table, text_column="text", corrections=file)
+
+
+def test_the_split_has_the_digest_of_each_sample(tmp_path):
+    parts = data.split(data.open_dataset("digits"))
+    parts.write(tmp_path / "splits.parquet")
+    rows = pq.read_table(tmp_path / "splits.parquet").to_pylist()
+    dataset = parts.train.dataset
+    assert all(row["digest"] == digest_of(dataset, row["id"]) for row in rows[::50])
 
 
 def test_only_one_class_a_sample_can_be_corrected(tmp_path):

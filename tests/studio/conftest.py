@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import io
+import shutil
 
 import pytest
+from browsing import watched
 from drawn_shapes import CLASSES, drawn, png
 from small_runs import save_curves, save_photos, save_reviews
 
@@ -50,6 +52,27 @@ def reviews(tmp_path_factory):
 def curves(tmp_path_factory):
     """An untrained run that takes series of two channels."""
     return save_curves(tmp_path_factory.mktemp("curves") / "curves", CLASSES)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Headless Chromium, as Debian has it."""
+    api = pytest.importorskip("playwright.sync_api", reason="Playwright's client is missing")
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("no chromium is installed")
+    with api.sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def page(browser, address):
+    """A page for the studio at `address`, which notes what is wrong with it."""
+    found = watched(browser.new_page(viewport={"width": 1280, "height": 900}), address)
+    yield found
+    found.close()
 
 
 @pytest.fixture

@@ -5,7 +5,13 @@ from __future__ import annotations
 import torch
 
 from convarium import models
-from convarium.data import Preprocessing, SeriesPreprocessing, TextPreprocessing, TokenOptions
+from convarium.data import (
+    Preprocessing,
+    SeriesPreprocessing,
+    TextPreprocessing,
+    TokenOptions,
+    VolumePreprocessing,
+)
 from convarium.data.texts.tokens import learn_tokens
 
 TEXTS = ["a red shoe", "a blue hat", "a green coat and a red hat"]
@@ -35,3 +41,9 @@ def save_curves(folder, classes):
     """A run that takes series of two channels."""
     steps = SeriesPreprocessing((2, 40), (0.0, 1.0), (1.0, 2.0), classes=classes)
     return save(folder, "fcn", steps, in_channels=2, spatial_dims=1)
+
+
+def save_scans(folder, classes):
+    """A run that takes volumes."""
+    steps = VolumePreprocessing((1, 8, 10, 12), (0.0,), (1.0,), classes=classes)
+    return save(folder, "convnet", steps, in_channels=1, spatial_dims=3, channels=[4, 8])

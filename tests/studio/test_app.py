@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import importlib
 import inspect
 import json
 import math
+import threading
 
 import pytest
 from hypothesis import given, settings
@@ -157,6 +159,57 @@ def test_bodies_that_are_too_long_or_no_json_are_refused(photos):
             found = client.post("/api/runs/correct", content=body, headers=sent)
             assert found.status_code == 422
             assert "JSON" in found.json()["reason"]
+
+
+def asked(app, path, body, leaves):
+    """The statuses that a request over ASGI is answered; `leaves` is waited for by the client."""
+    head = {"type": "http", "method": "POST", "path": path, "query_string": b"run=photos"}
+    head["headers"] = [(b"host", b"127.0.0.1"), (b"content-type", b"image/png")]
+    given, told = [{"type": "http.request", "body": body}], []
+
+    async def receive():
+        if given:
+            return given.pop()
+        await leaves.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        told.append(message.get("status"))
+
+    async def answered():
+        await app(head, receive, send)
+        return told[0]
+
+    return answered()
+
+
+def test_what_waits_is_dropped_where_its_client_has_left_and_bodies_keep_their_room(photos):
+    desk = studio.Desk([photos])
+    edge = studio.build_studio(desk)
+    go, app = threading.Event(), edge.app
+
+    async def played():
+        stays, leaves = asyncio.Event(), asyncio.Event()
+        app.slow.submit(go.wait)
+        one = asyncio.ensure_future(asked(edge, "/api/look/show", b"x" * 700, stays))
+        other = asyncio.ensure_future(asked(edge, "/api/look/show", b"x" * 300, leaves))
+        while app.room.taken < 1000:
+            await asyncio.sleep(0.01)
+        leaves.set()
+        gone = await other
+        kept = app.room.taken
+        go.set()
+        return gone, kept, await one, app.room.taken
+
+    assert asyncio.run(played()) == (499, 700, 422, 0)
+    app.slow.shutdown()
+
+
+def test_a_studio_that_ends_begins_nothing_new(asking, photos):
+    client = asking(photos)
+    client.app.service.draining = True
+    found = client.get("/api/runs/list")
+    assert (found.status_code, found.json()["error"]) == (503, "ends")
 
 
 def test_an_error_that_nobody_foresaw_is_told_without_its_words(asking, photos, monkeypatch):

@@ -2,73 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
-import threading
-
 import pytest
-import uvicorn
+from browsing import check, serving
 
 from convarium import studio
-
-sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright's client is missing")
-CHROMIUM = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed")
-# What a control is called for those who do not see it; "" where it is called nothing.
-NAMELESS = """() => [...document.querySelectorAll("button,a,input,select,textarea,summary,iframe")]
-    .filter((each) => each.checkVisibility() && each.closest("[hidden]") === null)
-    .filter((each) => !(each.getAttribute("aria-label") || each.title || each.textContent.trim()
-        || [...(each.labels ?? [])].some((label) => label.textContent.trim())))
-    .map((each) => each.outerHTML.slice(0, 120))"""
-WIDER = "() => document.documentElement.scrollWidth - innerWidth"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_api.sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield found
-        found.close()
 
 
 @pytest.fixture(scope="module")
 def address(trained, reviews):
-    """A studio of this process, in a thread of its own."""
-    desk = studio.Desk([trained, reviews])
-    config = uvicorn.Config(studio.build_studio(desk), port=0, log_config=None, ws="none")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        thread.join(0.02)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    thread.join()
-
-
-@pytest.fixture
-def page(browser, address):
-    """A page that notes what is said in its console, and whom it asks."""
-    found = browser.new_page(viewport={"width": 1280, "height": 900})
-    found.wrong = []
-    found.on("console", lambda line: found.wrong.append(line.text))
-    found.on("pageerror", lambda error: found.wrong.append(str(error)))
-    found.on("request", lambda sent: found.wrong.append(sent.url) if foreign(sent.url) else None)
-
-    def foreign(url):
-        return not url.startswith((address, "data:", "blob:"))
-
-    found.set_default_timeout(30_000)
-    yield found
-    found.close()
-
-
-def check(page):
-    """No line in the console, no other address, a name for each control, room on a telephone."""
-    assert page.wrong == []
-    assert page.evaluate(NAMELESS) == []
-    page.set_viewport_size({"width": 390, "height": 800})
-    assert page.evaluate(WIDER) <= 0
-    page.set_viewport_size({"width": 1280, "height": 900})
+    with serving(studio.Desk([trained, reviews])) as found:
+        yield found
 
 
 def test_look_shows_a_prediction_its_heat_and_the_field_of_a_position(page, address, shapes):
@@ -116,7 +59,7 @@ def test_runs_open_the_samples_behind_a_cell_and_take_corrections(page, address,
     label = page.locator(".gallery select").first
     label.select_option(index=1)
     page.wait_for_selector("text=Corrected labels")
-    assert (trained / "corrections.csv").read_text().startswith("path,label\n")
+    assert (trained / "corrections.csv").read_text().startswith("path,label,digest\n")
     page.get_by_role("button", name="Take the correction").click()
     page.wait_for_selector("text=All were taken back.")
     check(page)

@@ -33,6 +33,27 @@ def test_runs_are_found_in_folders_and_told_apart(tmp_path):
         desk.folder("b/run")
 
 
+def test_a_name_stays_with_its_folder_and_no_run_of_it_vanishes(tmp_path):
+    folders = [tmp_path / name / "runs" / "a" for name in "xyz"]
+    first = begun(folders[1])
+    desk = Desk([first.parent])
+    assert desk.folders() == {"a": first}
+    desk = Desk([begun(folder).parent for folder in folders if folder != first] + [first.parent])
+    assert desk.folders() == {"a": folders[0], "runs/a": folders[2], "y/runs/a": folders[1]}
+    shutil.rmtree(folders[0])
+    assert desk.folders() == {"runs/a": folders[2], "y/runs/a": folders[1]}
+    begun(folders[0])
+    assert desk.folder("a") == folders[0]
+
+
+def test_audits_of_one_name_are_told_apart(tmp_path):
+    for name in "xyz":
+        (tmp_path / name / "audit").mkdir(parents=True)
+        (tmp_path / name / "audit" / "audit.json").write_text("{}")
+    found = Desk([tmp_path / name / "audit" for name in "xyz"]).audits()
+    assert set(found) == {"audit", "y/audit", "z/audit"}
+
+
 def test_what_is_no_run_is_refused(tmp_path, capsys):
     with pytest.raises(RunError, match="There is no run in"):
         Desk([tmp_path])
@@ -61,3 +82,12 @@ def test_results_are_kept_while_there_is_room(photos):
     assert made == [*range(70), 0]
     assert desk.known(("x", 69)) == [69]
     assert desk.known(("x", 1)) is None
+
+
+def test_large_samples_leave_when_their_bytes_are_too_many():
+    desk = Desk()
+    for k in range(5):
+        desk.keep(("given", k), k, 150 * 2**20)
+    assert [k for k in range(5) if desk.known(("given", k)) is not None] == [2, 3, 4]
+    desk.keep(("given", 9), 9, 2**40)
+    assert (desk.known(("given", 9)), desk.known(("given", 4))) == (9, None)

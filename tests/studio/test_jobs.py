@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from convarium.errors import OptionError
+from convarium.errors import ConvariumError, OptionError
 from convarium.studio.jobs import Jobs
 
 
@@ -92,6 +92,39 @@ def test_work_that_nobody_asks_about_ends_and_begins_anew(jobs):
     assert jobs.ask("left", lambda progress: "again", patience=9.0, wait=5)["result"] == "again"
 
 
+def test_work_that_nobody_asks_about_gives_way_to_others(jobs, monkeypatch):
+    monkeypatch.setattr("convarium.studio.jobs._CROWDED", 0.05)
+    go = threading.Event()
+
+    def work(progress):
+        while not go.is_set():
+            time.sleep(0.005)
+            progress.advance()
+        return "whole"
+
+    jobs.ask("left", work, wait=0)
+    time.sleep(0.2)
+    assert jobs.ask("left", work, wait=0)["state"] == "running"  # nobody else waits
+    assert settled(jobs, "other", lambda progress: "other")["result"] == "other"
+    go.set()
+    assert settled(jobs, "left", lambda progress: "again")["result"] == "again"
+
+
+def test_a_result_is_made_anew_where_that_is_asked(jobs):
+    calls = []
+    for anew in (False, False, True, False):
+        told = jobs.ask("read", lambda progress: calls.append(1) or len(calls), wait=5, anew=anew)
+    assert told["result"] == len(calls) == 2
+
+
+def test_the_results_that_are_asked_about_are_kept(jobs):
+    calls = []
+    for k in range(60):
+        jobs.ask(k, lambda progress: None, wait=5)
+        jobs.ask("often", lambda progress: calls.append(1), wait=5)
+    assert calls == [1]
+
+
 def test_closing_ends_what_runs():
     jobs, ended, begun = Jobs(), threading.Event(), threading.Event()
 
@@ -108,3 +141,5 @@ def test_closing_ends_what_runs():
     begun.wait(10)
     jobs.close()
     assert ended.wait(5)
+    with pytest.raises(ConvariumError, match="The studio ends"):
+        jobs.ask("late", work)

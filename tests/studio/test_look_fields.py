@@ -7,11 +7,10 @@ import io
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
+from winds import save_wind, written
 
-from convarium import data, models, predict
-from convarium.data import GridOptions
+from convarium import predict
 from convarium.data.grids.coarse import open_coarse
 from convarium.errors import ConvariumError, DataError, OptionError
 from convarium.studio import Desk, look, look_fields
@@ -19,33 +18,9 @@ from convarium.studio import Desk, look, look_fields
 xarray = pytest.importorskip("xarray")
 
 
-def written(path, rows, columns, step, *, count=3, falling=False):
-    """A field that rises to the north, some times."""
-    latitude = 30 + step / 2 + step * np.arange(rows)[:: -1 if falling else 1]
-    coords = {
-        "time": xarray.date_range("2001-01-16", periods=count, freq="MS"),
-        "lat": ("lat", latitude, {"units": "degrees_north"}),
-        "lon": ("lon", step / 2 + step * np.arange(columns), {"units": "degrees_east"}),
-    }
-    values = np.broadcast_to(latitude[:, None], (count, rows, columns)).astype("f4")
-    field = xarray.DataArray(values, coords, ("time", "lat", "lon"), "u", {"units": "m/s"})
-    field.to_dataset().to_netcdf(path, engine="h5netcdf")
-    return path
-
-
 @pytest.fixture(scope="module")
 def wind(tmp_path_factory):
-    """A run whose network gives each coarse cell's value to its fine cells."""
-    folder = tmp_path_factory.mktemp("wind")
-    fine = written(folder / "fine.nc", 16, 24, 2.0, count=8)
-    dataset = data.open_dataset(str(fine), fields={"variables": ["u"], "factor": [2, 2]})
-    parts = data.split(dataset, validation=1, test=1)
-    steps = data.fit_preprocessing(parts.train, grids=GridOptions(start="coarse"))
-    torch.manual_seed(0)
-    options = {"constraint": "additive", "depth": 1, "width": 8, **steps.network_options}
-    model = models.create("edsr_small", **options)
-    steps.begin(model)
-    return models.save(model, folder / "wind", data.build_card(parts, steps))
+    return save_wind(tmp_path_factory.mktemp("wind"))
 
 
 def pixels_of(address):

@@ -6,11 +6,14 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
 
+import filelock
 import pytest
 
 from convarium.errors import RunError
 from convarium.studio import Desk, runs
+from convarium.train.storage import claim
 
 HOLD = """
 import sys, filelock
@@ -63,6 +66,36 @@ def test_the_history_comes_row_by_row_and_half_a_line_waits(training):
     then = runs.history(desk, "run", after=first["count"])
     assert [each["epoch"] for each in then["rows"]] == [3]
     assert (then["count"], then["planned"], then["metric"]) == (3, 5, "val_acc")
+
+
+def test_a_training_begins_while_the_studio_looks_whether_one_runs(training):
+    (training / "history.jsonl").unlink()
+    looked = filelock.FileLock(training / ".lock")
+    looked.acquire()
+    threading.Timer(0.1, looked.release).start()
+    with claim(training, resume=True):
+        assert runs.state_of(training) == "training"
+
+
+def test_settings_tell_how_data_was_read_prepared_and_learnt_from(training):
+    (training / "preprocessing").mkdir()
+    for labels, cut in (("a", 3), ("b", 4)):
+        (training / "config.toml").write_text(
+            'groups = [{name = "weights", rate = 1.0}]\n'
+            '[data]\nsource = "x"\n[data.columns]\nlabel_column = ["kind"]\n'
+            f'corrections = {{"1.png" = "{labels}"}}\n'
+        )
+        steps = [{"op": "resize", "cover": [cut, cut]}]
+        card = {"preprocessing": {"steps": steps}, "classes": ["a"]}
+        (training / "preprocessing" / "preprocessing.json").write_text(json.dumps(card))
+        found = runs.settings(Desk([training]), "run")["settings"]
+        if labels == "a":
+            before = found
+    assert found["data.columns.label_column"] == "kind"
+    assert found["groups.weights.rate"] == "1"
+    assert before["preprocessing.step 1.cover"] == "3, 3"
+    differing = {name for name in found if found[name] != before[name]}
+    assert differing == {"data.columns.corrections", "preprocessing.step 1.cover"}
 
 
 def test_a_run_in_a_line(training):

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from asked import settled
 from PIL import Image
 
 from convarium import data, models, train
@@ -44,14 +45,9 @@ def photos(tmp_path_factory):
     return root
 
 
-def read(desk, run=""):
+def read(desk, run="", **how):
     """The facts, once everything is read."""
-    until = time.monotonic() + 30
-    while time.monotonic() < until:
-        told = samples.overview(desk, run)
-        if told["state"] == "done":
-            return told["result"]
-    pytest.fail("the data was not read")
+    return settled(samples.overview, desk, run, **how)["result"]
 
 
 @pytest.fixture

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import functools
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
 from convarium.cli.parsing import (
@@ -145,19 +146,40 @@ def opened_data(arguments: argparse.Namespace, run: Run) -> Dataset:
     """The data, with the columns of the run's own where none are given and it has them."""
     from convarium import data
 
-    own = run.columns
+    own = dict(run.columns)
+    labels = own.pop("corrections", None)
     given = {name: value for name, value in given_reading(arguments).items() if value is not None}
     open_with = functools.partial(
         data.open_dataset, arguments.data, task=run.card["task"], kind=run.preprocessing.kind
     )
-    plain = ("group_column", "corrections")
-    ungrouped = {name: value for name, value in own.items() if name not in plain}
+    ungrouped = {name: value for name, value in own.items() if name != "group_column"}
     if own.get("fields") and given.get("fields"):  # what is said goes over what the run has
         given["fields"] = {**own["fields"], **given["fields"]}
+    found = None
     for columns in (own, ungrouped) if own else ():
         with contextlib.suppress(DataError, OptionError):
-            return open_with(**{**columns, **given})
-    return open_with(**given)
+            found = open_with(**{**columns, **given})
+            break
+    return _corrected(found or open_with(**given), run, labels)
+
+
+def _corrected(dataset: Dataset, run: Run, labels: Mapping[str, str] | None) -> Dataset:
+    """The data with the labels that were corrected for the run, where it is that of the run."""
+    from convarium.data.corrections import corrected
+
+    if not labels:
+        return dataset
+    targets = dataset.targets
+    with contextlib.suppress(DataError, OptionError):
+        if run.trained_on(corrected(dataset, labels)):
+            return dataset
+    dataset.targets, dataset.corrections = targets, {}
+    warnings.warn(
+        f"{dataset.source} is not the data that {run.folder} was trained on: the {len(labels)} "
+        "labels that were corrected for its training stay as the data has them.",
+        stacklevel=2,
+    )
+    return dataset
 
 
 def measured(name: str, run: Run, dataset: Dataset, world: World) -> tuple[Dataset | Part, int]:

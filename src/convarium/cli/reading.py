@@ -80,14 +80,9 @@ def given_reading(values: argparse.Namespace) -> dict[str, Any]:
 
     Raises:
         OptionError: `--labels` beside one label column or another task.
-        DataError: the file of corrections cannot be read.
     """
     given = {name: value for name, value in vars(values).items() if name in _READING}
     given["fields"] = given_fields(values)
-    if given.get("corrections") is not None:
-        from convarium.data.corrections import read_corrections
-
-        given["corrections"] = read_corrections(given["corrections"])
     several = getattr(values, "labels", None)
     if several is None:
         return given
@@ -219,10 +214,13 @@ def add_grid_arguments(parser: Any) -> None:
 def reading_of(arguments: argparse.Namespace) -> dict[str, Any]:
     """Columns, task and kind as they are given; on resume, those that the run was started with."""
     from convarium import train
+    from convarium.data.corrections import read_corrections
 
     given = given_reading(arguments)
     if not arguments.resume:
         return given
+    if given.get("corrections") is not None:
+        given["corrections"] = read_corrections(given["corrections"])
     folder = Path(arguments.out, "" if arguments.folds is None else "fold-1")
     stored = train.read_settings(folder)["data"]
     if "task" not in stored:  # of a run from before these were kept

@@ -23,6 +23,9 @@ from convarium.data.stratify import assign, units
 from convarium.errors import OptionError
 
 _BLOCK = 8_192
+_COLUMNS = ("id", "name", "label", "part", "digest")
+
+Row = tuple[int, str, str | None, str, str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,17 +65,17 @@ class Parts:
             if part.targets is not None
         }
 
-    def rows(self) -> Iterator[tuple[int, str, str | None, str]]:
-        """(id, name, label, part) of every sample, by parts; several labels with semicolons.
+    def rows(self) -> Iterator[Row]:
+        """(id, name, label, part, digest) of every sample, by parts; the digest is of its content.
 
-        The training part of a stream is left out.
+        Several labels have semicolons between. The training part of a stream is left out.
         """
         dataset = self.train.dataset
         for word, part in self._named():
-            targets = part.targets
+            targets, digests = part.targets, part.dataset.survey().digests
             for k, i in enumerate(map(int, part.ids if part.listed else ())):
                 label = None if targets is None else label_text(dataset, targets[k])
-                yield i, part.name(k), label, word
+                yield i, part.name(k), label, word, f"{digests[i]:016x}"
 
     def write(self, path: str | Path) -> None:
         """Write `rows` as Parquet, atomically.
@@ -83,14 +86,14 @@ class Parts:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        words = {"id": pa.int64(), "name": pa.string(), "label": pa.string(), "part": pa.string()}
-        schema = pa.schema(list(words.items()))
+        types = [pa.int64(), *[pa.string()] * (len(_COLUMNS) - 1)]
+        schema = pa.schema([*zip(_COLUMNS, types, strict=True)])
         with (
             files.atomic(path) as temporary,
             open(temporary, "wb") as file,
             pq.ParquetWriter(file, schema) as writer,
         ):
-            block: list[tuple[int, str, str | None, str]] = []
+            block: list[Row] = []
             for row in self.rows():
                 block.append(row)
                 if len(block) == _BLOCK:
@@ -238,8 +241,8 @@ def _crossing(unit: NDArray[np.int64], part: NDArray[np.int8]) -> int:
     return int((lowest != highest)[unit].sum())
 
 
-def _table(block: list[tuple[int, str, str | None, str]], schema: object) -> object:
+def _table(block: list[Row], schema: object) -> object:
     import pyarrow as pa
 
-    columns = list(zip(*block, strict=True)) if block else [(), (), (), ()]
-    return pa.table(dict(zip(("id", "name", "label", "part"), columns, strict=True)), schema=schema)
+    columns = list(zip(*block, strict=True)) if block else [()] * len(_COLUMNS)
+    return pa.table(dict(zip(_COLUMNS, columns, strict=True)), schema=schema)

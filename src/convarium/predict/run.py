@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from convarium import files, models, tasks
 from convarium.data import Dataset, Part, Preprocessing, batches, open_dataset, open_inputs
 from convarium.data.batch import memory_order
+from convarium.data.places import place_now
 from convarium.errors import ConvariumError, DataError, OptionError, RunError
 from convarium.predict.predictor import Predictor
 from convarium.predict.tables import write_table
@@ -60,24 +61,30 @@ class Run:
 
         The group column is among them, so that the data has the fingerprint of the card.
         """
+        found: dict[str, Any] = self._read.get("columns", {})
+        return found
+
+    @property
+    def _read(self) -> dict[str, Any]:
+        """What `config.toml` says of the data; nothing of a run from elsewhere."""
         try:
             settings = tomllib.loads((self.folder / "config.toml").read_text(encoding="utf-8"))
-        except (OSError, ValueError):  # a run from elsewhere, which only predicts
+        except (OSError, ValueError):
             return {}
-        found: dict[str, Any] = settings.get("data", {}).get("columns", {})
+        found: dict[str, Any] = settings.get("data", {})
         return found
 
     def dataset(self, source: str | Path | None = None) -> Dataset:
         """The data that the run was trained on, opened as it was then.
 
         Args:
-            source: where it is; None takes the place that the card names.
+            source: where it is; None takes the place where it was, or that the card names.
 
         Raises:
             OptionError: it is not at that place any more, and no other was named.
             DataError: the source that was named cannot be read.
         """
-        place = source or self.card.get("data", {}).get("source", "")
+        place = source or place_now({**self._read, **self.card.get("data", {})})
         try:
             return open_dataset(
                 place, task=self.card["task"], kind=self.preprocessing.kind, **self.columns

@@ -7,7 +7,7 @@ import functools
 import importlib
 import json
 from collections.abc import AsyncIterator, Collection, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -34,6 +34,8 @@ _HEADERS: Final = (
     ("cache-control", "no-store"),
 )  # fmt: skip
 _NO_PATH: Final = RefusedError(404, "no_such_path", "The studio has no such address.")
+_LEFT: Final = RefusedError(499, "left", "Nobody waits for this any more.")
+_ENDS: Final = RefusedError(503, "ends", "The studio ends.", {"Connection": "close"})
 _WARM_AFTER: Final = 1.0  # seconds: the first page comes before torch
 
 
@@ -106,19 +108,17 @@ class _App:
             raise _NO_PATH
         scope["route"] = route
         given = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
-        own: dict[str, Any] = {"desk": self.desk}
-        if method == "POST":
-            body = await self.body(scope, receive)
-            if body.media == JSON:
-                given |= _object(body.content)
-            else:
-                own |= {"content": body.content, "media": body.media}
-        call = functools.partial(_call, route, given, own)
-        executor = self.slow if route.slow else self.quick
-        return await asyncio.get_running_loop().run_in_executor(executor, call)
+        body = await self.body(scope, receive) if method == "POST" else None
+        try:
+            call = functools.partial(_call, route, given, self.desk, body)
+            executor = self.slow if route.slow else self.quick
+            return await _unless_left(executor.submit(call), receive)
+        finally:
+            if body is not None:
+                self.room.give(len(body.content))
 
     async def body(self, scope: Scope, receive: Receive) -> Received:
-        """The body of a request, read within the limits."""
+        """The body of a request, read within the limits; its room is given back by the caller."""
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         limits = self.desk.limits
         content = await read_body(
@@ -128,7 +128,6 @@ class _App:
             seconds=limits.timeout,
             room=self.room,
         )
-        self.room.give(len(content))
         return received(headers.get(b"content-type"), content)
 
 
@@ -140,6 +139,28 @@ async def _chunks(receive: Receive) -> AsyncIterator[bytes]:
         yield message.get("body", b"")
         if not message.get("more_body"):
             return
+
+
+async def _unless_left(work: Future[Answer], receive: Receive) -> Answer:
+    """The answer; work that waits for its turn is dropped where its client has left.
+
+    Raises:
+        ConvariumError: it cannot be done, or nobody is there to be answered.
+    """
+    answer, left = asyncio.wrap_future(work), asyncio.ensure_future(_disconnected(receive))
+    try:
+        await asyncio.wait((answer, left), return_when=asyncio.FIRST_COMPLETED)
+        if not answer.done() and work.cancel():
+            raise _LEFT
+        return await answer
+    finally:
+        left.cancel()
+
+
+async def _disconnected(receive: Receive) -> None:
+    """Wait until the client leaves."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def _object(content: bytes) -> Mapping[str, Any]:
@@ -157,8 +178,15 @@ def _object(content: bytes) -> Mapping[str, Any]:
     return found
 
 
-def _call(route: Route, given: Mapping[str, Any], own: Mapping[str, Any]) -> Answer:
+def _call(route: Route, given: dict[str, Any], desk: Desk, body: Received | None) -> Answer:
     """Call the function of a route."""
+    if desk.draining:
+        raise _ENDS
+    own: dict[str, Any] = {"desk": desk}
+    if body is not None and body.media == JSON:
+        given |= _object(body.content)
+    elif body is not None:
+        own |= {"content": body.content, "media": body.media}
     file, _, name = route.function.partition(":")
     function = getattr(importlib.import_module(f"convarium.studio.{file}"), name)
     return answer_of(function(**bound(function, given, own)))

@@ -5,14 +5,12 @@ form -> measure.choose, in a thread of its own -> rows, reasons, drawing
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 from convarium.errors import OptionError
 from convarium.studio.desk import Desk
 from convarium.studio.jobs import Watched
 from convarium.studio.networks import read_size
-
-_PATIENCE: Final = 20.0  # seconds after which nobody looks any more
 
 
 def form() -> dict[str, Any]:
@@ -96,4 +94,4 @@ def chosen(
         found = measure.choose(**asked, progress=progress)
         return {**found.to_json(), "drawing": draw_choices(found)}
 
-    return desk.jobs.ask(("choose", *sorted(asked.items())), work, patience=_PATIENCE)
+    return desk.jobs.ask(("choose", *sorted(asked.items())), work)

@@ -5,9 +5,10 @@ Nothing here imports torch before a run is opened, so that the first page does n
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -24,8 +25,8 @@ Value = TypeVar("Value")
 #: What a run folder holds from the start of its training, and from its end.
 _AUDIT: Final = "audit.json"
 _MARKS: Final = ("config.toml", "card.json")
-#: Runs that are held open, and results that are kept, at most.
-_OPEN, _KEPT = 4, 64
+#: Runs that are held open, and results that are kept, at most, and bytes of these.
+_OPEN, _KEPT, _BYTES = 4, 64, 512 * 2**20
 _TOLD: Final = ("failed", "http")
 _LIMITS: Final = Limits(max_bytes=64 * 2**20, connections=64, timeout=30.0)
 
@@ -67,8 +68,9 @@ class Desk:
         self.jobs = Jobs()
         self._words = [Path(word) for word in words]
         self._open: OrderedDict[str, tuple[Any, Run]] = OrderedDict()
-        self._results: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
-        self._lock, self.writing = threading.RLock(), threading.Lock()
+        self._results: OrderedDict[tuple[Any, ...], tuple[Any, int]] = OrderedDict()
+        self._names, self._audit_names = Names(), Names()
+        self._lock = threading.RLock()
         for word in self._words:
             if not runs_in(word) and not _audits_in(word):
                 raise RunError(
@@ -79,13 +81,10 @@ class Desk:
     def folders(self) -> dict[str, Path]:
         """Run folders by their names; looked for anew each time, since trainings begin and end.
 
-        Of two folders of one name the second is told apart by its parent's name.
+        A folder keeps the name that it had when it was first seen, as `Names` gives it.
         """
-        found: dict[str, Path] = {}
-        for word in self._words:
-            for folder in runs_in(word):
-                found.setdefault(_name(folder, found), folder)
-        return found
+        with self._lock:
+            return {self._names.of(each): each for word in self._words for each in runs_in(word)}
 
     def folder(self, run: str) -> Path:
         """The folder of a run.
@@ -104,15 +103,16 @@ class Desk:
 
     def audits(self) -> dict[str, Path]:
         """Folders of audits by their names: those given, and those in the runs' folders."""
-        found: dict[str, Path] = {}
-        for word in self._words:
-            for folder in [] if _is_run(word) else _audits_in(word):
-                found.setdefault(_name(folder, found), folder)
+        found = {
+            folder: ""
+            for word in self._words
+            for folder in ([] if _is_run(word) else _audits_in(word))
+        }
         for run, folder in self.folders().items():
             for each in _audits_in(folder):
-                if each not in found.values():
-                    found[run if each == folder else f"{run}/{each.name}"] = each
-        return found
+                found.setdefault(each, run if each == folder else f"{run}/{each.name}")
+        with self._lock:
+            return {self._audit_names.of(each, name): each for each, name in found.items()}
 
     def opened(self, run: str) -> Run:
         """A run with its network, kept open until its files change.
@@ -139,20 +139,28 @@ class Desk:
 
         return signature_of(self.folder(run))
 
-    def keep(self, key: tuple[Any, ...], value: Any) -> None:
-        """Keep a result while there is room."""
+    def keep(self, key: tuple[Any, ...], value: Any, size: int = 0) -> None:
+        """Keep a result while there is room; the newest always has it.
+
+        Args:
+            key: all that it follows from.
+            value: the result.
+            size: bytes, where they count.
+        """
         with self._lock:
-            self._results[key] = value
+            self._results[key] = value, size
             self._results.move_to_end(key)
-            while len(self._results) > _KEPT:
-                self._results.popitem(last=False)
+            whole = sum(size for _, size in self._results.values())
+            while len(self._results) > 1 and (len(self._results) > _KEPT or whole > _BYTES):
+                _, (_, size) = self._results.popitem(last=False)
+                whole -= size
 
     def known(self, key: tuple[Any, ...]) -> Any:
         """A result that is kept; None where it is not."""
         with self._lock:
             if key in self._results:
                 self._results.move_to_end(key)
-            return self._results.get(key)
+            return self._results.get(key, (None, 0))[0]
 
     def kept(self, key: tuple[Any, ...], make: Callable[[], Value]) -> Value:
         """A result that was made before, or made now and kept while there is room.
@@ -214,9 +222,30 @@ def _started(folder: Path) -> float:
     return 0.0
 
 
-def _name(folder: Path, taken: Mapping[str, Path]) -> str:
-    whole = folder.absolute()
-    name = whole.name
-    if taken.get(name, folder) != folder:
-        name = f"{whole.parent.name}/{name}"
-    return name
+class Names:
+    """Names of folders, each given once: no folder changes its name, and none takes another's.
+
+    Example:
+        >>> names = Names()
+        >>> names.of(Path("/a/run")), names.of(Path("/b/run")), names.of(Path("/a/run"))
+        ('run', 'b/run', 'run')
+    """
+
+    def __init__(self) -> None:
+        self._given: dict[str, str] = {}
+
+    def of(self, folder: Path, first: str = "") -> str:
+        """The name of a folder: its own, with as many parents before it as tell it apart.
+
+        Args:
+            folder: which lies anywhere.
+            first: another name, which it has if that is free.
+        """
+        place = os.path.abspath(folder)
+        if place not in self._given:
+            parts = [part for part in Path(place).parts if part != os.sep] or [place]
+            wanted = ["/".join(parts[-k:]) for k in range(1, len(parts) + 1)]
+            wanted = [*filter(None, [first]), *wanted]
+            taken = set(self._given.values())
+            self._given[place] = next((each for each in wanted if each not in taken), place)
+        return self._given[place]

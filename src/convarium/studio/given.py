@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +48,12 @@ class Given:
     def read(self, i: int) -> Any:
         """The sample."""
         return self.value
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes in memory."""
+        values = getattr(self.value, "values", self.value)
+        return int(getattr(values, "nbytes", 0)) or sys.getsizeof(values)
 
     @property
     def alone(self) -> Dataset:

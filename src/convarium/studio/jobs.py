@@ -16,6 +16,10 @@ from convarium.progress import Progress
 
 _KEPT: Final = 32  # results, the newest
 _SOON: Final = 0.2  # seconds that an answer waits for quick work
+#: Seconds without a question after which work is ended: a page that is seen asks twice a second,
+#: one behind others once a minute. Where somebody waits for the thread it may take no longer.
+_PATIENCE: Final = 90.0
+_CROWDED: Final = 5.0
 
 
 class AbandonedError(ConvariumError):
@@ -26,10 +30,10 @@ class Watched(Progress):
     """Progress that is read instead of printed, and that ends work nobody waits for.
 
     Args:
-        patience: seconds without a question after which `advance` ends the work; None never does.
+        patience: gives the seconds without a question after which `advance` ends the work.
     """
 
-    def __init__(self, patience: float | None = None) -> None:
+    def __init__(self, patience: Callable[[], float]) -> None:
         super().__init__(0, "", enabled=False)
         self.patience, self.asked, self.unwanted = patience, time.monotonic(), False
 
@@ -40,8 +44,7 @@ class Watched(Progress):
             AbandonedError: nobody has asked for so long, or the studio ends.
         """
         super().advance(n, note)
-        alone = self.patience is not None and time.monotonic() - self.asked > self.patience
-        if alone or self.unwanted:
+        if self.unwanted or time.monotonic() - self.asked > self.patience():
             raise AbandonedError("Nobody waits for this any more.")
 
 
@@ -60,15 +63,16 @@ class Jobs:
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, "studio")
         self._work: dict[Hashable, tuple[Future[Any], Watched]] = {}
-        self._lock = threading.Lock()
+        self._lock, self._closed = threading.Lock(), False
 
     def ask(
         self,
         key: Hashable,
         work: Callable[[Watched], Any],
         *,
-        patience: float | None = None,
+        patience: float = _PATIENCE,
         wait: float = _SOON,
+        anew: bool = False,
     ) -> dict[str, Any]:
         """How far the work of this key is, which is begun where it has not been.
 
@@ -77,20 +81,22 @@ class Jobs:
             work: is given what it tells its progress to.
             patience: seconds after which work that nobody asks about is ended.
             wait: seconds that are waited for the result.
+            anew: forget a result that is known; what is under way goes on.
 
         Returns:
             `{"state": "done", "result": ...}`, or `{"state": "waiting" | "running", "done": n,
             "total": n}`.
 
         Raises:
-            ConvariumError: what the work raised.
+            ConvariumError: what the work raised, or the studio ends.
         """
         with self._lock:
-            if key not in self._work or _was_abandoned(self._work[key][0]):
+            known = self._work.pop(key, None)
+            if known is None or _was_abandoned(known[0]) or (anew and known[0].done()):
                 self._forget()
-                progress = Watched(patience)
-                self._work[key] = (self._thread.submit(work, progress), progress)
-            future, progress = self._work[key]
+                known = self._begun(work, patience)
+            self._work[key] = known  # the last one asked about is the last one forgotten
+            future, progress = known
             progress.asked = time.monotonic()
         try:
             return {"state": "done", "result": future.result(wait)}
@@ -104,9 +110,28 @@ class Jobs:
     def close(self) -> None:
         """End the thread; what has not been begun is left, and what is under way ends soon."""
         with self._lock:
+            self._closed = True
             for _, progress in self._work.values():
                 progress.unwanted = True
         self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _begun(
+        self, work: Callable[[Watched], Any], patience: float
+    ) -> tuple[Future[Any], Watched]:
+        """Work that waits for the thread; the lock is held.
+
+        Raises:
+            AbandonedError: the studio ends.
+        """
+        if self._closed:
+            raise AbandonedError("The studio ends.")
+        progress = Watched(lambda: min(patience, _CROWDED) if self._crowded() else patience)
+        return self._thread.submit(work, progress), progress
+
+    def _crowded(self) -> bool:
+        """Whether somebody waits for the thread."""
+        with self._lock:
+            return any(not (each.running() or each.done()) for each, _ in self._work.values())
 
     def _drop(self, key: Hashable, future: Future[Any]) -> None:
         with self._lock:

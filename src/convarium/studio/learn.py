@@ -23,6 +23,7 @@ _MOST_TAPS: Final = 49
 _MOST_STEPS: Final = 4096  # of a tree that is drawn
 _LETTERS: Final = ("length",), ("height", "width")
 _DEEPEST: Final = 64
+_SUMMED: Final = 5  # dilations that are written out
 
 
 def slid(
@@ -149,10 +150,10 @@ def tree(
         target: steps that should be seen, for how many blocks that takes.
 
     Returns:
-        `field` in steps; `levels` from the last convolution to the first, each with its dilation
-        and the steps of its input, counted back from the last, that matter, none where the tree is
-        too large to be drawn; `curve` of (blocks, field); `needed` blocks for the target, None
-        where no depth reaches it.
+        `field` in steps, and in `words` how it adds up; `levels` from the last convolution to the
+        first, each with its dilation and the steps of its input, counted back from the last, that
+        matter, none where the tree is too large to be drawn; `curve` of (blocks, field); `needed`
+        blocks for the target, None where no depth reaches it.
 
     Raises:
         OptionError: a number is not whole or out of range.
@@ -174,6 +175,7 @@ def tree(
     curve = [[n, measure.temporal_receptive_field(n, **own)] for n in range(1, min(deep, 16) + 3)]
     return {
         "field": field,
+        "words": f"1 + {convs_per_layer} x ({kernel_size} - 1) x ({_sum(deep, dilation_base)})",
         "levels": _levels(deep, **own) if field <= _MOST_STEPS else [],
         "curve": curve,
         "needed": measure.layers_for_receptive_field(steps, **own) if reached else None,
@@ -183,7 +185,7 @@ def tree(
 def scaling(
     phi: float = 1.0, alpha: float = 1.2, beta: float = 1.1, gamma: float = 1.15
 ) -> dict[str, Any]:
-    """The factors of compound scaling, and the published EfficientNets beside the law.
+    """The factors of compound scaling, what a `step` of phi costs, and the published EfficientNets.
 
     Args:
         phi: the coefficient.
@@ -202,6 +204,7 @@ def scaling(
     rows = [catalogue.find(f"efficientnet_b{n}") for n in range(8)]
     return {
         "factors": measure.compound_scaling(phi, alpha, beta, gamma).to_json(),
+        "step": law[1].flops,
         "published": [
             {
                 "name": row["name"],
@@ -230,6 +233,17 @@ def _levels(
             seen = {step + tap * dilation for step in seen for tap in range(kernel_size)}
             levels.append({"layer": layer + 1, "dilation": dilation, "steps": sorted(seen)})
     return levels
+
+
+def _sum(layers: int, base: int) -> str:
+    """The dilations as a sum; of many the first and the last.
+
+    >>> _sum(4, 2), _sum(8, 2)
+    ('1 + 2 + 4 + 8', '1 + 2 + ... + 128')
+    """
+    dilations = [str(base**layer) for layer in range(layers)]
+    short = [*dilations[:2], "...", dilations[-1]]
+    return " + ".join(dilations if layers <= _SUMMED else short)
 
 
 def _numbers(name: str, given: Sequence[Any], most: int) -> NDArray[np.float64]:

@@ -84,12 +84,13 @@ def show(
         name: of the file.
         which: of several samples in the file, from 0.
         method, layer, target: of the heatmap; None takes the run's own.
-        raw: signed values instead of what speaks for the class, scaled to [0, 1].
+        raw: signed values instead of what speaks for the class, scaled to [0, 1]; of images.
     """
     opened = desk.opened(run)
+    _check_raw(raw, opened.preprocessing.kind)
     given = read_given(opened, content, name, desk.limits, which)
     sample = hashlib.sha256(content).hexdigest()[:16] + f"-{which}"
-    desk.keep(("given", run, sample), given)
+    desk.keep(("given", run, sample), given, given.size)
     said = {"sample": sample, "count": given.count, **prediction(opened, given)}
     return {**said, "heat": heat(desk, run, sample, method, layer, target, raw)}
 
@@ -105,6 +106,7 @@ def heat(
 ) -> dict[str, Any]:
     """The heatmap of a sample that was given before; arguments are those of `show`."""
     opened, given = desk.opened(run), given_before(desk, run, sample)
+    _check_raw(raw, given.kind)
     if given.kind in ("texts", "series"):
         return _along(opened, given, _asked(opened, method, layer, target))
     if given.kind == "volumes":
@@ -204,6 +206,17 @@ def class_number(name: str | None, classes: Sequence[str]) -> int | None:
 def default_method(run: Run) -> str:
     """The method that heatmaps of a run are made with where none is named."""
     return "hires_cam" if run.preprocessing.kind in ("texts", "series") else "grad_cam"
+
+
+def _check_raw(raw: bool, kind: str) -> None:
+    """Refuse signed values where there is one way to draw the heat.
+
+    Raises:
+        OptionError: the samples are no images.
+    """
+    if raw and kind != "images":
+        words = "as slices of what speaks for the class" if kind == "volumes" else "with its signs"
+        raise OptionError(f"raw is for images; the heat of {kind} is always shown {words}.")
 
 
 def _layers(desk: Desk, run: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convarium.data.given import PARTS
+from convarium.data.places import place_now
 from convarium.errors import DataError, OptionError, RunError, did_you_mean
 from convarium.progress import Progress
+from convarium.studio.runs import card_of, settings_of
 
 if TYPE_CHECKING:
     from convarium.data import Dataset, Preprocessing
@@ -116,6 +119,21 @@ def begun_at(folder: Path) -> int:
         ) from error
 
 
+def changed_at(place: str) -> tuple[int, ...]:
+    """When a file, or what lies in a folder and its folders, was changed; nothing elsewhere.
+
+    A file that is written over in its folder is not seen here: the page asks to read it again.
+    """
+    try:
+        times = [os.stat(place).st_mtime_ns]
+        if os.path.isdir(place):
+            with os.scandir(place) as found:
+                times += sorted(each.stat().st_mtime_ns for each in found if each.is_dir())
+    except (OSError, ValueError):
+        return ()
+    return tuple(times)
+
+
 def open_run_data(folder: Path, other: str | None, progress: Progress | None = None) -> Opened:
     """The data that a run was trained on, with its split, its steps and its settings.
 
@@ -133,7 +151,7 @@ def open_run_data(folder: Path, other: str | None, progress: Progress | None = N
     settings, steps = train.read_settings(folder), train.read_preprocessing(folder)
     stored = settings["data"]
     reading = {"task": stored.get("task"), "kind": steps.kind, **stored.get("columns", {})}
-    source = stored["source"]
+    source = place_now(stored)
     if source.startswith("hf:") and other is None:  # nobody asked for anything from elsewhere
         raise DataError(
             f"The data of {folder.name} is on the Hugging Face Hub; to look at it, start the "
@@ -156,6 +174,20 @@ def open_run_data(folder: Path, other: str | None, progress: Progress | None = N
     else:
         remark = f"This is not the data that {folder.name} was trained on: its parts are unknown."
     return Opened(dataset, part, config, steps, remark)
+
+
+def place_of_run(folder: Path, other: str | None) -> str:
+    """Where the data of a run lies, or else the studio's own; "" where nothing says it.
+
+    Args:
+        folder: of the run.
+        other: the studio's own data.
+    """
+    from convarium.data.opening import BUILT_IN
+
+    place = place_now(settings_of(folder).get("data") or card_of(folder).get("data", {}))
+    known = place in BUILT_IN or place.startswith("hf:") or os.path.exists(place)
+    return place if known or other is None else other
 
 
 def _elsewhere(other: str, reading: dict[str, Any], why: str) -> Dataset:

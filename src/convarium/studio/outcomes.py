@@ -10,13 +10,14 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from convarium.data import Dataset
 from convarium.errors import DataError, OptionError
 from convarium.predict import Run, open_run
 from convarium.progress import Progress
 from convarium.report import confused_pairs
 from convarium.studio.desk import Desk
+from convarium.studio.opened import Opened, open_run_data
 from convarium.studio.relabel import corrections_of
+from convarium.studio.samples import read_data
 from convarium.studio.shown import sample_shown
 from convarium.tasks import ClassEvaluation
 
@@ -96,12 +97,19 @@ def samples(
         part: of the data.
         truth, said: classes of the cell; both None takes what was named wrongly.
         start, count: which of them.
+
+    Returns:
+        How far the reading of the data is, as `Jobs.ask` says it; then the samples, and `remark`
+        where the data is not that of the run: then a name may belong to another sample.
     """
     found = outcome(desk, run, part)
-    evaluation = found.evaluation
+    told = read_data(desk, run)
+    if told["state"] != "done":
+        return told
+    opened: Opened = told["result"][0]
+    evaluation, dataset = found.evaluation, opened.dataset
     places = _places(evaluation, truth, said)
-    opened, dataset = desk.opened(run), data_of(desk, run)
-    mended = corrections_of(opened.folder, opened)
+    mended = corrections_of(desk.folder(run))
     chosen = places[max(0, start) :][: min(max(0, count), _AT_ONCE)]
     rows = []
     for k in chosen.tolist():
@@ -116,7 +124,8 @@ def samples(
             "corrected": mended.get(name),
         }
         rows.append({**row, **shown})
-    return {"total": len(places), "start": start, "rows": rows}
+    found_rows = {"total": len(places), "start": start, "rows": rows}
+    return {"state": "done", **found_rows, "remark": opened.remark}
 
 
 def outcome(desk: Desk, run: str, part: str) -> Outcome:
@@ -144,10 +153,10 @@ def _asked(desk: Desk, run: str, part: str) -> dict[str, Any]:
             f"The run's task is {opened.card['task']}, and a confusion matrix is of one class each."
         )
 
-    key, folder, data = ("outcome", run, desk.version(run), part), opened.folder, desk.data
+    key, folder, other = ("outcome", run, desk.version(run), part), opened.folder, desk.data
     stored = desk.known(key) or (stored_outcome(opened) if part == "test" else None)
     if stored is None:
-        return desk.jobs.ask(key, lambda progress: _computed(folder, data, part, progress))
+        return desk.jobs.ask(key, lambda progress: _computed(folder, other, part, progress))
     desk.keep(key, stored)
     return {"state": "done", "result": stored}
 
@@ -184,37 +193,11 @@ def ids_of(folder: Path, part: str) -> NDArray[np.int64] | None:
     return None if rows is None else rows["id"][rows["part"] == part]
 
 
-def data_of(desk: Desk, run: str) -> Dataset:
-    """The data of a run, kept open; where it has moved, what the studio was started with.
-
-    Raises:
-        OptionError: it is not where it was.
-    """
-    opened = desk.opened(run)
-    return desk.kept(("data", run, desk.version(run)), lambda: _opened(opened, desk.data))
-
-
-def _opened(run: Run, other: str | None) -> Dataset:
-    """The data of a run where the card says, else at another place."""
-    source = str(run.card.get("data", {}).get("source", ""))
-    if source.startswith("hf:") and other is None:  # nobody asked for anything from elsewhere
-        raise OptionError(
-            f"The data of {run.folder.name} is on the Hugging Face Hub; to look at it, start the "
-            f"studio with --data {source}."
-        )
-    try:
-        return run.dataset()
-    except OptionError:
-        if other is None:
-            raise
-        return run.dataset(other)
-
-
 def _computed(folder: Path, other: str | None, part: str, progress: Progress) -> Outcome:
     """The evaluation of a part, by a network of its own, which nobody else runs meanwhile."""
     run = open_run(folder)
-    chosen = run.part(_opened(run, other), part)
-    progress.total = len(chosen)
+    chosen = run.part(open_run_data(folder, other, progress).dataset, part)
+    progress.total += len(chosen)
     found: Any = run.predictor.evaluate(chosen, skipped=[], progress=progress)
     return Outcome(found, (), stored=False)
 

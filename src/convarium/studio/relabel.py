@@ -5,34 +5,56 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+from convarium import files
 from convarium.data.corrections import read_corrections, write_corrections
-from convarium.errors import OptionError, did_you_mean
-from convarium.predict import Run
+from convarium.errors import OptionError, RunError, did_you_mean
 from convarium.studio.desk import Desk
+from convarium.studio.opened import place_of_run
+from convarium.studio.runs import card_of, settings_of
 
 _FILE: Final = "corrections.csv"
 
 
+class _Sample(NamedTuple):
+    """A row of `splits.parquet`.
+
+    Args:
+        label: that the run was trained with.
+        digest: of its content; "" in runs from before it was kept.
+    """
+
+    label: str
+    digest: str
+
+
 def corrections(desk: Desk, run: str) -> dict[str, Any]:
-    """What was corrected so far, and the command that trains with it."""
-    opened = desk.opened(run)
-    found = corrections_of(opened.folder, opened)
-    path = opened.folder / _FILE
-    source = opened.card.get("data", {}).get("source", "DATA")
-    words = ["convarium", "train", source, "--corrections", str(path)]
-    words += ["--out", f"{opened.folder}-corrected"]
+    """What was corrected so far, and the command that trains with it.
+
+    Of each row `back` is the label that it has again when it is taken back; None where the run was
+    trained with the correction.
+    """
+    folder = desk.folder(run)
+    found, learnt = corrections_of(folder), _learnt(folder)
+    samples = _samples(desk, run) if found else {}
+    path = folder / _FILE
+    words = ["convarium", "train", place_of_run(folder, desk.data) or "DATA"]
+    words += ["--corrections", str(path), "--out", f"{folder}-corrected"]
     return {
         "run": run,
         "file": str(path) if path.exists() else None,
-        "rows": [{"path": name, "label": label} for name, label in sorted(found.items())],
+        "rows": [
+            {"path": name, "label": label}
+            | {"back": None if learnt.get(name) == label else _label(samples, name)}
+            for name, label in sorted(found.items())
+        ],
         "command": shlex.join(words),
     }
 
 
 def correct(desk: Desk, run: str, path: str, label: str | None = None) -> dict[str, Any]:
-    """Give a sample another label, or with None the one that the data has; writes the file.
+    """Give a sample another label, or with None the one that the run was trained with.
 
     Args:
         desk: knows the run.
@@ -40,40 +62,62 @@ def correct(desk: Desk, run: str, path: str, label: str | None = None) -> dict[s
         path: name of the sample, as the run has it.
         label: a class of the run.
     """
-    opened = desk.opened(run)
-    classes = opened.card["classes"]
+    import filelock
+
+    folder = desk.folder(run)
+    classes, samples = card_of(folder).get("classes", []), _samples(desk, run)
     if label is not None and label not in classes:
         raise OptionError(f"The run has no class {label!r}.{did_you_mean(label, classes)}")
-    if path not in _names(desk, run):
+    if path not in samples:
         raise OptionError(f"The run knows no sample {path!r}.")
-    with desk.writing:
-        found = dict(corrections_of(opened.folder, opened))
-        if label is None:
-            found.pop(path, None)
-        else:
-            found[path] = label
-        write_corrections(opened.folder / _FILE, found)
+    try:
+        with filelock.FileLock(folder / f".{_FILE}.lock"):  # of several studios
+            found, learnt = dict(corrections_of(folder)), _learnt(folder)
+            if label is None and path not in learnt:
+                found.pop(path, None)
+            else:
+                found[path] = label or learnt[path]
+            digests = {name: samples[name].digest for name in found if name in samples}
+            write_corrections(folder / _FILE, found, digests)
+    except OSError as error:
+        raise files.not_written(folder / _FILE, error) from error
     return corrections(desk, run)
 
 
-def corrections_of(folder: Path, run: Run) -> Mapping[str, str]:
+def corrections_of(folder: Path) -> Mapping[str, str]:
     """What the folder's file says; before there is one, what the run was trained with already."""
     path = folder / _FILE
-    if path.exists():
-        return read_corrections(path)
-    found: Mapping[str, str] = run.columns.get("corrections", {})
-    return found
+    return read_corrections(path) if path.exists() else _learnt(folder)
 
 
-def _names(desk: Desk, run: str) -> frozenset[str]:
-    """Names of the samples that the run was split into."""
+def _learnt(folder: Path) -> Mapping[str, str]:
+    """Corrections that the run was trained with."""
+    found = settings_of(folder).get("data", {}).get("columns", {}).get("corrections", {})
+    return found if isinstance(found, dict) else {}
+
+
+def _label(samples: Mapping[str, _Sample], name: str) -> str | None:
+    return samples[name].label if name in samples else None
+
+
+def _samples(desk: Desk, run: str) -> dict[str, _Sample]:
+    """The samples that the run was split into, by their names."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     path = desk.folder(run) / "splits.parquet"
 
-    def make() -> frozenset[str]:
+    def make() -> dict[str, _Sample]:
         if not path.exists():
             raise OptionError(f"The run {run!r} does not say which samples it has.")
-        return frozenset(pq.read_table(path, columns=["name"])["name"].to_pylist())
+        try:
+            table = pq.read_table(path)
+            names, labels = (table[column].to_pylist() for column in ("name", "label"))
+        except (OSError, LookupError, pa.ArrowException) as error:
+            raise RunError(f"The split of {run} cannot be read: {error}") from error
+        known = "digest" in table.column_names
+        digests = table["digest"].to_pylist() if known else [""] * len(names)
+        rows = zip(names, labels, digests, strict=True)
+        return {name: _Sample(label or "", digest) for name, label, digest in rows}
 
     return desk.kept(("names", run, desk.version(run)), make)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import os
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -21,7 +23,8 @@ PAGE_HEADERS: Final = (
      "sandbox; frame-ancestors 'self'"),
 )  # fmt: skip
 _HTML: Final = "text/html; charset=utf-8"
-_TABLES: Final = ("model", "data", "split", "train", "environment")
+_TABLES: Final = ("model", "data", "split", "preprocessing", "train", "frozen", "environment")
+_LONG: Final = 80  # characters of a setting that is shown
 
 
 def listed(desk: Desk) -> dict[str, Any]:
@@ -33,7 +36,7 @@ def summary(name: str, folder: Path) -> dict[str, Any]:
     """A run in a line; what cannot be read is said and left out."""
     state = state_of(folder)
     try:
-        card, settings, rows = _card(folder), _settings(folder), _rows(folder)
+        card, settings, rows = card_of(folder), settings_of(folder), _rows(folder)
         broken = ""
     except RunError as error:
         card, settings, rows, broken = {}, {}, [], str(error)
@@ -77,20 +80,22 @@ def history(desk: Desk, run: str, after: int = 0) -> dict[str, Any]:
     folder = desk.folder(run)
     state = state_of(folder)  # first: a row that comes meanwhile belongs to a training
     rows = _rows(folder)
-    kept = _card(folder).get("result", {}).get("validation", {}).get("epoch")
+    kept = card_of(folder).get("result", {}).get("validation", {}).get("epoch")
     told = {"run": run, "state": state, "count": len(rows), "metric": _metric(rows), "kept": kept}
-    planned = _settings(folder).get("train", {}).get("epochs")
+    planned = settings_of(folder).get("train", {}).get("epochs")
     return {**told, "planned": planned, "rows": rows[max(0, after) :]}
 
 
 def settings(desk: Desk, run: str) -> dict[str, Any]:
     """All settings of a run as names and texts, to be compared with those of others."""
-    tables = _settings(desk.folder(run))
-    found: dict[str, str] = {}
-    for table in _TABLES:
-        values = {k: v for k, v in tables.get(table, {}).items() if k != "columns"}
-        found |= {f"{table}.{name}": text for name, text in wording.flatten(values)}
-    return {"run": run, "settings": found}
+    folder = desk.folder(run)
+    tables = settings_of(folder)
+    values = {table: dict(tables.get(table, {})) for table in _TABLES}
+    values["data"]["columns"] = _columns(values["data"].get("columns", {}))
+    values["preprocessing"] |= _steps(folder)
+    groups = [dict(row) for row in tables.get("groups", ()) if isinstance(row, dict)]
+    values["groups"] = {str(row.pop("name", k)): row for k, row in enumerate(groups)}
+    return {"run": run, "settings": {name: _short(text) for name, text in wording.flatten(values)}}
 
 
 def report(desk: Desk, run: str) -> Answer:
@@ -148,15 +153,51 @@ def _rows(folder: Path) -> list[dict[str, Any]]:
     return tables
 
 
-def _card(folder: Path) -> dict[str, Any]:
+def _columns(found: Any) -> dict[str, Any]:
+    """How the data was read, with corrected labels by their number and a digest of them."""
+    if not isinstance(found, dict):
+        return {}
+    labels = found.get("corrections")
+    return {**found, "corrections": f"{len(labels)} labels, {_digest(labels)}"} if labels else found
+
+
+def _steps(folder: Path) -> dict[str, Any]:
+    """The steps from a sample to the network's input, by their names; nothing of a stranger's."""
+    path = folder / "preprocessing" / "preprocessing.json"
+    card = files.read_json(path) if path.exists() else {}
+    found = card.get("preprocessing", {}) if isinstance(card, dict) else {}
+    steps = [dict(step) for step in found.get("steps", ()) if isinstance(step, dict)]
+    return {f"step {k}": step for k, step in enumerate(steps, 1)}
+
+
+def _short(text: str) -> str:
+    """A setting as it is shown: what is cut has a digest, so that others are told apart."""
+    return text if len(text) <= _LONG else f"{text[:_LONG]}… ({_digest(text)})"
+
+
+def _digest(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+
+
+def card_of(folder: Path) -> dict[str, Any]:
+    """What `card.json` says; nothing before a run is finished.
+
+    Raises:
+        RunError: it is damaged, or of something else.
+    """
     path = folder / "card.json"
     found = _tables(files.read_json(path) if path.exists() else {}, path, "model", "data", "result")
     _tables(found.get("result", {}), path, "test", "validation")
     return found
 
 
-def _settings(folder: Path) -> dict[str, Any]:
-    """What `config.toml` says; nothing where a run has none."""
+def settings_of(folder: Path) -> dict[str, Any]:
+    """What `config.toml` says; nothing where a run has none.
+
+    Raises:
+        RunError: it is damaged, or of something else.
+    """
     path = folder / "config.toml"
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8"))

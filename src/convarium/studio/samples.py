@@ -13,7 +13,14 @@ from convarium.errors import DataError, OptionError
 from convarium.studio.answers import Answer
 from convarium.studio.desk import Desk
 from convarium.studio.jobs import Watched
-from convarium.studio.opened import Opened, begun_at, open_data, open_run_data
+from convarium.studio.opened import (
+    Opened,
+    begun_at,
+    changed_at,
+    open_data,
+    open_run_data,
+    place_of_run,
+)
 
 if TYPE_CHECKING:
     from convarium.data import Dataset
@@ -29,12 +36,13 @@ def sources(desk: Desk) -> dict[str, Any]:
     return {"sources": own + [{"run": name, "name": name} for name in desk.folders()]}
 
 
-def overview(desk: Desk, run: str = "") -> dict[str, Any]:
+def overview(desk: Desk, run: str = "", again: bool = False) -> dict[str, Any]:
     """What the data of a run holds, or the studio's own, as soon as it has been read.
 
     Args:
         desk: knows both.
         run: its name; nothing is the studio's data.
+        again: read it anew, where it was read before.
 
     Returns:
         How far the reading is, as `Jobs.ask` says it; then the facts.
@@ -44,7 +52,7 @@ def overview(desk: Desk, run: str = "") -> dict[str, Any]:
         RunError: there is no such run.
         OptionError: the studio has no data of its own.
     """
-    told = _asked(desk, run)
+    told = read_data(desk, run, again)
     return told if told["state"] != "done" else {"state": "done", "result": told["result"][1]}
 
 
@@ -192,15 +200,23 @@ def augmented(
     return {"drawing": svg, "settings": list(found.settings), "from_run": opened.config is not None}
 
 
-def _asked(desk: Desk, run: str) -> dict[str, Any]:
+def read_data(desk: Desk, run: str, again: bool = False) -> dict[str, Any]:
     """The data of a run, or the studio's own, and its facts, as soon as it is read.
 
-    It is read anew where a training has begun in the run's folder since.
+    It is read anew where a training has begun in the run's folder since, or its place has changed.
+
+    Args:
+        desk: knows both.
+        run: its name; nothing is the studio's data.
+        again: read it anew, where it was read before.
+
+    Returns:
+        How far the reading is, as `Jobs.ask` says it; its result is the pair of both.
     """
-    source, folder, begun = desk.data, None, 0
+    source, folder, begun, place = desk.data, None, 0, str(desk.data)
     if run:
         folder = desk.folder(run)
-        begun = begun_at(folder)
+        begun, place = begun_at(folder), place_of_run(folder, source)
     elif source is None:
         raise OptionError("The studio was opened without data; start it with --data DATA.")
 
@@ -211,7 +227,7 @@ def _asked(desk: Desk, run: str) -> dict[str, Any]:
             opened = open_data(str(source), progress)
         return opened, facts(opened)
 
-    return desk.jobs.ask(("data", run, source, begun), work)
+    return desk.jobs.ask(("data", run, source, begun, changed_at(place)), work, anew=again)
 
 
 def _ready(desk: Desk, run: str) -> Opened:
@@ -220,7 +236,7 @@ def _ready(desk: Desk, run: str) -> Opened:
     Raises:
         DataError: it is not.
     """
-    told = _asked(desk, run)
+    told = read_data(desk, run)
     if told["state"] != "done":
         raise DataError("The data is being read; ask again when it is done.")
     found: Opened = told["result"][0]

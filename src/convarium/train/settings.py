@@ -16,6 +16,7 @@ import torch
 import convarium
 from convarium import files
 from convarium.data import Dataset, Parts, Preprocessing
+from convarium.data.places import place_of
 from convarium.errors import RunError
 from convarium.processes import ALONE, World
 from convarium.train.choices import settled
@@ -47,6 +48,7 @@ def settings_of(
         "model": dict(model),
         "data": {
             "source": str(dataset.source),
+            **({"place": place} if (place := place_of(dataset.source)) else {}),
             "fingerprint": dataset.fingerprint(),
             "task": dataset.task,
             "columns": {**dataset.columns, **_corrected(dataset)},
@@ -133,7 +135,7 @@ def check_same(stored: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     Raises:
         RunError: something that the result depends on differs.
     """
-    free = {"source", "task", "columns", *free_options()}  # the fingerprint covers these three
+    free = {"source", "place", "task", "columns", *free_options()}  # the fingerprint covers these
     # options that did not exist when the run was started have their defaults
     train = settled(TrainConfig.from_mapping(stored["train"]))
     stored = {_FROZEN: now[_FROZEN], **stored, "train": train.to_mapping()}

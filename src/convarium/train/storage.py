@@ -33,6 +33,7 @@ from convarium.errors import ConvariumError, RunError
 from convarium.processes import World
 
 _KEPT_SAMPLES = 32
+_LOOKED = 0.5  # seconds in which one who only looked whether a training runs lets go of the lock
 
 
 @dataclasses.dataclass
@@ -78,7 +79,7 @@ def claim(folder: Path, *, resume: bool) -> Iterator[None]:
         refuse_existing(folder)
     with contextlib.suppress(OSError):  # the lock's own error says why
         folder.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(folder / ".lock", blocking=False)
+    lock = filelock.FileLock(folder / ".lock", timeout=_LOOKED)
     try:
         lock.acquire()
     except filelock.Timeout as error:

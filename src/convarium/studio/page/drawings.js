@@ -62,7 +62,8 @@ export function newest(ask, then, fail) {
     }
     busy = true;
     try {
-      then(await ask(values), values);
+      const answer = await ask(values);
+      await then(answer, values);
     } catch (error) {
       if (error.name !== "AbortError") fail(error);
     }
@@ -75,14 +76,15 @@ export function newest(ask, then, fail) {
   };
 }
 
-/** Asks until the work is done, and tells how far it is. */
+/** Asks until the work is done, and tells how far it is; `signal.aborted` says that nobody waits. */
 export async function finished(ask, tell, signal) {
   for (;;) {
     const told = await ask();
-    if (told.state === "done") return told.result;
     if (signal.aborted) throw new DOMException("The view was left.", "AbortError");
+    if (told.state === "done") return told.result ?? told;
     tell(told);
     await new Promise((resolve) => setTimeout(resolve, 400));
+    if (signal.aborted) throw new DOMException("The view was left.", "AbortError");
   }
 }
 

@@ -112,6 +112,12 @@ addEventListener("unhandledrejection", (event) => {
     root.append(notice(event.reason.message));
   }
 });
+// A file that is dropped is not opened in the place of the page; text may be dragged into a field.
+for (const name of ["dragover", "drop"]) {
+  addEventListener(name, (event) => {
+    if ([...event.dataTransfer.types].includes("Files")) event.preventDefault();
+  });
+}
 addEventListener("hashchange", () => {
   if (location.hash !== "#view") root.focus({ preventScroll: true });
   route();

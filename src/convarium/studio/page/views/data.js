@@ -7,7 +7,7 @@ export const title = "Data";
 const COUNT = 24;
 
 export async function show(root, context, path) {
-  const { api, el, clear, card, field, select, notice, waiting, go, signal } = context;
+  const { api, el, clear, field, select, button, notice, waiting, go, signal } = context;
   const { sources } = await api("data/sources");
   root.append(el("h1", {}, "Data"));
   if (!sources.length) {
@@ -16,17 +16,29 @@ export async function show(root, context, path) {
   }
   const run = path[0] ?? sources[0].run;
   const named = sources.map((each) => [each.run, each.run ? `the data of ${each.name}` : each.name]);
-  const place = el("div", {}, waiting("Reading"));
+  const place = el("div", {});
+  const read = async (again) => {
+    const far = waiting("Reading");
+    clear(place).append(far);
+    anew.disabled = true;
+    const ask = () => {
+      const query = { run, again };
+      again = false;
+      return api("data/overview", { query });
+    };
+    try {
+      const found = await finished(ask, (told) => (far.textContent = howFar(told, "Reading samples")), signal);
+      clear(place).append(...parts({ ...context, run }, found));
+    } catch (error) {
+      if (error.name !== "AbortError") clear(place).append(notice(error.message));
+    }
+    anew.disabled = false;
+  };
+  const anew = button("Read it again", () => read(true));
   root.append(
     el("p", { class: "lead" }, "Every sample is read once: what there is, what is there twice, what cannot be read, and what training makes of it."),
-    el("div", { class: "row" }, field("Data", select(named, run, (value) => (value ? go("data", value) : go("data"))))), place);
-  try {
-    const far = place.firstChild;
-    const found = await finished(() => api("data/overview", { query: { run } }), (told) => (far.textContent = howFar(told, "Reading samples")), signal);
-    clear(place).append(...parts({ ...context, run }, found));
-  } catch (error) {
-    if (error.name !== "AbortError") clear(place).append(notice(error.message));
-  }
+    el("div", { class: "row" }, field("Data", select(named, run, (value) => (value ? go("data", value) : go("data")))), anew), place);
+  await read(false);
 }
 
 function parts(context, found) {

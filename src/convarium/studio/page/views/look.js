@@ -30,21 +30,18 @@ export async function show(root, context, path) {
   else new Look(context, about, place).draw();
 }
 
-// A place that takes a file, by choice or by dropping it.
-function dropZone({ el }, words, ends, take) {
+// A place that takes a file, by choice, or by dropping it anywhere while the view is shown.
+function dropZone({ el, signal }, words, ends, take) {
   const chosen = el("input", { type: "file", id: "look-file", accept: ends, class: "unseen",
     onchange: (event) => { if (event.target.files[0]) take(event.target.files[0]); event.target.value = ""; } });
   const zone = el("div", { class: "zone" }, chosen,
     el("label", { for: "look-file", class: "button" }, `Choose ${words}`), el("span", { class: "soft" }, "or drop it here"));
-  for (const name of ["dragover", "dragenter"]) {
-    zone.addEventListener(name, (event) => { event.preventDefault(); zone.classList.add("over"); });
-  }
-  zone.addEventListener("dragleave", () => zone.classList.remove("over"));
-  zone.addEventListener("drop", (event) => {
-    event.preventDefault();
+  addEventListener("dragover", () => zone.classList.add("over"), { signal });
+  addEventListener("dragleave", (event) => { if (!event.relatedTarget) zone.classList.remove("over"); }, { signal });
+  addEventListener("drop", (event) => {
     zone.classList.remove("over");
     if (event.dataTransfer.files[0]) take(event.dataTransfer.files[0]);
-  });
+  }, { signal });
   return zone;
 }
 

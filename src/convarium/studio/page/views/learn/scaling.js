@@ -12,7 +12,7 @@ export async function show(root, context) {
     const tile = (name, value) => el("div", {}, el("dt", {}, name), el("dd", {}, `${value.toPrecision(3)} times`));
     clear(place).append(
       card(null, el("dl", { class: "tiles" }, tile("depth", depth), tile("width", width), tile("resolution", resolution), tile("multiply-adds", flops)),
-        el("p", { class: "soft" }, `depth x width² x resolution²: with these factors each step of the coefficient costs ${(how.alpha * how.beta ** 2 * how.gamma ** 2).toPrecision(3)} times as much.`)),
+        el("p", { class: "soft" }, `depth x width² x resolution²: with these factors each step of the coefficient costs ${told.step.toPrecision(3)} times as much.`)),
       el("div", { class: "columns" },
         card("The law and the published networks", lineChart([
           { name: "the law", points: told.published.map((row) => [row.phi, row.law]) },

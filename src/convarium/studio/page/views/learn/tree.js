@@ -11,7 +11,7 @@ export async function show(root, context) {
   const words = el("p", { role: "status" }), needed = el("p", { class: "soft" });
   const asked = newest((query) => api("learn/tree", { query }), (told) => {
     clear(trouble);
-    words.textContent = `The last step sees ${number(told.field)} steps: 1 + ${how.convs_per_layer} x (${how.kernel_size} - 1) x ${sum(how)}.`;
+    words.textContent = `The last step sees ${number(told.field)} steps: ${told.words}.`;
     needed.textContent = told.needed === null
       ? "One tap sees one step, however deep the network is."
       : `${number(how.target)} steps take ${number(told.needed)} blocks of this kind.`;
@@ -31,11 +31,6 @@ export async function show(root, context) {
       card("The field by blocks", chart),
       card("How deep for a field?", el("div", { class: "row" }, field("Steps to see", target)), needed)));
   await ask();
-}
-
-function sum({ num_layers, dilation_base }) {
-  const dilations = Array.from({ length: num_layers }, (_, k) => dilation_base ** k);
-  return dilations.length > 5 ? `(1 + ${dilation_base} + ... + ${dilations.at(-1)})` : `(${dilations.join(" + ")})`;
 }
 
 function tree({ svg }, told, { kernel_size: taps }) {

@@ -1,6 +1,6 @@
 // One network: facts, drawing by its parts, how its field grows, every layer, options and weights.
 
-import { drawn } from "../../drawings.js";
+import { drawn, newest } from "../../drawings.js";
 
 /** The facts of a network as tiles. */
 export function facts({ el, count, bytes, number }, told) {
@@ -18,20 +18,18 @@ export function facts({ el, count, bytes, number }, told) {
 }
 
 export async function showNetwork(root, context, name) {
-  const { api, el, clear, card, field, button, notice, waiting, say } = context;
+  const { api, el, clear, notice, waiting, say } = context;
   const place = el("div", {});
   const form = el("div", {});
   root.append(el("p", {}, el("a", { href: "#/networks" }, "All networks")), el("h1", {}, name), form, place);
-  const draw = async (asked) => {
+  const asked = newest((how) => api("networks/network", { json: { name, ...how } }), async (told) => {
+    clear(place).append(...parts(context, told));
+    say(`${name} for an input of ${told.input}`);
+    if (!form.children.length) form.append(await ways(context, told, draw));
+  }, (error) => clear(place).append(notice(error.message)));
+  const draw = (how) => {
     clear(place).append(waiting("Measuring"));
-    try {
-      const told = await api("networks/network", { json: { name, ...asked } });
-      clear(place).append(...parts(context, told));
-      if (!form.children.length) form.append(await ways(context, told, draw));
-      say(`${name} for an input of ${told.input}`);
-    } catch (error) {
-      if (error.name !== "AbortError") clear(place).append(notice(error.message));
-    }
+    return asked(how);
   };
   await draw({});
 }

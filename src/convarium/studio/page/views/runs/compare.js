@@ -1,6 +1,6 @@
 // Several runs beside each other: their curves, and the settings in which they differ.
 
-import { curvesOf } from "./curves.js";
+import { curvesOf, extended } from "./curves.js";
 
 const MOST = 6;
 
@@ -19,10 +19,11 @@ export async function compare(root, context, names) {
     let fresh = false;
     for (const run of known.values()) {
       const told = await api("runs/history", { query: { run: run.name, after: run.rows.length } });
-      run.rows = run.rows.concat(told.rows);
+      const before = run.rows;
+      run.rows = extended(before, told);
       metric = metric || told.metric;
       states[run.name] = told.state;
-      fresh = fresh || told.rows.length > 0;
+      fresh = fresh || told.rows.length > 0 || run.rows.length < before.length;
     }
     if (fresh || !place.childElementCount) context.clear(place).append(curvesOf(context, [...known.values()], metric));
     return Object.values(states).includes("training");

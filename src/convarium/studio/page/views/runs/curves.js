@@ -2,6 +2,9 @@
 
 const LOGARITHMIC_FROM = 30;
 
+/** Rows of a history with those that came since; from the start where the training began anew. */
+export const extended = (rows, told) => (told.count < rows.length + told.rows.length ? [] : rows).concat(told.rows);
+
 /** Charts of loss, score and learning rate. runs: [{ name, rows, kept }]. */
 export function curvesOf({ el, lineChart, percent, number, COLOURS }, runs, metric) {
   const alone = runs.length === 1;

@@ -1,5 +1,7 @@
 // What a classifier got wrong: the matrix, the samples behind each cell, calibration, labels.
 
+import { finished, howFar } from "../../drawings.js";
+
 const PAGE = 24;
 
 export async function errors(context, run, root) {
@@ -8,11 +10,19 @@ export async function errors(context, run, root) {
 
 class Errors {
   constructor(context, run, root) {
-    Object.assign(this, { context, run, part: "test", cell: { truth: null, said: null }, turn: 0 });
+    Object.assign(this, { context, run, part: "test", turn: 0, controls: new Map() });
     this.place = context.el("div", {});
     this.behind = context.el("div", {});
     this.labels = context.el("div", {});
     root.append(this.place, this.behind, this.labels);
+  }
+
+  // A question of which only the newest is answered.
+  asked() {
+    const turn = ++this.turn;
+    const { signal } = this.context;
+    const newest = () => turn === this.turn;
+    return { get aborted() { return signal.aborted || !newest(); } };
   }
 
   async start() {
@@ -25,7 +35,6 @@ class Errors {
     const { api, el, card, clear, waiting, notice, select, field } = this.context;
     const parts = select([["test", "test samples"], ["validation", "validation samples"], ["train", "training samples"]], this.part, (value) => {
       this.part = value;
-      this.cell = { truth: null, said: null };
       this.draw();
     });
     const choice = el("div", { class: "row" }, field("Part of the data", parts));
@@ -33,27 +42,19 @@ class Errors {
     clear(this.behind);
     clear(this.place).append(card("Right and wrong", choice, progress));
     let found;
-    const turn = ++this.turn;
+    const asked = this.asked();
     try {
       const query = { run: this.run, part: this.part };
-      for (;;) {
-        found = await api("runs/matrix", { query });
-        if (turn !== this.turn) return;
-        if (found.state === "done") break;
-        progress.textContent = found.total ? `Evaluating, ${found.done} of ${found.total} samples` : "Evaluating";
-        await new Promise((resolve) => setTimeout(resolve, 500));
-        if (this.context.signal.aborted) return;
-      }
+      found = await finished(() => api("runs/matrix", { query }), (told) => (progress.textContent = howFar(told, "Evaluating")), asked);
     } catch (error) {
-      if (error.name === "AbortError") return;
-      clear(this.place).append(card("Right and wrong", choice, notice(error.message)));
+      if (!asked.aborted && error.name !== "AbortError") clear(this.place).append(card("Right and wrong", choice, notice(error.message)));
       return;
     }
     this.classes = found.classes;
     clear(this.place).append(
       card("Right and wrong", choice, this.drawFacts(found), found.confusion ? this.drawMatrix(found) : this.drawPairs(found)),
       el("div", { class: "columns" }, card("Calibration", this.drawCalibration(found)), card("Classes", this.drawClasses(found))));
-    await this.open(null, null);
+    this.open(null, null); // which may have to read the data first
   }
 
   drawFacts(found) {
@@ -114,61 +115,89 @@ class Errors {
   // The samples behind a cell, or all that were named wrongly.
   async open(truth, said, start = 0) {
     const { api, el, card, clear, waiting, notice, button } = this.context;
-    const turn = ++this.turn;
+    const asked = this.asked();
     const title = truth === null ? "Named wrongly, the most confident first" : truth === said ? `${truth}, named rightly` : `${truth}, taken for ${said}`;
-    clear(this.behind).append(card(title, waiting("Reading")));
-    const query = { run: this.run, part: this.part, truth, said, start, count: PAGE };
+    const progress = waiting("Reading the data");
+    clear(this.behind).append(card(title, progress));
     let found;
     try {
-      found = await api("runs/samples", { query });
+      const query = { run: this.run, part: this.part, truth, said, start, count: PAGE };
+      found = await finished(() => api("runs/samples", { query }), (told) => (progress.textContent = howFar(told, "Reading the data")), asked);
     } catch (error) {
-      if (turn === this.turn && error.name !== "AbortError") clear(this.behind).append(card(title, notice(error.message)));
+      if (!asked.aborted && error.name !== "AbortError") clear(this.behind).append(card(title, notice(error.message)));
       return;
     }
-    if (turn !== this.turn) return;
+    this.controls.clear();
     const all = truth === null ? null : button("Back to all that were named wrongly", () => this.open(null, null));
     const turns = el("div", { class: "row" }, all,
       start > 0 ? button("Earlier", () => this.open(truth, said, start - PAGE)) : null,
       start + PAGE < found.total ? button("More", () => this.open(truth, said, start + PAGE)) : null);
-    clear(this.behind).append(card(title, el("p", { class: "soft" }, found.total ? `${start + 1} to ${start + found.rows.length} of ${found.total}` : "There is none."),
-      el("div", { class: "gallery" }, found.rows.map((row) => this.drawSample(row))), turns));
+    clear(this.behind).append(card(title, found.remark ? notice(`${found.remark} Names and numbers may belong to other samples now, so no label is corrected here.`) : null,
+      el("p", { class: "soft" }, found.total ? `${start + 1} to ${start + found.rows.length} of ${found.total}` : "There is none."),
+      el("div", { class: "gallery" }, found.rows.map((row) => this.drawSample(row, !found.remark && !row.problem))), turns));
     if (truth !== null) this.behind.scrollIntoView({ behavior: "auto", block: "nearest" });
   }
 
-  drawSample(row) {
-    const { el, percent, select, say, notice, api } = this.context;
+  drawSample(row, sure) {
+    const { el, percent } = this.context;
     const shown = row.picture ? el("img", { src: row.picture, alt: `${row.path}, ${row.truth}`, class: row.small ? "pixels" : null })
       : row.drawing ? el("img", { src: row.drawing, alt: row.path }) : el("p", { class: row.problem ? "soft" : "sample-text" }, row.problem ?? row.text);
-    const figure = el("figure", {}, shown);
-    const control = select([["", `label: ${row.truth}`], ...this.classes.filter((name) => name !== row.truth).map((name) => [name, `corrected: ${name}`])], row.corrected && row.corrected !== row.truth ? row.corrected : "", async (value) => {
+    const words = el("figcaption", {}, el("strong", {}, `said: ${row.said} (${percent(row.confidence, 0)})`), el("span", { class: "path", title: row.path }, row.path.split("/").slice(-2).join("/")));
+    const figure = el("figure", {}, shown, words);
+    figure.append(sure ? this.drawChoice(row, figure) : el("p", { class: "soft" }, `label: ${row.truth}`));
+    return figure;
+  }
+
+  // The label of a sample: the one that the run was trained with, or another.
+  drawChoice(row, figure) {
+    const { select, say, notice, api } = this.context;
+    const other = () => (row.corrected && row.corrected !== row.truth ? row.corrected : "");
+    const names = this.classes.filter((name) => name !== row.truth);
+    const control = select([["", `label: ${row.truth}`], ...names.map((name) => [name, `corrected: ${name}`])], other(), async (value) => {
+      figure.querySelector(".notice")?.remove();
       try {
         this.drawLabels(await api("runs/correct", { json: { run: this.run, path: row.path, label: value || null } }));
         row.corrected = value || null;
-        control.classList.toggle("changed", Boolean(value));
-        say(value ? `${row.path} is corrected to ${value}` : `${row.path} keeps its label`);
+        say(value ? `${row.path} is corrected to ${value}` : `${row.path} has the label ${row.truth} again`);
       } catch (error) {
-        control.value = row.corrected ?? "";
-        figure.append(notice(error.message));
+        control.value = other();
+        if (error.name !== "AbortError") figure.append(notice(error.message));
       }
+      control.classList.toggle("changed", Boolean(other()));
     });
     control.setAttribute("aria-label", `Label of ${row.path}`);
-    control.classList.toggle("changed", Boolean(row.corrected && row.corrected !== row.truth));
-    figure.append(el("figcaption", {}, el("strong", {}, `said: ${row.said} (${percent(row.confidence, 0)})`), el("span", { class: "path", title: row.path }, row.path.split("/").slice(-2).join("/"))), control);
-    return figure;
+    control.classList.toggle("changed", Boolean(other()));
+    this.controls.set(row.path, () => { row.corrected = null; control.value = ""; control.classList.remove("changed"); });
+    return control;
   }
 
   // Labels that were corrected, and the command that trains with them.
   drawLabels(found) {
-    const { el, card, clear, table, button, api } = this.context;
+    const { el, card, clear, table } = this.context;
     clear(this.labels);
     if (!found.rows.length && !found.file) return;
-    const take = async (row) => this.drawLabels(await api("runs/correct", { json: { run: this.run, path: row.path, label: null } }));
     this.labels.append(card("Corrected labels", el("p", {}, found.file ? `They stand in ${found.file}. Train with them, and with the other flags of this run's training:` : "The run was trained with these."),
       found.file ? el("pre", {}, el("code", {}, found.command)) : null,
       table([
         { label: "sample", cell: (row) => row.path, sort: (row) => row.path },
         { label: "label", cell: (row) => row.label, sort: (row) => row.label },
-        { label: "take back", cell: (row) => button("Take back", () => take(row), { "aria-label": `Take the correction of ${row.path} back` }) },
+        { label: "take back", cell: (row) => this.drawBack(row) },
       ], found.rows, { caption: "Corrections", quiet: true, empty: "All were taken back." })));
+  }
+
+  // A button that takes a correction back, with the label that the sample has then.
+  drawBack(row) {
+    const { api, button, say, notice } = this.context;
+    if (row.back === null) return "the run was trained with it";
+    const take = async () => {
+      try {
+        this.drawLabels(await api("runs/correct", { json: { run: this.run, path: row.path, label: null } }));
+        this.controls.get(row.path)?.();
+        say(`${row.path} has the label ${row.back} again`);
+      } catch (error) {
+        if (error.name !== "AbortError") this.labels.append(notice(error.message));
+      }
+    };
+    return button(`Back to ${row.back}`, take, { "aria-label": `Take the correction of ${row.path} back to ${row.back}` });
   }
 }

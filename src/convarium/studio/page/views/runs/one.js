@@ -1,6 +1,6 @@
 // One run: its curves, live while it trains, and once it is finished what it got right and wrong.
 
-import { curvesOf } from "./curves.js";
+import { curvesOf, extended } from "./curves.js";
 import { errors } from "./errors.js";
 
 export async function one(root, context, run) {
@@ -36,8 +36,7 @@ async function curves(context, run, place, tag, after, found) {
   let rows = [];
   const take = async () => {
     const told = await api("runs/history", { query: { run, after: rows.length } });
-    if (told.count < rows.length + told.rows.length) rows = []; // begun anew
-    rows = rows.concat(told.rows);
+    rows = extended(rows, told);
     tag.textContent = told.state;
     tag.className = `tag ${told.state}`;
     if (told.rows.length || !place.childElementCount) {

@@ -1,0 +1,128 @@
+"""Every kind of sample in a browser, and what the other rooms made: an audit, a choice."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from audited import CARD, dataset, objects, pictures, sees_white
+from browsing import check, serving
+from small_runs import save_scans
+from winds import save_wind, written
+
+from convarium import explain, report, studio
+from convarium.predict import Predictor
+
+xarray = pytest.importorskip("xarray")
+
+
+@pytest.fixture(scope="module")
+def audited(tmp_path_factory):
+    """The folder of an audit."""
+    predictor = Predictor(sees_white(), CARD)
+    found = explain.audit(predictor, dataset(pictures(60)), regions=objects(60))
+    folder = tmp_path_factory.mktemp("audits") / "made"
+    report.write_audit(folder, found, "What it rests on", found.gates(no_shortcut=True))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def address(curves, audited, tmp_path_factory):
+    scans = save_scans(tmp_path_factory.mktemp("scans") / "scans", ("dense", "hollow"))
+    wind = save_wind(tmp_path_factory.mktemp("wind"))
+    with serving(studio.Desk([curves, scans, wind, audited])) as found:
+        yield found
+
+
+def as_file(name, values):
+    """An array as a file of NumPy."""
+    file = io.BytesIO()
+    np.save(file, values)
+    return {"name": name, "mimeType": "application/octet-stream", "buffer": file.getvalue()}
+
+
+def test_look_draws_a_series_with_its_heat(page, address):
+    steps = np.linspace(0, 6, 40)
+    page.goto(f"{address}/#/look/curves")
+    page.set_input_files("#look-file", as_file("a.npy", np.stack([np.sin(steps), np.cos(steps)])))
+    page.wait_for_selector("img.wide")
+    assert page.locator("img.wide").evaluate("each => each.naturalWidth") > 100
+    assert page.locator(".bars li").count() == 3
+    assert page.get_by_label("Values").count() == 0
+    check(page)
+
+
+def test_look_draws_slices_of_a_volume(page, address):
+    page.goto(f"{address}/#/look/scans")
+    values = np.random.default_rng(0).normal(size=(8, 10, 12)).astype("f4")
+    page.set_input_files("#look-file", as_file("a.npy", values))
+    page.wait_for_selector(".stage .heat", state="attached")
+    sizes = page.locator(".stage img").evaluate_all("all => all.map((each) => each.naturalWidth)")
+    assert sizes[0] > 12
+    assert sizes[0] == sizes[1]
+    page.get_by_label("Class", exact=True).select_option("hollow")
+    page.wait_for_selector("text=for hollow")
+    check(page)
+
+
+def test_look_draws_fields_time_by_time(page, address, tmp_path):
+    page.goto(f"{address}/#/look/wind")
+    page.set_input_files("#look-file", written(tmp_path / "coarse.nc", 8, 12, 4.0))
+    page.wait_for_selector("h2:has-text('2001-02-01')")
+    assert page.locator("figure img").count() == 2
+    assert "16 \u00d7 24 cells" in page.locator("figcaption").nth(1).inner_text()
+    page.get_by_label("Time, 1 to 3").fill("3")
+    page.get_by_label("Time, 1 to 3").press("Enter")
+    page.wait_for_selector("h2:has-text('2001-04-01')")
+    check(page)
+
+
+def test_a_file_dropped_anywhere_is_looked_at_and_never_opened_in_the_page_s_place(page, address):
+    page.goto(f"{address}/#/look/curves")
+    page.wait_for_selector(".zone")
+    drop = """(place) => {
+        const held = new DataTransfer();
+        held.items.add(new File(["1,2\\n3,4\\n5,6\\n"], "a.csv"));
+        const how = { bubbles: true, cancelable: true, dataTransfer: held };
+        return document.querySelector(place).dispatchEvent(new DragEvent("drop", how));
+    }"""
+    assert page.evaluate(drop, ".brand") is False  # the browser is told to leave it
+    page.wait_for_selector(".bars li, [role=alert]")
+    page.goto(f"{address}/#/audit")
+    page.wait_for_selector("tbody tr")
+    assert page.evaluate(drop, "h1") is False
+    assert all("422" in line for line in page.wrong)
+
+
+def test_an_audit_has_its_evidence_and_its_page_in_a_frame(page, address, audited):
+    page.goto(f"{address}/#/audit")
+    page.get_by_role("link", name="made").click()
+    page.wait_for_selector(".claims li")
+    page.locator(".claims summary").first.click()
+    page.wait_for_selector(".claims table")
+    check(page)
+    page.get_by_role("button", name="Show the pictures here").click()
+    frame = page.frame_locator("iframe")
+    frame.locator("h1").wait_for()
+    assert frame.locator("h1").inner_text() == "What it rests on"
+    pictures = frame.locator("img").evaluate_all("all => all.map((each) => each.naturalWidth)")
+    assert pictures
+    assert all(pictures)
+    check(page)
+
+
+def test_a_network_is_chosen_for_an_input(page, address):
+    page.goto(f"{address}/#/networks/choose")
+    page.get_by_label("Input of a sample").fill("1x28x28")
+    page.get_by_label("Names like").fill("lenet*")
+    page.get_by_label("How many to measure").fill("1")
+    page.get_by_role("button", name="Measure and rank").click()
+    page.wait_for_selector("h2:has-text('Ranked')")
+    assert page.locator("tbody th").all_inner_texts() == ["lenet5"]
+    assert page.locator(".drawn svg").count() == 1
+    check(page)
+    page.get_by_label("Multiply-adds at most").fill("5 apples")
+    page.get_by_role("button", name="Measure and rank").click()
+    page.wait_for_selector("text=must be a number")
+    assert all("422" in line for line in page.wrong)

@@ -1,0 +1,123 @@
+"""Labels that are corrected: the file of them, taking them back, and the next training."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from asked import settled
+
+from convarium import data, predict
+from convarium.cli import main
+from convarium.data.corrections import digest_of, read_corrections
+from convarium.errors import OptionError
+from convarium.studio import Desk, outcomes, relabel
+
+
+def test_a_correction_is_written_and_taken_back(trained, tmp_path):
+    run = shutil.copytree(trained, tmp_path / "shapes")
+    desk = Desk([run])
+    first, second = ids_and_names(run)[:2]
+    assert relabel.corrections(desk, "shapes")["file"] is None
+    relabel.correct(desk, "shapes", first, "ring")
+    told = relabel.correct(desk, "shapes", second, "disc")
+    assert read_corrections(run / "corrections.csv") == {first: "ring", second: "disc"}
+    assert {row["path"] for row in told["rows"]} == {first, second}
+    assert "--corrections" in told["command"]
+    relabel.correct(desk, "shapes", first, None)
+    assert read_corrections(run / "corrections.csv") == {second: "disc"}
+    for path, label, words in [(first, "rings", "Did you mean"), ("../x.png", "ring", "no sample")]:
+        with pytest.raises(OptionError, match=words):
+            relabel.correct(desk, "shapes", path, label)
+
+
+def ids_and_names(run):
+    return pq.read_table(run / "splits.parquet", columns=["name"])["name"].to_pylist()
+
+
+def test_training_sees_the_corrected_labels(trained, shapes, tmp_path, capsys):
+    run = shutil.copytree(trained, tmp_path / "shapes")
+    desk, names = Desk([run]), ids_and_names(run)
+    wanted = {name: "square" for name in names if name.startswith("disc/")}
+    wanted.pop("disc/0.png")
+    for name, label in wanted.items():
+        relabel.correct(desk, "shapes", name, label)
+    words = ["--model", "convnet", "--option", "channels=[4]", "--epochs", "1", "--json"]
+    given = ["--corrections", str(run / "corrections.csv"), "--validation", "0.2", "--test", "0.2"]
+    out = tmp_path / "again"
+    assert main(["train", str(shapes), "--out", str(out), *words, *given]) == 0
+    rows = pq.read_table(out / "splits.parquet").to_pylist()
+    assert {row["name"]: row["label"] for row in rows} == {
+        name: wanted.get(name, name.partition("/")[0]) for name in names
+    }
+    opened = predict.open_run(out)
+    assert opened.card["data"]["corrected"] == 15
+    assert opened.card["data"]["fingerprint"] != predict.open_run(run).card["data"]["fingerprint"]
+    assert opened.columns == {"corrections": wanted}
+    counts = np.array([*opened.card["data"]["class_counts"].values()]).sum(0)
+    assert dict(zip(opened.card["classes"], counts.tolist(), strict=True)) == {
+        "disc": 1,
+        "ring": 16,
+        "square": 31,
+    }
+    learnt = settled(outcomes.matrix, Desk([out]), "again", "train")
+    assert learnt["n"] == opened.card["data"]["counts"]["train"]
+    assert [*relabel.corrections(Desk([out]), "again")["rows"]] == [
+        {"path": name, "label": label, "back": None} for name, label in sorted(wanted.items())
+    ]
+    taken_back_to_what_was_learnt(Desk([out]), out, wanted)
+    assert main(["train", str(shapes), "--out", str(out), "--resume", "--json"]) == 0
+    capsys.readouterr()
+
+
+def taken_back_to_what_was_learnt(desk, run, wanted):
+    """A correction on top of one that the run was trained with gives way to that one."""
+    name = min(wanted)
+    told = relabel.correct(desk, run.name, name, "ring")
+    assert {"path": name, "label": "ring", "back": "square"} in told["rows"]
+    assert read_corrections(run / "corrections.csv") == {**wanted, name: "ring"}
+    told = relabel.correct(desk, run.name, name, None)
+    assert {"path": name, "label": "square", "back": None} in told["rows"]
+    assert read_corrections(run / "corrections.csv") == wanted
+
+
+def test_each_correction_has_the_digest_of_its_sample(trained, shapes, tmp_path):
+    run = shutil.copytree(trained, tmp_path / "shapes")
+    relabel.correct(Desk([run]), "shapes", "disc/3.png", "ring")
+    dataset = data.open_dataset(shapes)
+    (number,) = (i for i in range(len(dataset)) if dataset.name(i) == "disc/3.png")
+    text = (run / "corrections.csv").read_text()
+    assert text == f"path,label,digest\ndisc/3.png,ring,{digest_of(dataset, number)}\n"
+
+
+def test_two_studios_lose_no_correction(trained, tmp_path):
+    run = shutil.copytree(trained, tmp_path / "shapes")
+    desks, names = [Desk([run]), Desk([run])], ids_and_names(run)
+    with ThreadPoolExecutor(4) as pool:
+        given = [(desks[k % 2], "shapes", name, "ring") for k, name in enumerate(names)]
+        [*pool.map(lambda each: relabel.correct(*each), given)]
+    assert read_corrections(run / "corrections.csv") == dict.fromkeys(names, "ring")
+
+
+def test_the_command_names_the_place_of_the_data_wherever_the_studio_was_started(
+    trained, shapes, tmp_path, monkeypatch
+):
+    run = shutil.copytree(trained, tmp_path / "shapes")
+    config = run / "config.toml"
+    named = config.read_text().replace(f'source = "{shapes}"', 'source = "shapes"')
+    config.write_text(named)
+    monkeypatch.chdir(tmp_path)
+
+    def source(desk):
+        return shlex.split(relabel.corrections(desk, "shapes")["command"])[2]
+
+    assert source(Desk([run])) == str(shapes)
+    config.write_text(named.replace(f'place = "{shapes}"', 'place = "/gone"'))
+    (tmp_path / "other").mkdir()
+    assert source(Desk([run], "other")) == "shapes"  # that of the run's folder, which is there
+    monkeypatch.chdir(tmp_path / "other")
+    assert source(Desk([run], str(shapes))) == str(shapes)
