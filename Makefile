@@ -50,6 +50,7 @@ results: $(ENV)  ## write the page of every stored figure anew
 
 docs: $(ENV) $(ENV_DOCS)  ## the book as a site in build/book/site; a broken link is an error
 	$(RUN) tools/write_book.py
+	$(RUN) tools/draw_theory.py build/book/pages/theory
 	.venv-docs/bin/zensical build --clean --strict
 	$(RUN) tools/check_book.py
 

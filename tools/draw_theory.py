@@ -2,7 +2,7 @@
 
 Everything drawn is exact or a closed form, so that every machine draws the same file.
 
-Run by `make figures`, or: python tools/draw_theory.py
+Run by `make figures` and, for the book, by `make docs`, or: python tools/draw_theory.py [FOLDER]
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ Places = Sequence[tuple[float, float]]
 
 def main() -> int:
     """Write every figure."""
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER
     for name, draw in FIGURES.items():
-        (FOLDER / f"{name}.svg").write_text(draw() + "\n", encoding="utf-8")
+        (folder / f"{name}.svg").write_text(draw() + "\n", encoding="utf-8")
     return 0
 
 

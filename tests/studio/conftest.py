@@ -56,9 +56,10 @@ def curves(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser():
-    """Headless Chromium, as Debian has it."""
+    """Headless Chromium, as Debian has it, or Chrome."""
     api = pytest.importorskip("playwright.sync_api", reason="Playwright's client is missing")
-    chromium = shutil.which("chromium")
+    names = ("chromium", "chromium-browser", "google-chrome")
+    chromium = next(filter(None, map(shutil.which, names)), None)
     if chromium is None:
         pytest.skip("no chromium is installed")
     with api.sync_playwright() as playwright:
