@@ -119,7 +119,7 @@ def test_a_network_is_chosen_for_an_input(page, address):
     page.get_by_label("How many to measure").fill("1")
     page.get_by_role("button", name="Measure and rank").click()
     page.wait_for_selector("h2:has-text('Ranked')")
-    assert page.locator("tbody th").all_inner_texts() == ["lenet5"]
+    assert page.locator("tbody th").all_inner_texts() == ["lenet5 image_size=[28, 28]"]
     assert page.locator(".drawn svg").count() == 1
     check(page)
     page.get_by_label("Multiply-adds at most").fill("5 apples")

@@ -70,7 +70,7 @@ def test_the_history_comes_row_by_row_and_half_a_line_waits(training):
 
 def test_a_training_begins_while_the_studio_looks_whether_one_runs(training):
     (training / "history.jsonl").unlink()
-    looked = filelock.FileLock(training / ".lock")
+    looked = filelock.FileLock(training / ".lock", thread_local=False)
     looked.acquire()
     threading.Timer(0.1, looked.release).start()
     with claim(training, resume=True):
