@@ -28,7 +28,7 @@ _MARKS: Final = ("config.toml", "card.json")
 #: Runs that are held open, and results that are kept, at most, and bytes of these.
 _OPEN, _KEPT, _BYTES = 4, 64, 512 * 2**20
 _TOLD: Final = ("failed", "http")
-_LIMITS: Final = Limits(max_bytes=64 * 2**20, connections=64, timeout=30.0)
+_LIMITS: Final = Limits(max_bytes=64 * 2**20, connections=64, timeout=30.0, linger=0.0)
 
 
 class Failures(Journal):

@@ -147,7 +147,7 @@ class Look {
     } catch (error) {
       if (turn !== this.turn || error.name === "AbortError") return;
       if (error.code === "forgotten") return this.take(this.given.file, this.given.which);
-      clear(this.heated).append(notice(error.message));
+      clear(this.heated).append(this.drawControls(), notice(error.message));
     }
   }
 

@@ -16,6 +16,7 @@ export async function show(root, context) {
       ? "One tap sees one step, however deep the network is."
       : `${number(how.target)} steps take ${number(told.needed)} blocks of this kind.`;
     clear(place).append(told.levels.length ? tree(context, told, how) : el("p", { class: "soft" }, "Too wide to be drawn."));
+    place.parentElement.scrollLeft = place.scrollWidth; // where the last step is
     redraw(chart, lineChart([{ name: "field", points: told.curve }], { title: "Field by blocks", x: "blocks", logarithmic: how.dilation_base > 1, height: 220, dots: true, marks: [{ x: how.num_layers, words: "as drawn" }] }));
   }, (error) => clear(trouble).append(notice(error.message)));
   const ask = () => asked({ ...how });

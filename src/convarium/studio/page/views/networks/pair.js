@@ -28,7 +28,7 @@ export async function showPair(root, context, one, other) {
         { label: "", cell: (row) => row.name },
         { label: one, cell: (row) => shown(row, row.values[0]), number: true },
         { label: other, cell: (row) => shown(row, row.values[1]), number: true },
-        { label: "times", cell: (row) => (row.ratio === null ? "–" : row.ratio.toPrecision(3)), number: true },
+        { label: "times", cell: (row) => (row.ratio === null ? "–" : number(row.ratio, 3)), number: true },
       ], told.rows, { caption: "For one sample each, of the network's own input" })),
     el("div", { class: "columns" }, told.networks.map((each) =>
       card(each.name,
