@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import socket
 
 import pytest
 
@@ -46,6 +48,17 @@ def test_a_name_stays_with_its_folder_and_no_run_of_it_vanishes(tmp_path):
     assert desk.folder("a") == folders[0]
 
 
+def test_a_name_that_is_no_utf_8_is_one_that_a_page_can_ask_for(asking, tmp_path):
+    begun(tmp_path / os.fsdecode(b"caf\xe9"))
+    begun(tmp_path / "a#b?c%2Fd&e\r\n")
+    client = asking(tmp_path)
+    names = client.get("/api/about").json()["runs"]
+    assert set(names) == {"caf\\xe9", "a#b?c%2Fd&e\r\n"}
+    for name in names:
+        found = client.get("/api/runs/history", params={"run": name})
+        assert (found.status_code, found.json()["run"]) == (200, name)
+
+
 def test_audits_of_one_name_are_told_apart(tmp_path):
     for name in "xyz":
         (tmp_path / name / "audit").mkdir(parents=True)
@@ -59,6 +72,14 @@ def test_what_is_no_run_is_refused(tmp_path, capsys):
         Desk([tmp_path])
     assert main(["studio", str(tmp_path / "none"), "--no-open"]) == 2
     assert "There is no run in" in capsys.readouterr().err
+    assert main(["studio", "--data", str(tmp_path / "none"), "--no-open"]) == 2
+    assert "There is no data at" in capsys.readouterr().err
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        assert main(["studio", "--no-open", "--port", port]) == 2
+    assert capsys.readouterr().err.startswith("convarium: Cannot listen at 127.0.0.1, port")
     assert main(["studio", "--port", "70000"]) == 2
     assert "below 65536" in capsys.readouterr().err
 

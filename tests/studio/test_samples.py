@@ -127,10 +127,8 @@ def test_what_cannot_be_read_is_one_sentence(desk):
         samples.picture(desk, broken)
     with pytest.raises(OptionError, match="start it with --data"):
         samples.overview(Desk())
-    gone = Desk([], "/nowhere/at/all")
     with pytest.raises(DataError, match="/nowhere/at/all"):
-        read(gone)
-    gone.jobs.close()
+        Desk([], "/nowhere/at/all")
 
 
 def desk_name(desk, i):

@@ -16,6 +16,7 @@ from convarium.data.grids.options import FieldOptions
 from convarium.data.kinds import KINDS, check_kind, file_samples
 from convarium.data.labels import check_task
 from convarium.data.names import Names, shown
+from convarium.data.places import BUILT_IN
 from convarium.data.series.gathering import is_series
 from convarium.data.series.opening import open_cut
 from convarium.data.series.reading import SeriesColumns
@@ -24,7 +25,6 @@ from convarium.data.skipping import SkipList
 from convarium.data.texts.opening import open_texts
 from convarium.errors import DataError, OptionError, did_you_mean
 
-BUILT_IN = ("digits",)
 _KINDS = (
     "a folder of class folders, a CSV or Parquet table of path and label (of texts with --text, of "
     "series with --kind series), .ts files, IDX files, an .npz file, "

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from convarium.data.names import shown
+
+BUILT_IN: Final = ("digits",)
 
 
 def place_of(source: str) -> str:
     """The absolute path of a file or folder that somebody named; "" for data of another kind."""
     place = os.path.abspath(source) if os.path.exists(source) else ""
     return place if shown(place) == place else ""  # what no settings can hold
+
+
+def is_there(source: str) -> bool:
+    """Whether something can lie where somebody says: a path, a pattern, a built-in name, the Hub.
+
+    >>> is_there("digits"), is_there("hf:mnist"), is_there("nowhere/at/all")
+    (True, True, False)
+    """
+    if source in BUILT_IN or source.startswith("hf:"):
+        return True
+    return os.path.exists(source) or bool(glob.glob(source))
 
 
 def place_now(data: Mapping[str, Any]) -> str:

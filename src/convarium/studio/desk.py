@@ -12,7 +12,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from convarium.errors import RunError, did_you_mean
+from convarium.data.names import shown
+from convarium.data.places import is_there
+from convarium.errors import DataError, RunError, did_you_mean
 from convarium.serve.journal import Journal
 from convarium.serve.limits import Limits
 from convarium.serve.metrics import Metrics
@@ -27,7 +29,7 @@ _AUDIT: Final = "audit.json"
 _MARKS: Final = ("config.toml", "card.json")
 #: Runs that are held open, and results that are kept, at most, and bytes of these.
 _OPEN, _KEPT, _BYTES = 4, 64, 512 * 2**20
-_TOLD: Final = ("failed", "http")
+_TOLD: Final = "failed"  # not "http": what a browser sent that is no request
 _LIMITS: Final = Limits(max_bytes=64 * 2**20, connections=64, timeout=30.0, linger=0.0)
 
 
@@ -36,7 +38,7 @@ class Failures(Journal):
 
     def write(self, event: str, **facts: Any) -> None:
         """A line, where the event is a failure."""
-        if event in _TOLD:
+        if event == _TOLD:
             super().write(event, **facts)
 
 
@@ -51,6 +53,7 @@ class Desk:
 
     Raises:
         RunError: a folder is missing, or there is no run in it.
+        DataError: there is no such data.
         MissingExtraError: the extra `serve` is not installed.
     """
 
@@ -62,6 +65,8 @@ class Desk:
         journal: Journal | None = None,
         limits: Limits = _LIMITS,
     ) -> None:
+        if data is not None and not is_there(data):
+            raise DataError(f"There is no data at {data}; name a folder, a file, or digits.")
         self.data, self.limits = data, limits
         self.journal, self.metrics = journal or Failures(), Metrics()
         self.draining = False
@@ -243,7 +248,7 @@ class Names:
         """
         place = os.path.abspath(folder)
         if place not in self._given:
-            parts = [part for part in Path(place).parts if part != os.sep] or [place]
+            parts = [shown(part) for part in Path(place).parts if part != os.sep] or [place]
             wanted = ["/".join(parts[-k:]) for k in range(1, len(parts) + 1)]
             wanted = [*filter(None, [first]), *wanted]
             taken = set(self._given.values())

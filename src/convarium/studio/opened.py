@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convarium.data.given import PARTS
-from convarium.data.places import place_now
+from convarium.data.places import is_there, place_now
 from convarium.errors import DataError, OptionError, RunError, did_you_mean
 from convarium.progress import Progress
 from convarium.studio.runs import card_of, settings_of
@@ -183,11 +183,8 @@ def place_of_run(folder: Path, other: str | None) -> str:
         folder: of the run.
         other: the studio's own data.
     """
-    from convarium.data.opening import BUILT_IN
-
     place = place_now(settings_of(folder).get("data") or card_of(folder).get("data", {}))
-    known = place in BUILT_IN or place.startswith("hf:") or os.path.exists(place)
-    return place if known or other is None else other
+    return place if other is None or is_there(place) else other
 
 
 def _elsewhere(other: str, reading: dict[str, Any], why: str) -> Dataset:
