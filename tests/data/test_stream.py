@@ -174,7 +174,7 @@ def test_given_parts_are_kept_and_what_is_missing_is_drawn_from_training(tmp_pat
     assert parts.counts["validation"] == 9
     assert 0 < parts.counts["test"] < 30
     assert parts.counts["train"] + parts.counts["test"] == 60
-    assert {word for *_, word in parts.rows()} == {"validation", "test"}
+    assert {row[3] for row in parts.rows()} == {"validation", "test"}
     with pytest.raises(OptionError, match="the data gives its own"):
         data.split_stream(data.open_stream(tmp_path), validation=0.2)
 

@@ -61,8 +61,11 @@ def write_corrections(
     """
     text = io.StringIO(newline="")
     returns = any("\r" in word for words in corrections.items() for word in words)
-    quoting = csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL  # which leaves a lone \r bare
-    writer = csv.writer(text, lineterminator="\n", quoting=quoting)
+    writer = csv.writer(
+        text,
+        lineterminator="\n",
+        quoting=csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL,  # which leaves a lone \r bare
+    )
     writer.writerow(_HEADER)
     for path, label in sorted(corrections.items()):
         writer.writerow((path, label, digests.get(path, "")))
