@@ -83,8 +83,9 @@ def watched(page, address):
 
 def check(page):
     """No line in the console, no other address, a name for each control, room on a telephone."""
-    assert page.wrong == []
-    assert page.evaluate(NAMELESS) == []
+    assert page.wrong == [], page.wrong
+    nameless = page.evaluate(NAMELESS)
+    assert nameless == [], nameless
     page.set_viewport_size({"width": 390, "height": 800})
     assert page.evaluate(WIDER) <= 0
     page.set_viewport_size({"width": 1280, "height": 900})

@@ -148,6 +148,7 @@ def open_run_data(folder: Path, other: str | None, progress: Progress | None = N
     """
     from convarium import data, train
 
+    begun_at(folder)
     settings, steps = train.read_settings(folder), train.read_preprocessing(folder)
     stored = settings["data"]
     reading = {"task": stored.get("task"), "kind": steps.kind, **stored.get("columns", {})}
