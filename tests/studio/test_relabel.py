@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -39,6 +40,7 @@ def ids_and_names(run):
     return pq.read_table(run / "splits.parquet", columns=["name"])["name"].to_pylist()
 
 
+@pytest.mark.filterwarnings("default:.*stay as the data has them")
 def test_training_sees_the_corrected_labels(trained, shapes, tmp_path, capsys):
     run = shutil.copytree(trained, tmp_path / "shapes")
     desk, names = Desk([run]), ids_and_names(run)
@@ -70,8 +72,25 @@ def test_training_sees_the_corrected_labels(trained, shapes, tmp_path, capsys):
         {"path": name, "label": label, "back": None} for name, label in sorted(wanted.items())
     ]
     taken_back_to_what_was_learnt(Desk([out]), out, wanted)
+    corrected_where_the_data_is_the_run_s(out, shapes, wanted, tmp_path, capsys)
     assert main(["train", str(shapes), "--out", str(out), "--resume", "--json"]) == 0
     capsys.readouterr()
+
+
+def corrected_where_the_data_is_the_run_s(run, shapes, wanted, folder, capsys):
+    """`evaluate` has the corrected labels on the run's own data, and says where it has not."""
+    other = shutil.copytree(shapes, folder / "other")
+    (other / min(wanted)).unlink()
+    squares = []
+    for data_now in (shapes, other):
+        capsys.readouterr()
+        assert main(["evaluate", str(run), str(data_now), "--json"]) == 0
+        told = capsys.readouterr()
+        rows = {row["name"]: row["n"] for row in json.loads(told.out)["classes"]}
+        squares.append(rows["square"])
+        left = "labels that were corrected for its training stay as the data has them" in told.err
+        assert left == (data_now == other)
+    assert squares == [31, 16]
 
 
 def taken_back_to_what_was_learnt(desk, run, wanted):
