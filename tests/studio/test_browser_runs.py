@@ -173,7 +173,7 @@ def ring():
     return png(drawn("ring", 1))
 
 
-def test_every_view_is_read_in_light_and_in_dark(browser, address):
+def test_every_view_is_read_in_light_and_in_dark(page, address):
     views = {
         "runs": "tbody tr",
         "runs/shapes": ".gallery",
@@ -187,15 +187,14 @@ def test_every_view_is_read_in_light_and_in_dark(browser, address):
         "learn/gradients": "tbody tr",
     }
     papers, faint = set(), []
-    for scheme in ("light", "dark"):
-        page = watched(browser.new_page(color_scheme=scheme), address)
-        for view, shown in views.items():
-            page.goto(f"{address}/#/{view}")
-            page.wait_for_selector(shown)
+    for view, shown in views.items():
+        page.goto(f"{address}/#/{view}")
+        page.wait_for_selector(shown)
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
             faint += [(scheme, view, each) for each in page.evaluate(FAINT)]
-        papers.add(page.evaluate("getComputedStyle(document.body).backgroundColor"))
-        assert page.wrong == []
-        page.close()
+            papers.add(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+    assert page.wrong == []
     assert faint == []
     paper = [
         tuple(int(c[k : k + 2], 16) for k in (1, 3, 5))
