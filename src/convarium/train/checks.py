@@ -42,10 +42,14 @@ def check_network(
     batch = Batch((example,), target=None, mask=None, index=empty, weight=None, named=beside)
     outputs = predictor.outputs(batch)
     size = predictor.task.head_size
-    if outputs.ndim < 2 or outputs.shape[1] != size:
+    placed = outputs.ndim > 2 and predictor.preprocessing.kind != "grids"
+    if outputs.ndim < 2 or outputs.shape[1] != size or placed:
+        remedy = f"create it with num_classes={size}"
+        if placed:
+            remedy = "let it read out one position, or their mean, as tcn does by readout='last'"
         raise ShapeError(
             f"The network gives outputs {tuple(outputs.shape)} where the task needs {size} per "
-            f"sample; create it with num_classes={size}."
+            f"sample; {remedy}."
         )
     _check_average(model, predictor)
     _check_growth(predictor, config)
