@@ -85,10 +85,11 @@ def texts(result: Result) -> list[Figure]:
             rows += _beside_counting(words, result[part])
     if "speed" in result:
         found = result["speed"]
-        what = f"texts of {found['tokens']} tokens a second, {found['threads']} threads"
-        for name in ("default", "paper"):
-            asked = f"at least {number(found['goal'])}" if name == "default" else ""
-            rows.append(row(f"{what}: {name} network", found[name]["embed"], asked=asked))
+        words = f"texts of {found['tokens']} tokens embedded a second"
+        goal = {"default": f"at least {number(found['goal'])}"}
+        for name, whose in (("default", "command"), ("paper", "paper")):
+            own = row(f"{words}, the network of the {whose}", found[name]["embed"])
+            rows.append(own._replace(asked=goal.get(name, "")))
     for it in result.get("memory", {}).get("rows", ()):
         what = f"`embed` of {number(it['items'])} items: the most memory held"
         rows.append(row(what, it["peak_mib"], unit=" MiB"))
