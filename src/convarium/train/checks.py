@@ -123,6 +123,23 @@ def field_advice(model: nn.Module, preprocessing: Preprocessing) -> str | None:
     )
 
 
+def members_advice(model: nn.Module, config: TrainConfig) -> str | None:
+    """What to do where members of an ensemble get fewer than two samples of a batch, else None.
+
+    Args:
+        model: any network.
+        config: how it is to be trained.
+    """
+    members = getattr(model, "turns", 1)
+    if members == 1 or config.batch_size >= 2 * members * config.accumulate:
+        return None
+    return (
+        f"batches of {config.batch_size} leave each of {members} members a sample or so, whose own "
+        "mean and deviation its norms take, and that costs accuracy; batches and epochs of "
+        f"{members} times those of one network give each what one would get"
+    )
+
+
 def _check_average(model: nn.Module, predictor: Predictor) -> None:
     """Refuse members whose softmax is averaged where outputs are no logits of one class of many."""
     own = model.config if isinstance(model, Ensemble) else {}
