@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Integral
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +53,7 @@ def forecast_windows(
     steps = 1 if horizon is None else horizon
     given = {"horizon": horizon, "window": window, "stride": stride}
     for name, value in given.items():
-        if value is not None and (not isinstance(value, Integral) or value < 1):
+        if value is not None and (value < 1 or value % 1):
             raise OptionError(f"{name} (={value}) must be 1 time step or more, a whole number.")
     return steps, Windows(window or max(24, 3 * steps), stride or 1)
 

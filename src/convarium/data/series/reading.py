@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from numbers import Integral
 from typing import Any, NamedTuple
 
 from convarium.data.series.series import Floats
@@ -53,7 +52,7 @@ class Windows(NamedTuple):
                 raise OptionError(f"stride (={stride}) is from window to window; give window too.")
             return None
         for name, value in (("window", window), ("stride", stride)):
-            if value is not None and (not isinstance(value, Integral) or value < 1):
+            if value is not None and (value < 1 or value % 1):
                 raise OptionError(f"{name} (={value}) must be 1 time step or more, a whole number.")
         return cls(window, window if stride is None else stride)
 
