@@ -134,6 +134,14 @@ def cache() -> Path:
     return Path(os.environ.get("CONVARIUM_DATA", default))
 
 
+def fetched(name: str) -> Path:
+    """A folder of data in it."""
+    folder = cache() / name
+    if not folder.is_dir():
+        raise SystemExit(f"There is no {folder}; run: make data")
+    return folder
+
+
 def ratio(ours: Sequence[float], reference: Sequence[float]) -> float:
     """Median of the ratios of values that were taken side by side."""
     return statistics.median(one / two for one, two in zip(ours, reference, strict=True))

@@ -58,7 +58,7 @@ Row = tuple[str, str, str]
 
 def bbc() -> list[Row]:
     """Text, topic and its own number, of each document that is unique."""
-    folder = harness.cache() / "bbc-news"
+    folder = harness.fetched("bbc-news")
     found: dict[str, str] = {}
     for path in sorted(folder.glob("*/*.txt")):
         text = " ".join(path.read_text(encoding="utf-8", errors="replace").split())
@@ -68,7 +68,7 @@ def bbc() -> list[Row]:
 
 def descriptions() -> list[Row]:
     """Description, section and source package, one of each description."""
-    path = harness.cache() / "debian-descriptions" / "descriptions.csv"
+    path = harness.fetched("debian-descriptions") / "descriptions.csv"
     found: dict[str, Row] = {}
     with open(path, newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import results_experiments
+import results_sequences
 from results_figures import Figure, Known, Result, number, percent, row, spread_of
 
 
@@ -148,17 +149,6 @@ def streaming(result: Result) -> list[Figure]:
     return rows
 
 
-def texts(result: Result) -> list[Figure]:
-    """Accuracy on texts beside classifiers that count words."""
-    found, rows = result["bbc"], []
-    asked = f"at least {percent(found['goal']['accuracy'])}"
-    for name in ("text_cnn", "bag of words", "TF-IDF and logistic regression"):
-        rows.append(row(f"BBC news: {name}", found[name], shown=percent))
-    rows[0] = rows[0]._replace(asked=asked)
-    gaps = found["gaps"].items()
-    return rows + [row(f"text_cnn less {name}", gap, shown=percent) for name, gap in gaps]
-
-
 def training(result: Result) -> list[Figure]:
     """Images a second against Lightning and timm."""
     bounds, rows = result["bounds"], []
@@ -262,7 +252,6 @@ KNOWN = {
     "startup": Known("Starting", "Processes from their start on.", startup),
     "streaming": Known("Live sequences", "A TCN with a field of 253 steps.", streaming),
     "studio": Known("The studio", "In chromium, on the cores of the studio.", studio),
-    "texts": Known("Texts", "Accuracy on test texts; differences on the same texts.", texts),
     "training": Known(
         "Training from files", "Images a second of whole trainings, defaults.", training
     ),
@@ -270,4 +259,5 @@ KNOWN = {
         "Overhead of training", "A training step of batch 128 at 32x32.", training_overhead
     ),
     **results_experiments.KNOWN,
+    **results_sequences.KNOWN,
 }

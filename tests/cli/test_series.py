@@ -13,6 +13,9 @@ from sequences import waves, write_pair, write_ts
 
 from convarium import create, data, open_run, train
 from convarium.cli import main
+from convarium.cli.choosing import chosen
+from convarium.cli.parsing import Parser
+from convarium.cli.train import add_arguments
 from convarium.train.checks import field_advice
 
 SMALL = ["--model", "fcn", "--option", "channels=[8,8,8]", "--precision", "fp32"]
@@ -127,6 +130,26 @@ def test_a_tcn_that_does_not_see_all_of_a_series_says_so(folder):
     options = train.TrainConfig(epochs=1, flip=False, batch_size=8, precision="fp32")
     with pytest.warns(UserWarning, match="tcn sees 5 time steps"):
         train.fit(model, parts, options, preprocessing=steps)
+
+
+@pytest.mark.parametrize(
+    ("words", "times"),
+    [
+        (["--model", "fcn"], 1),
+        (["--option", "members=3"], 3),
+        (["--model", "inception_time_ensemble"], 5),
+    ],
+)
+def test_each_member_gets_the_batches_and_epochs_of_one_network(folder, words, times):
+    parser = Parser(prog="convarium train")
+    add_arguments(parser)
+    dataset = data.open_dataset(folder / "Ramps_TRAIN.ts")
+    line = [str(folder / "Ramps_TRAIN.ts"), *words]
+    alone = train.recommend(dataset).config
+    config = chosen(parser.parse_args(line), dataset, None)[0].config
+    assert (config.batch_size, config.epochs) == (times * alone.batch_size, times * alone.epochs)
+    given = chosen(parser.parse_args([*line, "--batch-size", "6"]), dataset, None)[0].config
+    assert (given.batch_size, given.epochs) == (6, times * alone.epochs)
 
 
 def test_data_tells_what_is_there(folder, capsys):

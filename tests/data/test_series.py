@@ -229,8 +229,9 @@ def test_series_shorter_than_a_window_are_listed_and_none_long_enough_is_an_erro
     assert found.groups is not None
     with pytest.raises(DataError, match=r"No series .* the 500 time steps"):
         data.open_dataset(path, window=500)
-    with pytest.raises(OptionError, match=r"window .=0. must be 1"):
-        data.open_dataset(path, window=0)
+    for wrong in (0, 2.5):
+        with pytest.raises(OptionError, match=rf"window .={wrong}. must be 1 time step or more"):
+            data.open_dataset(path, window=wrong)
 
 
 def test_the_overview_tells_lengths_and_missing_values(tmp_path):

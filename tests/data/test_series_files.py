@@ -140,6 +140,10 @@ def test_rows_out_of_order_are_sorted_and_told_and_a_time_that_comes_twice_is_re
     assert straight.notes == ()
     with pytest.raises(DataError, match=r"1 time stamps twice .* s0; keep one row"):
         opened(write_rows(tmp_path / "c.csv", [*rows, rows[0]]))
+    for wrong in ("", "2026-01-01"):
+        odd = [*rows[:4], {**rows[4], "time": wrong}, *rows[5:]]
+        with pytest.raises(DataError, match=f"the time stamp '{wrong}' beside numbers such as '"):
+            opened(write_rows(tmp_path / "d.csv", odd))
 
 
 def test_wide_tables_are_a_row_a_series_and_empty_cells_at_the_end_make_it_shorter(tmp_path):
@@ -199,6 +203,16 @@ def test_columns_that_are_not_there_or_hold_no_numbers_are_named(tmp_path, optio
         opened(path, **options)
 
 
+def test_truths_are_1_and_0_and_words_of_a_table_may_tell_series_apart(tmp_path):
+    rows = [{**row, "y": ("True", "false", "")[row["time"] % 3]} for row in long_rows()]
+    found = opened(write_rows(tmp_path / "a.csv", rows))
+    assert found.read(0).values[1, :2].tolist() == [1, 0]
+    assert np.isnan(found.read(0).values[1, 2])
+    named = [{"sensor" if key == "series" else key: v for key, v in row.items()} for row in rows]
+    with pytest.raises(DataError, match=r"'sensor', which is no number; .* by --series-column"):
+        opened(write_rows(tmp_path / "b.csv", named), time_column="time")
+
+
 def test_arrays_hold_one_channel_or_several_with_parts(tmp_path):
     values = np.random.default_rng(0).normal(size=(6, 2, 9))
     values[1, 0, 3] = np.nan
@@ -213,6 +227,8 @@ def test_arrays_hold_one_channel_or_several_with_parts(tmp_path):
     flat = opened(tmp_path / "b.npz")
     assert flat.classes == ("no", "yes")
     assert flat.read(2).values.shape == (1, 9)
+    np.savez(tmp_path / "f.npz", x=np.asfortranarray(values), y=labels)
+    assert (opened(tmp_path / "f.npz").survey().digests == found.survey().digests[:6]).all()
     np.savez(tmp_path / "c.npz", x=np.array([{}], object), y=labels[:1])
     with pytest.raises(DataError, match="without unpickling"):
         opened(tmp_path / "c.npz")
@@ -237,6 +253,11 @@ def test_whole_numbers_of_any_width_are_one_sound(tmp_path, width):
     found = read_wave(str(tmp_path / "a.wav"))
     assert found.rate == 8000
     assert found.values.shape == (2, 400)
+    folder = tmp_path / "sounds"
+    for k, label in enumerate("abab"):
+        (folder / label).mkdir(parents=True, exist_ok=True)
+        (folder / label / f"{k}.wav").write_bytes((tmp_path / "a.wav").read_bytes())
+    assert np.unique(opened(folder).survey().digests).size == 1
     assert found.values == pytest.approx(stereo.T, abs=1.1 / top + 1e-7)
 
 

@@ -132,6 +132,7 @@ def test_numbers_are_learnt_where_that_is_said(tmp_path):
         ({"text_column": "txet"}, r"no column 'txet'.*Did you mean 'text'"),
         ({"label_column": "lable"}, r"no column 'lable'.*Did you mean 'label'"),
         ({"group_column": "patient"}, "no column 'patient'"),
+        ({"label_column": "text"}, "'text' of .* both as a text and as a label"),
     ],
 )
 def test_a_column_that_is_not_there_is_named_with_those_that_are(tmp_path, options, words):

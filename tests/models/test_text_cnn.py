@@ -238,6 +238,9 @@ def test_examples_are_words_and_what_are_no_ids_is_refused():
     for wrong in (torch.zeros(2, 9), torch.zeros(2, 1, 9, dtype=torch.int64), [[2, 3]]):
         with pytest.raises(ShapeError, match=r"takes \(B, T\) of whole numbers"):
             model(wrong)
+    for wrong in (30, -1):
+        with pytest.raises(ShapeError, match=f"knows the ids 0 to 29, and here is {wrong};"):
+            model(torch.tensor([[2, wrong, 3]]))
 
 
 @pytest.mark.parametrize(

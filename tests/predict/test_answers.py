@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
-import sys
-import time
 from functools import partial
 
 import numpy as np
@@ -15,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
-from several import commanded, free_port, in_processes
+from several import commanded, in_processes, killed
 
 from convarium import deploy, models, predict
 from convarium.cli import main
@@ -116,18 +112,9 @@ def test_two_processes_share_the_files(run, inputs, alone, tmp_path):
 @pytest.mark.long
 def test_a_job_of_torchrun_whose_worker_is_killed_goes_on(run, inputs, alone, tmp_path):
     out = tmp_path / "answers"
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-    command += ["--master-port", str(free_port()), "-m", "convarium", *words(run, inputs, out)]
-    command[command.index("--shard") + 1] = "1"
-    job = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    end = time.monotonic() + 120
-    while len(list(out.glob("*.skipped.jsonl"))) < 2 and time.monotonic() < end:
-        time.sleep(0.002)
-    workers = subprocess.run(
-        ["pgrep", "-P", str(job.pid)], capture_output=True, text=True, check=True
-    )
-    os.kill(int(workers.stdout.split()[-1]), signal.SIGKILL)
-    assert job.wait(60) != 0
+    given = words(run, inputs, out)
+    given[given.index("--shard") + 1] = "1"
+    command = killed(given, lambda: len(list(out.glob("*.skipped.jsonl"))) >= 2)
     kept = {path: path.stat().st_mtime_ns for path in out.glob("*.skipped.jsonl")}
     assert 2 <= len(kept) < COUNT
     again = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from several import in_processes
+from several import in_processes, killed
 from written import rows, write_csv
 
 from convarium import data, open_run, predict
@@ -88,6 +88,27 @@ def test_two_processes_share_the_shards(folder, tmp_path):
     out = tmp_path / "v"
     found = in_processes(2, partial(written, folder, out))
     assert [each[:2] for each in found] == [(60, 20), (60, 20)]
+    ids, vectors = predict.read_vectors(out)
+    names, expected = whole(folder)
+    assert ids == names
+    assert np.allclose(vectors, expected, atol=1e-5)
+
+
+@pytest.mark.long
+def test_a_job_of_torchrun_whose_worker_is_killed_goes_on_with_one_process(
+    folder, tmp_path, capsys
+):
+    out = tmp_path / "v"
+    words = ["embed", str(folder / "run"), str(folder / "items.csv"), "-o", str(out), "--json"]
+    words += ["--shard", "1"]
+    killed(words, lambda: len(list(out.glob("*.skipped.jsonl"))) >= 4)
+    kept = {path: path.stat().st_mtime_ns for path in out.glob("*.skipped.jsonl")}
+    assert 4 <= len(kept) < 60
+    with pytest.raises(DataError, match="of 60 shards"):
+        predict.read_vectors(out)
+    assert main(words) == 0
+    assert json.loads(capsys.readouterr().out)["n"] == 60
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
     ids, vectors = predict.read_vectors(out)
     names, expected = whole(folder)
     assert ids == names

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,20 @@ def test_two_processes_train_the_members_that_one_trains(tmp_path, size, accumul
         assert np.array_equal(found, moved)
         for name, value in weights.items():
             np.testing.assert_allclose(own[name], value, rtol=2e-3, atol=2e-4)
+
+
+def test_batches_of_fewer_rows_than_twice_the_members_are_warned_of(tmp_path):
+    parts = data.split(data.open_dataset(write_pair(tmp_path / "ramps")))
+    steps = data.fit_preprocessing(parts.train)
+    options = {"epochs": 1, "flip": False, "precision": "fp32"}
+    for size, told in ((9, 1), (10, 0)):
+        config = train.TrainConfig(batch_size=size, **options)
+        with warnings.catch_warnings(record=True) as found:
+            warnings.simplefilter("always")
+            train.fit(members(), parts, config, preprocessing=steps)
+        said = [str(each.message) for each in found]
+        assert len(said) == told
+        assert all("batches of 9 leave each of 5 members a sample or so" in line for line in said)
 
 
 def test_lightnings_steps_deal_the_rows_out_too():

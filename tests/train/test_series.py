@@ -10,7 +10,7 @@ from stopping import assert_goes_on_with_the_same_bits
 
 import convarium
 from convarium import data, train
-from convarium.errors import OptionError
+from convarium.errors import OptionError, ShapeError
 from convarium.train.config import TrainConfig
 from convarium.train.from_config import augmentation_of
 from convarium.train.series_choice import series_choice
@@ -93,6 +93,13 @@ def test_networks_without_masks_take_series_of_one_length_only(parts, tmp_path):
         network(own, "resnet8", stem="cifar"), equal, config(epochs=2), preprocessing=own
     )
     assert len(found.rows) == 2
+
+
+def test_a_network_that_reads_out_every_step_is_refused(parts):
+    steps = data.fit_preprocessing(parts.train)
+    model = network(steps, "tcn", channels=[4] * 4, readout="every")
+    with pytest.raises(ShapeError, match=r"outputs \(1, 2, \d+\) .* tcn does by readout='last'"):
+        train.fit(model, parts, config(), preprocessing=steps)
 
 
 def test_members_are_averaged_as_the_task_needs_it(tmp_path):

@@ -16,6 +16,8 @@ from convarium.processes import ALONE, World
 from convarium.train.config import TrainConfig
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from convarium.data import Dataset, Parts, Preprocessing, Skipped, Survey
     from convarium.models import Network
     from convarium.train import Choice, Probe
@@ -171,6 +173,7 @@ def chosen(
     """The choice for this data, with what the command line says put over it; and the split."""
     from convarium import train
     from convarium.train.field_choice import without_bias
+    from convarium.train.series_choice import for_members
 
     given = given_options(arguments)
     choice = train.recommend(
@@ -184,11 +187,12 @@ def chosen(
     if arguments.model not in (None, "auto"):
         own = {k: v for k, v in choice.options.items() if k == "constraint"}
         choice = dataclasses.replace(choice, model=arguments.model, options=own)
-    still = {"shift": False} if arguments.cells else {}  # or the cells would move
+    said = model_options(arguments)
+    still: dict[str, Any] = {"shift": False} if arguments.cells else {}  # or the cells would move
+    still |= for_members(choice.config, _members(choice.model, said))
     config = dataclasses.replace(choice.config, **{**still, **given})
     refuse_idle(given, config)
-    usual = {**choice.options, **without_bias(dataset, arguments.start)}
-    own = {**usual, **model_options(arguments)}
+    own = {**choice.options, **without_bias(dataset, arguments.start), **said}
     if own.get("embedding", "random") == "random":  # it draws its vectors
         config = dataclasses.replace(config, vectors=given.get("vectors", "drawn"))
     elif config.vectors not in ("drawn", "counted"):  # a file says how long they are
@@ -198,9 +202,19 @@ def chosen(
     choice = dataclasses.replace(choice, options=own, config=config)
     _refuse_idle_shares(arguments, dataset)
     parts = {"validation": choice.validation, "test": choice.test, **shares(arguments)}
-    said = {name: getattr(arguments, name) for name in ("group_alike", "gap")}
-    parts |= {name: value for name, value in said.items() if value is not None}
+    how = {name: getattr(arguments, name) for name in ("group_alike", "gap")}
+    parts |= {name: value for name, value in how.items() if value is not None}
     return choice, {**parts, "seed": config.seed}
+
+
+def _members(model: str, said: Mapping[str, Any]) -> int:
+    """How many networks stand side by side in the one that is asked for."""
+    from convarium.models.registry import find
+
+    found = said.get("members", find(model).keywords.get("members", 1))
+    return (
+        found if isinstance(found, int) and found > 1 else 1
+    )  # others are refused where it is made
 
 
 def _in_time(

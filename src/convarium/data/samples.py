@@ -204,5 +204,5 @@ def block_name(blocks: Sequence[tuple[str, int]], i: int) -> str:
 def digest(pixels: NDArray[Any]) -> int:
     """64 bits of BLAKE2b of the values and their shape; 0 is kept for what cannot be read."""
     key = np.array(pixels.shape, np.int64).tobytes()
-    state = hashlib.blake2b(pixels.data, digest_size=8, key=key)
+    state = hashlib.blake2b(np.ascontiguousarray(pixels).data, digest_size=8, key=key)
     return int.from_bytes(state.digest(), "little") or 1

@@ -114,3 +114,22 @@ def check_mask(network: Classifier, x: Any, mask: Any) -> None:
             f"{name} takes a mask whose real steps come first, and here padding stands in front of "
             "one; put it behind."
         )
+
+
+def check_ids(network: Classifier, ids: Tensor, vocabulary: int) -> None:
+    """Refuse ids of tokens that a network has no vector of.
+
+    A compiled or exported network does not look at the numbers, nor does one on a GPU, which would
+    have to wait for them.
+
+    Raises:
+        ShapeError: so.
+    """
+    if torch.compiler.is_compiling() or not ids.is_cpu or not ids.numel():
+        return
+    low, high = (int(end) for end in ids.aminmax())
+    if low < 0 or high >= vocabulary:
+        raise ShapeError(
+            f"{network.name or type(network).__name__} knows the ids 0 to {vocabulary - 1}, and "
+            f"here is {low if low < 0 else high}; create it with the vocabulary of the tokenizer."
+        )

@@ -53,7 +53,7 @@ from convarium.layers import (
 from convarium.models.contract import Stage
 from convarium.models.options import at_least, probability
 from convarium.models.prepared import Prepared
-from convarium.models.sequence import OneAxis, SequenceClassifier, check_mask
+from convarium.models.sequence import OneAxis, SequenceClassifier, check_ids, check_mask
 from convarium.models.variants import Variant
 
 Vectors = Literal["random", "static", "fine_tuned", "two_channel"]
@@ -206,6 +206,7 @@ class TextCNN(SequenceClassifier):
                 f"{self.name or 'TextCNN'} takes (B, T) of whole numbers, the ids of tokens, not "
                 f"{found}; turn texts into ids first."
             )
+        check_ids(self, x, self.config["vocabulary"])
         return self._lengthened(x)
 
     def _lengthened(self, x: Tensor) -> Tensor:
@@ -324,9 +325,11 @@ class OverTime(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Pool `x` over the text."""
-        found = x[:, : self.maxima].amax(-1)
-        if x.shape[1] > self.maxima:
-            found = torch.cat([found, self.mean(x[:, self.maxima :], mask)], 1)
+        if x.shape[1] == self.maxima:
+            found = x.amax(-1)
+        else:
+            mean = self.mean(x[:, self.maxima :], mask)
+            found = torch.cat([x[:, : self.maxima].amax(-1), mean], 1)
         y: Tensor = self.dropout(found)
         return y
 

@@ -42,10 +42,14 @@ def check_network(
     batch = Batch((example,), target=None, mask=None, index=empty, weight=None, named=beside)
     outputs = predictor.outputs(batch)
     size = predictor.task.head_size
-    if outputs.ndim < 2 or outputs.shape[1] != size:
+    placed = outputs.ndim > 2 and predictor.preprocessing.kind != "grids"
+    if outputs.ndim < 2 or outputs.shape[1] != size or placed:
+        remedy = f"create it with num_classes={size}"
+        if placed:
+            remedy = "let it read out one position, or their mean, as tcn does by readout='last'"
         raise ShapeError(
             f"The network gives outputs {tuple(outputs.shape)} where the task needs {size} per "
-            f"sample; create it with num_classes={size}."
+            f"sample; {remedy}."
         )
     _check_average(model, predictor)
     _check_growth(predictor, config)
@@ -116,6 +120,23 @@ def field_advice(model: nn.Module, preprocessing: Preprocessing) -> str | None:
     return (
         f"{model.name or 'The TCN'} sees {field} time steps, and the longest series has {longest}; "
         f"{blocks} blocks see all: channels={channels} and dilations={doubled}"
+    )
+
+
+def members_advice(model: nn.Module, config: TrainConfig) -> str | None:
+    """What to do where members of an ensemble get fewer than two samples of a batch, else None.
+
+    Args:
+        model: any network.
+        config: how it is to be trained.
+    """
+    members = getattr(model, "turns", 1)
+    if members == 1 or config.batch_size >= 2 * members * config.accumulate:
+        return None
+    return (
+        f"batches of {config.batch_size} leave each of {members} members a sample or so, whose own "
+        "mean and deviation its norms take, and that costs accuracy; batches and epochs of "
+        f"{members} times those of one network give each what one would get"
     )
 
 

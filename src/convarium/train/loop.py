@@ -23,7 +23,7 @@ from convarium.predict import Predictor, fit_temperature
 from convarium.processes import ALONE, World
 from convarium.train import storage
 from convarium.train.caching import with_cache
-from convarium.train.checks import field_advice
+from convarium.train.checks import field_advice, members_advice
 from convarium.train.choices import settled
 from convarium.train.config import TrainConfig
 from convarium.train.determinism import deterministic
@@ -75,8 +75,8 @@ def fit(
         ConvariumError: the loss is not finite.
     """
     config = TrainConfig() if config is None else config
-    advice = field_advice(model, preprocessing) if world.first and not resume else None
-    if advice is not None:
+    told = (field_advice(model, preprocessing), members_advice(model, config))
+    for advice in filter(None, told if world.first and not resume else ()):
         warnings.warn(advice, stacklevel=2)
     quiet = not (observers and world.first)
     if out is None:

@@ -9,6 +9,7 @@ import numpy as np
 from convarium.data import Dataset
 from convarium.data.given import TRAIN
 from convarium.measure import layers_for_receptive_field
+from convarium.train.config import TrainConfig
 
 _FEW = 500  # series, of which each counts
 _STEPS = 2500  # updates of a training, about; few samples say little however long one looks
@@ -49,6 +50,23 @@ def series_choice(n: int, length: int) -> tuple[str, dict[str, Any], dict[str, A
         "keep": "last",
     }
     return ("fcn" if n < _FEW else "inception_time"), {}, config
+
+
+def for_members(config: TrainConfig, members: int) -> dict[str, int]:
+    """Batch and epochs in which each of several members gets what one network would get.
+
+    The rows of a batch are dealt out to the members, so that each sees a share of it; in a share of
+    one series the norms would see that series alone.
+
+    Args:
+        config: for one network.
+        members: networks that are trained side by side; 1 changes nothing.
+
+    >>> for_members(TrainConfig(batch_size=4, epochs=192), 5)
+    {'batch_size': 20, 'epochs': 960}
+    """
+    own = {"batch_size": config.batch_size, "epochs": config.epochs}
+    return {name: members * value for name, value in own.items()} if members > 1 else {}
 
 
 def forecast_choice(n: int, window: int) -> tuple[str, dict[str, Any], dict[str, Any]]:

@@ -45,7 +45,7 @@ def forecast_windows(
     """The horizon (1), and the windows: three horizons long, and at least 24 steps; every step one.
 
     Raises:
-        OptionError: a number below 1.
+        OptionError: no whole number of 1 or more.
 
     >>> forecast_windows(12, None, None)
     (12, Windows(length=36, stride=1))
@@ -53,8 +53,8 @@ def forecast_windows(
     steps = 1 if horizon is None else horizon
     given = {"horizon": horizon, "window": window, "stride": stride}
     for name, value in given.items():
-        if value is not None and value < 1:
-            raise OptionError(f"{name} (={value}) must be 1 time step or more.")
+        if value is not None and (value < 1 or value % 1):
+            raise OptionError(f"{name} (={value}) must be 1 time step or more, a whole number.")
     return steps, Windows(window or max(24, 3 * steps), stride or 1)
 
 

@@ -45,15 +45,15 @@ class Windows(NamedTuple):
         """From the options; a stride that is not given is the window's length.
 
         Raises:
-            OptionError: a number below 1, or a stride without a window.
+            OptionError: no whole number of 1 or more, or a stride without a window.
         """
         if window is None:
             if stride is not None:
                 raise OptionError(f"stride (={stride}) is from window to window; give window too.")
             return None
         for name, value in (("window", window), ("stride", stride)):
-            if value is not None and value < 1:
-                raise OptionError(f"{name} (={value}) must be 1 time step or more.")
+            if value is not None and (value < 1 or value % 1):
+                raise OptionError(f"{name} (={value}) must be 1 time step or more, a whole number.")
         return cls(window, window if stride is None else stride)
 
 

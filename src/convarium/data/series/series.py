@@ -50,7 +50,7 @@ class Series:
 
 
 def floats_of(values: NDArray[Any]) -> Floats:
-    """Numbers as float32; what is not finite there is missing.
+    """Numbers as float32, the last axis in a row; what is not finite there is missing.
 
     Raises:
         DataError: no numbers; the text is the reason alone.
@@ -59,9 +59,9 @@ def floats_of(values: NDArray[Any]) -> Floats:
     [1.0, nan, nan]
     """
     if values.dtype.kind not in "biuf":
-        raise DataError(f"values of type {values.dtype} are no numbers")
+        raise DataError(f"values of type {values.dtype}, which are no numbers")
     with np.errstate(over="ignore", invalid="ignore"):
-        found = values.astype(np.float32)
+        found = values.astype(np.float32, order="C")
     found[~np.isfinite(found)] = np.nan
     return found
 

@@ -81,9 +81,9 @@ def _be_strict(kind: type[Warning]) -> None:
 
 def _between_one(values: NDArray[Any]) -> Floats:
     """Samples `(T,)` or `(T, C)` as float32 `(C, T)`."""
-    columns = values.reshape(len(values), -1).T
+    columns = np.ascontiguousarray(values.reshape(len(values), -1).T)
     if values.dtype == np.uint8:
         return ((columns.astype(np.float32) - 128) / 128).astype(np.float32)
     if values.dtype.kind == "i":  # SciPy gives 24 bits at the high end of 32
         return (columns / float(2 ** (8 * values.dtype.itemsize - 1))).astype(np.float32)
-    return floats_of(np.ascontiguousarray(columns))
+    return floats_of(columns)

@@ -28,7 +28,11 @@ _TIMES: Final = ("time", "timestamp", "datetime", "date", "step")
 _SERIES: Final = ("series", "series_id", "sequence", "recording")
 _IDS: Final = ("id", "name", *_SERIES)
 _LABELS: Final = ("label", "class", "target", "category", "class_name", "labels", "value")
-_MISSING: Final = ("", "?", "na", "nan", "null", "none")
+_WORDS: Final = {
+    **dict.fromkeys(("", "?", "na", "nan", "null", "none"), math.nan),
+    "true": 1.0,
+    "false": 0.0,
+}
 
 
 def read_table(file: Path, said: SeriesColumns, task: str | None, *, labels: bool) -> Found:
@@ -176,16 +180,28 @@ class _Long:
 
 def _number(long: _Long, row: Mapping[str, str], name: str, number: int) -> float:
     cell = row.get(name, "")
-    if cell.lower() in _MISSING:
-        return math.nan
     try:
-        return float(cell)
+        return _value(cell)
     except ValueError as error:
-        remedy = "correct it" if long.named else "name the columns of values with --value-column"
+        remedy = "correct it"
+        if not long.named:
+            apart = "" if long.series else ", or the one that tells series apart by --series-column"
+            remedy = f"name the columns of values with --value-column{apart}"
         raise DataError(
             f"Row {number} of {long.file} has {cell[:40]!r} in the column {name!r}, which is no "
             f"number; {remedy}."
         ) from error
+
+
+def _value(cell: str) -> float:
+    """A number, a truth as 1 or 0, or NaN where it is missing; ValueError for another word."""
+    try:
+        return float(cell)
+    except ValueError:
+        found = _WORDS.get(cell.lower())
+        if found is None:
+            raise
+        return found
 
 
 def _wide(
@@ -237,7 +253,7 @@ def _row_values(file: Path, row: Mapping[str, str], steps: Sequence[str], number
     while cells and not cells[-1]:
         cells.pop()
     try:
-        found = [math.nan if each.lower() in _MISSING else float(each) for each in cells]
+        found = [_value(each) for each in cells]
     except ValueError as error:
         raise DataError(
             f"Row {number} of {file} has a value that is no number ({error}); a wide table has "

@@ -41,6 +41,7 @@ def times_of(cells: Sequence[str], what: str) -> Stamps:
     try:
         found = np.array([float(cell) for cell in cells], np.float64)
     except ValueError:
+        _check_one_form(cells, what)
         dates = [_nanoseconds(cell, what) for cell in cells]
         inside = max(map(abs, dates), default=0) < 2**63  # years 1678 to 2262
         return np.array(dates, np.int64) if inside else np.array(dates, np.float64)
@@ -76,6 +77,26 @@ def in_time(
     before = np.argsort(whose, kind="stable")
     moved = np.unique(whose[order][order != before])
     return order, len(moved)
+
+
+def _check_one_form(cells: Sequence[str], what: str) -> None:
+    """Refuse a cell that is no number where others are, by that cell's own name."""
+    if not any(map(_is_number, cells)):
+        return
+    other = next(cell for cell in cells if not _is_number(cell))
+    number = next(cell for cell in cells if _is_number(cell))
+    raise DataError(
+        f"{what} has the time stamp {other!r} beside numbers such as {number!r}; give all of them "
+        "as numbers, or all as dates."
+    )
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
 
 
 def _nanoseconds(cell: str, what: str) -> int:

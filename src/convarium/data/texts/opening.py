@@ -142,6 +142,12 @@ def _columns(
         table.column_named(file, header, name, TEXT_NAMES, "a text", "--text")
         for name in text_column or (None,)
     )
+    twice = next((name for name in texts if name in labels), None)
+    if twice is not None:
+        raise DataError(
+            f"The column {twice!r} of {file} is asked for both as a text and as a label; name "
+            "another one with --text or --label."
+        )
     used = {*texts, *labels, group}
     by_lower = {name.lower(): name for name in reversed(header) if name not in used}
     if id_column is None:
