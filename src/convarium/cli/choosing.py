@@ -187,7 +187,8 @@ def chosen(
     still = {"shift": False} if arguments.cells else {}  # or the cells would move
     config = dataclasses.replace(choice.config, **{**still, **given})
     refuse_idle(given, config)
-    usual = {**choice.options, **without_bias(dataset, arguments.start)}
+    start = arguments.start or ("coarse" if arguments.held_out else None)
+    usual = {**choice.options, **without_bias(dataset, start)}
     own = {**usual, **model_options(arguments)}
     if own.get("embedding", "random") == "random":  # it draws its vectors
         config = dataclasses.replace(config, vectors=given.get("vectors", "drawn"))
@@ -198,7 +199,7 @@ def chosen(
     choice = dataclasses.replace(choice, options=own, config=config)
     _refuse_idle_shares(arguments, dataset)
     parts = {"validation": choice.validation, "test": choice.test, **shares(arguments)}
-    said = {name: getattr(arguments, name) for name in ("group_alike", "gap")}
+    said = {name: getattr(arguments, name) for name in ("group_alike", "gap", "held_out")}
     parts |= {name: value for name, value in said.items() if value is not None}
     return choice, {**parts, "seed": config.seed}
 

@@ -26,6 +26,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from convarium.data.grids.fields import pieces
 from convarium.errors import OptionError
 
 Array = NDArray[Any]
@@ -78,11 +79,12 @@ def anomaly_correlation(
         climatology: of each time, (n, H, W) or (H, W).
         areas: of the cells; None counts all alike.
     """
-    a, b = _apart(climatology, truth), _apart(climatology, value)
     found = []
-    gaps = np.isnan(a) | np.isnan(b)
-    for one, other, gap in zip(a, b, gaps, strict=True):
-        known = (np.where(gap, np.nan, field) for field in (one, other))
+    usual = np.broadcast_to(climatology, truth.shape)
+    for one, other, mean in zip(truth, value, usual, strict=True):
+        a, b = _apart(mean, one), _apart(mean, other)
+        gap = np.isnan(a) | np.isnan(b)
+        known = (np.where(gap, np.nan, field) for field in (a, b))
         one, other = (field - mean_of(field, areas) for field in known)
         size = math.sqrt(mean_of(one**2, areas) * mean_of(other**2, areas))
         if size > 0:
@@ -93,22 +95,28 @@ def anomaly_correlation(
 def ssim(truth: Array, value: Array) -> float:
     """Structural similarity in Gaussian windows of 11 cells, the mean over places and times.
 
-    The range of the data is that of the truth; windows with missing cells do not count.
+    The range of the data is that of the truth; windows with missing cells do not count, and where
+    each has one it is NaN.
 
     Raises:
         OptionError: the fields are smaller than a window.
     """
-    y, v = np.asarray(truth, np.float64), np.asarray(value, np.float64)
-    if min(y.shape[-2:]) < WINDOW:
-        raise OptionError(f"SSIM needs fields of {WINDOW} x {WINDOW} cells, not {y.shape[-2:]}.")
-    span = np.nanmax(y) - np.nanmin(y)
+    if min(truth.shape[-2:]) < WINDOW:
+        raise OptionError(
+            f"SSIM needs fields of {WINDOW} x {WINDOW} cells, not {truth.shape[-2:]}."
+        )
+    span = float(np.fmax.reduce(truth, axis=None)) - float(np.fmin.reduce(truth, axis=None))
     one, two = (_K1 * span) ** 2, (_K2 * span) ** 2
-    a, b = _smoothed(y), _smoothed(v)
-    varied = _smoothed(y * y) - a * a, _smoothed(v * v) - b * b
-    shared = _smoothed(y * v) - a * b
-    upper = (2 * a * b + one) * (2 * shared + two)
-    lower = (a * a + b * b + one) * (sum(varied) + two)
-    return float(np.nanmean(upper / lower))
+    total, count = 0.0, 0
+    for some in pieces(np.arange(len(truth))):
+        y, v = truth[some].astype(np.float64), value[some].astype(np.float64)
+        a, b = _smoothed(y), _smoothed(v)
+        varied = _smoothed(y * y) - a * a, _smoothed(v * v) - b * b
+        shared = _smoothed(y * v) - a * b
+        upper = (2 * a * b + one) * (2 * shared + two)
+        found = upper / ((a * a + b * b + one) * (sum(varied) + two))
+        total, count = total + float(np.nansum(found)), count + int((~np.isnan(found)).sum())
+    return total / count if count else math.nan
 
 
 def radial_spectrum(values: Array, *, wrap: bool = False) -> Floats:
@@ -117,14 +125,19 @@ def radial_spectrum(values: Array, *, wrap: bool = False) -> Floats:
     Each field less its mean is brought to 0 at its edges by Hann windows, but not along columns
     that go all the way around. Missing cells count as the mean; times without a known cell do not.
     """
-    fields = np.asarray(values, np.float64)
-    fields = fields[~np.isnan(fields).all((-2, -1))]
-    rows, columns = fields.shape[-2:]
-    fields = np.nan_to_num(fields - np.nanmean(fields, (-2, -1), keepdims=True))
-    fields = fields * np.hanning(rows + 1)[:rows, None]
+    rows, columns = values.shape[-2:]
+    values = np.reshape(values, (-1, rows, columns))
+    window = np.hanning(rows + 1)[:rows, None] * np.ones(columns)
     if not wrap:
-        fields = fields * np.hanning(columns + 1)[:columns]
-    power = (np.abs(np.fft.fft2(fields)) ** 2).mean(0)
+        window = window * np.hanning(columns + 1)[:columns]
+    power, count = np.zeros((rows, columns)), 0
+    for some in pieces(np.arange(len(values))):
+        fields = np.asarray(values[some], np.float64)
+        fields = fields[~np.isnan(fields).all((-2, -1))]
+        apart = np.nan_to_num(fields - np.nanmean(fields, (-2, -1), keepdims=True))
+        power += (np.abs(np.fft.fft2(apart * window)) ** 2).sum(0)
+        count += len(fields)
+    power /= max(count, 1)
     side = min(rows, columns)
     number = _wavenumbers(rows, columns)
     places = np.rint(number * side).astype(int)
@@ -162,11 +175,12 @@ def quantile_error(
     """
     if not 0 < level < 1:
         raise OptionError(f"level (={level}) must lie between 0 and 1, such as 0.99.")
-    known = np.where(np.isnan(truth), np.nan, value)
-    some = ~np.isnan(truth).all(0)
     found = np.full(truth.shape[1:], np.nan)
-    ours, theirs = (_quantile(x[:, some], level) for x in (known, truth))
-    found[some] = np.abs(ours - theirs)
+    for row in range(truth.shape[1]):  # of which a piece of all times is small
+        y = truth[:, row]
+        known, some = np.where(np.isnan(y), np.nan, value[:, row]), ~np.isnan(y).all(0)
+        ours, theirs = (_quantile(x[:, some], level) for x in (known, y))
+        found[row, some] = np.abs(ours - theirs)
     return mean_of(found, areas)
 
 
