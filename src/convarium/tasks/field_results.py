@@ -19,6 +19,7 @@ from convarium.errors import DataError
 from convarium.intervals import Interval, block_bootstrap
 from convarium.tasks import field_scores as scores
 from convarium.tasks.field_groups import BLOCK, Groups
+from convarium.tasks.field_spectra import spectrum_ratio
 
 Array = NDArray[Any]
 
@@ -197,7 +198,7 @@ class FieldComparison:
     def _high_waves(self, truth: Array, value: Array) -> float:
         if max(self.factor) == 1:
             return math.nan
-        return scores.spectrum_ratio(truth, value, max(self.factor), wrap=self.wrap)[1]
+        return spectrum_ratio(truth, value, max(self.factor), wrap=self.wrap)[1]
 
     def _conservation(self, truth: Array, value: Array, chosen: Any) -> float:
         """Over the cells that the truth has, of which the coarse field is the mean."""

@@ -286,8 +286,8 @@ def model_pairs(
         if not same_units(given, fine.units[name]):
             raise DataError(
                 f"{name} is in {given or 'no unit'} in the coarse fields and in "
-                f"{fine.units[name] or 'no unit'} in the fine ones; convert one of them, or give it "
-                "the other's attribute units where they mean the same."
+                f"{fine.units[name] or 'no unit'} in the fine ones; convert one of them, or give "
+                "it the other's attribute units where they mean the same."
             )
     coarse, fine, factor = match_fields(coarse, fine)
     at_coarse, at_fine = match_times(coarse, fine)
