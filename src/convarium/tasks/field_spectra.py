@@ -64,12 +64,10 @@ def spectrum_ratio(
 
 def _known_box(values: Array) -> Array:
     """Fields (n, H, W) without rows and columns at the edges that never have a known cell."""
-    known = ~np.isnan(values).all(0)
-    ends = [np.flatnonzero(known.any(axis))[[0, -1]] for axis in (1, 0) if known.any()]
-    if not ends:
+    rows, columns = np.nonzero(~np.isnan(values).all(0))
+    if not len(rows):
         return values
-    rows, columns = (slice(int(first), int(last) + 1) for first, last in ends)
-    found: Array = values[:, rows, columns]
+    found: Array = values[:, rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
     return found
 
 
