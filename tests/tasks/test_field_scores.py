@@ -1,5 +1,6 @@
 """Figures of fine fields against closed forms, scikit-image, SciPy and scoringrules."""
 
+import json
 import math
 
 import numpy as np
@@ -91,6 +92,17 @@ def test_edges_that_are_never_known_do_not_count_in_spectra():
     assert len(ratios) == 6
     assert high == pytest.approx(4)
     assert np.isnan(scores.ssim(values[:, :12], values[:, :12]))  # each window has a gap
+
+
+def test_fields_that_are_the_same_everywhere_have_rows_that_json_takes():
+    truth = np.ones((8, 12, 16))
+    values = {"same": truth, "other": truth + noise(8, 12, 16)}
+    coarse = truth[:, ::4, ::4]
+    compared = FieldComparison(truth, values, areas=None, coarse=coarse, factor=(4, 4))
+    for row in compared.rows():
+        json.dumps(row.to_json(), allow_nan=False)
+        assert row.to_json()["conservation_error"] is None
+    assert compared.gain("other", over="same")[0] == 0
 
 
 def test_quantile_errors_are_those_of_each_cell():

@@ -72,7 +72,7 @@ class FieldRow:
     def to_json(self) -> dict[str, Any]:
         """Values for JSON; what is not known is None."""
         return {
-            key: None if isinstance(value, float) and math.isnan(value) else value
+            key: None if isinstance(value, float) and not math.isfinite(value) else value
             for key, value in asdict(self).items()
         }
 

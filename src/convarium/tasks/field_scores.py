@@ -224,12 +224,16 @@ def conservation_error(
     """
     r, s = factor
     n, rows, columns = value.shape
-    blocks = np.asarray(value, np.float64).reshape(n, rows // r, r, columns // s, s)
-    weights = np.ones(rows) if areas is None else np.asarray(areas, np.float64).reshape(rows)
-    weights = weights.reshape(rows // r, r, 1, 1) * ~np.isnan(blocks)
-    with np.errstate(invalid="ignore"):  # blocks without a known cell
-        means = (np.nan_to_num(blocks) * weights).sum((2, 4)) / weights.sum((2, 4))
-    return float(np.nanmax(np.abs(means - coarse)) / np.nanstd(np.asarray(coarse, np.float64)))
+    plain = np.ones(rows) if areas is None else np.asarray(areas, np.float64).reshape(rows)
+    largest = math.nan
+    for some in pieces(np.arange(n)):
+        blocks = value[some].astype(np.float64).reshape(-1, rows // r, r, columns // s, s)
+        weights = plain.reshape(rows // r, r, 1, 1) * ~np.isnan(blocks)
+        with np.errstate(invalid="ignore"):  # blocks without a known cell
+            means = (np.nan_to_num(blocks) * weights).sum((2, 4)) / weights.sum((2, 4))
+        largest = float(np.fmax(largest, np.fmax.reduce(np.abs(means - coarse[some]), axis=None)))
+    spread = float(np.nanstd(np.asarray(coarse, np.float64)))
+    return largest / spread if spread else math.nan  # a field that is the same everywhere
 
 
 def _apart(truth: Array, value: Array) -> Floats:

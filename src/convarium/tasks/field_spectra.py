@@ -59,7 +59,8 @@ def spectrum_ratio(
     ours, theirs = radial_spectrum(known, wrap=wrap), radial_spectrum(truth, wrap=wrap)
     side = min(_known_box(truth).shape[1:])
     fine = np.arange(1, len(ours) + 1) > side / (2 * factor)
-    return ours / theirs, float(ours[fine].sum() / theirs[fine].sum())
+    with np.errstate(invalid="ignore", divide="ignore"):  # fields that are the same everywhere
+        return ours / theirs, float(ours[fine].sum() / theirs[fine].sum())
 
 
 def _known_box(values: Array) -> Array:

@@ -42,9 +42,10 @@ def at_one(variable: Any, select: Selection, places: Collection[Any]) -> tuple[A
                 notes.append(f"{dim} is {_text(labels[entry])}, the nearest to {select[dim]}.")
         elif size > 1:
             first = _text(labels[0])
+            typed = first if labels.dtype.kind in "iuf" else repr(first)
             raise OptionError(
                 f"{variable.name} has a further axis {dim!r} of {size}; choose one value: --select "
-                f"{dim}={first} (in Python select={{{dim!r}: {first}}})."
+                f"{dim}={first} (in Python select={{{dim!r}: {typed}}})."
             )
         variable = variable.isel({dim: entry})
     return variable, notes
