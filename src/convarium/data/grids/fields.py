@@ -147,11 +147,11 @@ def days_apart(times: NDArray[Any]) -> float | None:
     """
     if len(times) < 2 or not (times.dtype.kind == "M" or hasattr(times[0], "year")):
         return None
-    steps = np.diff(np.sort(times))
-    if steps.dtype.kind == "m":
-        seconds = [float(s) for s in steps.astype("timedelta64[s]").astype(np.int64)]
+    dates = np.sort(times)
+    if dates.dtype.kind == "M":
+        seconds = np.diff(dates.astype("datetime64[s]")).astype(np.float64)
     else:
-        seconds = [each.total_seconds() for each in steps]
+        seconds = np.array([each.total_seconds() for each in np.diff(dates)])
     return float(np.median(seconds)) / _DAY
 
 
