@@ -54,6 +54,19 @@ def densenet_memory(result: Result) -> list[Figure]:
     return rows
 
 
+def downscaling(result: Result) -> list[Figure]:
+    """Time and memory of making files of fields finer."""
+    bounds, rows = result["bounds"], []
+    limit = f"at most {number(bounds['seconds_of_10000'])} s for 10,000"
+    memory = f"at most {number(bounds['bytes'] / 1e9)} GB"
+    for name, asked in (("many", (limit, "")), ("large", ("", memory))):
+        found = result[name]
+        what = f"{found['fields']:,} fields of {' x '.join(map(str, found['cells']))} cells"
+        rows.append(row(f"{what}: time", found["seconds"], unit=" s", asked=asked[0]))
+        rows.append(row(f"{what}: memory", found["bytes"] / 1e9, unit=" GB", asked=asked[1]))
+    return rows
+
+
 def explaining(result: Result) -> list[Figure]:
     """Grad-CAM against the forward pass and other libraries."""
     asked = {name: f"at most {number(bound)}" for name, bound in result["bounds"].items()}
@@ -237,6 +250,7 @@ KNOWN = {
     "densenet_memory": Known(
         "Memory of DenseNet", "DenseNet-121 training, batch 32 at 224x224.", densenet_memory
     ),
+    "downscaling": Known("Finer fields", "From coarse files to fine ones.", downscaling),
     "explaining": Known("Heatmaps", "Grad-CAM of ResNet-50, batch 8 at 224x224.", explaining),
     "families": Known(
         "Training steps of the families",

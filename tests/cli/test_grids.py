@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import shutil
 import tomllib
 
 import numpy as np
@@ -170,3 +171,34 @@ def test_which_fields_count_and_how_far_a_run_sees(folder, capsys):
     assert main(["measure", run]) == 0
     out = capsys.readouterr().out
     assert "km from north to south" in out
+
+
+def test_a_part_of_several_runs_is_what_all_have_in_it(folder, tmp_path, capsys):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    run, other, field = folder / "run", tmp_path / "other", str(folder / "field.nc")
+    shutil.copytree(run, other)
+    rows = pq.read_table(run / "splits.parquet")
+    ids, parts = (rows[name].to_pylist() for name in ("id", "part"))
+
+    def write(part_of):
+        named = [part_of(i, part) for i, part in zip(ids, parts, strict=True)]
+        place = rows.column_names.index("part")
+        pq.write_table(rows.set_column(place, "part", pa.array(named)), other / "splits.parquet")
+
+    words = ["evaluate", str(run), str(other), field, "--part", "test", "--json"]
+    write(lambda i, part: "train" if i < 52 else part)  # 4 of the 12 that the first one tests on
+    capsys.readouterr()
+    assert main(words) == 0
+    assert json.loads(capsys.readouterr().out)["n"] == 8
+    write(lambda i, part: {"test": "validation", "validation": "test"}.get(part, part))
+    assert main(words) == 2
+    assert "No sample is in the part 'test'" in capsys.readouterr().err
+
+
+def test_fields_without_dates_are_refused_where_the_month_is_read(folder, tmp_path, capsys):
+    with xarray.open_dataset(folder / "field.nc") as dated:
+        dated.load().drop_vars("time").to_netcdf(tmp_path / "undated.nc", engine="h5netcdf")
+    assert main(["evaluate", str(folder / "run"), str(tmp_path / "undated.nc")]) == 2
+    assert "has no dates that say it" in capsys.readouterr().err

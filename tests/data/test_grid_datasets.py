@@ -150,7 +150,7 @@ def test_times_without_a_known_cell_are_left_out(winds, tmp_path):
         ({"region": (10.0, 20.0, 3.0)}, "south, north, west and east"),
         ({"rows": (5, 5)}, "the one after the last"),
         ({"rows": (0, 99)}, "must end within"),
-        ({"select": ("level",)}, "AXIS=NUMBER"),
+        ({"select": ("level",)}, "AXIS=VALUE"),
     ],
 )
 def test_options_that_cannot_be(winds, options, words):

@@ -1,5 +1,6 @@
 """Figures of fine fields against closed forms, scikit-image, SciPy and scoringrules."""
 
+import json
 import math
 
 import numpy as np
@@ -13,6 +14,7 @@ from convarium.errors import DataError, OptionError
 from convarium.intervals import block_bootstrap, bootstrap
 from convarium.tasks import field_distributions as distributions
 from convarium.tasks import field_scores as scores
+from convarium.tasks import field_spectra
 from convarium.tasks.field_groups import band_groups, block_of, season_groups
 from convarium.tasks.field_results import FieldComparison
 
@@ -67,18 +69,40 @@ def test_structural_similarity_is_scikit_images():
 def test_the_spectrum_of_a_wave_is_at_its_number(waves):
     columns = 2 * np.pi * np.arange(40) / 40
     field = np.broadcast_to(np.cos(waves * columns), (1, 40, 40))
-    spectrum = scores.radial_spectrum(field, wrap=True)
+    spectrum = field_spectra.radial_spectrum(field, wrap=True)
     assert spectrum.argmax() + 1 == waves
     assert spectrum[waves - 1 : waves + 1].sum() > 0.8 * spectrum.sum()
 
 
 def test_a_ratio_of_spectra_is_that_of_the_squares():
     truth = noise(3, 32, 32)
-    ratios, high = scores.spectrum_ratio(truth, 0.5 * truth, 4)
+    ratios, high = field_spectra.spectrum_ratio(truth, 0.5 * truth, 4)
     np.testing.assert_allclose(ratios, 0.25)
     assert high == pytest.approx(0.25)
     smooth = np.repeat(np.repeat(noise(3, 8, 8), 4, 1), 4, 2)
-    assert scores.spectrum_ratio(truth, smooth * 0.01, 4)[1] < 1e-3
+    assert field_spectra.spectrum_ratio(truth, smooth * 0.01, 4)[1] < 1e-3
+
+
+def test_edges_that_are_never_known_do_not_count_in_spectra():
+    inside = noise(3, 12, 16)
+    values = np.pad(inside, ((0, 0), (2, 3), (5, 1)), constant_values=np.nan)
+    found = field_spectra.radial_spectrum(values, wrap=True)  # of which the columns are no circle
+    np.testing.assert_allclose(found, field_spectra.radial_spectrum(inside))
+    ratios, high = field_spectra.spectrum_ratio(values, 2 * values, 2)
+    assert len(ratios) == 6
+    assert high == pytest.approx(4)
+    assert np.isnan(scores.ssim(values[:, :12], values[:, :12]))  # each window has a gap
+
+
+def test_fields_that_are_the_same_everywhere_have_rows_that_json_takes():
+    truth = np.ones((8, 12, 16))
+    values = {"same": truth, "other": truth + noise(8, 12, 16)}
+    coarse = truth[:, ::4, ::4]
+    compared = FieldComparison(truth, values, areas=None, coarse=coarse, factor=(4, 4))
+    for row in compared.rows():
+        json.dumps(row.to_json(), allow_nan=False)
+        assert row.to_json()["conservation_error"] is None
+    assert compared.gain("other", over="same")[0] == 0
 
 
 def test_quantile_errors_are_those_of_each_cell():

@@ -166,6 +166,12 @@ def _grid_lines(parts: Parts, preprocessing: FieldPreprocessing) -> list[str]:
     named = {"training": parts.train, "validation": parts.validation, "test": parts.test}
     spans = [f"{word} {part.name(0)} to {part.name(len(part) - 1)}" for word, part in named.items()]
     lines.append(f"split: blocks of time, {'; '.join(spans)}")
+    if "held_out" in parts.settings:
+        south, north, west, east = parts.settings["held_out"]
+        lines.append(
+            f"held out: the cells from {south:g} to {north:g} degrees north and {west:g} to "
+            f"{east:g} east; the test counts them alone"
+        )
     months = 0 if preprocessing.climatology is None else len(preprocessing.climatology.months)
     read = {
         f"the climatology of {months} months": preprocessing.options.start == "delta",

@@ -117,7 +117,7 @@ def run(arguments: argparse.Namespace) -> int:
     opened = predict.open_run(arguments.run)
     dataset = opened_data(arguments, opened)
     columns, masks = _columns(arguments, dataset)
-    part, known = measured(arguments.part, opened, dataset, ALONE)
+    part, known = measured(arguments.part, [opened], dataset, ALONE)
     steps = len(part) + min(arguments.most, len(part))
     with Progress(steps, "audit", enabled=not arguments.json) as progress:
         found = explain.audit(

@@ -192,7 +192,8 @@ def chosen(
     still |= for_members(choice.config, _members(choice.model, said))
     config = dataclasses.replace(choice.config, **{**still, **given})
     refuse_idle(given, config)
-    own = {**choice.options, **without_bias(dataset, arguments.start), **said}
+    start = arguments.start or ("coarse" if arguments.held_out else None)
+    own = {**choice.options, **without_bias(dataset, start), **said}
     if own.get("embedding", "random") == "random":  # it draws its vectors
         config = dataclasses.replace(config, vectors=given.get("vectors", "drawn"))
     elif config.vectors not in ("drawn", "counted"):  # a file says how long they are
@@ -202,7 +203,7 @@ def chosen(
     choice = dataclasses.replace(choice, options=own, config=config)
     _refuse_idle_shares(arguments, dataset)
     parts = {"validation": choice.validation, "test": choice.test, **shares(arguments)}
-    how = {name: getattr(arguments, name) for name in ("group_alike", "gap")}
+    how = {name: getattr(arguments, name) for name in ("group_alike", "gap", "held_out")}
     parts |= {name: value for name, value in how.items() if value is not None}
     return choice, {**parts, "seed": config.seed}
 

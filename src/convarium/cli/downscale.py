@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from convarium.cli.gridded import add_axis_arguments, given_fields
@@ -13,7 +12,6 @@ from convarium.train.allocator import keep_freed_memory
 
 if TYPE_CHECKING:
     from convarium.data import FieldOptions
-    from convarium.predict import Run
 
 
 def add_arguments(parser: Parser) -> None:
@@ -55,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.coarse,
         arguments.output,
         tiling=tiling_of(runs, arguments.tile),
-        fields=_axes(arguments, runs),
+        fields=_axes(arguments),
         history=" ".join(["convarium downscale", *arguments.run, arguments.coarse]),
         quiet=arguments.json,
     )
@@ -80,10 +78,9 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _axes(arguments: argparse.Namespace, runs: Sequence[Run]) -> FieldOptions | None:
-    """The axes of the coarse file: as they are told, the others as the run has them."""
+def _axes(arguments: argparse.Namespace) -> FieldOptions | None:
+    """The axes of the coarse file, where they are told."""
     from convarium.data import FieldOptions
 
     given = given_fields(arguments)
-    own: Any = runs[0].columns.get("fields") or {}
-    return None if given is None else FieldOptions.of({**own, **given})
+    return None if given is None else FieldOptions.of(given)

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
+from convarium.cli.gridded import add_held_out
 from convarium.cli.parsing import (
     Parser,
     add_prediction_arguments,
@@ -52,6 +53,9 @@ def add_arguments(parser: Parser) -> None:
         metavar="N",
         help="fields: times that intervals keep together (a year of months, 30 days of days)",
     )
+    add_held_out(
+        parser, "fields: degrees of the cells that count (with --part, those that the run held out)"
+    )
     parser.add_argument("-o", "--output", metavar="FILE", help="predictions as .csv or .parquet")
     add_tta(parser)
 
@@ -89,9 +93,13 @@ def _evaluate(arguments: argparse.Namespace, world: World) -> int:
         raise OptionError("Several runs are evaluated together where they give fields; name one.")
     if arguments.block is not None and opened.preprocessing.kind != "grids":
         raise OptionError("--block is for times of gridded fields; leave it out.")
+    if arguments.held_out is not None and opened.preprocessing.kind != "grids":
+        raise OptionError("--held-out is a region of gridded fields; leave it out.")
     dataset = opened_data(arguments, opened)
     skipped: list[data.Skipped] = []
-    part, known = measured(arguments.part, opened, dataset, world)
+    part, known = measured(arguments.part, runs, dataset, world)
+    if arguments.held_out is not None:
+        part = _inside(part, arguments.held_out)
     total, shown = len(runs) * len(part), world.first and not arguments.json
     with Progress(total, "evaluate", enabled=shown) as progress:
         found = [
@@ -182,16 +190,49 @@ def _corrected(dataset: Dataset, run: Run, labels: Mapping[str, str] | None) -> 
     return dataset
 
 
-def measured(name: str, run: Run, dataset: Dataset, world: World) -> tuple[Dataset | Part, int]:
-    """What is to be measured, and how much of the data was learnt; the first process finds out."""
+def measured(
+    name: str, runs: Sequence[Run], dataset: Dataset, world: World
+) -> tuple[Dataset | Part, int]:
+    """What is to be measured, and how much of the data was learnt; the first process finds out.
+
+    Of several runs a part is what all of them have in it.
+    """
     from convarium.data import Part
 
     told = None
     if world.first:
-        ids = None if name == "all" else run.part(dataset, name).ids
-        told = ids, run.trained_on(dataset)
+        ids = None if name == "all" else _in_all(name, runs, dataset)
+        told = ids, max(run.trained_on(dataset) for run in runs)
     ids, known = cast("tuple[NDArray[np.int64] | None, int]", world.share(told))
-    return (dataset, known) if ids is None else (Part(dataset, ids), 0)
+    if ids is None:
+        return dataset, known
+    return Part(runs[0].counting(dataset, name, ids), ids), 0
+
+
+def _inside(data: Dataset | Part, region: Sequence[float]) -> Dataset | Part:
+    """Fields of which the cells of a region alone count."""
+    from convarium.data import Part
+    from convarium.data.grids.holding import held_out
+
+    if isinstance(data, Part):
+        return Part(held_out(data.dataset, region, data.ids), data.ids)
+    import numpy as np
+
+    return held_out(data, region, np.arange(len(data)))
+
+
+def _in_all(name: str, runs: Sequence[Run], dataset: Dataset) -> NDArray[np.int64]:
+    """The samples that each run has in a part."""
+    import numpy as np
+
+    ids = [run.part(dataset, name).ids for run in runs]
+    found = functools.reduce(lambda one, other: one[np.isin(one, other)], ids)
+    if not len(found):
+        folders = " and ".join(str(run.folder) for run in runs)
+        raise OptionError(
+            f"No sample is in the part {name!r} of {folders}; evaluate each by itself."
+        )
+    return found
 
 
 def _tell(

@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from convarium.data import Dataset, GridOptions
 
 _READ: Final = ("predictors", "factor", "fine", "weighted", "select", "region", "rows", "columns")
+_DEGREES: Final[dict[str, Any]] = {
+    "nargs": 4,
+    "type": float,
+    "metavar": ("SOUTH", "NORTH", "WEST", "EAST"),
+}
 _AXES: Final = ("latitude", "longitude", "time")
 # options of `data.GridOptions` by the flags that say them
 FIELDS: Final = {
@@ -45,18 +50,17 @@ def add_field_arguments(parser: Any) -> None:
         action=argparse.BooleanOptionalAction,
         help="block means by the areas of cells (yes)",
     )
-    group.add_argument(
-        "--region",
-        nargs=4,
-        type=float,
-        metavar=("SOUTH", "NORTH", "WEST", "EAST"),
-        help="degrees that the cells lie within (all)",
-    )
+    group.add_argument("--region", **_DEGREES, help="degrees that the cells lie within (all)")
     for name in ("rows", "columns"):
         group.add_argument(
             f"--{name}", type=span, metavar="FIRST:END", help=f"{name} of the fine grid (all)"
         )
     add_axis_arguments(group)
+
+
+def add_held_out(parser: Any, told: str) -> None:
+    """The region that a test is of."""
+    parser.add_argument("--held-out", **_DEGREES, help=told)
 
 
 def add_axis_arguments(parser: Any) -> None:
@@ -143,6 +147,11 @@ def add_field_preparing(parser: Parser) -> None:
     group.add_argument(
         "--levels", nargs="+", type=float, metavar="P", help="levels of the quantiles"
     )
+    add_held_out(
+        group,
+        "degrees of a region that is kept for the test: nothing is learnt of its cells, and they "
+        "alone are measured",
+    )
     group.add_argument("--gap", type=natural, help="times that are left out between two parts (0)")
 
 
@@ -158,6 +167,8 @@ def given_grids(values: argparse.Namespace, dataset: Dataset) -> GridOptions | N
     if dataset.kind == "grids":
         from convarium.train.field_choice import usual_grids
 
+        if values.held_out is not None:  # a network that serves cells of which it learns nothing
+            said = {"start": "coarse", **said}
         said = {**({} if "start" in said else usual_grids(dataset)), **said}
     if not said:
         return None

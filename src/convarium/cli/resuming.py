@@ -29,8 +29,9 @@ def stored_choice(arguments: argparse.Namespace, out: Path) -> tuple[Choice, dic
     split = {**settings["split"], **shares(arguments)}
     if arguments.group_alike is not None:
         split["group_alike"] = arguments.group_alike
-    if arguments.gap is not None:
-        split["gap"] = arguments.gap
+    for name in ("gap", "held_out"):
+        if getattr(arguments, name) is not None:
+            split[name] = getattr(arguments, name)
     config = TrainConfig.from_mapping({**settings["train"], **given_options(arguments)})
     preprocessing = train.read_preprocessing(out)
     _refuse_other(arguments, preprocessing)

@@ -105,7 +105,7 @@ def open_dataset(
     try:
         if task == grids.TASK or fields is not None or (task is None and grids.is_grid(source)):
             grids.refuse_columns(kind, [path_column, group_column, *labels, *texts, *said.values])
-            found = grids.open_grids(str(source), fields)
+            found = grids.open_grids(source, fields)
         elif _are_series(source, kind, path_column, task, said, cut):
             _refuse_others(kind, path_column, texts)
             found = open_cut(str(source), said=said, task=task, separator=separator, **cut)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,7 @@ class Parts:
     validation: Part
     test: Part
     crossing: int = 0
-    settings: Mapping[str, float | int] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
     between: int = 0
 
     @property
@@ -113,6 +113,7 @@ def split(
     seed: int = 0,
     group_alike: bool | None = None,
     gap: int = 0,
+    held_out: Sequence[float] | None = None,
 ) -> Parts:
     """Split into training, validation and test parts, by class and without copies on two sides.
 
@@ -133,6 +134,8 @@ def split(
             are; chains of them too. None does so with texts.
         gap: of fields, times that are left out between two parts. Their parts are blocks of time:
             training first, the test last; shares of 1 and more are numbers of times.
+        held_out: of fields, south, north, west and east of a region whose cells count in the test
+            alone, and no others there.
 
     Raises:
         OptionError: shares below 0, or that leave nothing for training.
@@ -148,11 +151,14 @@ def split(
         if group_alike:
             raise OptionError("group_alike (=True) has no effect on fields; leave it out.")
         found: Parts = KINDS[dataset.kind].load("split")(
-            dataset, validation=validation, test=test, seed=seed, gap=gap
+            dataset, validation=validation, test=test, seed=seed, gap=gap, held_out=held_out
         )
         return found
-    if gap:
-        raise OptionError(f"gap (={gap}) lies between times of fields; leave it out.")
+    if gap or held_out:
+        raise OptionError(
+            f"gap (={gap}) and held_out (={held_out}) are times and cells of fields; leave them "
+            "out."
+        )
     if not (validation >= 0 and test >= 0 and validation + test < 1):
         raise OptionError(
             f"validation (={validation}) and test (={test}) must lie between 0 and 1, and "

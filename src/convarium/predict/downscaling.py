@@ -16,14 +16,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from convarium import files
 from convarium.data import FieldOptions
 from convarium.data.grids.coarse import CoarseFields, open_coarse
-from convarium.data.grids.opening import paths_of
+from convarium.data.grids.grid import Grid
+from convarium.data.grids.reading import is_xarray, paths_of
 from convarium.data.grids.writing import Pieces, held
 from convarium.errors import OptionError
 from convarium.models import FieldToField
-from convarium.predict.fine_files import fine_file, steps_of
+from convarium.predict.fine_files import about_job, fine_file, steps_of
 from convarium.predict.run import Run
 from convarium.predict.tiles import Tiling, fine_fields
 from convarium.progress import Progress
@@ -87,12 +87,12 @@ def downscale(
         RunError: the file cannot be written.
     """
     path = Path(path)
-    if path.resolve() == Path(source).resolve():
+    if is_xarray(source):
+        raise OptionError("source is data of xarray; use fine_dataset, whose result has to_netcdf.")
+    if path.resolve() in [each.resolve() for each in paths_of(source)]:
         raise OptionError(f"{path} is the coarse file itself; write the fine fields elsewhere.")
     networks = [checked_network(run) for run in runs]
-    _check_alike(runs)
-    given = fields or FieldOptions.of(cast("Mapping[str, Any]", runs[0].columns.get("fields")))
-    opened = [open_coarse(source, steps_of(run), given) for run in runs]
+    opened = opened_alike(runs, source, fields)
     coarse = opened[0]
     cells = math.prod(coarse.grid.shape)
     tiling = (tiling or Tiling()).fitted(cells)
@@ -101,7 +101,7 @@ def downscale(
     starts = range(0, len(coarse), size)
     fine = fine_file(path, runs[0], coarse, names, history)
     with held(path), Progress(len(coarse), "downscale", enabled=not quiet) as progress:
-        pieces = Pieces(path, _about(runs, source, tiling, size), starts)
+        pieces = Pieces(path, about_job(runs, source, fields, tiling.size, size), starts)
         missing = pieces.missing()
         there = sorted({*range(len(starts))} - {*missing})
         progress.advance(sum(min(size, len(coarse) - starts[k]) for k in there))
@@ -154,6 +154,36 @@ def checked_network(run: Run) -> FieldToField:
         )
     run.model.eval()
     return run.model
+
+
+def opened_alike(
+    runs: Sequence[Run], source: Any, fields: FieldOptions | None
+) -> list[CoarseFields]:
+    """Coarse fields as each run takes them, of the same cells.
+
+    Raises:
+        OptionError: the runs do not go together.
+        DataError: the fields do not fit one of them.
+    """
+    _check_alike(runs)
+    found = []
+    for run in runs:
+        own = FieldOptions.of(cast("Mapping[str, Any]", run.columns.get("fields")))
+        found.append(open_coarse(source, steps_of(run), fields, own))
+    first = found[0].written
+    for run, each in zip(runs, found, strict=True):
+        if not each.written.same(first):
+            raise OptionError(
+                f"{run.folder} makes {_cells(each.written)} finer, and {runs[0].folder} "
+                f"{_cells(first)}; give runs of one domain."
+            )
+    return found
+
+
+def _cells(grid: Grid) -> str:
+    """A domain in words, by the middles of its outermost cells."""
+    ends = (f"{axis[0]:g} to {axis[-1]:g}" for axis in (grid.latitude, grid.longitude))
+    return " north, ".join(ends) + " east"
 
 
 def _check_alike(runs: Sequence[Run]) -> None:
@@ -245,17 +275,3 @@ def _together(network: FieldToField, members: Sequence[Tensor]) -> Tensor:
     together = torch.cat([plain, variance.sqrt().unsqueeze(1)], 1)
     found: Tensor = together.transpose(1, 2).flatten(1, 2)
     return found
-
-
-def _about(runs: Sequence[Run], source: str | Path, tiling: Tiling, size: int) -> dict[str, Any]:
-    """What tells this job from others."""
-    stats = [at.stat() for at in paths_of(source)]
-    parts = ("model.safetensors", "card.json")
-    return {
-        "networks": [[files.sha256(run.folder / part) for part in parts] for run in runs],
-        "source": str(Path(source).resolve()),
-        "changed": [found.st_mtime_ns for found in stats],
-        "bytes": [found.st_size for found in stats],
-        "tile": tiling.size,
-        "piece": size,
-    }

@@ -18,6 +18,8 @@ from convarium.predict.predictor import Predictor
 from convarium.predict.tables import write_table
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from convarium.tasks import Evaluation
@@ -133,7 +135,23 @@ class Run:
         rows = pq.read_table(path, columns=["id"], filters=[("part", "=", name)])
         if not len(rows):
             raise RunError(f"The part {name!r} of {self.folder} is empty.")
-        return Part(dataset, rows["id"].to_numpy().copy())
+        ids = rows["id"].to_numpy().copy()
+        return Part(self.counting(dataset, name, ids), ids)
+
+    def counting(self, dataset: Dataset, name: str, ids: NDArray[np.int64]) -> Dataset:
+        """The data with what counts in a part: of fields the region that the run held out, or not.
+
+        Args:
+            dataset: that the run was trained on.
+            name: of the part.
+            ids: its samples.
+        """
+        region = self.card.get("split", {}).get("held_out")
+        if region is None:
+            return dataset
+        from convarium.data.grids.holding import held_out
+
+        return held_out(dataset, region, ids if name == "test" else ids[:0])
 
     def samples(self, data: str | Path | None = None) -> Tensor:
         """Real inputs `(N, C, *S)` for checks, preprocessed float32, 32 at most.

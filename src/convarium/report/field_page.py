@@ -62,6 +62,7 @@ def write_fields_page(
             if name in evaluation.comparisons
         ],
         times=card.get("data", {}).get("times", {}),
+        held=card.get("split", {}).get("held_out"),
     )
 
 

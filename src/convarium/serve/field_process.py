@@ -25,7 +25,9 @@ from typing import Any, BinaryIO, Final
 import numpy as np
 
 from convarium.data.grids.fields import Fields
-from convarium.data.grids.opening import EXTRA, open_fields
+from convarium.data.grids.further import Selection
+from convarium.data.grids.opening import open_fields
+from convarium.data.grids.reading import EXTRA
 from convarium.errors import ConvariumError, DataError, import_extra
 
 HDF5: Final = b"\x89HDF\r\n\x1a\n"
@@ -49,14 +51,14 @@ class Request:
         content: its bytes.
         variables: names.
         most: cells of all its fields.
-        select: as `open_fields` takes it.
-        axes: likewise.
+        select: what `open_fields` takes as usual.
+        axes: names of axes, likewise.
     """
 
     content: bytes
     variables: tuple[str, ...]
     most: int
-    select: Mapping[str, float] = field(default_factory=dict)
+    select: Selection = field(default_factory=dict)
     axes: Mapping[str, str | None] = field(default_factory=dict)
 
 
@@ -75,7 +77,8 @@ def opened(request: Request) -> Fields:
         if request.content.startswith(HDF5):
             check_inside(path)
         try:
-            found = open_fields(path, request.variables, select=request.select, **request.axes)
+            axes: dict[str, Any] = dict(request.axes)
+            found = open_fields(path, request.variables, usual=request.select, **axes)
             _check_cells(found, request.most)
             source = {name: np.asarray(v, np.float32) for name, v in found.source.items()}
         except ConvariumError:

@@ -50,7 +50,7 @@ def show_fields(desk: Desk, run: str, content: bytes, time: int = 0) -> dict[str
 
 def _coarse(run: Run, path: Path) -> CoarseFields:
     told = FieldOptions.of(cast("Mapping[str, Any]", run.columns.get("fields")))
-    return open_coarse(path, steps_of(run), told)
+    return open_coarse(path, steps_of(run), own=told)
 
 
 def _shown(run: Run, coarse: CoarseFields, time: int) -> dict[str, Any]:

@@ -30,8 +30,8 @@ def beside_baselines(
 ) -> FieldEvaluation:
     """The evaluation with a comparison for each variable, by seasons and bands of latitude.
 
-    The delta method takes part where the fields have the cells of the climatology. Errors count by
-    the areas of cells where block means do.
+    The delta method takes part where the fields have the cells and months of the climatology.
+    Errors count by the areas of cells where block means do.
 
     Args:
         evaluation: of some of its times.
@@ -43,7 +43,8 @@ def beside_baselines(
     pairs, ids = preprocessing.pairs_of(samples.pairs), evaluation.ids
     months = pairs.fine.months[ids]
     climatology = preprocessing.climatology
-    if not pairs.fine.grid.same(preprocessing.grid):
+    same = pairs.fine.grid.same(preprocessing.grid)
+    if climatology is not None and not (same and climatology.knows(months)):
         climatology = None
     values = baseline_fields(pairs, ids, climatology)
     coarse = pairs.conserved(ids)
@@ -67,7 +68,12 @@ def beside_baselines(
     }
     grid = pairs.fine.grid
     groups = {**season_groups(months), **decade_groups(pairs.fine.times[ids])}
-    groups |= band_groups(grid.latitude, grid.shape[1])
+    known = ~np.isnan(evaluation.truth).all((0, 1))
+    groups |= {
+        name: (times, cells)
+        for name, (times, cells) in band_groups(grid.latitude, grid.shape[1]).items()
+        if cells is not None and (cells & known).any()
+    }
     areas = None if pairs.areas is None else np.asarray(pairs.areas, np.float64).reshape(-1, 1)
     return dataclasses.replace(
         evaluation, comparisons=comparisons, groups=groups, areas=areas, block=block

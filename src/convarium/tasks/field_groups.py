@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from convarium.data.grids.fields import days_apart
+
 Array = NDArray[Any]
 Groups = Mapping[str, tuple[NDArray[np.int64] | None, NDArray[np.bool_] | None]]
 
 BLOCK = 12  # times that intervals keep together where there are no dates
 _YEAR, _MONTH = 365.25, 30.0  # days
-_DAY = 86400.0  # seconds
 _TEN = 10  # of times that come once a year or less often
 _SEASONS = {"DJF": (12, 1, 2), "MAM": (3, 4, 5), "JJA": (6, 7, 8), "SON": (9, 10, 11)}
 _BANDS = {"south": (-90.0, -30.0), "tropics": (-30.0, 30.0), "north": (30.0, 90.0)}
@@ -78,13 +79,9 @@ def block_of(times: Array) -> int:
         >>> block_of(np.arange("2000-01-01", "2000-03-01", dtype="datetime64[6h]"))
         120
     """
-    if len(times) < 2 or not (np.asarray(times).dtype.kind == "M" or hasattr(times[0], "year")):
+    days = days_apart(np.asarray(times))
+    if days is None:
         return BLOCK
-    dates = np.sort(times)
-    if dates.dtype.kind == "M":
-        days = float(np.median(np.diff(dates.astype("datetime64[s]")).astype(np.float64))) / _DAY
-    else:
-        days = float(np.median([each.total_seconds() for each in np.diff(dates)])) / _DAY
     if days > _YEAR / 2:
         return _TEN
     whole = _MONTH if days < _MONTH * 0.9 else _YEAR

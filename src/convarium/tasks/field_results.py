@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from convarium.data.grids.fields import pieces
 from convarium.errors import DataError
 from convarium.intervals import Interval, block_bootstrap
 from convarium.tasks import field_scores as scores
 from convarium.tasks.field_groups import BLOCK, Groups
+from convarium.tasks.field_spectra import spectrum_ratio
 
 Array = NDArray[Any]
 
@@ -70,7 +72,7 @@ class FieldRow:
     def to_json(self) -> dict[str, Any]:
         """Values for JSON; what is not known is None."""
         return {
-            key: None if isinstance(value, float) and math.isnan(value) else value
+            key: None if isinstance(value, float) and not math.isfinite(value) else value
             for key, value in asdict(self).items()
         }
 
@@ -131,10 +133,14 @@ class FieldComparison:
 
     def gain(self, method: str, over: str) -> tuple[float, Interval]:
         """The share by which a method's RMSE is smaller than another's, with its interval."""
-        ours, theirs = (self._errors(name, self.truth) for name in (method, over))
+        ours, theirs = (
+            _sums_of_times(self.values[name], self.truth, self._areas())[:, [0, 3]]
+            for name in (method, over)
+        )
 
         def share(ids: NDArray[np.int64]) -> float:
-            return 1 - _root_mean(ours[ids]) / _root_mean(theirs[ids])
+            other = _root_mean(theirs[ids])
+            return 1 - _root_mean(ours[ids]) / other if other else 0.0  # nothing is left to gain
 
         n = len(self.truth)
         return share(np.arange(n)), self._interval(share, n)
@@ -150,8 +156,12 @@ class FieldComparison:
         truth, value = self.truth[chosen], self.values[method][chosen]
         if cells is not None:
             truth = np.where(cells, truth, np.nan)
-        areas, errors = self._areas(), self._errors(method, truth, chosen)
-        distances = self._distances(method, truth, chosen)
+        areas, sums = self._areas(), _sums_of_times(value, truth, self._areas())
+        errors, sizes, apart = (sums[:, [k, 3]] for k in range(3))
+        distances = sizes
+        if method in self.crps:
+            own = np.where(np.isnan(truth), np.nan, self.crps[method][chosen])
+            distances = _sums_of_times(own, np.zeros_like(truth), areas)[:, [1, 3]]
         whole = cells is None
         correlation = math.nan
         if self.climatology is not None:
@@ -162,8 +172,8 @@ class FieldComparison:
             n=len(truth),
             rmse=_root_mean(errors),
             rmse_interval=self._interval(lambda ids: _root_mean(errors[ids]), len(truth)),
-            mae=scores.mae(truth, value, areas),
-            bias=scores.bias(truth, value, areas),
+            mae=_mean(sizes),
+            bias=_mean(apart),
             anomaly_correlation=correlation,
             quantile_error=scores.quantile_error(truth, value, areas=areas),
             ssim=_ssim(truth, value) if whole else math.nan,
@@ -177,23 +187,6 @@ class FieldComparison:
     def _areas(self) -> Array | None:
         return None if self.areas is None else np.asarray(self.areas).reshape(-1, 1)
 
-    def _errors(self, method: str, truth: Array, chosen: Any = slice(None)) -> NDArray[np.float64]:
-        """The sum of the squared errors of each time, by area, and its known area: (n, 2)."""
-        return self._of_times(np.square(self.values[method][chosen].astype(np.float64) - truth))
-
-    def _distances(self, method: str, truth: Array, chosen: Any) -> NDArray[np.float64]:
-        """The same of the distances from the truth: CRPS, or absolute errors."""
-        if method in self.crps:
-            return self._of_times(np.where(np.isnan(truth), np.nan, self.crps[method][chosen]))
-        return self._of_times(np.abs(self.values[method][chosen].astype(np.float64) - truth))
-
-    def _of_times(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Sums over the cells by area, and the known areas, (n, 2)."""
-        known = ~np.isnan(values)
-        weights = known * (1.0 if self.areas is None else self._areas())
-        sums = np.where(known, values, 0.0) * weights
-        return np.stack([sums.sum((1, 2)), weights.sum((1, 2))], 1)
-
     def _return_error(self, truth: Array, value: Array, chosen: Any) -> float:
         if self.years is None:
             return math.nan
@@ -205,7 +198,7 @@ class FieldComparison:
     def _high_waves(self, truth: Array, value: Array) -> float:
         if max(self.factor) == 1:
             return math.nan
-        return scores.spectrum_ratio(truth, value, max(self.factor), wrap=self.wrap)[1]
+        return spectrum_ratio(truth, value, max(self.factor), wrap=self.wrap)[1]
 
     def _conservation(self, truth: Array, value: Array, chosen: Any) -> float:
         """Over the cells that the truth has, of which the coarse field is the mean."""
@@ -220,6 +213,23 @@ def interval_of_times(statistic: Any, n: int, block: int = BLOCK) -> Interval:
     """95 % interval of a statistic of n times, by blocks of them; of few times, of a quarter."""
     block = max(1, min(block, n // _FEWEST_BLOCKS))
     return block_bootstrap(statistic, n, block=block, resamples=_RESAMPLES)
+
+
+def _sums_of_times(value: Array, truth: Array, areas: Array | None) -> NDArray[np.float64]:
+    """Of each time the sums by area of the squared errors, their sizes and the errors; the area.
+
+    Shape:
+        (n, H, W), (n, H, W) -> (n, 4)
+    """
+    found = [np.zeros((0, 4))]
+    for some in pieces(np.arange(len(truth))):
+        apart = value[some].astype(np.float64) - truth[some]
+        known = ~np.isnan(apart)
+        weights = known * (1.0 if areas is None else areas)
+        apart = np.where(known, apart, 0.0)
+        each = [(x * weights).sum((1, 2)) for x in (np.square(apart), np.abs(apart), apart)]
+        found.append(np.stack([*each, weights.sum((1, 2))], 1))
+    return np.concatenate(found)
 
 
 def _mean(sums: NDArray[np.float64]) -> float:

@@ -26,6 +26,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from convarium.data.grids.fields import pieces
 from convarium.errors import OptionError
 
 Array = NDArray[Any]
@@ -78,11 +79,12 @@ def anomaly_correlation(
         climatology: of each time, (n, H, W) or (H, W).
         areas: of the cells; None counts all alike.
     """
-    a, b = _apart(climatology, truth), _apart(climatology, value)
     found = []
-    gaps = np.isnan(a) | np.isnan(b)
-    for one, other, gap in zip(a, b, gaps, strict=True):
-        known = (np.where(gap, np.nan, field) for field in (one, other))
+    usual = np.broadcast_to(climatology, truth.shape)
+    for one, other, mean in zip(truth, value, usual, strict=True):
+        a, b = _apart(mean, one), _apart(mean, other)
+        gap = np.isnan(a) | np.isnan(b)
+        known = (np.where(gap, np.nan, field) for field in (a, b))
         one, other = (field - mean_of(field, areas) for field in known)
         size = math.sqrt(mean_of(one**2, areas) * mean_of(other**2, areas))
         if size > 0:
@@ -93,63 +95,28 @@ def anomaly_correlation(
 def ssim(truth: Array, value: Array) -> float:
     """Structural similarity in Gaussian windows of 11 cells, the mean over places and times.
 
-    The range of the data is that of the truth; windows with missing cells do not count.
+    The range of the data is that of the truth; windows with missing cells do not count, and where
+    each has one it is NaN.
 
     Raises:
         OptionError: the fields are smaller than a window.
     """
-    y, v = np.asarray(truth, np.float64), np.asarray(value, np.float64)
-    if min(y.shape[-2:]) < WINDOW:
-        raise OptionError(f"SSIM needs fields of {WINDOW} x {WINDOW} cells, not {y.shape[-2:]}.")
-    span = np.nanmax(y) - np.nanmin(y)
+    if min(truth.shape[-2:]) < WINDOW:
+        raise OptionError(
+            f"SSIM needs fields of {WINDOW} x {WINDOW} cells, not {truth.shape[-2:]}."
+        )
+    span = float(np.fmax.reduce(truth, axis=None)) - float(np.fmin.reduce(truth, axis=None))
     one, two = (_K1 * span) ** 2, (_K2 * span) ** 2
-    a, b = _smoothed(y), _smoothed(v)
-    varied = _smoothed(y * y) - a * a, _smoothed(v * v) - b * b
-    shared = _smoothed(y * v) - a * b
-    upper = (2 * a * b + one) * (2 * shared + two)
-    lower = (a * a + b * b + one) * (sum(varied) + two)
-    return float(np.nanmean(upper / lower))
-
-
-def radial_spectrum(values: Array, *, wrap: bool = False) -> Floats:
-    """Power by wavenumber, the mean over the times: (K,), from one wave along the shorter side.
-
-    Each field less its mean is brought to 0 at its edges by Hann windows, but not along columns
-    that go all the way around. Missing cells count as the mean; times without a known cell do not.
-    """
-    fields = np.asarray(values, np.float64)
-    fields = fields[~np.isnan(fields).all((-2, -1))]
-    rows, columns = fields.shape[-2:]
-    fields = np.nan_to_num(fields - np.nanmean(fields, (-2, -1), keepdims=True))
-    fields = fields * np.hanning(rows + 1)[:rows, None]
-    if not wrap:
-        fields = fields * np.hanning(columns + 1)[:columns]
-    power = (np.abs(np.fft.fft2(fields)) ** 2).mean(0)
-    side = min(rows, columns)
-    number = _wavenumbers(rows, columns)
-    places = np.rint(number * side).astype(int)
-    return np.array([power[places == k].sum() for k in range(1, side // 2 + 1)])
-
-
-def spectrum_ratio(
-    truth: Array, value: Array, factor: int, *, wrap: bool = False
-) -> tuple[Floats, float]:
-    """Power of the value over that of the truth: by wavenumber, and where no coarse wave reaches.
-
-    Args:
-        truth: (n, H, W); its missing cells count in neither.
-        value: likewise.
-        factor: fine cells per coarse one; coarse fields have no waves shorter than 2 cells.
-        wrap: the columns go all the way around.
-
-    Returns:
-        The ratios (K,), and that of all waves that the coarse fields cannot have, together.
-    """
-    known = np.where(np.isnan(truth), np.nan, value)
-    ours, theirs = radial_spectrum(known, wrap=wrap), radial_spectrum(truth, wrap=wrap)
-    side = min(truth.shape[-2:])
-    fine = np.arange(1, len(ours) + 1) > side / (2 * factor)
-    return ours / theirs, float(ours[fine].sum() / theirs[fine].sum())
+    total, count = 0.0, 0
+    for some in pieces(np.arange(len(truth))):
+        y, v = truth[some].astype(np.float64), value[some].astype(np.float64)
+        a, b = _smoothed(y), _smoothed(v)
+        varied = _smoothed(y * y) - a * a, _smoothed(v * v) - b * b
+        shared = _smoothed(y * v) - a * b
+        upper = (2 * a * b + one) * (2 * shared + two)
+        found = upper / ((a * a + b * b + one) * (sum(varied) + two))
+        total, count = total + float(np.nansum(found)), count + int((~np.isnan(found)).sum())
+    return total / count if count else math.nan
 
 
 def quantile_error(
@@ -162,11 +129,12 @@ def quantile_error(
     """
     if not 0 < level < 1:
         raise OptionError(f"level (={level}) must lie between 0 and 1, such as 0.99.")
-    known = np.where(np.isnan(truth), np.nan, value)
-    some = ~np.isnan(truth).all(0)
     found = np.full(truth.shape[1:], np.nan)
-    ours, theirs = (_quantile(x[:, some], level) for x in (known, truth))
-    found[some] = np.abs(ours - theirs)
+    for row in range(truth.shape[1]):  # of which a piece of all times is small
+        y = truth[:, row]
+        known, some = np.where(np.isnan(y), np.nan, value[:, row]), ~np.isnan(y).all(0)
+        ours, theirs = (_quantile(x[:, some], level) for x in (known, y))
+        found[row, some] = np.abs(ours - theirs)
     return mean_of(found, areas)
 
 
@@ -256,22 +224,20 @@ def conservation_error(
     """
     r, s = factor
     n, rows, columns = value.shape
-    blocks = np.asarray(value, np.float64).reshape(n, rows // r, r, columns // s, s)
-    weights = np.ones(rows) if areas is None else np.asarray(areas, np.float64).reshape(rows)
-    weights = weights.reshape(rows // r, r, 1, 1) * ~np.isnan(blocks)
-    with np.errstate(invalid="ignore"):  # blocks without a known cell
-        means = (np.nan_to_num(blocks) * weights).sum((2, 4)) / weights.sum((2, 4))
-    return float(np.nanmax(np.abs(means - coarse)) / np.nanstd(np.asarray(coarse, np.float64)))
+    plain = np.ones(rows) if areas is None else np.asarray(areas, np.float64).reshape(rows)
+    largest = math.nan
+    for some in pieces(np.arange(n)):
+        blocks = value[some].astype(np.float64).reshape(-1, rows // r, r, columns // s, s)
+        weights = plain.reshape(rows // r, r, 1, 1) * ~np.isnan(blocks)
+        with np.errstate(invalid="ignore"):  # blocks without a known cell
+            means = (np.nan_to_num(blocks) * weights).sum((2, 4)) / weights.sum((2, 4))
+        largest = float(np.fmax(largest, np.fmax.reduce(np.abs(means - coarse[some]), axis=None)))
+    spread = float(np.nanstd(np.asarray(coarse, np.float64)))
+    return largest / spread if spread else math.nan  # a field that is the same everywhere
 
 
 def _apart(truth: Array, value: Array) -> Floats:
     return np.asarray(value, np.float64) - np.asarray(truth, np.float64)
-
-
-def _wavenumbers(rows: int, columns: int) -> Floats:
-    """Waves per cell of each coefficient, whatever their direction."""
-    found: Floats = np.hypot(np.fft.fftfreq(rows)[:, None], np.fft.fftfreq(columns))
-    return found
 
 
 def _smoothed(fields: Floats) -> Floats:

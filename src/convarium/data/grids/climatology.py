@@ -58,6 +58,10 @@ class Climatology:
         places = self.places(months)
         return self.fine[places], self.coarse[places]
 
+    def knows(self, months: NDArray[np.int64]) -> bool:
+        """Whether each of some months has a field."""
+        return self.months.tolist() == [_ANY] or bool(np.isin(months, self.months).all())
+
     def places(self, months: NDArray[np.int64]) -> NDArray[np.int64]:
         """Where the fields of some months are.
 

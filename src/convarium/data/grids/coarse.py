@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,8 +17,9 @@ from torch import Tensor
 from convarium.data.grids.fields import Fields
 from convarium.data.grids.grid import Floats, Grid, edges_of, step_of
 from convarium.data.grids.inputs import FieldInputs
-from convarium.data.grids.opening import open_fields
+from convarium.data.grids.opening import HERE, open_fields
 from convarium.data.grids.options import FieldOptions
+from convarium.data.grids.reading import is_xarray
 from convarium.data.grids.steps import FieldPreprocessing
 from convarium.data.grids.units import same_units
 from convarium.errors import DataError
@@ -60,6 +62,12 @@ class CoarseFields:
 
     def __len__(self) -> int:
         return len(self.fields)
+
+    @property
+    def written(self) -> Grid:
+        """The fine cells on the globe, in the direction of the file."""
+        grid = self.grid.cut(self.rows, slice(None))
+        return grid.cut(slice(None, None, -1), slice(None)) if self.turned else grid
 
     @property
     def rows(self) -> slice:
@@ -109,14 +117,18 @@ class CoarseFields:
 
 
 def open_coarse(
-    path: str | Path, steps: FieldPreprocessing, options: FieldOptions | None = None
+    path: Any,
+    steps: FieldPreprocessing,
+    options: FieldOptions | None = None,
+    own: FieldOptions | None = None,
 ) -> CoarseFields:
     """The coarse fields of a file for a network.
 
     Args:
-        path: a NetCDF file, a Zarr folder, or GRIB where cfgrib is installed.
+        path: as `open_fields` takes it.
         steps: of the network's card.
-        options: axes and further axes, as the run was trained; None is the usual.
+        options: axes and further axes of this file; None is the usual.
+        own: as the run was trained; what `options` do not say, where the file has such axes.
 
     Raises:
         DataError: the file cannot be used, or has other units, no dates where the network reads
@@ -124,8 +136,10 @@ def open_coarse(
         OptionError: a predictor is missing.
     """
     told = FieldOptions() if options is None else options
-    opened = open_fields(path, steps.predictors, select=told.chosen, **told.axes)
-    return coarse_of(opened, steps, path)
+    learnt = FieldOptions() if own is None else own
+    axes = {name: axis or learnt.axes[name] for name, axis in told.axes.items()}
+    opened = open_fields(path, steps.predictors, select=told.chosen, usual=learnt.chosen, **axes)
+    return coarse_of(opened, steps, HERE if is_xarray(path) else path)
 
 
 def coarse_of(opened: Fields, steps: FieldPreprocessing, path: str | Path) -> CoarseFields:
@@ -152,13 +166,7 @@ def coarse_of(opened: Fields, steps: FieldPreprocessing, path: str | Path) -> Co
             f"The calendar is {opened.calendar}, and that of the training {steps.calendar}; months "
             "are taken as they are."
         )
-    climatology = steps.climatology if steps.options.start == "delta" else None
-    monthly = climatology is not None and climatology.months.tolist() != [0]
-    if (steps.options.season or monthly) and not (opened.months > 0).all():
-        raise DataError(
-            f"The network reads the month, and {path} has no dates that say it; give the time axis "
-            "units such as 'days since 2000-01-01' and a calendar."
-        )
+    check_months(opened, steps, str(path))
     turned = step_of(opened.grid.latitude) * step_of(steps.grid.latitude) < 0
     fields = opened.cut(slice(None, None, -1)) if turned else opened
     found = CoarseFields(fields, steps, steps.grid, turned, tuple(notes))
@@ -173,6 +181,21 @@ def coarse_of(opened: Fields, steps: FieldPreprocessing, path: str | Path) -> Co
     if beyond:
         more.append(f"{beyond} fine rows would lie beyond the poles and are left out.")
     return dataclasses.replace(found, grid=grid, notes=(*notes, *more))
+
+
+def check_months(fields: Fields, steps: FieldPreprocessing, source: str) -> None:
+    """Refuse fields without months where the network reads them.
+
+    Raises:
+        DataError: so.
+    """
+    own = steps.climatology if steps.options.start == "delta" else None
+    monthly = own is not None and own.months.tolist() != [0]
+    if (steps.options.season or monthly) and not (fields.months > 0).all():
+        raise DataError(
+            f"The network reads the month, and {source} has no dates that say it; give the time "
+            "axis units such as 'days since 2000-01-01' and a calendar."
+        )
 
 
 def _same_cells(path: str | Path, fields: Fields, steps: FieldPreprocessing) -> Fields:

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from convarium.data.dataset import Dataset
+from convarium.data.grids import grib
 from convarium.data.grids.fields import Fields
-from convarium.data.grids.opening import open_fields
+from convarium.data.grids.opening import HERE, open_fields
 from convarium.data.grids.options import FieldOptions
 from convarium.data.grids.pairs import FieldPairs, model_pairs, perfect_pairs
+from convarium.data.grids.reading import axes_of, is_xarray
 from convarium.data.grids.samples import GridSamples
 from convarium.errors import OptionError
 
 TASK: Final = "downscale"
-SUFFIXES: Final = (".nc", ".nc4", ".cdf", ".netcdf", ".zarr", ".grib", ".grib2", ".grb")
+SUFFIXES: Final = (".nc", ".nc4", ".cdf", ".netcdf", ".zarr", *grib.SUFFIXES)
 
 
 def is_grid(source: object) -> bool:
-    """Whether a path is one of a gridded file by its name, or a Zarr folder.
+    """Whether a path is one of a gridded file by its name, or a Zarr folder; or data of xarray.
 
     >>> is_grid("winds.nc"), is_grid("photos")
     (True, False)
     """
+    if is_xarray(source):
+        return True
     path = Path(str(source))
     if path.suffix.lower() in SUFFIXES:
         return True
@@ -44,12 +48,12 @@ def refuse_columns(kind: str | None, named: Sequence[str | None]) -> None:
         )
 
 
-def open_grids(source: str | Path, fields: FieldOptions | Mapping[str, Any] | None) -> Dataset:
+def open_grids(source: Any, fields: FieldOptions | Mapping[str, Any] | None) -> Dataset:
     """Pairs of coarse and fine fields, a sample a time.
 
     Args:
         source: the fine fields, from which coarse ones are made; or a model's coarse fields, where
-            the options name the file of fine ones.
+            the options name the file of fine ones. As `open_fields` takes it.
         fields: what is read and where.
 
     Raises:
@@ -58,14 +62,18 @@ def open_grids(source: str | Path, fields: FieldOptions | Mapping[str, Any] | No
     """
     options = FieldOptions.of(fields)
     wanted = [*options.variables, *(n for n in options.predictors if n not in options.variables)]
-    opened = open_fields(source, wanted or None, select=options.chosen, **options.axes)
-    targets = _targets(opened, options, str(source))
-    pairs, notes = _pairs(opened, targets, options)
+    named = HERE if is_xarray(source) else str(source)
+    both = [] if options.fine is None else [{*axes_of(each)} for each in (source, options.fine)]
+    opened = open_fields(
+        source, wanted or None, **_reading(options, both[1] - both[0] if both else ())
+    )
+    targets = _targets(opened, options, named)
+    pairs, notes = _pairs(opened, targets, options, both[0] - both[1] if both else ())
     samples = GridSamples(pairs)
     mapping = options.to_mapping()
     return Dataset(
         samples,
-        source=str(source),
+        source=named,
         task=TASK,
         classes=targets,
         targets=samples.told[1],
@@ -90,18 +98,22 @@ def _targets(opened: Fields, options: FieldOptions, source: str) -> tuple[str, .
     return found
 
 
+def _reading(options: FieldOptions, elsewhere: Collection[str] = ()) -> dict[str, Any]:
+    """Keywords of `open_fields` for a file, without what is said of axes that only another has."""
+    axes = {kind: None if name in elsewhere else name for kind, name in options.axes.items()}
+    chosen = {name: value for name, value in options.chosen.items() if name not in elsewhere}
+    return {"select": chosen, **axes}
+
+
 def _pairs(
-    opened: Fields, targets: tuple[str, ...], options: FieldOptions
+    opened: Fields,
+    targets: tuple[str, ...],
+    options: FieldOptions,
+    elsewhere: Collection[str],
 ) -> tuple[FieldPairs, list[str]]:
     """The pairs, and notes of what was left out."""
     if options.fine is not None:
-        fine = open_fields(
-            options.fine,
-            targets,
-            latitude=options.latitude,
-            longitude=options.longitude,
-            time=options.time,
-        )
+        fine = open_fields(options.fine, targets, **_reading(options, elsewhere))
         names = {name.lower(): name for name in fine.names}
         region = _cut(fine.only([names[name.lower()] for name in targets]), options)
         pairs = model_pairs(opened, region, targets, weighted=options.weighted)

@@ -15,6 +15,8 @@ from convarium.errors import DataError
 Values = NDArray[np.float32]
 
 _PIECE = 64  # times that are read together
+_DAY = 86400.0  # seconds
+_ENDLESS = 1e30  # what files without a mark write where nothing is known lies beyond
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +62,7 @@ class Fields:
         return tuple(self.source)
 
     def read(self, ids: Sequence[int] | NDArray[np.int64]) -> Values:
-        """The fields of some times; missing cells are NaN.
+        """The fields of some times; what is missing, infinite or beyond 1e30 is NaN.
 
         Args:
             ids: numbers of the times, in any order.
@@ -69,8 +71,8 @@ class Fields:
             -> (n, C, H, W), C variables
         """
         chosen = np.asarray(ids, np.int64)
-        fields = [np.asarray(variable[chosen], np.float32) for variable in self.source.values()]
-        return np.stack(fields, 1)
+        fields = [np.asarray(variable[chosen]) for variable in self.source.values()]
+        return np.stack([without_endless(values)[0] for values in fields], 1)
 
     def cut(self, rows: slice = slice(None), columns: slice = slice(None)) -> Fields:
         """Some rows and columns."""
@@ -121,6 +123,36 @@ class Fields:
     def only(self, names: Sequence[str]) -> Fields:
         """Some of the variables, in the order of the names."""
         return replace(self, source={name: self.source[name] for name in names})
+
+
+def without_endless(values: NDArray[Any]) -> tuple[Values, int]:
+    """Numbers as float32 with NaN for those that are infinite or beyond 1e30, and their count.
+
+    >>> without_endless(np.array([1.0, np.inf, -1e34]))[1]
+    2
+    """
+    if values.size and values.dtype.kind == "f":
+        low, high = np.fmin.reduce(values, axis=None), np.fmax.reduce(values, axis=None)
+        if low < -_ENDLESS or high > _ENDLESS:
+            endless = np.abs(values) > _ENDLESS
+            return np.where(endless, np.nan, values).astype(np.float32), int(endless.sum())
+    return np.asarray(values, np.float32), 0
+
+
+def days_apart(times: NDArray[Any]) -> float | None:
+    """The usual distance of dates in days, their median; None of one time, or where there are none.
+
+    >>> days_apart(np.arange("2000-01", "2004-01", dtype="datetime64[M]"))
+    31.0
+    """
+    if len(times) < 2 or not (times.dtype.kind == "M" or hasattr(times[0], "year")):
+        return None
+    dates = np.sort(times)
+    if dates.dtype.kind == "M":
+        seconds = np.diff(dates.astype("datetime64[s]")).astype(np.float64)
+    else:
+        seconds = np.array([each.total_seconds() for each in np.diff(dates)])
+    return float(np.median(seconds)) / _DAY
 
 
 def pieces(ids: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:

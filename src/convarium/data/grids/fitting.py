@@ -19,7 +19,7 @@ from convarium.data.grids.pairs import FieldPairs
 from convarium.data.grids.samples import GridSamples
 from convarium.data.grids.static import static_fields
 from convarium.data.grids.steps import FieldPreprocessing
-from convarium.errors import DataError
+from convarium.errors import DataError, OptionError
 
 
 def fit_grids(
@@ -32,10 +32,13 @@ def fit_grids(
 
     Raises:
         DataError: there is no time, a field has no known cell, or static fields do not cover it.
+        OptionError: a region is held out, and the network would know its cells.
     """
     samples = cast("GridSamples", part.dataset.samples)
     pairs = dataclasses.replace(samples.pairs, gaps=samples.told[2])
     given = GridOptions() if grids is None else grids
+    if pairs.held is not None and given.start == "delta":
+        raise _known_cells()
     dated = bool((pairs.fine.months > 0).all())
     options = dataclasses.replace(given, season=given.season and dated)
     static = _static(pairs, ids, options)
@@ -53,14 +56,23 @@ def fit_grids(
         weighted=pairs.weighted,
         paired=pairs.coarse is not None,
         masked=pairs.masked,
-        climatology=climatology_of(pairs, ids),
+        climatology=None if pairs.held is not None else climatology_of(pairs, ids),
         static=static,
     )
+    if pairs.held is not None and (options.means or options.cells or plain.places):
+        raise _known_cells()
     read = plain.pairs_of(pairs)
     statistics = read.statistics(ids)
     if options.start != "none":
         statistics["residual"] = read.residual(ids)
     return dataclasses.replace(plain, statistics=statistics)
+
+
+def _known_cells() -> OptionError:
+    return OptionError(
+        "held_out keeps cells from the training, and the network would know each cell; train with "
+        "--start coarse, --no-means and --places 0, and without --cells."
+    )
 
 
 def _static(pairs: FieldPairs, ids: NDArray[np.int64], options: GridOptions) -> Values | None:
@@ -111,7 +123,7 @@ def _means(pairs: FieldPairs, ids: NDArray[np.int64]) -> tuple[Values, Values]:
     """The means over some times of the coarse targets and the fine ones; NaN where never known."""
     coarse, fine = CellMeans(), CellMeans()
     for some in pieces(ids):
-        x, y = pairs.read(some)
+        x, y = pairs.counted(some)
         coarse.add(x[:, : y.shape[1]])
         fine.add(y)
     return coarse.result(), fine.result()

@@ -31,6 +31,7 @@ def joined(files: Sequence[Fields]) -> Fields:
             ("units", units),
             ("cells", each.grid.same(first.grid)),
             ("calendar", each.calendar == first.calendar),
+            ("origins of times", each.calendar or _origin(each) == _origin(first)),
         ):
             if not same:
                 raise DataError(
@@ -47,16 +48,30 @@ def joined(files: Sequence[Fields]) -> Fields:
     return replace(
         first,
         source=source,
-        times=np.concatenate([each.times for each in files]),
+        times=_times(files),
         months=np.concatenate([each.months for each in files]),
         notes=tuple(dict.fromkeys(note for each in files for note in each.notes)),
     )
 
 
+def _origin(fields: Fields) -> Any:
+    """Where numbers of times are counted from, if the file says it."""
+    return fields.axis.get("units")
+
+
+def _times(files: Sequence[Fields]) -> NDArray[Any]:
+    """The times of all; where each file only counts its fields, they are counted on."""
+    counted = (
+        not each.axis and np.array_equal(each.times, np.arange(len(each.times))) for each in files
+    )
+    if all(counted):
+        return np.arange(sum(map(len, files)))
+    return np.concatenate([each.times for each in files])
+
+
 def in_order(fields: Fields) -> Fields:
     """The fields with rising times, and a note where they had to be sorted or come twice."""
-    steps = [a < b for a, b in pairwise(fields.times)]
-    if not fields.calendar or all(steps):
+    if all(a < b for a, b in pairwise(fields.times)):
         return fields
     order = np.argsort(fields.times, kind="stable")
     notes = []

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convarium.data.grids.fields import Fields
+from convarium.data.grids.fields import Fields, days_apart
 from convarium.data.grids.grid import Floats, edges_of, step_of
 from convarium.errors import DataError
 
 _OFF = 0.02  # of a fine step: what an edge may lie off another
+_OFTEN = 1.5  # how much more often one of both may come
 _YEAR, _MONTH, _DAY, _MOMENT = 1, 2, 3, 7  # parts of a date, down to microseconds
 
 
@@ -52,8 +53,9 @@ def match_times(coarse: Fields, fine: Fields) -> tuple[NDArray[np.int64], NDArra
     numbers must be the same.
 
     Raises:
-        DataError: none is the same, or a time is there twice.
+        DataError: none is the same, a time is there twice, or one of both comes more often.
     """
+    _check_steps(coarse, fine)
     several = min(len(coarse), len(fine)) > 1  # of a single field nobody knows that it is a year's
     for digits in (_YEAR, _MONTH, _DAY, _MOMENT)[not several :]:
         ours, theirs = ([_date(t)[:digits] for t in f.times.flat] for f in (fine, coarse))
@@ -73,6 +75,18 @@ def match_times(coarse: Fields, fine: Fields) -> tuple[NDArray[np.int64], NDArra
         f"The coarse fields ({_span(coarse)}) and the fine ones ({_span(fine)}) have no time in "
         "common; give fields of the same period."
     )
+
+
+def _check_steps(coarse: Fields, fine: Fields) -> None:
+    """Refuse days beside means of months, of which one would stand for the other."""
+    ours, theirs = (days_apart(np.asarray(each.times)) for each in (fine, coarse))
+    if ours is None or theirs is None or not ours or not theirs:
+        return
+    if max(ours / theirs, theirs / ours) > _OFTEN:
+        raise DataError(
+            f"The coarse fields come every {theirs:.3g} days and the fine ones every {ours:.3g}; "
+            "bring both to means over the same spans first."
+        )
 
 
 def _match_axis(name: str, coarse: Floats, fine: Floats) -> tuple[tuple[slice, slice], int]:

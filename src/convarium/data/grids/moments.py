@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -33,11 +34,14 @@ class Moments:
         self._sums = self._sums + numbers.sum((0, 2, 3))
         self._squares = self._squares + np.square(numbers).sum((0, 2, 3))
 
-    def result(self) -> Statistics:
+    def result(self, varied: Sequence[str] = ()) -> Statistics:
         """Means and deviations; a field that is the same everywhere has the deviation 1.
 
+        Args:
+            varied: names of the fields, where none may be the same everywhere.
+
         Raises:
-            DataError: a field has no known cell.
+            DataError: a field has no known cell, or does not vary as it should.
         """
         if self.count is None or not self.count.all():
             raise DataError("A field has no known cell in the training times; leave it out.")
@@ -46,6 +50,12 @@ class Moments:
         std = np.sqrt(variance)
         mean = apart + self._origin.reshape(-1)
         small = std <= 1e-6 * np.abs(mean)
+        for name, same, value in zip(varied, small, mean, strict=False):
+            if same:
+                raise DataError(
+                    f"{name} is {value:g} in all cells and times of the training; there is nothing "
+                    "to learn, choose another variable or region."
+                )
         return mean.tolist(), np.where(small, 1.0, std).tolist()
 
 

@@ -5,31 +5,33 @@ file -> variables -> axes (CF) -> times, months, grid -> Fields
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from convarium.data.grids.coordinates import axis_name
-from convarium.data.grids.fields import Fields
+from convarium.data.grids.fields import Fields, without_endless
+from convarium.data.grids.further import Selection, at_one, refuse_unknown
 from convarium.data.grids.grid import Grid
 from convarium.data.grids.joining import in_order, joined
-from convarium.errors import DataError, OptionError, did_you_mean, import_extra
+from convarium.data.grids.reading import is_xarray, opened_file, paths_of
+from convarium.errors import DataError, OptionError, did_you_mean
 
-EXTRA: Final = "grids"
 _NAMED: Final = ("latitude", "longitude", "time")
 _KEPT_NAMES: Final = ("standard_name", "long_name", "cell_methods")
 _KEPT: Final = 2**27  # numbers of fields that are kept in memory
+HERE: Final = "the data set"  # what an xarray object is called
 
 
 def open_fields(
-    path: str | Path,
+    path: Any,
     variables: Sequence[str] | None = None,
     *,
-    select: Mapping[str, float] | None = None,
+    select: Selection | None = None,
+    usual: Selection | None = None,
     latitude: str | None = None,
     longitude: str | None = None,
     time: str | None = None,
@@ -40,10 +42,12 @@ def open_fields(
     order, longitudes rise, and a last column that is the first one again is left out.
 
     Args:
-        path: a NetCDF file, a Zarr folder, or GRIB where cfgrib is installed; or a pattern of such,
-            as winds_*.nc, whose times are put together.
+        path: a NetCDF file, a Zarr folder, or GRIB where cfgrib is installed; a pattern of such,
+            as winds_*.nc, whose times are put together; or a data set or an array of xarray, with
+            chunks of dask or without.
         variables: their names, in any case of letters; None is all that have both axes.
         select: one value of each further axis, such as {"level": 850}; the nearest is taken.
+        usual: likewise, where there is such an axis and `select` does not say it.
         latitude: the axis of that name; None looks for it.
         longitude: likewise.
         time: likewise.
@@ -55,59 +59,69 @@ def open_fields(
         MissingExtraError: xarray is not installed.
     """
     told = {"latitude": latitude, "longitude": longitude, "time": time}
-    paths = paths_of(path)
-    return in_order(joined([_of_file(each, variables, select or {}, told) for each in paths]))
+    given = {} if usual is None else usual, {} if select is None else select
+    opened: list[tuple[str, Any, tuple[str, ...]]]
+    if is_xarray(path):
+        whole = path if hasattr(path, "data_vars") else path.to_dataset(name=path.name or "field")
+        opened = [(HERE, whole, ())]
+    else:
+        opened = [(str(each), *opened_file(each)) for each in paths_of(path)]
+    found = [
+        _of_dataset(dataset, name, notes, _chosen(dataset, variables, told), given, told)
+        for name, dataset, notes in opened
+    ]
+    if sum(variable.size for each in found for variable in each.source.values()) <= _KEPT:
+        found = [_in_memory(each) for each in found]
+        for name, dataset, _ in opened:
+            if name != HERE:
+                dataset.close()
+    return in_order(joined(found))
 
 
-def paths_of(path: str | Path) -> list[Path]:
-    """The files of a pattern in the order of their names; else the path itself.
-
-    Raises:
-        DataError: nothing has such a name.
-    """
-    at = Path(path)
-    if at.exists() or not any(sign in at.name for sign in "*?["):
-        return [at]
-    found = sorted(at.parent.glob(at.name))
-    if not found:
-        raise DataError(f"No file is called {path}.")
-    return found
-
-
-def _of_file(
-    path: Path,
-    variables: Sequence[str] | None,
-    select: Mapping[str, float],
+def _of_dataset(
+    dataset: Any,
+    path: str,
+    notes: Sequence[str],
+    names: Sequence[str],
+    given: tuple[Selection, Selection],
     told: Mapping[str, str | None],
 ) -> Fields:
-    """The variables of one file as they stand in it."""
-    dataset, notes = _opened(path)
-    names = _chosen(dataset, variables, told)
-    found = {}
-    for name in names:
-        variable = _selected(dataset[name], select, told)
+    """Variables of an xarray data set, not read yet."""
+    chosen = [dataset[name] for name in names]
+    places = {axis_name(variable, kind, told[kind]) for variable in chosen for kind in _NAMED}
+    usual, select = given
+    refuse_unknown(select, chosen, places)
+    found, said = {}, [*notes]
+    for name, whole in zip(names, chosen, strict=True):
+        variable, near = at_one(whole, {**usual, **select}, places)
         axes = {kind: axis_name(variable, kind, told[kind]) for kind in _NAMED}
         found[name], more = _eastward(_ordered(variable, axes, path))
+        said += [*near, *more]
     _check_alike(found)
     first = found[names[0]]
     times, months, calendar = _times(first)
-    source: dict[str, Any] = found
-    if sum(variable.size for variable in found.values()) <= _KEPT:
-        source = {name: np.asarray(variable, np.float32) for name, variable in found.items()}
-        dataset.close()
-        more = [*more, *_empty(source)]
     return Fields(
-        source=source,
+        source=found,
         grid=Grid(*(first[dim].values.astype(np.float64) for dim in first.dims[1:])),
         times=times,
         months=months,
         units={name: str(variable.attrs.get("units", "")) for name, variable in found.items()},
         calendar=calendar,
         attributes=dict(dataset.attrs),
-        notes=(*notes, *more),
+        notes=tuple(dict.fromkeys(said)),
         axis=_axis_attributes(first),
         described={name: _described(variable.attrs) for name, variable in found.items()},
     )
+
+
+def _in_memory(fields: Fields) -> Fields:
+    """The same as arrays, with notes of what is not known."""
+    source, notes = {}, []
+    for name, variable in fields.source.items():
+        source[name], count = without_endless(np.asarray(variable))
+        if count:
+            notes.append(f"{count} numbers of {name} are infinite or beyond 1e30: missing.")
+    return replace(fields, source=source, notes=(*fields.notes, *notes, *_empty(source)))
 
 
 def _eastward(variable: Any) -> tuple[Any, list[str]]:
@@ -133,45 +147,6 @@ def _described(attributes: Mapping[str, Any]) -> dict[str, Any]:
     return {name: attributes[name] for name in _KEPT_NAMES if name in attributes}
 
 
-def _opened(path: Path) -> tuple[Any, tuple[str, ...]]:
-    """The data set with decoded dates, or, where they cannot be decoded, with a note of that."""
-    xarray = import_extra("xarray", EXTRA)
-    if not path.exists():
-        raise DataError(f"{path} does not exist.")
-    if path.is_file() and not any(
-        engine.guess_can_open(str(path)) for engine in xarray.backends.list_engines().values()
-    ):
-        raise DataError(
-            f"{path} is no NetCDF file; name one, or a folder of Zarr; GRIB needs cfgrib."
-        )
-    try:
-        return _read(xarray, path)
-    except (ValueError, OverflowError) as error:
-        reason = _first_line(error)
-    except (OSError, KeyError, TypeError, ImportError, RuntimeError) as error:
-        raise DataError(f"{path} cannot be read: {_first_line(error)}") from error
-    try:
-        dataset, notes = _read(xarray, path, decode_times=False)
-    except (ValueError, OSError) as error:
-        raise DataError(f"{path} cannot be read: {_first_line(error)}") from error
-    note = f"The dates of {path.name} cannot be understood ({reason}); they are counted."
-    return dataset, (*notes, note)
-
-
-def _read(xarray: Any, path: Path, **decoding: bool) -> tuple[Any, tuple[str, ...]]:
-    """The data set, and what the library warns of."""
-    if path.is_dir():
-        groups = [file.read_text("utf-8") for file in path.glob("zarr.json")]
-        whole = (path / ".zmetadata").exists() or any(
-            '"consolidated_metadata"' in g for g in groups
-        )
-        decoding |= {"consolidated": whole}
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        dataset = xarray.open_dataset(path, engine="zarr" if path.is_dir() else None, **decoding)
-    return dataset, tuple(dict.fromkeys(_first_line(warning.message) for warning in caught))
-
-
 def _empty(source: Mapping[str, NDArray[np.float32]]) -> list[str]:
     """A note for each variable with fields that have no known cell."""
     counts = {name: int(np.isnan(v).all((1, 2)).sum()) for name, v in source.items()}
@@ -180,10 +155,6 @@ def _empty(source: Mapping[str, NDArray[np.float32]]) -> list[str]:
         for name, count in counts.items()
         if count
     ]
-
-
-def _first_line(words: object) -> str:
-    return (str(words).splitlines() or [type(words).__name__])[0]
 
 
 def _chosen(
@@ -199,8 +170,8 @@ def _chosen(
     if variables is None:
         if not fitting and not any(told.values()):
             raise DataError(
-                f"No variable has latitudes and longitudes; name the axes, for example "
-                f"latitude='y'. There are: {', '.join(known)}."
+                "No variable has latitudes and longitudes; name the axes: --axis latitude=NAME "
+                f"(in Python latitude=...). There are: {', '.join(known)}."
             )
         return fitting or known
     by_letters = {name.lower(): name for name in known}
@@ -213,30 +184,14 @@ def _chosen(
     return [name if name in known else by_letters[name.lower()] for name in variables]
 
 
-def _selected(variable: Any, select: Mapping[str, float], told: Mapping[str, str | None]) -> Any:
-    """A variable without the axes that are neither time nor place."""
-    places = {axis_name(variable, kind, told[kind]) for kind in _NAMED}
-    for dim in [dim for dim in variable.dims if dim not in places]:
-        if dim in select:
-            variable = variable.sel({dim: select[dim]}, method="nearest")
-        elif variable.sizes[dim] == 1:
-            variable = variable.isel({dim: 0})
-        else:
-            raise OptionError(
-                f"{variable.name} has a further axis {dim!r} of {variable.sizes[dim]}; choose one "
-                f"value, for example select={{{dim!r}: {float(variable[dim][0]):g}}}."
-            )
-    return variable
-
-
 def _ordered(variable: Any, axes: Mapping[str, str | None], path: Any) -> Any:
     """A variable as (time, latitude, longitude)."""
     for kind in ("latitude", "longitude"):
         if axes[kind] is None or axes[kind] not in variable.coords:
             raise DataError(
                 f"{variable.name} in {path} has no {kind}: its axes are "
-                f"{', '.join(map(str, variable.dims))}; name the axis with {kind}=..., and give it "
-                "coordinates in degrees."
+                f"{', '.join(map(str, variable.dims))}; name the axis with --axis {kind}=NAME (in "
+                f"Python {kind}=...), and give it coordinates in degrees."
             )
     if axes["time"] is None:
         variable = variable.expand_dims("time")
@@ -277,6 +232,9 @@ def _times(variable: Any) -> tuple[NDArray[Any], NDArray[np.int64], str]:
         return np.arange(count), np.zeros(count, np.int64), ""
     coordinate = variable[axis]
     values = coordinate.values
+    missing = int(coordinate.isnull().sum())
+    if missing:
+        raise DataError(f"{missing} of {count} times are missing; leave those fields out.")
     if values.dtype.kind != "M" and not hasattr(values.flat[0], "month"):
         return values, np.zeros(count, np.int64), ""
     months = np.asarray(coordinate.dt.month.values, np.int64)

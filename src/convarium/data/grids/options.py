@@ -58,7 +58,8 @@ class FieldOptions:
         check_options(self)
         if self.factor is not None and (len(self.factor) != 2 or max(self.factor) < 2):
             raise OptionError(
-                f"factor (={self.factor}) must be rows and columns of a block, such as (4, 4)."
+                f"factor (={self.factor}) must be rows and columns of a block of several cells, "
+                "such as (4, 4)."
             )
         if self.region is not None and len(self.region) != 4:
             raise OptionError(
@@ -72,19 +73,21 @@ class FieldOptions:
                 )
 
     @property
-    def chosen(self) -> dict[str, float]:
-        """The values of further axes by their names.
+    def chosen(self) -> dict[str, float | str]:
+        """The values of further axes by their names: numbers, or the words of a label.
 
         Raises:
-            OptionError: one does not look like AXIS=NUMBER.
+            OptionError: one does not look like AXIS=VALUE.
         """
-        found = {}
+        found: dict[str, float | str] = {}
         for text in self.select:
-            name, _, value = text.partition("=")
+            name, equal, value = text.partition("=")
+            if not (name and equal and value):
+                raise OptionError(f"select (={text!r}) must look like AXIS=VALUE: level=850.")
             try:
                 found[name] = float(value)
-            except ValueError as error:
-                raise OptionError(f"select (={text!r}) must look like AXIS=NUMBER.") from error
+            except ValueError:
+                found[name] = value
         return found
 
     @property

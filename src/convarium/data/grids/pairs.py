@@ -23,6 +23,7 @@ from convarium.data.grids.climatology import Climatology
 from convarium.data.grids.coarsening import coarsen
 from convarium.data.grids.fields import Fields, Values, pieces
 from convarium.data.grids.grid import Grid, edges_of, step_of
+from convarium.data.grids.holding import HeldOut
 from convarium.data.grids.inputs import FieldInputs
 from convarium.data.grids.matching import match_fields, match_times
 from convarium.data.grids.moments import Moments, Statistics
@@ -61,6 +62,7 @@ class FieldPairs:
         climatology: of the targets, where the delta method's field is read; or None.
         weighted: whether block means are weighted by the areas of cells.
         gaps: whether a coarse cell is missing at any time; None looks at all of them.
+        held: which fine cells count at which times; None is all of them.
     """
 
     fine: Fields
@@ -72,6 +74,7 @@ class FieldPairs:
     climatology: Climatology | None = None
     weighted: bool = False
     gaps: bool | None = None
+    held: HeldOut | None = None
 
     def __len__(self) -> int:
         return len(self.fine)
@@ -96,7 +99,7 @@ class FieldPairs:
         return replace(self, fine=fine, coarse=self.coarse.turned(west + half))
 
     def read(self, ids: Sequence[int] | NDArray[np.int64]) -> tuple[Values, Values]:
-        """Coarse predictors and fine targets of some times; missing cells are NaN.
+        """Coarse predictors and all fine targets of some times; missing cells are NaN.
 
         Shape:
             -> (n, C, h, w), (n, T, H, W)
@@ -106,6 +109,11 @@ class FieldPairs:
         if self.coarse is not None:
             return self.coarse.read(ids), y
         return coarsen(values, self.factor, self.areas), y
+
+    def counted(self, ids: NDArray[np.int64]) -> tuple[Values, Values]:
+        """The same, with NaN for fine cells that do not count at their time."""
+        x, y = self.read(ids)
+        return x, y if self.held is None else self.held.hide(y, ids)
 
     @cached_property
     def masked(self) -> bool:
@@ -120,7 +128,10 @@ class FieldPairs:
         chosen = np.asarray(ids, np.int64)
         x, y = self.read(chosen)
         read, mask, fine = self.inputs.tensors(x, self.fine.months[chosen])
-        return FieldBatch(read, mask, fine, self.block_weights(y), torch.from_numpy(y))
+        weights = self.block_weights(y)
+        if self.held is not None:
+            y = self.held.hide(y, chosen)
+        return FieldBatch(read, mask, fine, weights, torch.from_numpy(y))
 
     @cached_property
     def inputs(self) -> FieldInputs:
@@ -162,20 +173,20 @@ class FieldPairs:
             ids: of the training times, and of no others.
 
         Raises:
-            DataError: there is no time, or a field has no known cell.
+            DataError: there is no time, a field has no known cell, or a target never changes.
         """
         if not len(ids):
             raise DataError("Means and deviations need training times; there is none.")
         inputs, targets, fine = Moments(), Moments(), Moments()
         for chosen in pieces(ids):
-            x, y = self.read(chosen)
+            x, y = self.counted(chosen)
             months = self.fine.months[chosen]
             inputs.add(self.inputs.values(x, months))
             targets.add(y)
             extra = self.inputs.fine(x, months)
             if extra is not None:
                 fine.add(extra)
-        found = {"inputs": inputs.result(), "targets": targets.result()}
+        found = {"inputs": inputs.result(), "targets": targets.result(self.targets)}
         return found | ({"fine": fine.result()} if fine.count is not None else {})
 
     def residual(self, ids: NDArray[np.int64]) -> Statistics:
@@ -275,8 +286,8 @@ def model_pairs(
         if not same_units(given, fine.units[name]):
             raise DataError(
                 f"{name} is in {given or 'no unit'} in the coarse fields and in "
-                f"{fine.units[name] or 'no unit'} in the fine ones; convert one of them, or say "
-                f"units={{{name!r}: {fine.units[name]!r}}} where they mean the same."
+                f"{fine.units[name] or 'no unit'} in the fine ones; convert one of them, or give "
+                "it the other's attribute units where they mean the same."
             )
     coarse, fine, factor = match_fields(coarse, fine)
     at_coarse, at_fine = match_times(coarse, fine)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 import threading
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from convarium.data.augment.stream import Stream
 from convarium.data.dataset import Dataset
+from convarium.data.grids.coarse import check_months
 from convarium.data.grids.pairs import FieldBatch
 from convarium.data.grids.samples import GridSamples
 from convarium.data.grids.shifting import ShiftedPairs
@@ -97,7 +99,8 @@ class ReadyGrids:
             return self._pairs.batch(ids)
         with self._lock:
             if self._kept is None:
-                self._kept = self._pairs.batch(np.arange(len(self.dataset)))
+                every = dataclasses.replace(self._pairs, held=None)
+                self._kept = every.batch(np.arange(len(self.dataset)))
         places, kept = torch.from_numpy(ids), self._kept
 
         def cut(tensor: Tensor | None) -> Tensor | None:
@@ -105,6 +108,8 @@ class ReadyGrids:
 
         y = kept.y.index_select(0, places)
         weights = self._pairs.block_weights(y.numpy())
+        if self._pairs.held is not None:
+            y = torch.from_numpy(self._pairs.held.hide(y.numpy(), ids))
         return FieldBatch(
             kept.x.index_select(0, places), cut(kept.mask), cut(kept.fine), weights, y
         )
@@ -131,6 +136,7 @@ def check_fields(source: str, samples: GridSamples, preprocessing: FieldPreproce
                 f"{source} has {what} {_listed(is_)}, and the network was trained on "
                 f"{_listed(was)}; give fields of the same."
             )
+    check_months(pairs.fine, steps, source)
     if steps.bound and not steps.pairs_of(pairs).fine.grid.same(steps.grid):
         raise DataError(
             f"{source} has other cells than the network has learnt about (its climatology, static "

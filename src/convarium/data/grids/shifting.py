@@ -116,7 +116,10 @@ def moved_pairs(pairs: FieldPairs, shift: Shift) -> FieldPairs:
         coarse = coarsen(own, pairs.factor, areas)
         climatology = Climatology(climatology.months, own, coarse, pairs.factor)
     static = None if pairs.static is None else np.ascontiguousarray(shift.of(pairs.static))
-    return replace(pairs, fine=fields, climatology=climatology, static=static, gaps=pairs.masked)
+    held = None if pairs.held is None else pairs.held.moved(shift)
+    return replace(
+        pairs, fine=fields, climatology=climatology, static=static, gaps=pairs.masked, held=held
+    )
 
 
 class _Moved:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,12 +23,13 @@ from numpy.typing import NDArray
 from convarium import files
 from convarium.data.grids.fields import Values
 from convarium.data.grids.grid import Grid
-from convarium.data.grids.opening import EXTRA
+from convarium.data.grids.reading import EXTRA
 from convarium.errors import OptionError, RunError, import_extra
 
 _NETCDF: Final = (".nc", ".nc4")
 _CHUNK: Final = 2**18  # numbers of a chunk, about
 _ABOUT: Final = "about.json"
+_OWN: Final = re.compile(r"about\.json|\d{6,}\.npy|\..*\.tmp")  # files of a job, and half-written
 _OF_ZARR: Final = ("zarr.json", ".zgroup", ".zattrs", ".zmetadata")
 _LEVEL: Final = 1  # of zlib, behind a shuffle of bytes
 
@@ -74,7 +76,7 @@ class FineFile:
         zarr = self.path.suffix.lower() == ".zarr"
         old = self.path.with_name(f".{self.path.name}.old")
         with files.atomic(self.path) as temporary:
-            template = self._template()
+            template = axes_as_dataset(self.times, self.axis, self.grid, self.attributes)
             if zarr:
                 template.to_zarr(temporary, zarr_format=2, consolidated=False)
                 self._to_zarr(temporary, pieces)
@@ -85,23 +87,6 @@ class FineFile:
                 shutil.rmtree(old, ignore_errors=True)
                 self.path.rename(old)
         shutil.rmtree(old, ignore_errors=True)
-
-    def _template(self) -> Any:
-        """Axes and attributes without the fields."""
-        xarray = import_extra("xarray", EXTRA)
-        names = {"latitude": "degrees_north", "longitude": "degrees_east"}
-        coords = {
-            name: (name, getattr(self.grid, name), {"units": unit, "standard_name": name})
-            for name, unit in names.items()
-        }
-        dated = self.times.dtype.kind in "MO"
-        own = {k: v for k, v in self.axis.items() if not (dated and k in ("units", "calendar"))}
-        coords["time"] = ("time", self.times, own)
-        found = xarray.Dataset(coords=coords, attrs=dict(self.attributes))
-        if dated:
-            named = {k: v for k, v in self.axis.items() if k not in own}
-            found["time"].encoding |= named | {"dtype": "float64"}
-        return found
 
     @property
     def count(self) -> int:
@@ -162,6 +147,33 @@ class FineFile:
         zarr.consolidate_metadata(str(path))
 
 
+def axes_as_dataset(
+    times: NDArray[Any], axis: Mapping[str, Any], grid: Grid, attributes: Mapping[str, Any]
+) -> Any:
+    """Axes and attributes of fine fields as a data set of xarray without variables.
+
+    Args:
+        times, axis, grid, attributes: as `FineFile` has them.
+
+    Raises:
+        MissingExtraError: xarray is not installed.
+    """
+    xarray = import_extra("xarray", EXTRA)
+    names = {"latitude": "degrees_north", "longitude": "degrees_east"}
+    coords = {
+        name: (name, getattr(grid, name), {"units": unit, "standard_name": name})
+        for name, unit in names.items()
+    }
+    dated = times.dtype.kind in "MO"
+    own = {k: v for k, v in axis.items() if not (dated and k in ("units", "calendar"))}
+    coords["time"] = ("time", times, own)
+    found = xarray.Dataset(coords=coords, attrs=dict(attributes))
+    if dated:
+        named = {k: v for k, v in axis.items() if k not in own}
+        found["time"].encoding |= named | {"dtype": "float64"}
+    return found
+
+
 @contextlib.contextmanager
 def held(path: Path) -> Iterator[None]:
     """Hold the name of a result for one job; what a killed one left half-written is removed.
@@ -194,13 +206,25 @@ class Pieces:
         path: of the result.
         about: what tells this job from others, as JSON; the pieces of another one are removed.
         starts: the first time of each piece.
+
+    Raises:
+        OptionError: in the folder is something else than pieces.
     """
 
     def __init__(self, path: Path, about: Mapping[str, Any], starts: Sequence[int]) -> None:
         self.folder = path.with_name(f"{path.name}.parts")
         self.starts, self.about = list(starts), dict(about)
         file = self.folder / _ABOUT
-        if self.folder.exists() and (not file.exists() or files.read_json(file) != self.about):
+        if not self.folder.exists():
+            return
+        inside = self.folder.iterdir() if self.folder.is_dir() else [self.folder]
+        others = [at.name for at in inside if not _OWN.fullmatch(at.name)]
+        if others:
+            raise OptionError(
+                f"{self.folder} is for the pieces of a stopped job, and has {others[0]}; move it "
+                "away, or choose another -o."
+            )
+        if not file.exists() or files.read_json(file) != self.about:
             shutil.rmtree(self.folder)
 
     def missing(self) -> list[int]:
