@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from convarium import deploy
+from convarium import deploy, predict
 from convarium.cli import main
 
 
@@ -89,6 +89,36 @@ def test_tune_chooses_and_predict_uses_it(run, photos, tmp_path, capsys):
     captured = capsys.readouterr()
     assert json.loads(captured.out) == plain
     assert "convarium tune" in captured.err
+
+
+def test_tune_from_the_files_themselves(run, tmp_path, capsys):
+    own = shutil.copytree(run, tmp_path / "run")
+    words = ["tune", str(own), "--engines", "eager", "--threads", "1", "--goal"]
+    assert main([*words, "end_to_end", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["goal"], told["batch_size"]) == ("end_to_end", 16)
+    assert main([*words, "end-to-end"]) == 2
+    assert "Did you mean 'end_to_end'?" in last_line(capsys)
+
+
+@pytest.mark.long
+def test_export_for_phones(run, tmp_path, capsys):
+    pytest.importorskip("executorch")
+    path = tmp_path / "m.pte"
+    assert main(["export", str(run), "--to", "executorch", "-o", str(path), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["format"], told["agreement"]) == ("executorch", 1.0)
+    opened = predict.open_run(run)
+    with torch.no_grad():
+        expected = opened.model(opened.samples())
+    torch.testing.assert_close(
+        deploy.Artefact(path)(opened.samples()), expected, rtol=1e-3, atol=1e-4
+    )
+    (entry,) = json.loads((tmp_path / "manifest.json").read_text())["files"].values()
+    assert entry["sha256"] == {"m.pte": told["sha256"]}
+    assert "executorch" in entry["versions"]
+    assert main(["export", str(run), "--to", "executorch", "--dynamic-size", "-o", str(path)]) == 2
+    assert "one size" in last_line(capsys)
 
 
 def test_export_of_whole_pictures_needs_pictures_of_one_size(run, tmp_path, capsys):

@@ -10,8 +10,9 @@ import tomllib
 import numpy as np
 import pytest
 
-from convarium import data
+from convarium import data, predict
 from convarium.cli import main
+from convarium.deploy.sequence_files import SequenceRuntime
 
 xarray = pytest.importorskip("xarray")
 
@@ -170,3 +171,25 @@ def test_which_fields_count_and_how_far_a_run_sees(folder, capsys):
     assert main(["measure", run]) == 0
     out = capsys.readouterr().out
     assert "km from north to south" in out
+
+
+@pytest.mark.parametrize("format", ["onnx", "openvino"])
+def test_a_run_is_exported_with_its_constraint(folder, format, tmp_path, capsys):
+    path = tmp_path / {"onnx": "m.onnx", "openvino": "m.xml"}[format]
+    words = ["export", str(folder / "run"), "--to", format, "-o", str(path)]
+    assert main([*words, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["inputs"], told["constraint"]) == (["input", "fine", "weights"], "additive")
+    assert (told["free"], told["sizes"]) == (False, [[3, 6]])
+    assert told["apart"] < 1e-5
+    given = predict.field_samples(predict.open_run(folder / "run"))
+    y = SequenceRuntime(path, 1e-4).run([*given.values()])[0]
+    areas = given["weights"][0, 0].numpy()
+    whole = (y * areas).reshape(len(y), 3, 4, 6, 4).sum((2, 4))
+    means = whole / areas.reshape(3, 4, 6, 4).sum((1, 3))
+    assert np.abs(means - given["input"][:, 0].numpy()).max() < 1e-4
+    for wrong, hint in ((["--int8"], "read maps"), (["--samples", "no.nc"], "no.nc")):
+        assert main([*words, *wrong]) == 2
+        assert hint in capsys.readouterr().err.strip().splitlines()[-1]
+    assert main(["export", str(folder / "run"), "--to", "torch"]) == 2
+    assert "fields take onnx or openvino" in capsys.readouterr().err

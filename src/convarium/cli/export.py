@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from convarium.cli.exporting_fields import export_fields
 from convarium.cli.exporting_texts import export_texts
 from convarium.cli.parsing import Parser, above_zero, positive, write, write_json
 from convarium.errors import OptionError
@@ -47,13 +48,15 @@ def run(arguments: argparse.Namespace) -> int:
 
     _check(arguments)
     opened = predict.open_run(arguments.run)
-    if opened.preprocessing.kind == "texts":
+    others = {"texts": export_texts, "grids": export_fields}
+    kind = opened.preprocessing.kind
+    if kind in others:
         if arguments.int8 or arguments.pixels or arguments.dynamic_size:
             raise OptionError(
                 "--int8, --pixels and --dynamic-size are for networks that read maps, and that of "
-                f"{opened.folder} reads texts; leave them out."
+                f"{opened.folder} reads {kind}; leave them out."
             )
-        return export_texts(arguments, opened)
+        return others[kind](arguments, opened)
     suffix = _SUFFIXES[arguments.to]
     path = Path(arguments.output or opened.folder / f"model{suffix}")
     written = (_quantised if arguments.int8 else _exported)(arguments, opened, path)

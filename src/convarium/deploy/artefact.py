@@ -17,6 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -187,13 +188,13 @@ def _openvino(artefact: Artefact, batch_size: int | None) -> Callable[[Tensor], 
 
     def run_beside(x: Tensor) -> Tensor:
         parts = [part.numpy() for part in x.tensor_split(streams) if len(part)]
-        for request, part in zip(requests, parts, strict=False):
-            request.start_async([part], share_inputs=True)
-        found = []
-        for request, _ in zip(requests, parts, strict=False):
-            request.wait()
-            found.append(torch.from_numpy(request.get_output_tensor(0).data.copy()))
-        return torch.cat(found)
+        used = requests[: len(parts)]
+        with contextlib.ExitStack() as waiting:  # for all of them, also where one fails
+            for request, part in zip(used, parts, strict=True):
+                request.start_async([part], share_inputs=True)
+                waiting.callback(request.wait)
+        found = [request.get_output_tensor(0).data.copy() for request in used]
+        return torch.from_numpy(np.concatenate(found))
 
     return run if streams == 1 else run_beside
 

@@ -10,6 +10,9 @@ so that any tool may round them afterwards. No labels are needed.
 from __future__ import annotations
 
 import copy
+import itertools
+import math
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -28,7 +31,13 @@ _BATCH: Final = 32
 
 
 def finetuned(
-    network: nn.Module, samples: Tensor, passes: int, *, steps: Steps = EIGHT_BITS, seed: int = 0
+    network: nn.Module,
+    samples: Tensor,
+    passes: int,
+    *,
+    steps: Steps = EIGHT_BITS,
+    seed: int = 0,
+    until: float = math.inf,
 ) -> nn.Module:
     """A copy of a network whose outputs change less where its numbers are rounded.
 
@@ -38,6 +47,7 @@ def finetuned(
         passes: over all of them.
         steps: that the numbers are rounded to.
         seed: of the order of the samples.
+        until: when, by `time.monotonic`, the learning is broken off.
 
     References:
         Nagel et al. 2021, arXiv:2106.08295, section 4 (quantisation-aware training); the outputs
@@ -52,7 +62,7 @@ def finetuned(
         turns = [torch.randperm(len(samples), generator=generator) for _ in range(passes)]
         parts = [some for turn in turns for some in torch.split(turn, _BATCH)]
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(1, len(parts)))
-        for some in parts:
+        for some in itertools.takewhile(lambda _: time.monotonic() < until, parts):
             x = samples[some].clone()
             with torch.no_grad():
                 expected = network(x)

@@ -87,7 +87,7 @@ def export_sequences(
 
     form = "tokens" if tokens else "masked"
     program = translate(network, given, names, ("output",), axes[: len(given)])
-    return written(program, path, card, tolerance, checked, (form, len(samples), longest))
+    return written(program, path, card, tolerance, checked, (form, len(samples), longest), given)
 
 
 def export_stream(
@@ -144,10 +144,11 @@ def export_stream(
         for size in _pieces(samples.shape[2], (1,) if steps else _CHUNKS):
             piece = samples[:, :, at] if steps else samples[:, :, at : at + size]
             wanted = expected[:, :, at] if steps else expected[:, :, at : at + size]
-            kept, at = runtime.meet(wanted, (piece, kept))[0], at + size
+            kept, at = runtime.meet(wanted, (piece, kept))[1], at + size
         runtime.meet(expected[:1, :, 0] if steps else expected[:1], _alone(samples, state, steps))
 
-    return written(program, path, card, tolerance, checked, (form, len(samples), 1))
+    told = (form, len(samples), 1)
+    return written(program, path, card, tolerance, checked, told, (first, state))
 
 
 class _Live(nn.Module):

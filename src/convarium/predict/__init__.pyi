@@ -2,6 +2,7 @@ from .calibrating import fit_temperature as fit_temperature
 from .downscaling import Downscaled as Downscaled
 from .downscaling import downscale as downscale
 from .downscaling import fine_values as fine_values
+from .field_samples import field_samples as field_samples
 from .neighbours import Neighbours as Neighbours
 from .neighbours import build_index as build_index
 from .neighbours import index_recall as index_recall
@@ -34,6 +35,7 @@ __all__ = [
     "check_table_name",
     "check_vectors_name",
     "downscale",
+    "field_samples",
     "fine_values",
     "fit_temperature",
     "index_recall",

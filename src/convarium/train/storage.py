@@ -24,11 +24,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from convarium import files
-from convarium.data import Part, Parts, Preprocessing, lookalikes
+from convarium.data import Part, Parts, Preprocessing, batches, lookalikes
 from convarium.errors import ConvariumError, RunError
 from convarium.processes import World
 
@@ -244,4 +245,13 @@ def _samples(part: Part, preprocessing: Preprocessing) -> dict[str, Tensor]:
     return {
         "inputs": preprocessing.together(inputs),
         "ids": torch.tensor([int(id) for id in chosen]),
+        **_beside(Part(part.dataset, np.array(chosen, np.int64)), preprocessing),
     }
+
+
+def _beside(part: Part, preprocessing: Preprocessing) -> dict[str, Tensor]:
+    """What networks of fields read beside their inputs: masks, fine fields, weights."""
+    if preprocessing.input_kind != "fields":
+        return {}
+    batch = next(batches(part, preprocessing, batch_size=len(part)))
+    return dict(batch.named) if batch.mask is None else {"mask": batch.mask, **batch.named}
