@@ -10,8 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
-from convarium import deploy, predict
+from convarium import deploy, models, predict
 from convarium.cli import main
+from convarium.data import SeriesPreprocessing
+from convarium.deploy.runtimes import SequenceRuntime
 
 
 @pytest.fixture(scope="module")
@@ -138,3 +140,32 @@ def test_export_of_whole_pictures_needs_pictures_of_one_size(run, tmp_path, caps
     Image.new("RGB", (60, 60)).save(folder / "other.png")
     assert main(words) == 2
     assert "give one size" in last_line(capsys)
+
+
+def test_export_of_live_series(run, tmp_path, capsys):
+    steps = SeriesPreprocessing((2, 20), (0.0, 1.0), (1.0, 2.0), classes=("a", "b"))
+    torch.manual_seed(0)
+    model = models.create("tcn", in_channels=2, channels=[4, 4], num_classes=2)
+    own = models.save(model, tmp_path / "run", {"task": "classification", **steps.to_card()})
+    np.save(tmp_path / "s.npy", np.random.default_rng(0).normal(size=(2, 20)).astype("f4"))
+    words = ["export", str(own), "--to", "onnx", "--stream", "steps"]
+    assert main([*words, "--samples", str(tmp_path / "s.npy"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["form"], told["runs"]) == ("steps", 21)
+    (entry,) = json.loads((own / "manifest.json").read_text())["files"].values()
+    assert entry["sha256"] == {"stream.onnx": told["sha256"]}
+    assert entry["card"]["classes"] == ["a", "b"]
+    assert entry["latency"]["median_ms"] > 0
+    runner = SequenceRuntime(own / "stream.onnx", 1e-4)
+    opened = predict.open_run(own)
+    x, state = opened.samples(tmp_path / "s.npy"), torch.zeros_like(model.initial_state(1))
+    with torch.no_grad():
+        expected, _ = opened.model.stream(x, model.initial_state(1))
+    for at in range(20):
+        output, state = map(torch.from_numpy, runner.run([x[:, :, at], state]))
+        torch.testing.assert_close(output, expected[:, :, at], rtol=1e-4, atol=1e-5)
+    for wrong in ([*words, "--int8"], [*words[:3], "openvino", *words[4:]]):
+        assert main(wrong) == 2
+        assert "--stream is for runs of series" in last_line(capsys)
+    assert main(["export", str(run), "--to", "onnx", "--stream", "steps"]) == 2
+    assert "--stream is for runs of series" in last_line(capsys)

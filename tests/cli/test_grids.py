@@ -12,7 +12,7 @@ import pytest
 
 from convarium import data, predict
 from convarium.cli import main
-from convarium.deploy.sequence_files import SequenceRuntime
+from convarium.deploy.runtimes import SequenceRuntime
 
 xarray = pytest.importorskip("xarray")
 

@@ -50,7 +50,7 @@ def test_only_what_is_large_is_read_smaller(photos, resize):
             assert min(fewer.shape[:2]) >= short
             assert (fewer.shape[0] < fewer.shape[1]) == (pixels.shape[0] < pixels.shape[1])
             apart = steps.apply(fewer).float() - steps.apply(pixels).float()
-            assert apart.abs().mean() < 2.0  # of 255
+            assert apart.abs().mean() < 4.0  # of 255
         else:
             assert np.array_equal(fewer, pixels)
     assert np.array_equal(whole.read(0), data.read_image(photos / whole.name(0)))

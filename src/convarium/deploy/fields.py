@@ -21,7 +21,8 @@ from torch import Tensor, nn
 
 from convarium.deploy.exporting import FORMATS
 from convarium.deploy.onnx_file import OPSET
-from convarium.deploy.sequence_files import Proven, SequenceRuntime, proven, recorded, translate
+from convarium.deploy.runtimes import SequenceRuntime
+from convarium.deploy.sequence_files import Proven, proven, recorded, translate
 from convarium.deploy.verification import SINGLES, TOLERANCE
 from convarium.errors import ConvariumError, OptionError, VerificationError, did_you_mean
 from convarium.graph import unwrapped
@@ -82,8 +83,8 @@ class FieldExport:
         domain = "of any size" if self.free else f"of this size alone ({self.reason})"
         held = f"; the constraint {self.constraint!r} holds within {self.apart:.2g} of that"
         return (
-            f"{self.path}: {self.format} of {', '.join(self.inputs)}, {self.bytes / 1e6:.2f} MB; "
-            f"on {self.n} fields of {shapes} the largest difference is "
+            f"{self.path}: {self.format} of {', '.join(self.inputs)}, opset {OPSET}, "
+            f"{self.bytes / 1e6:.2f} MB; on {self.n} fields of {shapes} the largest difference is "
             f"{self.largest_difference:.2g} at outputs up to {self.scale:.3g} (allowed: "
             f"{self.tolerance:g} of that){'' if self.constraint == 'none' else held}; domains "
             f"{domain}; {self.latency['median_ms']:.3g} ms a field here."

@@ -1,4 +1,4 @@
-"""Files of several inputs, of sequences and of fields: how they are written, run and verified."""
+"""Files of several inputs, of sequences and of fields: how they are written and verified."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from convarium.deploy import manifest
@@ -24,12 +22,10 @@ from convarium.deploy.onnx_file import (
     silent,
 )
 from convarium.deploy.openvino_file import save
+from convarium.deploy.runtimes import SequenceRuntime
 from convarium.deploy.wrapped_pads import PlainWrapping
-from convarium.errors import ConvariumError, OptionError, VerificationError, import_extra
+from convarium.errors import ConvariumError, OptionError, import_extra
 from convarium.files import atomic, sha256
-
-Numbers = NDArray[Any]
-Run = Callable[[Sequence[Numbers]], list[Numbers]]
 
 
 @dataclass(frozen=True)
@@ -45,6 +41,7 @@ class SequenceExport:
         largest_difference: largest absolute difference of an output from the network's.
         scale: largest absolute output of the network.
         tolerance: the difference allowed, as a share of `scale`.
+        agreement: share of equal decisions, the largest output of each sample and step.
         sha256: of the file's bytes, hexadecimal.
         bytes: size of the file.
         latency: of a pass with one sample on this machine.
@@ -58,6 +55,7 @@ class SequenceExport:
     largest_difference: float
     scale: float
     tolerance: float
+    agreement: float
     sha256: str
     bytes: int
     latency: dict[str, Any]
@@ -69,86 +67,12 @@ class SequenceExport:
     def sentence(self) -> str:
         """The result as one sentence."""
         return (
-            f"{self.path}: onnx of {self.form}, {self.bytes / 1e6:.2f} MB; in {self.runs} runs on "
-            f"{self.n} sequences the largest difference is {self.largest_difference:.2g} at "
-            f"outputs up to {self.scale:.3g} (allowed: {self.tolerance:g} of that)."
+            f"{self.path}: onnx of {self.form}, opset {OPSET}, {self.bytes / 1e6:.2f} MB; in "
+            f"{self.runs} runs on {self.n} sequences the largest difference is "
+            f"{self.largest_difference:.2g} at outputs up to {self.scale:.3g} (allowed: "
+            f"{self.tolerance:g} of that), and {self.agreement:.1%} of the predictions agree; "
+            f"{self.latency['median_ms']:.3g} ms a run here."
         )
-
-
-class SequenceRuntime:
-    """A file in its runtime, and the largest difference so far.
-
-    Args:
-        path: ends in .onnx or, for OpenVINO, .xml.
-        tolerance: the largest difference allowed, as a share of the largest output.
-    """
-
-    def __init__(self, path: Path, tolerance: float) -> None:
-        self.path, self.tolerance = path, tolerance
-        self.largest, self.scale, self.runs = 0.0, 0.0, 0
-        self._name = "openvino" if path.suffix == ".xml" else "onnxruntime"
-        self._call = (_in_openvino if path.suffix == ".xml" else _in_onnxruntime)(path)
-
-    def run(self, given: Sequence[Tensor]) -> list[Numbers]:
-        """All outputs, of inputs in the file's order.
-
-        Raises:
-            VerificationError: the file cannot run.
-        """
-        try:
-            return self._call([each.detach().contiguous().numpy() for each in given])
-        except Exception as error:  # the runtimes raise kinds of their own
-            first = str(error).strip().partition("\n")[0]
-            raise VerificationError(f"{self._name} cannot run {self.path.name}: {first}") from error
-
-    def meet(self, expected: Tensor, given: Sequence[Tensor]) -> list[Tensor]:
-        """Run, compare the first output, and give all.
-
-        Raises:
-            VerificationError: the file cannot run, or computes something else.
-        """
-        output, *others = self.run(given)
-        wanted: Numbers = expected.numpy()
-        if output.shape != wanted.shape:
-            raise VerificationError(
-                f"{self.path.name} returns shape {output.shape} where the network returns "
-                f"{wanted.shape}."
-            )
-        difference, scale = float(np.abs(output - wanted).max()), float(np.abs(wanted).max())
-        self.largest, self.scale = max(self.largest, difference), max(self.scale, scale)
-        self.runs += 1
-        if not difference <= self.tolerance * (self.scale or 1.0):
-            raise VerificationError(
-                f"{self.path.name} does not compute what the network computes: the largest "
-                f"difference is {difference:.3g} at outputs up to {self.scale:.3g}."
-            )
-        return [torch.from_numpy(each) for each in (output, *others)]
-
-
-def _in_onnxruntime(path: Path) -> Run:
-    runtime = import_extra("onnxruntime", "onnx")
-    options = runtime.SessionOptions()
-    options.log_severity_level = 4
-    options.intra_op_num_threads = torch.get_num_threads()
-    session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    names = [each.name for each in session.get_inputs()]
-    return lambda given: session.run(None, dict(zip(names, given, strict=True)))
-
-
-def _in_openvino(path: Path) -> Run:
-    core = runtime_package("openvino").Core()
-    settings = {
-        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-        "INFERENCE_PRECISION_HINT": "f32",
-    }
-    compiled = core.compile_model(core.read_model(str(path)), "CPU", settings)
-    names = [each.any_name for each in compiled.inputs]
-
-    def run(given: Sequence[Numbers]) -> list[Numbers]:
-        found = compiled(dict(zip(names, given, strict=True)))
-        return [found[output] for output in compiled.outputs]
-
-    return run
 
 
 def translate(
@@ -290,6 +214,7 @@ def written(
         largest_difference=made.runtime.largest,
         scale=made.runtime.scale,
         tolerance=tolerance,
+        agreement=made.runtime.agreement,
         sha256=made.digests[path.name],
         bytes=made.bytes,
         latency=made.latency,

@@ -20,12 +20,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from convarium.deploy.sequence_files import (
-    SequenceExport,
-    SequenceRuntime,
-    translate,
-    written,
-)
+from convarium.deploy.runtimes import SequenceRuntime
+from convarium.deploy.sequence_files import SequenceExport, translate, written
 from convarium.deploy.verification import SINGLES, TOLERANCE
 from convarium.errors import OptionError, ShapeError
 from convarium.graph import unwrapped

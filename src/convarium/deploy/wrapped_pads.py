@@ -29,9 +29,9 @@ class PlainWrapping(TorchFunctionMode):
         """Do the one call in another way."""
         words = dict(named or {})
         if function is torch.nn.functional.pad:
-            x, pads, mode, *_ = (*given, *[words.get(key) for key in _KEYS[len(given) :]])
-            if mode == "circular":
-                return _around(x, pads)
+            bound = {**dict(zip(_KEYS, given, strict=False)), **words}
+            if bound.get("mode") == "circular":
+                return _around(bound["input"], bound["pad"])
         return function(*given, **words)
 
 
