@@ -27,7 +27,14 @@ def export_fields(arguments: argparse.Namespace, opened: Run) -> int:
     given = predict.field_samples(opened, arguments.samples)
     samples = given.pop("input")
     made = deploy.export_fields(
-        opened.model, path, samples=samples, format=arguments.to, card=opened.card, **given
+        opened.model,
+        path,
+        samples=samples,
+        mask=given.get("mask"),
+        fine=given.get("fine"),
+        weights=given.get("weights"),
+        format=arguments.to,
+        card=opened.card,
     )
     if arguments.json:
         write_json(made.to_json())

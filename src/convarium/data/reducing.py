@@ -32,6 +32,7 @@ def reduced(dataset: Dataset, preprocessing: Preprocessing) -> Dataset:
         )
     short = preprocessing.resize
     found, samples = copy.copy(dataset), copy.copy(dataset.samples)
-    samples.enough = preprocessing.input_shape[1:] if short is None else (short, short)
+    _, height, width = preprocessing.input_shape
+    samples.enough = (height, width) if short is None else (short, short)
     found.samples, found.pictures = samples, None
     return found

@@ -4,7 +4,8 @@ samples -> network --------------------------------> outputs --+
         -> copy with rounded weights and inputs -> outputs -----+-> squared error -> gradient
 
 What is rounded passes its gradient on (straight through); what is kept are the unrounded weights,
-so that any tool may round them afterwards. No labels are needed.
+so that any tool may round them afterwards. No labels are needed. Each number learns at a rate that
+goes with its size, since channels of very different sizes are what 8 bits suffer from most.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from torch.nn.utils import parametrize
 from convarium.deploy.neighbours import LAYERS
 from convarium.deploy.sensitivity import EIGHT_BITS, Steps, rounded_input, rounded_weight
 
-_RATE: Final = 3e-4  # of Adam, times the mean size of a tensor's weights over 0.02
-_USUAL: Final = 0.02
+_RATE: Final = 3e-2  # of Adam, times the size of each number
+_LEAST: Final = 1e-3  # of the mean size in its tensor, that a number counts as
 _BATCH: Final = 32
 
 
@@ -57,8 +58,9 @@ def finetuned(
     student = copy.deepcopy(network).eval().requires_grad_(True)
     generator = torch.Generator().manual_seed(seed)
     with torch.inference_mode(False), torch.enable_grad(), rounding(student, steps):
-        groups = [_group(weights) for weights in student.parameters()]
-        optimizer = torch.optim.Adam(groups)
+        numbers = [*student.parameters()]
+        sizes = [_sizes(each.detach()) for each in numbers]
+        optimizer = torch.optim.Adam(numbers, _RATE)
         turns = [torch.randperm(len(samples), generator=generator) for _ in range(passes)]
         parts = [some for turn in turns for some in torch.split(turn, _BATCH)]
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(1, len(parts)))
@@ -68,7 +70,11 @@ def finetuned(
                 expected = network(x)
             optimizer.zero_grad()
             torch.autograd.backward(error(student(x), expected))
+            before = [each.detach().clone() for each in numbers]
             optimizer.step()
+            with torch.no_grad():
+                for each, old, size in zip(numbers, before, sizes, strict=True):
+                    each.copy_(torch.lerp(old, each, size))
             schedule.step()
     return student.requires_grad_(False)
 
@@ -119,7 +125,10 @@ def _of_input(steps: Steps) -> Any:
     return hook
 
 
-def _group(weights: Tensor) -> dict[str, Any]:
-    """A tensor with a rate that goes with the size of its weights."""
-    size = float(weights.detach().abs().mean()) or _USUAL
-    return {"params": [weights], "lr": _RATE * min(1.0, size / _USUAL)}
+def _sizes(numbers: Tensor) -> Tensor:
+    """How large each number of a tensor is: by how much a step may change it.
+
+    So channels that are much smaller than others of their layer learn as quickly as those.
+    """
+    found = numbers.abs()
+    return found.clamp(min=_LEAST * float(found.mean()))
