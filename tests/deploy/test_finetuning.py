@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -48,7 +49,7 @@ def uneven(model: nn.Sequential, spread: float) -> nn.Sequential:
     model, generator = copy.deepcopy(model), torch.Generator().manual_seed(1)
     layers = [each for each in model if isinstance(each, nn.Conv2d)]
     with torch.no_grad():
-        for before, behind in zip(layers, layers[1:], strict=False):
+        for before, behind in pairwise(layers):
             scale = torch.exp(spread * torch.randn(8, generator=generator))
             before.weight *= scale.view(-1, 1, 1, 1)
             before.bias *= scale

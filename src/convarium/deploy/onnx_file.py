@@ -29,7 +29,7 @@ OPSETS = range(18, 24)
 CARD_KEY = "convarium.card"
 
 _LARGEST_FILE = 2**31 - 2**20
-_TORCHS = ("torch.onnx", "torch.export", "torch.fx", "torch._dynamo")
+_TORCHS = ("torch.onnx", "torch.export", "torch.fx", "torch._dynamo", "torch.utils._pytree")
 _LOGGERS = (*_TORCHS, "onnxscript", "onnx_ir", "nncf", "")
 
 
