@@ -61,9 +61,10 @@ def finetuned(
         numbers = [*student.parameters()]
         sizes = [_sizes(each.detach()) for each in numbers]
         optimizer = torch.optim.Adam(numbers, _RATE)
-        turns = [torch.randperm(len(samples), generator=generator) for _ in range(passes)]
-        parts = [some for turn in turns for some in torch.split(turn, _BATCH)]
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(1, len(parts)))
+        turns = (torch.randperm(len(samples), generator=generator) for _ in range(passes))
+        parts = (some for turn in turns for some in torch.split(turn, _BATCH))
+        steps_in_all = max(1, passes * -(-len(samples) // _BATCH))
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps_in_all)
         for some in itertools.takewhile(lambda _: time.monotonic() < until, parts):
             x = samples[some].clone()
             with torch.no_grad():
@@ -101,9 +102,9 @@ def rounding(network: nn.Module, steps: Steps) -> Iterator[None]:
             handle.remove()
         for layer in layers:
             if parametrize.is_parametrized(layer, "weight"):
-                unrounded = layer.parametrizations.weight.original
+                unrounded = layer.parametrizations.weight.original.detach().clone()
                 parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
-                layer.weight = nn.Parameter(unrounded.detach().clone())
+                layer.weight = nn.Parameter(unrounded)  # where that left the rounded ones
 
 
 class _Rounded(nn.Module):

@@ -45,7 +45,8 @@ def write_phone(
         xnnpack: Any = import_extra(
             "executorch.backends.xnnpack.partition.xnnpack_partitioner", EXTRA
         )
-        own = copy.deepcopy(network).to(memory_format=torch.contiguous_format)
+        own = copy.deepcopy(network)
+        own.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         one = samples[:1].clone(memory_format=torch.contiguous_format)
         try:
             program = torch.export.export(own, (one,))

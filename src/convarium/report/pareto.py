@@ -91,7 +91,7 @@ def draw_tuning(found: Tuning) -> str:
     up = "samples with the network's own answer, %" if before is None else "accuracy, %"
     return draw_trade_offs(
         points,
-        title=f"Forms of one network, for {found.goal}",
+        title=f"Forms of one network, for {found.goal.replace('_', ' ')}",
         across=f"ms for an input of {shape} on {found.conditions['processor']}",
         up=up,
     )
