@@ -93,12 +93,22 @@ def test_tune_chooses_and_predict_uses_it(run, photos, tmp_path, capsys):
     assert "convarium tune" in captured.err
 
 
-def test_tune_from_the_files_themselves(run, tmp_path, capsys):
+def test_tune_from_the_files_themselves(run, photos, tmp_path, capsys, monkeypatch):
     own = shutil.copytree(run, tmp_path / "run")
     words = ["tune", str(own), "--engines", "eager", "--threads", "1", "--goal"]
     assert main([*words, "end_to_end", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["goal"], told["batch_size"]) == ("end_to_end", 16)
+    sizes, records = [], predict.Predictor.records
+
+    def seen(self, data, **words):
+        sizes.append(words["batch_size"])
+        return records(self, data, **words)
+
+    monkeypatch.setattr(predict.Predictor, "records", seen)
+    for more in ([], ["--batch-size", "5"], ["--untuned"]):
+        assert main(["predict", str(own), str(photos), "--json", *more]) == 0
+    assert sizes == [16, 5, 256]  # as it was timed, unless something else is said
     assert main([*words, "end-to-end"]) == 2
     assert "Did you mean 'end_to_end'?" in last_line(capsys)
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 
 _OWN = "the network itself"
+_BATCH = 256
 
 
 def add_arguments(parser: Parser) -> None:
@@ -37,6 +38,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("inputs", metavar="INPUT", nargs="+", help="files, folders or patterns")
     add_input_columns(parser)
     add_prediction_arguments(parser)
+    parser.set_defaults(batch_size=None)  # as many as `tune` timed, or 256
     parser.add_argument(
         "-o",
         "--output",
@@ -72,6 +74,9 @@ def _predict(arguments: argparse.Namespace, world: World) -> int:
         raise OptionError("--shard is for a folder of files; give -o a name without an ending.")
     opened = predict.open_run(arguments.run)
     forward, form = (opened.model, _OWN) if arguments.untuned else _fastest(opened)
+    if arguments.batch_size is None:
+        timed = getattr(forward, "batch_size", 1)  # of one sample means that each counts, not all
+        arguments.batch_size = timed if timed > 1 else _BATCH
     predictor = predict.Predictor(forward, opened.card, tta=arguments.tta)
     dataset = data.open_inputs(
         arguments.inputs, kind=opened.preprocessing.kind, columns=input_columns(arguments, opened)

@@ -14,7 +14,7 @@ import copy
 import itertools
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -71,11 +71,7 @@ def finetuned(
                 expected = network(x)
             optimizer.zero_grad()
             torch.autograd.backward(error(student(x), expected))
-            before = [each.detach().clone() for each in numbers]
-            optimizer.step()
-            with torch.no_grad():
-                for each, old, size in zip(numbers, before, sizes, strict=True):
-                    each.copy_(torch.lerp(old, each, size))
+            _step(optimizer, numbers, sizes)
             schedule.step()
     return student.requires_grad_(False)
 
@@ -124,6 +120,17 @@ def _of_input(steps: Steps) -> Any:
         return (rounded_input(x, steps), *rest)
 
     return hook
+
+
+@torch.no_grad()
+def _step(
+    optimizer: torch.optim.Optimizer, numbers: Sequence[nn.Parameter], sizes: Sequence[Tensor]
+) -> None:
+    """A step of the optimizer, times the size of each number."""
+    before = [each.detach().clone() for each in numbers]
+    optimizer.step()
+    for each, old, size in zip(numbers, before, sizes, strict=True):
+        each.copy_(torch.lerp(old, each, size))
 
 
 def _sizes(numbers: Tensor) -> Tensor:

@@ -220,7 +220,7 @@ class InTorch:
     """
 
     def __init__(self, network: nn.Module, form: Form, input_shape: tuple[int, ...]) -> None:
-        self.threads = form.threads
+        self.threads, self.batch_size = form.threads, input_shape[0]
         self.kind = torch.bfloat16 if form.precision == "bf16" else torch.float32
         self.order = torch.contiguous_format
         self.run: Callable[..., Tensor]

@@ -2,7 +2,6 @@ from .calibrating import fit_temperature as fit_temperature
 from .downscaling import Downscaled as Downscaled
 from .downscaling import downscale as downscale
 from .downscaling import fine_values as fine_values
-from .field_samples import field_samples as field_samples
 from .neighbours import Neighbours as Neighbours
 from .neighbours import build_index as build_index
 from .neighbours import index_recall as index_recall
@@ -10,6 +9,7 @@ from .neighbours import nearest as nearest
 from .predictor import Predictor as Predictor
 from .quality import VectorQuality as VectorQuality
 from .quality import vector_quality as vector_quality
+from .real_fields import field_samples as field_samples
 from .run import Run as Run
 from .run import open_run as open_run
 from .run import record_baselines as record_baselines
