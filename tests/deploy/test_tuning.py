@@ -71,6 +71,7 @@ def test_every_form_that_counts_is_right_and_the_fastest_is_chosen(tmp_path: Pat
     assert json.loads(json.dumps(found.to_json()))["goal"] == "latency"
     assert found.chosen.form.label in found.sentence()
     assert draw_tuning(found).count("<circle") >= len(found.rows)
+    assert ">100." not in draw_tuning(found)  # no share is over 100 %
 
 
 def test_the_choice_is_kept_and_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
