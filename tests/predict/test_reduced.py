@@ -31,8 +31,8 @@ def photos(tmp_path_factory):
     turned[0x0112] = 6
     smooth(300, 400).save(folder / "large.jpg", quality=95)
     smooth(300, 401).save(folder / "odd.jpg", quality=95)
-    smooth(300, 90).save(folder / "turned.jpg", quality=95, exif=turned)
-    smooth(60, 50).save(folder / "small.jpg", quality=95)
+    smooth(320, 290).save(folder / "turned.jpg", quality=95, exif=turned)
+    smooth(160, 120).save(folder / "small.jpg", quality=95)
     smooth(300, 400).save(folder / "plain.png")
     return folder
 
@@ -47,10 +47,10 @@ def test_only_what_is_large_is_read_smaller(photos, resize):
         name, pixels, fewer = Path(whole.name(i)).name, whole.read(i), less.read(i)
         if name in ("large.jpg", "odd.jpg", "turned.jpg"):
             assert fewer.size < pixels.size / 3
-            assert min(fewer.shape[:2]) >= short
+            assert min(fewer.shape[:2]) >= 2 * short
             assert (fewer.shape[0] < fewer.shape[1]) == (pixels.shape[0] < pixels.shape[1])
             apart = steps.apply(fewer).float() - steps.apply(pixels).float()
-            assert apart.abs().mean() < 4.0  # of 255
+            assert apart.abs().mean() < 5.0  # of 255, where a pixel steps by up to 50
         else:
             assert np.array_equal(fewer, pixels)
     assert np.array_equal(whole.read(0), data.read_image(photos / whole.name(0)))

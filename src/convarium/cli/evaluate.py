@@ -61,7 +61,7 @@ def add_reduced(parser: Parser) -> None:
     parser.add_argument(
         "--reduced",
         action="store_true",
-        help="decode JPEGs of twice the size that is needed and more at a reduced scale",
+        help="decode JPEGs of four times the size that is needed and more at a reduced scale",
     )
 
 
