@@ -119,14 +119,15 @@ def export_fields(
         tolerance: the largest difference allowed, as a share of the largest output.
 
     Raises:
-        OptionError: another network or format, or a name that does not fit it.
+        OptionError: another network or format, a name that does not fit it, or a tolerance that is
+            not above 0.
         ShapeError: fields that do not fit the network.
         VerificationError: the file does not compute what the network computes.
         MissingExtraError: a package of the format's extra is not installed.
         ConvariumError: the network has an operation that ONNX does not have.
     """
     path, network = Path(path), _ready(model)
-    _check(format, path)
+    _check(format, path, tolerance)
     named = {"input": samples, "mask": mask, "fine": fine, "weights": weights}
     given = {name: each for name, each in named.items() if each is not None}
     if weights is not None:
@@ -257,7 +258,10 @@ def _ready(model: nn.Module) -> FieldToField:
     return network
 
 
-def _check(format: str, path: Path) -> None:
+def _check(format: str, path: Path, tolerance: float) -> None:
+    """Refuse what no file can be, before any work is done."""
+    if not tolerance > 0:
+        raise OptionError(f"tolerance (={tolerance}) must be above 0.")
     if format not in FIELD_FORMATS:
         near = did_you_mean(format, FIELD_FORMATS)
         raise OptionError(
