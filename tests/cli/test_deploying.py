@@ -10,8 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
-from convarium import deploy
+from convarium import deploy, models, predict
 from convarium.cli import main
+from convarium.data import SeriesPreprocessing
+from convarium.deploy.runtimes import SequenceRuntime
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +93,46 @@ def test_tune_chooses_and_predict_uses_it(run, photos, tmp_path, capsys):
     assert "convarium tune" in captured.err
 
 
+def test_tune_from_the_files_themselves(run, photos, tmp_path, capsys, monkeypatch):
+    own = shutil.copytree(run, tmp_path / "run")
+    words = ["tune", str(own), "--engines", "eager", "--threads", "1", "--goal"]
+    assert main([*words, "end_to_end", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["goal"], told["batch_size"]) == ("end_to_end", 16)
+    sizes, records = [], predict.Predictor.records
+
+    def seen(self, data, **words):
+        sizes.append(words["batch_size"])
+        return records(self, data, **words)
+
+    monkeypatch.setattr(predict.Predictor, "records", seen)
+    for more in ([], ["--batch-size", "5"], ["--untuned"]):
+        assert main(["predict", str(own), str(photos), "--json", *more]) == 0
+    assert sizes == [16, 5, 256]  # as it was timed, unless something else is said
+    assert main([*words, "end-to-end"]) == 2
+    assert "Did you mean 'end_to_end'?" in last_line(capsys)
+
+
+@pytest.mark.long
+def test_export_for_phones(run, tmp_path, capsys):
+    pytest.importorskip("executorch")
+    path = tmp_path / "m.pte"
+    assert main(["export", str(run), "--to", "executorch", "-o", str(path), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["format"], told["agreement"]) == ("executorch", 1.0)
+    opened = predict.open_run(run)
+    with torch.no_grad():
+        expected = opened.model(opened.samples())
+    torch.testing.assert_close(
+        deploy.Artefact(path)(opened.samples()), expected, rtol=1e-3, atol=1e-4
+    )
+    (entry,) = json.loads((tmp_path / "manifest.json").read_text())["files"].values()
+    assert entry["sha256"] == {"m.pte": told["sha256"]}
+    assert "executorch" in entry["versions"]
+    assert main(["export", str(run), "--to", "executorch", "--dynamic-size", "-o", str(path)]) == 2
+    assert "one size" in last_line(capsys)
+
+
 def test_export_of_whole_pictures_needs_pictures_of_one_size(run, tmp_path, capsys):
     folder, file = tmp_path / "pictures", tmp_path / "m.xml"
     folder.mkdir()
@@ -108,3 +150,32 @@ def test_export_of_whole_pictures_needs_pictures_of_one_size(run, tmp_path, caps
     Image.new("RGB", (60, 60)).save(folder / "other.png")
     assert main(words) == 2
     assert "give one size" in last_line(capsys)
+
+
+def test_export_of_live_series(run, tmp_path, capsys):
+    steps = SeriesPreprocessing((2, 20), (0.0, 1.0), (1.0, 2.0), classes=("a", "b"))
+    torch.manual_seed(0)
+    model = models.create("tcn", in_channels=2, channels=[4, 4], num_classes=2)
+    own = models.save(model, tmp_path / "run", {"task": "classification", **steps.to_card()})
+    np.save(tmp_path / "s.npy", np.random.default_rng(0).normal(size=(2, 20)).astype("f4"))
+    words = ["export", str(own), "--to", "onnx", "--stream", "steps"]
+    assert main([*words, "--samples", str(tmp_path / "s.npy"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["form"], told["runs"]) == ("steps", 21)
+    (entry,) = json.loads((own / "manifest.json").read_text())["files"].values()
+    assert entry["sha256"] == {"stream.onnx": told["sha256"]}
+    assert entry["card"]["classes"] == ["a", "b"]
+    assert entry["latency"]["median_ms"] > 0
+    runner = SequenceRuntime(own / "stream.onnx", 1e-4)
+    opened = predict.open_run(own)
+    x, state = opened.samples(tmp_path / "s.npy"), torch.zeros_like(model.initial_state(1))
+    with torch.no_grad():
+        expected, _ = opened.model.stream(x, model.initial_state(1))
+    for at in range(20):
+        output, state = map(torch.from_numpy, runner.run([x[:, :, at], state]))
+        torch.testing.assert_close(output, expected[:, :, at], rtol=1e-4, atol=1e-5)
+    for wrong in ([*words, "--int8"], [*words[:3], "openvino", *words[4:]]):
+        assert main(wrong) == 2
+        assert "--stream is for runs of series" in last_line(capsys)
+    assert main(["export", str(run), "--to", "onnx", "--stream", "steps"]) == 2
+    assert "--stream is for runs of series" in last_line(capsys)

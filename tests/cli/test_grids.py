@@ -11,8 +11,9 @@ import tomllib
 import numpy as np
 import pytest
 
-from convarium import data
+from convarium import data, predict
 from convarium.cli import main
+from convarium.deploy.runtimes import SequenceRuntime
 
 xarray = pytest.importorskip("xarray")
 
@@ -202,3 +203,25 @@ def test_fields_without_dates_are_refused_where_the_month_is_read(folder, tmp_pa
         dated.load().drop_vars("time").to_netcdf(tmp_path / "undated.nc", engine="h5netcdf")
     assert main(["evaluate", str(folder / "run"), str(tmp_path / "undated.nc")]) == 2
     assert "has no dates that say it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("format", ["onnx", "openvino"])
+def test_a_run_is_exported_with_its_constraint(folder, format, tmp_path, capsys):
+    path = tmp_path / {"onnx": "m.onnx", "openvino": "m.xml"}[format]
+    words = ["export", str(folder / "run"), "--to", format, "-o", str(path)]
+    assert main([*words, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["inputs"], told["constraint"]) == (["input", "fine", "weights"], "additive")
+    assert (told["free"], told["sizes"]) == (False, [[3, 6]])
+    assert told["apart"] < 1e-5
+    given = predict.field_samples(predict.open_run(folder / "run"))
+    y = SequenceRuntime(path, 1e-4).run([*given.values()])[0]
+    areas = given["weights"][0, 0].numpy()
+    whole = (y * areas).reshape(len(y), 3, 4, 6, 4).sum((2, 4))
+    means = whole / areas.reshape(3, 4, 6, 4).sum((1, 3))
+    assert np.abs(means - given["input"][:, 0].numpy()).max() < 1e-4
+    for wrong, hint in ((["--int8"], "read maps"), (["--samples", "no.nc"], "no.nc")):
+        assert main([*words, *wrong]) == 2
+        assert hint in capsys.readouterr().err.strip().splitlines()[-1]
+    assert main(["export", str(folder / "run"), "--to", "torch"]) == 2
+    assert "fields take onnx or openvino" in capsys.readouterr().err

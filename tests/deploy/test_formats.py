@@ -19,7 +19,9 @@ from torch import Tensor, nn
 
 import convarium
 from convarium import deploy
-from convarium.data import Preprocessing
+from convarium.data import Preprocessing, VolumePreprocessing
+from convarium.deploy.given import Given
+from convarium.deploy.pictures import Front
 from convarium.errors import MissingExtraError, OptionError, VerificationError
 
 SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}
@@ -251,6 +253,8 @@ def test_whole_pictures_are_resized_in_the_file_as_pillow_does(
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
     scale = expected.abs().max()
     assert (found - expected).abs().max() < 0.02 * scale  # of a pixel that is one apart
+    agreed = (found.argmax(1) == expected.argmax(1)).float().mean()
+    assert result.agreement == pytest.approx(float(agreed))
     other = pictures.flip(0)
     torch.testing.assert_close(deploy.Artefact(path)(other), found.flip(0), rtol=1e-4, atol=1e-5)
 
@@ -269,3 +273,29 @@ def test_a_resize_that_is_not_the_preprocessings_is_refused(
     with pytest.raises(VerificationError, match="does not resize"):
         deploy.export(model, tmp_path / "a.xml", format="openvino", **given)
     assert not list(tmp_path.iterdir())
+
+
+def test_agreement_is_with_the_preprocessings_own_pixels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A preprocessing whose pixels mean something else cannot hide behind those of the runtime."""
+    generator = torch.Generator().manual_seed(5)
+    pictures = torch.randint(0, 256, (8, 12, 12, 3), generator=generator, dtype=torch.uint8)
+    dark = pictures // 4
+    monkeypatch.setattr(Front, "pixels", lambda self, given: dark)
+    model, path = network(), tmp_path / "net.xml"
+    given = {"format": "openvino", "preprocessing": STEPS, "pixels": "pictures"}
+    monkeypatch.setattr(Given, "as_file", lambda self, batch: dark[: len(batch)])
+    result = deploy.export(model, path, samples=pictures, **given)
+    with torch.no_grad():
+        own = model(STEPS.finish(pictures.movedim(-1, 1))).argmax(1)
+    agreed = (deploy.Artefact(path)(pictures).argmax(1) == own).float().mean()
+    assert result.agreement == pytest.approx(float(agreed))
+
+
+def test_pictures_of_volumes_are_refused(tmp_path: Path) -> None:
+    steps = VolumePreprocessing((1, 4, 4, 4), (40.0,), (20.0,), spacing=(1.0, 1.0, 1.0))
+    pictures = torch.zeros(2, 4, 4, 1, dtype=torch.uint8)
+    given = {"format": "openvino", "preprocessing": steps, "pixels": "pictures"}
+    with pytest.raises(OptionError, match="for images, not volumes"):
+        deploy.export(network(), tmp_path / "net.xml", samples=pictures, **given)

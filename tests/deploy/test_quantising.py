@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -192,6 +193,16 @@ def test_a_network_learns_to_be_rounded(trained: nn.Module) -> None:
     assert all(torch.equal(tensor, state[name]) for name, tensor in network.state_dict().items())
 
 
+def test_learning_ends_with_the_time(trained: nn.Module, tmp_path: Path) -> None:
+    network = deploy.fold(trained, (1, 1, 12, 12)).model
+    same = finetuned(network, stripes(64, 0)[0], 10**6, until=time.monotonic()).state_dict()
+    assert all(torch.equal(own, same[name]) for name, own in network.state_dict().items())
+    model = Lopsided(trained).eval()
+    given = {"calibration": stripes(64, 0)[0], "labelled": [stripes(1500, 1)], "format": "onnx"}
+    found = deploy.quantise(model, tmp_path / "net.onnx", seconds=0, finetune=10**6, **given)
+    assert not any(attempt.finetuned for attempt in found.attempts)
+
+
 @pytest.mark.parametrize("format", ["onnx", pytest.param("openvino", marks=pytest.mark.long)])
 def test_a_file_of_a_network_that_learnt_to_be_rounded(
     format: str, trained: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -199,7 +210,8 @@ def test_a_file_of_a_network_that_learnt_to_be_rounded(
     monkeypatch.setattr(quantising._Search, "_selections", lambda self: iter(()))
     path, labelled = tmp_path / f"net{SUFFIXES[format]}", [stripes(1500, 1)]
     given = {"calibration": stripes(64, 0)[0], "labelled": labelled, "format": format}
-    result = deploy.quantise(trained, path, finetune=2, **given)
+    result = deploy.quantise(trained, path, finetune=2, card={"a": 1}, **given)
+    assert '"a": 1' in (path.read_text("latin-1").replace("&quot;", '"'))
     assert (result.precision, result.attempts[-1].finetuned) == ("int8", True)
     right = deploy.Artefact(path)(labelled[0][0]).argmax(1) == labelled[0][1]
     assert result.attempts[-1].drop is not None
@@ -213,7 +225,7 @@ def test_learning_that_goes_wrong_leaves_the_float_file(
     monkeypatch.setattr(quantising._Search, "_selections", lambda self: iter(()))
     path, labelled = tmp_path / "net.onnx", [stripes(1500, 1)]
     given = {"calibration": stripes(64, 0)[0], "labelled": labelled, "format": "onnx"}
-    monkeypatch.setattr(quantising, "finetuned", lambda network, *_: broken(network))
+    monkeypatch.setattr(quantising, "finetuned", lambda network, *_, **__: broken(network))
     kept = deploy.quantise(trained, path, finetune=2, **given)
     assert kept.precision != "int8"
     assert deploy.verify(path, trained, labelled[0][0][:8]).agreement == 1.0

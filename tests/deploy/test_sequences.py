@@ -37,6 +37,11 @@ def test_tokens_of_any_length_give_what_the_network_gives(tmp_path, options):
     assert json.loads(props["convarium.card"]) == {"classes": "abc"}
     assert json.loads(json.dumps(made.to_json()))["form"] == "tokens"
     assert "largest difference" in made.sentence()
+    assert "opset 18" in made.sentence()
+    assert "100.0% of the predictions agree" in made.sentence()
+    entry = json.loads((tmp_path / "manifest.json").read_text())["files"]["t.onnx"]
+    assert entry["sha256"] == {"t.onnx": made.sha256}
+    assert entry["latency"]["median_ms"] > 0
 
 
 def test_a_mask_is_an_input_of_its_own(tmp_path):

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
+import time
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from convarium import deploy
-from convarium.deploy import forms, tuning
-from convarium.errors import ConvariumError, OptionError
+from convarium.data import Preprocessing, read_image
+from convarium.deploy import forms, picture_files, tuning
+from convarium.errors import ConvariumError, OptionError, VerificationError
 from convarium.report.pareto import draw_tuning
 
 SAMPLES = torch.randn(4, 3, 12, 12, generator=torch.Generator().manual_seed(0))
@@ -65,6 +71,7 @@ def test_every_form_that_counts_is_right_and_the_fastest_is_chosen(tmp_path: Pat
     assert json.loads(json.dumps(found.to_json()))["goal"] == "latency"
     assert found.chosen.form.label in found.sentence()
     assert draw_tuning(found).count("<circle") >= len(found.rows)
+    assert ">100." not in draw_tuning(found)  # no share is over 100 %
 
 
 def test_the_choice_is_kept_and_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,6 +158,98 @@ def test_a_kept_result_is_in_use_again(tmp_path: Path) -> None:
     assert found.kept
 
 
+def test_what_is_in_use_is_what_was_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, sizes, real = network(), [], forms.opened
+
+    def watched(folder: Path, form: forms.Form, batch_size: int | None) -> forms.Forward:
+        sizes.append(batch_size)
+        return real(folder, form, batch_size)
+
+    deploy.tune(model, tmp_path, samples=SAMPLES, engines=["openvino"], batch_size=3)
+    monkeypatch.setattr(forms, "opened", watched)
+    used = deploy.in_use(model, tmp_path)
+    assert used is not None
+    for n in (3, 3, 4, 1):
+        with torch.no_grad():
+            torch.testing.assert_close(used[0](SAMPLES[:n]), model(SAMPLES[:n]), rtol=0, atol=1e-5)
+        assert sizes == ([3] if n == 3 else [3, None])
+
+
+def test_torch_compiles_for_the_batch_that_is_timed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shapes: list[tuple[int, ...]] = []
+
+    def seen(self: forms.InTorch, made: nn.Module, x: Tensor) -> None:
+        shapes.append(tuple(x.shape))
+
+    monkeypatch.setattr(forms.InTorch, "_compile", seen)
+    model = network()
+    deploy.tune(model, tmp_path, samples=SAMPLES, engines=["compiled"], batch_size=3)
+    assert deploy.in_use(model, tmp_path) is not None
+    assert set(shapes) == {(3, 3, 12, 12)}
+
+
+def jpegs(n: int) -> list[bytes]:
+    """Photographs of noise."""
+    random, found = np.random.default_rng(0), []
+    for _ in range(n):
+        file = io.BytesIO()
+        Image.fromarray(random.integers(0, 256, (40, 30, 3), dtype=np.uint8)).save(file, "JPEG")
+        found.append(file.getvalue())
+    return found
+
+
+def test_from_end_to_end_decoding_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, steps = network(), Preprocessing((3, 12, 12), (0.4,) * 3, (0.2,) * 3)
+    pictures = deploy.PictureFiles(jpegs(5), steps)
+    (first, second) = pictures.batches(4, 2)
+    expected = [steps.finish(steps.apply(read_image(each))[None])[0] for each in pictures.files]
+    assert torch.equal(first, torch.stack(expected[:4]))
+    assert torch.equal(second, torch.stack([expected[k] for k in (4, 0, 1, 2)]))
+
+    def slow(source: bytes) -> Any:
+        time.sleep(0.01)
+        return read_image(source)
+
+    monkeypatch.setattr(picture_files, "read_image", slow)
+    given = {"samples": SAMPLES, "engines": ["eager", "folded"], "threads": [1], "batch_size": 4}
+    torch.set_num_threads(1)
+    found = deploy.tune(model, tmp_path, goal="end_to_end", pictures=pictures, **given)
+    assert all(
+        40 <= row.ms < 400 for row in found.rows
+    )  # four pictures at 10 ms, one after another
+    assert "from the bytes of their files" in found.sentence()
+    again = deploy.tune(model, tmp_path, goal="end_to_end", pictures=pictures, **given)
+    assert again.kept
+    other = deploy.PictureFiles(jpegs(6), steps)
+    assert not deploy.tune(model, tmp_path, goal="end_to_end", pictures=other, **given).kept
+    for bad in ({"goal": "end_to_end"}, {"pictures": pictures}):
+        with pytest.raises(OptionError, match="end_to_end"):
+            deploy.tune(model, tmp_path, samples=SAMPLES, **bad)
+    with pytest.raises(OptionError, match="no picture files"):
+        deploy.PictureFiles([], steps)
+
+
+def test_tune_learns_to_round_where_it_is_asked_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, asked = network(), []
+
+    def told(*args: Any, **words: Any) -> None:
+        asked.append(words["finetune"])
+        raise OptionError("enough")
+
+    monkeypatch.setattr(forms, "quantise", told)
+    given = {
+        "calibration": SAMPLES,
+        "labelled": own_answers(model, 8),
+        "engines": ["eager", "onnx"],
+    }
+    deploy.tune(model, tmp_path, samples=SAMPLES, finetune=3, **given)
+    assert asked == [3]
+
+
 def test_throughput_has_batches_and_threads_are_tried(tmp_path: Path) -> None:
     found = deploy.tune(
         network(), tmp_path, samples=SAMPLES, engines=["folded"], goal="throughput", threads=[2, 1]
@@ -167,6 +266,7 @@ def test_bad_arguments(tmp_path: Path) -> None:
         ({"engines": ["onx"]}, "Did you mean 'onnx'"),
         ({"engines": []}, "must name one"),
         ({"batch_size": 0}, "batch_size"),
+        ({"goal": "end-to-end"}, "Did you mean 'end_to_end'"),
     ):
         with pytest.raises(OptionError, match=message):
             deploy.tune(network(), tmp_path, samples=SAMPLES, **words)
@@ -219,6 +319,11 @@ def test_streams_are_tried_where_a_batch_has_several_samples(tmp_path: Path) -> 
     assert used[1] == found.chosen.form.label
     with torch.no_grad():
         torch.testing.assert_close(used[0](SAMPLES), model(SAMPLES), rtol=1e-4, atol=1e-5)
+    with pytest.raises(VerificationError):
+        used[0](SAMPLES[:, :2].repeat(4, 1, 1, 1))
+    with torch.no_grad():  # nothing of what failed is left running
+        x = torch.cat([SAMPLES] * 4)
+        torch.testing.assert_close(used[0](x), model(x), rtol=1e-4, atol=1e-5)
     more = deploy.tune(model, tmp_path / "many", goal="throughput", streams=[2, 4], **given)
     assert {row.form.streams for row in more.rows} == {1, 2, 4}
     with pytest.raises(OptionError, match="streams"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from functools import partial
 
@@ -86,6 +87,23 @@ def test_a_folder_holds_what_one_file_holds(run, inputs, alone, tmp_path, capsys
     assert main([*words(run, inputs, out), "--untuned"]) == 2
     assert "begun with form" in capsys.readouterr().err
     assert main(["predict", str(run), str(inputs), "--shard", "4"]) == 2
+
+
+def test_other_steps_or_another_file_are_another_job(run, inputs, tmp_path, capsys):
+    own, out = shutil.copytree(run, tmp_path / "run"), tmp_path / "answers"
+    assert main(words(own, inputs, out)) == 0
+    card = json.loads((own / "card.json").read_text())
+    (own / "card.json").write_text(json.dumps({**card, "result": {"test": {"n": 1}}}))
+    assert main(words(own, inputs, out)) == 0  # what was measured changes no answer
+    (own / "card.json").write_text(json.dumps({**card, "calibration": {"temperature": 2.0}}))
+    capsys.readouterr()
+    assert main(words(own, inputs, out)) == 2
+    assert "begun with card" in capsys.readouterr().err
+    (own / "card.json").write_text(json.dumps(card))
+    about = json.loads((out / "_answers.json").read_text())
+    (out / "_answers.json").write_text(json.dumps({**about, "file": ["another"]}))
+    assert main(words(own, inputs, out)) == 2
+    assert "begun with file" in capsys.readouterr().err
 
 
 def test_a_shard_of_which_nothing_can_be_read_is_made_once(run, tmp_path, capsys):

@@ -115,6 +115,24 @@ def test_a_job_of_torchrun_whose_worker_is_killed_goes_on_with_one_process(
     assert np.allclose(vectors, expected, atol=1e-5)
 
 
+def differing(folder, out, world):
+    """What a process is told whose network is not that of the others."""
+    run, dataset = opened(folder)
+    try:
+        predict.write_shards(
+            out, dataset, run.predictor, {"network": f"no. {world.rank}"}, shard=17, world=world
+        )
+    except RunError as error:
+        return str(error)
+
+
+def test_processes_with_other_networks_write_nothing(folder, tmp_path):
+    told = in_processes(2, partial(differing, folder, tmp_path / "v"))
+    assert told[0] == told[1]
+    assert "Process 1 of 2 has network 'no. 1' where the first has 'no. 0'" in told[0]
+    assert not (tmp_path / "v").exists()
+
+
 def test_other_vectors_in_the_folder_are_refused(folder, tmp_path):
     out = tmp_path / "v"
     written(folder, out)

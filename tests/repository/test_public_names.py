@@ -23,12 +23,14 @@ PUBLIC = {
         VolumeAugmentation VolumePreprocessing batches build_card coarsen column_words
         fields_of_arrays fit_climatology fit_preprocessing given_parts lookalikes match_classes
         model_pairs open_dataset open_fields open_inputs open_stream overview packed
-        perfect_pairs read_image read_mask read_volume split split_folds split_stream
-        split_times static_fields steps_per_epoch target_in_words training_batches volume_sizes
+        perfect_pairs read_image read_mask read_volume reduced split split_folds
+        split_stream split_times static_fields steps_per_epoch target_in_words training_batches
+        volume_sizes
     """,
     "convarium.deploy": """
-        Artefact Drop Export Folding Quantisation SequenceExport TunedForm Tuning Verification
-        export export_sequences export_stream fold in_use quantise tune verify
+        Artefact Drop Export FieldExport Folding PictureFiles Quantisation SequenceExport TunedForm
+        Tuning Verification export export_fields export_sequences export_stream fold in_use
+        quantise tune verify
     """,
     "convarium.explain": """
         Attribution Audit AverageDrop Comparison Energy Excitement ExcitingInput FeatureMaps
@@ -72,9 +74,9 @@ PUBLIC = {
     """,
     "convarium.predict": """
         Downscaled Neighbours Predictor Run Tiling VectorQuality build_index check_table_name
-        check_vectors_name downscale fine_dataset fine_values fit_temperature index_recall nearest
-        open_run read_vectors record_baselines record_result vector_quality write_predictions
-        write_records write_shards write_table write_vectors
+        check_vectors_name downscale field_samples fine_dataset fine_values fit_temperature
+        index_recall nearest open_run read_vectors record_baselines record_result vector_quality
+        write_predictions write_records write_shards write_table write_vectors
     """,
     "convarium.report": """
         AugmentedSample Explained HeatedSeries HeatedTokens Pair Picture augmented_samples

@@ -8,6 +8,7 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
+from small_fields import save_winds
 from small_runs import save, save_curves, save_photos, save_reviews
 
 from convarium import serve
@@ -41,6 +42,12 @@ def scans(tmp_path_factory):
     steps = VolumePreprocessing((1, 12, 12, 12), (40.0,), (20.0,), classes=CLASSES, **spacing)
     options = {"in_channels": 1, "spatial_dims": 3}
     return save(tmp_path_factory.mktemp("scans") / "scans", "convnet", steps, **options)
+
+
+@pytest.fixture(scope="session")
+def winds(tmp_path_factory):
+    """A run that makes fields finer."""
+    return save_winds(tmp_path_factory.mktemp("fields"))
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import struct
 import zlib
@@ -43,7 +44,7 @@ IMAGES = {
     "a text": (SECRET.encode(), "image/png", 422, "unreadable"),
     "a program": (b"%!PS-Adobe-3.0 EPSF-3.0\n", "image/png", 422, "unreadable"),
     "an svg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "image/png", 422, "unreadable"),
-    "a bomb": (png_header(60000, 60000), "image/png", 422, "unreadable"),
+    "a bomb": (png_header(60000, 60000), "image/png", 413, "too_many_pixels"),
     "over the limit": (png_header(9000, 9000), "image/png", 413, "too_many_pixels"),
     "without a size": (png_header(0, 0), "image/png", 422, "unreadable"),
     "wrong type": (("a.png", 1), "application/pdf", 415, "wrong_type"),
@@ -202,6 +203,27 @@ def test_methods_and_options_that_are_none_are_refused(photos, pictures, serving
     assert "perhaps" not in odd.json()["reason"]
     two = client.post("/explain", json={"inputs": [[[1]], [[1]]]})
     assert (two.status_code, two.json()["error"]) == (413, "too_many")
+
+
+def test_words_of_a_query_are_never_passed_over(photos, pictures, serving):
+    client = serving({"photos": photos}, Limits(max_pixels=10**6))
+    given = {"content": pictures["a.png"], "headers": {"Content-Type": "image/png"}}
+    for path, hint in (
+        ("/predict?probabilites=true", "Did you mean 'probabilities'?"),
+        ("/runs/photos/explain?class=ape", "one of method, target, layer"),
+        ("/runs/photos/predict?run=other", "one of probabilities"),
+        ("/runs/photos/embed?x=1", "must be left out"),
+    ):
+        answer = client.post(path, **given)
+        assert (answer.status_code, answer.json()["error"]) == (422, "unusable")
+        assert hint in answer.json()["reason"]
+    assert client.get("/info?card=1").status_code == 422
+    packed = {**given["headers"], "Content-Encoding": "gzip"}
+    answer = client.post("/predict", content=gzip.compress(pictures["a.png"]), headers=packed)
+    assert (answer.status_code, answer.json()["error"]) == (415, "encoded")
+    bomb = client.post("/predict", **{**given, "content": png_header(60000, 60000)})
+    assert "limit of 1,000,000" in bomb.json()["reason"]
+    assert client.service.gate.count == 0
 
 
 def test_heat_of_what_is_no_image_is_no_picture(reviews, serving):

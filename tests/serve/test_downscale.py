@@ -2,61 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
 import signal
+import threading
 import time
 
 import h5py
 import numpy as np
 import pytest
-import torch
 import xarray
+from small_fields import fields
 
-from convarium import data, models, predict
-from convarium.data import GridOptions
+from convarium import predict
 from convarium.errors import ConvariumError, DataError
 from convarium.serve import Limits
-from convarium.serve.field_process import Request, opened
+from convarium.serve.field_process import Request, opened, receive, send
 from convarium.serve.finer import Piece
 from convarium.serve.opening import Opener
+from convarium.serve.refusals import RefusedError
 
 OPEN = Opener.open
 NETCDF = {"Content-Type": "application/x-netcdf"}
-
-
-def fields(path, count=6, rows=8, columns=12, *, step=4.0, engine="h5netcdf", **attributes):
-    """Winds over some months on a grid, in a file."""
-    random = np.random.default_rng(count)
-    coords = {
-        "time": xarray.date_range("2001-01-16", periods=count, freq="MS"),
-        "lat": ("lat", 31.0 + step * np.arange(rows), {"units": "degrees_north"}),
-        "lon": ("lon", 1.0 + step * np.arange(columns), {"units": "degrees_east"}),
-    }
-    values = random.normal(size=(count, rows, columns)).astype("f4")
-    units = {"units": "m/s"}
-    found = xarray.Dataset({"u": (("time", "lat", "lon"), values, units)}, coords, attributes)
-    found.to_netcdf(path, engine=engine)
-    return path
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("fields")
-
-
-@pytest.fixture(scope="module")
-def winds(folder):
-    """A run that makes winds finer, twice along each axis, not trained."""
-    fine = fields(folder / "fine.nc", 24, 16, 24, step=2.0)
-    dataset = data.open_dataset(str(fine), fields={"variables": ["u"], "factor": [2, 2]})
-    parts = data.split(dataset)
-    steps = data.fit_preprocessing(parts.train, grids=GridOptions(start="coarse"))
-    torch.manual_seed(0)
-    keywords = {"constraint": "additive", "depth": 1, "width": 8, **steps.network_options}
-    model = models.create("edsr_small", **keywords)
-    steps.begin(model)
-    return models.save(model, folder / "winds", data.build_card(parts, steps))
 
 
 @pytest.fixture(scope="module")
@@ -260,15 +228,65 @@ def test_random_damage_is_a_reason_or_fields(opener, tmp_path):
 
 def test_times_go_through_the_network_in_pieces(served, tmp_path, monkeypatch):
     monkeypatch.setattr("convarium.serve.finer._PIECE", 2 * 16 * 24)
-    client = served(queue=4)
-    content = [fields(tmp_path / f"{k}.nc", k).read_bytes() for k in (8, 9)]
+    client = served(queue=4, max_cells=9 * 16 * 24)
+    content = [fields(tmp_path / f"{k}.nc", k).read_bytes() for k in (8, 9, 10)]
     answers = [client.post("/downscale", content=each, headers=NETCDF) for each in content]
-    assert [each.status_code for each in answers] == [200, 413]
-    assert "At most 4 samples" in answers[1].json()["reason"]
+    assert [each.status_code for each in answers] == [200, 200, 413]
+    assert answers[2].json()["error"] == "too_many_cells"
     run = client.service.named("winds")
-    coarse = run.refiner.checked(opened(Request(content[0], ("u",), 10**6)))
-    sizes = [len(piece.ids) for piece in run.refiner.pieces(coarse)]
-    assert sizes == [2] * 4
-    whole = run.refiner.made([Piece(coarse, np.arange(8))])[0]
-    with opened_answer(answers[0]) as found:
-        np.testing.assert_allclose(found.u.values[:, None], whole, rtol=1e-5, atol=1e-6)
+    for times, answer, sizes in zip((8, 9), answers, ([2] * 4, [3] * 3), strict=False):
+        coarse = run.refiner.checked(opened(Request(content[times - 8], ("u",), 10**6)))
+        assert [len(piece.ids) for piece in run.refiner.pieces(coarse, 4)] == sizes
+        whole = run.refiner.made([Piece(coarse, np.arange(times))])[0]
+        with opened_answer(answer) as found:
+            np.testing.assert_allclose(found.u.values[:, None], whole, rtol=1e-5, atol=1e-6)
+
+
+def test_a_file_is_not_blamed_for_the_end_of_another_process(opener, tmp_path, monkeypatch):
+    good = Request(fields(tmp_path / "a.nc").read_bytes(), ("u",), 10**6)
+    expected = opener.open(good).source["u"]
+    asked = []
+
+    def killed(stream, message):
+        asked.append(opener._process.pid)
+        if len(asked) == 1:
+            os.kill(asked[0], signal.SIGKILL)
+            opener._process.wait()
+        send(stream, message)
+
+    monkeypatch.setattr("convarium.serve.opening.send", killed)
+    assert np.array_equal(opener.open(good).source["u"], expected)
+    assert len(set(asked)) == 2
+
+
+def test_half_an_answer_is_the_end_of_the_process():
+    whole = io.BytesIO()
+    send(whole, DataError("damaged"))
+    assert str(receive(io.BytesIO(whole.getvalue()))) == "damaged"
+    for length in (0, 4, 9, len(whole.getvalue()) - 1):
+        with pytest.raises(EOFError):
+            receive(io.BytesIO(whole.getvalue()[:length]))
+
+
+def test_a_server_that_ends_opens_no_more_files(tmp_path):
+    ended = Opener(1.0)
+    ended.close()
+    with pytest.raises(RefusedError) as refused:
+        ended.open(Request(b"", ("u",), 1))
+    assert refused.value.status == 503
+    assert refused.value.headers["Retry-After"]
+
+
+def test_a_file_that_hangs_keeps_no_answer_from_being_written(winds, served, tmp_path):
+    client = served()
+    intake = client.service.intake
+    hangs = threading.Event()
+    held = intake._openers.submit(hangs.wait, 20)
+
+    async def written():
+        return await asyncio.wait_for(intake.writing(lambda: "written"), 5)
+
+    assert asyncio.run(written()) == "written"
+    hangs.set()
+    assert held.result()
+    assert intake._opener.seconds == min(intake.limits.timeout, intake.limits.deadline)

@@ -9,6 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from convarium.serve.finer import MEDIA
+from convarium.serve.samples import READERS
+
 KINDS = ("photos", "reviews", "curves", "scans")
 JUNK = st.text(st.characters(codec="ascii", min_codepoint=33), max_size=12)
 
@@ -101,6 +104,14 @@ def test_every_answer_is_in_the_document(client, document, draw_from):
         assert {"error", "reason"} <= set(told)
         assert told["reason"]
     assert client.service.gate.count == 0
+
+
+def test_the_document_names_what_a_body_may_be(document):
+    taken = {media for reader in READERS.values() for media in reader.media}
+    for path, own in (("/predict", taken), ("/embed", taken), ("/downscale", {*MEDIA})):
+        content = document["paths"][path]["post"]["requestBody"]["content"]
+        assert own <= {*content}
+        assert "multipart/form-data" in content
 
 
 def test_the_document_names_every_path(document):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import io
 import json
 import os
 import shutil
@@ -16,16 +17,19 @@ import threading
 import time
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from small_fields import fields
 
 from convarium.cli import main
 from convarium.serve.server import nobody_waits
 
 PNG = {"Content-Type": "image/png"}
+ANY = {"Content-Type": "application/octet-stream"}
 
 
 @contextlib.contextmanager
-def server(*words):
+def server(*words, **how):
     """A running server, with its address, and with its journal's events as `process.events()`."""
     command = [
         sys.executable,
@@ -38,7 +42,8 @@ def server(*words):
         "--json",
     ]
     with tempfile.TemporaryFile("w+") as journal:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=journal, text=True)
+        piped = {"stdout": subprocess.PIPE, "stderr": journal, "text": True}
+        process = subprocess.Popen(command, **piped, **how)
         try:
             text = ""
             while not text or text.count("{") != text.count("}"):
@@ -69,7 +74,7 @@ def ask(process, path="/predict", body=b""):
     return found
 
 
-def load(process, body, threads, seen, until):
+def load(process, body, threads, seen, until, path="/predict", headers=PNG):
     """Clients that ask one request after the other, and note what each was answered."""
 
     def client():
@@ -77,7 +82,7 @@ def load(process, body, threads, seen, until):
         connection = http.client.HTTPConnection(host, int(port), timeout=20)
         while not until.is_set():
             try:
-                connection.request("POST", "/predict", body, PNG)
+                connection.request("POST", path, body, headers)
             except ConnectionRefusedError:
                 break
             try:
@@ -109,6 +114,28 @@ def test_a_server_ends_gracefully_under_load_and_loses_nothing(photos, pictures)
     assert len(seen) > 10
     assert set(seen) == {200}
     assert events[0] == "ready"
+    assert events[-1] == "ended"
+    assert events.count("request") == len(seen)
+
+
+@pytest.mark.parametrize("whole_group", [False, True])
+def test_fields_and_volumes_are_answered_before_the_end(winds, scans, tmp_path, whole_group):
+    volume = io.BytesIO()
+    np.save(volume, np.zeros((12, 12, 12), np.float32))
+    content = fields(tmp_path / "a.nc", 6).read_bytes()
+    seen, until = [], threading.Event()
+    with server(winds, scans, "--deadline-ms", "20000", start_new_session=True) as process:
+        clients = load(process, content, 2, seen, until, "/runs/winds/downscale", ANY)
+        clients += load(process, volume.getvalue(), 2, seen, until, "/runs/scans/predict", ANY)
+        time.sleep(1.5)
+        (os.killpg if whole_group else os.kill)(process.pid, signal.SIGTERM)
+        assert process.wait(30) == 0
+        until.set()
+        for thread in clients:
+            thread.join(20)
+        events = process.events()
+    assert len(seen) > 4
+    assert set(seen) == {200}
     assert events[-1] == "ended"
     assert events.count("request") == len(seen)
 

@@ -99,17 +99,16 @@ def _into_folder(
     arguments: argparse.Namespace, opened: Run, dataset: Dataset, world: World
 ) -> tuple[int, int, list[Skipped]]:
     """A folder of files, each by one process."""
-    from convarium import files, predict
+    from convarium import predict
     from convarium.progress import Progress
 
-    about = {"network": files.sha256(opened.folder / "model.safetensors")}
     quiet = arguments.json or not world.first
     with Progress(len(dataset), "embed", enabled=not quiet) as progress:
         return predict.write_shards(
             arguments.output,
             dataset,
             opened.predictor,
-            about,
+            opened.identity,
             shard=arguments.shard or 100_000,
             dtype=arguments.dtype,
             batch_size=arguments.batch_size,

@@ -7,7 +7,7 @@ import contextlib
 import functools
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from convarium.cli.gridded import add_held_out
 from convarium.cli.parsing import (
@@ -58,6 +58,16 @@ def add_arguments(parser: Parser) -> None:
     )
     parser.add_argument("-o", "--output", metavar="FILE", help="predictions as .csv or .parquet")
     add_tta(parser)
+    add_reduced(parser)
+
+
+def add_reduced(parser: Parser) -> None:
+    """Of the verbs that read pictures from files and may do so in less time."""
+    parser.add_argument(
+        "--reduced",
+        action="store_true",
+        help="decode JPEGs of four times the size that is needed and more at a reduced scale",
+    )
 
 
 def add_tta(parser: Parser) -> None:
@@ -100,6 +110,9 @@ def _evaluate(arguments: argparse.Namespace, world: World) -> int:
     part, known = measured(arguments.part, runs, dataset, world)
     if arguments.held_out is not None:
         part = _inside(part, arguments.held_out)
+    if arguments.reduced:
+        dataset = data.reduced(dataset, opened.preprocessing)
+        part = data.Part(dataset, part.ids) if isinstance(part, data.Part) else dataset
     total, shown = len(runs) * len(part), world.first and not arguments.json
     with Progress(total, "evaluate", enabled=shown) as progress:
         found = [
@@ -241,8 +254,9 @@ def _tell(
     """The result as JSON or in words; `known` samples are those that the network learnt from."""
     if arguments.json:
         left_out = [{"name": item.name, "reason": item.reason} for item in skipped]
-        views = {} if arguments.tta == "none" else {"tta": arguments.tta}
+        views: dict[str, Any] = {} if arguments.tta == "none" else {"tta": arguments.tta}
         views |= {} if arguments.part == "all" else {"part": arguments.part}
+        views |= {"reduced": True} if arguments.reduced else {}
         counts = {"trained_on": known} if known else {}
         write_json({**evaluation.to_json(), **views, **counts, "skipped": left_out})
         return
@@ -254,6 +268,8 @@ def _tell(
         )
     if arguments.tta != "none":
         write(f"  test-time augmentation: {arguments.tta}")
+    if arguments.reduced:
+        write("  large JPEGs at a reduced scale")
     for line in evaluation.lines():
         write(line)
     if skipped:

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from convarium.cli.exporting_fields import export_fields
+from convarium.cli.exporting_streams import export_stream
 from convarium.cli.exporting_texts import export_texts
 from convarium.cli.parsing import Parser, above_zero, positive, write, write_json
 from convarium.errors import OptionError
@@ -38,6 +40,9 @@ def add_arguments(parser: Parser) -> None:
     add("--finetune", type=positive, metavar="N",
         help="with --int8: passes over training samples to learn rounded numbers, if accuracy "
         "does not hold without")  # fmt: skip
+    add("--stream", choices=("steps", "chunks"),
+        help="of a causal network of series, such as tcn: for live data, a step a run or pieces of "
+        "any length, with a state")  # fmt: skip
     add("-o", "--output", metavar="FILE", help="the file (RUN/model.onnx, .xml, .pt2 or .pte)")
 
 
@@ -47,13 +52,17 @@ def run(arguments: argparse.Namespace) -> int:
 
     _check(arguments)
     opened = predict.open_run(arguments.run)
-    if opened.preprocessing.kind == "texts":
+    if arguments.stream:
+        return export_stream(arguments, opened)
+    others = {"texts": export_texts, "grids": export_fields}
+    kind = opened.preprocessing.kind
+    if kind in others:
         if arguments.int8 or arguments.pixels or arguments.dynamic_size:
             raise OptionError(
                 "--int8, --pixels and --dynamic-size are for networks that read maps, and that of "
-                f"{opened.folder} reads texts; leave them out."
+                f"{opened.folder} reads {kind}; leave them out."
             )
-        return export_texts(arguments, opened)
+        return others[kind](arguments, opened)
     suffix = _SUFFIXES[arguments.to]
     path = Path(arguments.output or opened.folder / f"model{suffix}")
     written = (_quantised if arguments.int8 else _exported)(arguments, opened, path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convarium.errors import OptionError
@@ -61,6 +62,29 @@ def samples_of(run: Run, source: str | None) -> tuple[Tensor, Labelled]:
     labelled = Labelled(matched, run.preprocessing)  # type: ignore[arg-type]
     batches = data.batches(chosen, run.preprocessing, batch_size=_BATCH)
     return torch.cat([_alone(batch) for batch in batches]), labelled
+
+
+def files_of(run: Run, source: str | None) -> list[bytes]:
+    """The bytes of up to 64 picture files of the validation part.
+
+    Args:
+        run: of images.
+        source: its data; None takes the place that the card names.
+
+    Raises:
+        OptionError: its samples are no files of pictures, or the data is not where it was.
+        RunError: it is other data.
+    """
+    from convarium.data.samples import EncodedSamples
+
+    dataset = run.dataset(source)
+    samples = dataset.samples
+    if dataset.kind != "images" or not isinstance(samples, EncodedSamples):
+        raise OptionError(
+            f"The samples of {run.folder} are no files of pictures; tune it for throughput."
+        )
+    found = (samples.encoded(i) for i in run.part(dataset, "validation").ids[:_BATCH].tolist())
+    return [each if isinstance(each, bytes) else Path(each).read_bytes() for each in found]
 
 
 def _alone(batch: Batch) -> Tensor:

@@ -6,9 +6,9 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from convarium.cli.evaluate import add_tta
+from convarium.cli.evaluate import add_reduced, add_tta
 from convarium.cli.parsing import (
     Parser,
     add_prediction_arguments,
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 
 _OWN = "the network itself"
+_BATCH = 256
 
 
 def add_arguments(parser: Parser) -> None:
@@ -37,6 +38,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("inputs", metavar="INPUT", nargs="+", help="files, folders or patterns")
     add_input_columns(parser)
     add_prediction_arguments(parser)
+    parser.set_defaults(batch_size=None)  # as many as `tune` timed, or 256
     parser.add_argument(
         "-o",
         "--output",
@@ -50,6 +52,7 @@ def add_arguments(parser: Parser) -> None:
         "--untuned", action="store_true", help="run the network itself, not what tune chose"
     )
     add_tta(parser)
+    add_reduced(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -71,10 +74,15 @@ def _predict(arguments: argparse.Namespace, world: World) -> int:
         raise OptionError("--shard is for a folder of files; give -o a name without an ending.")
     opened = predict.open_run(arguments.run)
     forward, form = (opened.model, _OWN) if arguments.untuned else _fastest(opened)
+    if arguments.batch_size is None:
+        timed = getattr(forward, "batch_size", 1)  # of one sample means that each counts, not all
+        arguments.batch_size = timed if timed > 1 else _BATCH
     predictor = predict.Predictor(forward, opened.card, tta=arguments.tta)
     dataset = data.open_inputs(
         arguments.inputs, kind=opened.preprocessing.kind, columns=input_columns(arguments, opened)
     )
+    if arguments.reduced:
+        dataset = data.reduced(dataset, opened.preprocessing)
     if into_folder:
         return _into_folder(arguments, opened, predictor, dataset, form, world)
     skipped: list[data.Skipped] = list(dataset.skipped)
@@ -104,17 +112,17 @@ def _into_folder(
     world: World,
 ) -> int:
     """A folder of files, each by one process; what is there already stays."""
-    from convarium import files, predict
+    from convarium import predict
     from convarium.progress import Progress
 
-    about = {"network": files.sha256(opened.folder / "model.safetensors"), "form": form}
+    about = {**opened.identity, **_file_of(predictor.forward), "form": form}
     quiet = arguments.json or not world.first
     with Progress(len(dataset), "predict", enabled=not quiet) as progress:
         count, skipped = predict.write_records(
             arguments.output,
             dataset,
             predictor,
-            {**about, "views": arguments.tta},
+            {**about, "views": arguments.tta, "reduced": arguments.reduced},
             shard=arguments.shard or 100_000,
             batch_size=arguments.batch_size,
             workers=arguments.workers,
@@ -124,6 +132,17 @@ def _into_folder(
     if world.first:
         _tell(arguments, count, [*dataset.skipped, *skipped], form)
     return 0
+
+
+def _file_of(forward: Callable[..., Tensor]) -> dict[str, Any]:
+    """Hashes of the file that a form runs, where it does."""
+    path = getattr(forward, "path", None)
+    if path is None:
+        return {}
+    from convarium import files
+    from convarium.deploy.exporting import members
+
+    return {"file": [files.sha256(member) for member in members(path)]}
 
 
 def _tell(arguments: argparse.Namespace, count: int, skipped: list[Skipped], form: str) -> None:

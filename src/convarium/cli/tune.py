@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from convarium.cli.labelled import Labelled
-    from convarium.deploy import Tuning
+    from convarium.deploy import PictureFiles, Tuning
     from convarium.predict import Run
 
 
@@ -23,7 +23,8 @@ def add_arguments(parser: Parser) -> None:
     add = parser.add_argument
     add("run", metavar="RUN", help="a run folder of 'convarium train'")
     add("--data", metavar="DATA", help="the run's data, if it is elsewhere by now")
-    add("--goal", default="latency", help="latency (of one sample) or throughput (latency)")
+    add("--goal", default="latency", metavar="GOAL",
+        help="latency of one sample, throughput, or end_to_end from files (latency)")  # fmt: skip
     add("--batch-size", type=positive, metavar="N", help="samples in a pass (1 or 16, by the goal)")
     add("--engines", type=_words, metavar="NAME,...",
         help="which to try: eager, folded, onnx, openvino, compiled (all)")  # fmt: skip
@@ -32,6 +33,9 @@ def add_arguments(parser: Parser) -> None:
         help="parts of a batch that OpenVINO computes beside each other, to try")  # fmt: skip
     add("--points", type=above_zero, default=0.5, metavar="X",
         help="points of accuracy that may be lost (0.5)")  # fmt: skip
+    add("--finetune", type=positive, default=0, metavar="N",
+        help="passes over training samples to learn rounded numbers, where 8-bit forms lose too "
+        "much without (none)")  # fmt: skip
     add("--time-limit", type=duration, default=600.0, metavar="TIME",
         help="no form is begun after so long, such as 90s or 10m (10m)")  # fmt: skip
     add("--fresh", action="store_true", help="measure anew what was measured before")
@@ -102,12 +106,24 @@ def _tuned(
             threads=arguments.threads,
             streams=arguments.streams,
             points=arguments.points,
+            finetune=arguments.finetune,
+            pictures=_pictures(arguments, opened),
             seconds=arguments.time_limit,
             card=opened.card,
             fresh=arguments.fresh,
             progress=progress,
             **chosen,
         )
+
+
+def _pictures(arguments: argparse.Namespace, opened: Run) -> PictureFiles | None:
+    """Where passes from end to end begin: files of the validation part."""
+    if arguments.goal != "end_to_end":
+        return None
+    from convarium import deploy
+    from convarium.cli.labelled import files_of
+
+    return deploy.PictureFiles(files_of(opened, arguments.data), opened.preprocessing)
 
 
 def _table(found: Tuning) -> list[str]:

@@ -47,6 +47,7 @@ from .parts import Parts as Parts
 from .parts import given_parts as given_parts
 from .parts import split as split
 from .preprocessing import Preprocessing as Preprocessing
+from .reducing import reduced as reduced
 from .series.series import Series as Series
 from .series.steps import SeriesOptions as SeriesOptions
 from .series.steps import SeriesPreprocessing as SeriesPreprocessing
@@ -115,6 +116,7 @@ __all__ = [
     "read_image",
     "read_mask",
     "read_volume",
+    "reduced",
     "split",
     "split_folds",
     "split_stream",

@@ -170,6 +170,11 @@ def _opened(source: str | Path | bytes, most: int = MAX_PIXELS) -> Iterator[Imag
             yield image
     except DataError:
         raise
+    except Image.DecompressionBombError as error:
+        limit = f"{min(most, MAX_PIXELS):,}"
+        raise TooManyPixelsError(
+            f"more pixels than the limit of {limit}; make the image smaller first"
+        ) from error
     except Exception as error:  # a damaged file can raise anything inside a decoder
         raise DataError(_reason(error)) from error
 
@@ -278,8 +283,6 @@ def _reason(error: Exception) -> str:
         return "not an image of a known format"
     if isinstance(error, FileNotFoundError):
         return "no such file"
-    if isinstance(error, Image.DecompressionBombError):
-        return f"more pixels than the limit of {MAX_PIXELS:,}; make the image smaller first"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     text = " ".join(str(error).split()) or type(error).__name__

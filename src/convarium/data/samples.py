@@ -115,7 +115,14 @@ class ArraySamples:
 
 
 class EncodedSamples(ABC):
-    """Image files wherever they lie, decoded when they are read."""
+    """Image files wherever they lie, decoded when they are read.
+
+    Attributes:
+        enough: height and width that are enough of every picture; None is all of them. See
+            `data.reduced`.
+    """
+
+    enough: tuple[int, int] | None = None
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -134,11 +141,11 @@ class EncodedSamples(ABC):
 
     def read(self, i: int, at_least: tuple[int, int] | None = None) -> NDArray[np.uint8]:
         """Pixels `(H, W, C)` by the rules of `data.decode`."""
-        return read_image(self.encoded(i), at_least=at_least)
+        return read_image(self.encoded(i), at_least=at_least or self.enough)
 
     def facts(self, i: int) -> Facts:
         """Digest and size of sample `i`; the whole file is decoded."""
-        return facts_of(self.read(i))
+        return facts_of(read_image(self.encoded(i)))
 
 
 class FileSamples(EncodedSamples):

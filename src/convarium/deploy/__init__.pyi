@@ -2,8 +2,11 @@ from .accuracy import Drop as Drop
 from .artefact import Artefact as Artefact
 from .exporting import Export as Export
 from .exporting import export as export
+from .fields import FieldExport as FieldExport
+from .fields import export_fields as export_fields
 from .folding import Folding as Folding
 from .folding import fold as fold
+from .picture_files import PictureFiles as PictureFiles
 from .quantising import Quantisation as Quantisation
 from .quantising import quantise as quantise
 from .sequence_files import SequenceExport as SequenceExport
@@ -20,13 +23,16 @@ __all__ = [
     "Artefact",
     "Drop",
     "Export",
+    "FieldExport",
     "Folding",
+    "PictureFiles",
     "Quantisation",
     "SequenceExport",
     "TunedForm",
     "Tuning",
     "Verification",
     "export",
+    "export_fields",
     "export_sequences",
     "export_stream",
     "fold",

@@ -11,15 +11,16 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from convarium.deploy.onnx_file import silent
 from convarium.errors import OptionError, VerificationError, import_extra
 
 Precision = Literal["fp32", "bf16"]
@@ -122,8 +123,7 @@ def runtime_package(name: str) -> ModuleType:
     if name == "onnxruntime":
         return import_extra(name, "onnx")
     if name == "executorch":
-        with warnings.catch_warnings():  # of Python's, about how it reads its own files
-            warnings.simplefilter("ignore")
+        with silent():  # it warns about how it reads its own files
             return import_extra("executorch.runtime", "executorch")
     with unreported():
         return import_extra(name, "openvino")
@@ -187,13 +187,13 @@ def _openvino(artefact: Artefact, batch_size: int | None) -> Callable[[Tensor], 
 
     def run_beside(x: Tensor) -> Tensor:
         parts = [part.numpy() for part in x.tensor_split(streams) if len(part)]
-        for request, part in zip(requests, parts, strict=False):
-            request.start_async([part], share_inputs=True)
-        found = []
-        for request, _ in zip(requests, parts, strict=False):
-            request.wait()
-            found.append(torch.from_numpy(request.get_output_tensor(0).data.copy()))
-        return torch.cat(found)
+        used = requests[: len(parts)]
+        with contextlib.ExitStack() as waiting:  # for all of them, also where one fails
+            for request, part in zip(used, parts, strict=True):
+                request.start_async([part], share_inputs=True)
+                waiting.callback(request.wait)
+        found = [request.get_output_tensor(0).data.copy() for request in used]
+        return torch.from_numpy(np.concatenate(found))
 
     return run if streams == 1 else run_beside
 
@@ -218,7 +218,12 @@ def _torch(artefact: Artefact, batch_size: int | None) -> Callable[[Tensor], Ten
 def _executorch(artefact: Artefact, batch_size: int | None) -> Callable[[Tensor], Tensor]:
     runtime: Any = runtime_package("executorch")
     program = runtime.Runtime.get().load_program(artefact.path)
-    method = program.load_method("forward")
+    try:
+        method = program.load_method("forward")
+    except RuntimeError as error:  # it has a number, and no words
+        raise VerificationError(
+            "it lacks an operation of the network, or is older than the file; choose another format"
+        ) from error
     kept = program, method  # a method reads what its program holds
 
     def run(x: Tensor) -> Tensor:

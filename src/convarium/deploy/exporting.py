@@ -23,8 +23,10 @@ from convarium.deploy.program_file import write_program
 from convarium.deploy.verification import (
     TOLERANCE,
     Verification,
+    agreement,
     check_inputs,
     compare,
+    reference,
     set_eval,
 )
 from convarium.errors import OptionError, did_you_mean
@@ -62,7 +64,8 @@ class Export:
         largest_difference: largest absolute difference of an output from the model's.
         scale: largest absolute output of the model.
         tolerance: the difference allowed, as a share of `scale`.
-        agreement: share of samples for which file and model predict the same class.
+        agreement: share of samples for which file and model predict the same class; of pictures
+            the model has the pixels of the preprocessing.
         sha256: of the file's bytes, hexadecimal.
         bytes: size of the file, with that of its weights.
         pixels: the layout of the 8-bit pixels that it takes, "pictures" where it resizes them;
@@ -176,7 +179,10 @@ def export(
         pairs = zip(expected, given.batches, strict=True)
         proofs = [compare(temporary, own, given.as_file(batch), tolerance) for own, batch in pairs]
         one = given.as_file(given.batches[0][:1])
-        latency = manifest.quick_latency(Artefact(temporary), one)
+        run, told = Artefact(temporary), _of_proofs(proofs)
+        if given.front is not None:  # the same class by other pixels, one of 255 apart
+            told["agreement"] = agreement(run(given.pictures), reference(network, given.own))
+        latency = manifest.quick_latency(run, one)
         written = members(temporary)
         digests = {path.with_suffix(each.suffix).name: sha256(each) for each in written}
         size = sum(each.stat().st_size for each in written)
@@ -185,7 +191,7 @@ def export(
         path=path,
         format=format,
         opset=opset if format in ("onnx", "openvino") else None,
-        **_of_proofs(proofs),
+        **told,
         tolerance=tolerance,
         sha256=digests[path.name],
         bytes=size,

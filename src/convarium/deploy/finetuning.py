@@ -4,13 +4,17 @@ samples -> network --------------------------------> outputs --+
         -> copy with rounded weights and inputs -> outputs -----+-> squared error -> gradient
 
 What is rounded passes its gradient on (straight through); what is kept are the unrounded weights,
-so that any tool may round them afterwards. No labels are needed.
+so that any tool may round them afterwards. No labels are needed. Each number learns at a rate that
+goes with its size, since channels of very different sizes are what 8 bits suffer from most.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+import itertools
+import math
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -22,13 +26,19 @@ from torch.nn.utils import parametrize
 from convarium.deploy.neighbours import LAYERS
 from convarium.deploy.sensitivity import EIGHT_BITS, Steps, rounded_input, rounded_weight
 
-_RATE: Final = 3e-4  # of Adam, times the mean size of a tensor's weights over 0.02
-_USUAL: Final = 0.02
+_RATE: Final = 3e-2  # of Adam, times the size of each number
+_LEAST: Final = 1e-3  # of the mean size in its tensor, that a number counts as
 _BATCH: Final = 32
 
 
 def finetuned(
-    network: nn.Module, samples: Tensor, passes: int, *, steps: Steps = EIGHT_BITS, seed: int = 0
+    network: nn.Module,
+    samples: Tensor,
+    passes: int,
+    *,
+    steps: Steps = EIGHT_BITS,
+    seed: int = 0,
+    until: float = math.inf,
 ) -> nn.Module:
     """A copy of a network whose outputs change less where its numbers are rounded.
 
@@ -38,6 +48,7 @@ def finetuned(
         passes: over all of them.
         steps: that the numbers are rounded to.
         seed: of the order of the samples.
+        until: when, by `time.monotonic`, the learning is broken off.
 
     References:
         Nagel et al. 2021, arXiv:2106.08295, section 4 (quantisation-aware training); the outputs
@@ -47,18 +58,20 @@ def finetuned(
     student = copy.deepcopy(network).eval().requires_grad_(True)
     generator = torch.Generator().manual_seed(seed)
     with torch.inference_mode(False), torch.enable_grad(), rounding(student, steps):
-        groups = [_group(weights) for weights in student.parameters()]
-        optimizer = torch.optim.Adam(groups)
-        turns = [torch.randperm(len(samples), generator=generator) for _ in range(passes)]
-        parts = [some for turn in turns for some in torch.split(turn, _BATCH)]
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(1, len(parts)))
-        for some in parts:
+        numbers = [*student.parameters()]
+        sizes = [_sizes(each.detach()) for each in numbers]
+        optimizer = torch.optim.Adam(numbers, _RATE)
+        turns = (torch.randperm(len(samples), generator=generator) for _ in range(passes))
+        parts = (some for turn in turns for some in torch.split(turn, _BATCH))
+        steps_in_all = max(1, passes * -(-len(samples) // _BATCH))
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps_in_all)
+        for some in itertools.takewhile(lambda _: time.monotonic() < until, parts):
             x = samples[some].clone()
             with torch.no_grad():
                 expected = network(x)
             optimizer.zero_grad()
             torch.autograd.backward(error(student(x), expected))
-            optimizer.step()
+            _step(optimizer, numbers, sizes)
             schedule.step()
     return student.requires_grad_(False)
 
@@ -85,9 +98,9 @@ def rounding(network: nn.Module, steps: Steps) -> Iterator[None]:
             handle.remove()
         for layer in layers:
             if parametrize.is_parametrized(layer, "weight"):
-                unrounded = layer.parametrizations.weight.original
+                unrounded = layer.parametrizations.weight.original.detach().clone()
                 parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
-                layer.weight = nn.Parameter(unrounded.detach().clone())
+                layer.weight = nn.Parameter(unrounded)  # where that left the rounded ones
 
 
 class _Rounded(nn.Module):
@@ -109,7 +122,21 @@ def _of_input(steps: Steps) -> Any:
     return hook
 
 
-def _group(weights: Tensor) -> dict[str, Any]:
-    """A tensor with a rate that goes with the size of its weights."""
-    size = float(weights.detach().abs().mean()) or _USUAL
-    return {"params": [weights], "lr": _RATE * min(1.0, size / _USUAL)}
+@torch.no_grad()
+def _step(
+    optimizer: torch.optim.Optimizer, numbers: Sequence[nn.Parameter], sizes: Sequence[Tensor]
+) -> None:
+    """A step of the optimizer, times the size of each number."""
+    before = [each.detach().clone() for each in numbers]
+    optimizer.step()
+    for each, old, size in zip(numbers, before, sizes, strict=True):
+        each.copy_(torch.lerp(old, each, size))
+
+
+def _sizes(numbers: Tensor) -> Tensor:
+    """How large each number of a tensor is: by how much a step may change it.
+
+    So channels that are much smaller than others of their layer learn as quickly as those.
+    """
+    found = numbers.abs()
+    return found.clamp(min=_LEAST * float(found.mean()))

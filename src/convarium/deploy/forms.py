@@ -84,6 +84,7 @@ class Maker:
         calibration: more of them, from training data, for 8-bit numbers; None makes no such forms.
         labelled: batches of inputs and class numbers.
         points: of accuracy that may be lost.
+        finetune: passes in which 8-bit forms learn to be rounded, where they do not hold without.
         card: goes into the files.
         until: when, by `time.monotonic`, the search for layers to keep in 8-bit forms ends.
         written: files that stand there already.
@@ -95,6 +96,7 @@ class Maker:
     calibration: Tensor | None
     labelled: Labelled | None
     points: float
+    finetune: int
     card: Mapping[str, Any] | None
     until: float
     written: set[str] = field(default_factory=set)
@@ -109,8 +111,9 @@ class Maker:
         Raises:
             ConvariumError: this machine, or these samples, cannot give it.
         """
+        shape = tuple(self.samples.shape)
         if form.file is None:
-            return InTorch(self.network, form, tuple(self.samples.shape))
+            return InTorch(self.network, form, (batch_size or shape[0], *shape[1:]))
         self._need_file(form)
         return opened(self.folder, form, batch_size)
 
@@ -143,6 +146,7 @@ class Maker:
             labelled=self.labelled,
             format=form.engine,
             points=self.points,
+            finetune=self.finetune,
             card=self.card,
             seconds=self.until - time.monotonic(),
         )
@@ -169,6 +173,37 @@ def opened(folder: Path, form: Form, batch_size: int | None) -> Forward:
     )
 
 
+class InFile:
+    """A file as it was timed: prepared for batches of one size, and for others once they come.
+
+    Args:
+        folder: of the file.
+        form: of onnx or openvino.
+        batch_size: that it was timed with.
+
+    Raises:
+        VerificationError: the file is not there, or cannot run.
+        MissingExtraError: its runtime is not installed.
+
+    Shape:
+        (B, C, *S) -> (B, ...)
+    """
+
+    def __init__(self, folder: Path, form: Form, batch_size: int) -> None:
+        self.path, self.batch_size = folder / str(form.file), batch_size
+        self._folder, self._form = folder, form
+        self._timed: Forward = opened(folder, form, batch_size)
+        self._any: Forward | None = None
+
+    def __call__(self, x: Tensor, *mask: Tensor) -> Tensor:
+        """The outputs, in float32."""
+        if len(x) == self.batch_size:
+            return self._timed(x, *mask)
+        if self._any is None:
+            self._any = opened(self._folder, self._form, None)
+        return self._any(x, *mask)
+
+
 class InTorch:
     """A form that torch runs: a callable that leaves the network and the thread count alone.
 
@@ -185,7 +220,7 @@ class InTorch:
     """
 
     def __init__(self, network: nn.Module, form: Form, input_shape: tuple[int, ...]) -> None:
-        self.threads = form.threads
+        self.threads, self.batch_size = form.threads, input_shape[0]
         self.kind = torch.bfloat16 if form.precision == "bf16" else torch.float32
         self.order = torch.contiguous_format
         self.run: Callable[..., Tensor]

@@ -21,6 +21,8 @@ class Given:
     """The network as it is written, and what it is verified on."""
 
     front: Front | None
+    pictures: Tensor
+    own: Tensor  # of pictures, what the preprocessing itself makes of them
 
     def __init__(
         self,
@@ -39,6 +41,8 @@ class Given:
             self.pictures, pixels = samples, "channels_last"
             self.front = Front(preprocessing, samples)
             seen = self.front.pixels(samples).movedim(-1, 1)
+            own = [preprocessing.apply(picture.numpy()) for picture in samples]
+            self.own = preprocessing.finish(preprocessing.together(own))
             samples = preprocessing.finish(seen)
         axes = range(min(2, samples.ndim - 1), samples.ndim)
         self.batches = [samples]

@@ -76,8 +76,12 @@ def quantise_onnx(source: Path, target: Path, calibration: Tensor, kept: Sequenc
             weight_type=tools.QuantType.QInt8,
             per_channel=True,
             nodes_to_exclude=excluded,
-            # what feeds a layer that is kept, such as a sum, would else be rounded all the same
+            # what feeds a layer that is kept, such as a sum, would else be rounded all the same, as
+            # would what a layer gives before its ReLU, in steps of a larger range than behind it
             op_types_to_quantize=[*_ONNX_LAYERS] if excluded else None,
+            extra_options={"OpTypesToExcludeOutputQuantization": [*_ONNX_LAYERS]}
+            if excluded
+            else None,
         )
 
 

@@ -65,7 +65,7 @@ def conditions() -> dict[str, Any]:
     return {"versions": versions, "processor": processor(), "system": platform.system()}
 
 
-def quick_latency(forward: Callable[[Tensor], Tensor], sample: Tensor) -> dict[str, Any]:
+def quick_latency(forward: Callable[[Tensor], Any], sample: Tensor) -> dict[str, Any]:
     """Milliseconds of a pass with one sample, the median of up to 50 passes in half a second."""
     calls = {"pass": lambda: forward(sample)}
     timing = paired_timing(calls, rounds=_ROUNDS, warmup=3, seconds=_SECONDS)["pass"]

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from convarium.deploy.wrapped_pads import PlainWrapping
 from convarium.errors import ConvariumError, OptionError, import_extra
 
 #: The operator set written by default: every onnxruntime from 1.14 on reads it.
@@ -28,7 +29,7 @@ OPSETS = range(18, 24)
 CARD_KEY = "convarium.card"
 
 _LARGEST_FILE = 2**31 - 2**20
-_TORCHS = ("torch.onnx", "torch.export", "torch.fx", "torch._dynamo")
+_TORCHS = ("torch.onnx", "torch.export", "torch.fx", "torch._dynamo", "torch.utils._pytree")
 _LOGGERS = (*_TORCHS, "onnxscript", "onnx_ir", "nncf", "")
 
 
@@ -68,16 +69,17 @@ def write_onnx(
 def _translate(network: nn.Module, samples: Tensor, opset: int, free: Sequence[int]) -> Any:
     example = example_of(samples)
     try:
-        return torch.onnx.export(
-            network,
-            (example,),
-            dynamo=True,
-            verbose=False,
-            input_names=["input"],
-            output_names=["output"],
-            dynamic_shapes=(free_sizes(free),),
-            opset_version=opset,
-        )
+        with PlainWrapping():
+            return torch.onnx.export(
+                network,
+                (example,),
+                dynamo=True,
+                verbose=False,
+                input_names=["input"],
+                output_names=["output"],
+                dynamic_shapes=(free_sizes(free),),
+                opset_version=opset,
+            )
     except Exception as error:
         raise ConvariumError(
             f"{type(network).__name__} cannot be written as ONNX: {first_cause(error)}"

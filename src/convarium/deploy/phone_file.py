@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -44,8 +45,11 @@ def write_phone(
         xnnpack: Any = import_extra(
             "executorch.backends.xnnpack.partition.xnnpack_partitioner", EXTRA
         )
+        own = copy.deepcopy(network)
+        own.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        one = samples[:1].clone(memory_format=torch.contiguous_format)
         try:
-            program = torch.export.export(network, (samples[:1].clone(),))
+            program = torch.export.export(own, (one,))
             lowered = exir.to_edge_transform_and_lower(
                 program, partitioner=[xnnpack.XnnpackPartitioner()]
             )

@@ -36,9 +36,9 @@ class Front:
 
     def __init__(self, preprocessing: Preprocessing, pictures: Tensor) -> None:
         self.preprocessing = preprocessing
-        channels, height, width = preprocessing.input_shape
         if preprocessing.kind != "images":
             raise OptionError(f"pixels (='pictures') are for images, not {preprocessing.kind}.")
+        channels, height, width = preprocessing.input_shape
         fits = pictures.dtype == torch.uint8 and pictures.ndim == 4
         if not fits or pictures.shape[3] != channels or not len(pictures):
             raise OptionError(

@@ -141,7 +141,7 @@ def quantise(
         format: "openvino", by NNCF, or "onnx", by ONNX Runtime.
         points: points of accuracy that may be lost.
         card: as for `export`.
-        seconds: no further form is tried after so many.
+        seconds: no further form is tried after so many, and learning is broken off.
         finetune: where no form holds, so many passes over the calibration samples, in which a copy
             of the network learns with rounded numbers to give the network's own outputs.
 
@@ -211,7 +211,8 @@ class _Search:
             weights = [self.folded.get_parameter(f"{name}.weight") for name in kept]
             if self._integers(self.path, kept, weights).shown:
                 return "int8", ""
-        if self.finetune and self._finetuned().shown:
+        left = time.monotonic() < self.until
+        if self.finetune and left and self._finetuned().shown:
             return "int8", ""
         lost = self.attempts[0].sentence()
         if self.written.format == "openvino" and has_bf16() and self._bf16().shown:
@@ -229,11 +230,11 @@ class _Search:
 
     def _finetuned(self) -> Drop:
         """The same of a copy that has learnt to be rounded."""
-        learnt = finetuned(self.folded, self.calibration, self.finetune)
+        learnt = finetuned(self.folded, self.calibration, self.finetune, until=self.until)
         samples = self.calibration[:_LOOKED_AT]
         with tempfile.TemporaryDirectory() as folder:
             source = Path(folder) / self.path.name
-            export(learnt, source, samples=samples, format=self.written.format)
+            export(learnt, source, samples=samples, format=self.written.format, card=self.card)
             return self._integers(source, (), (), learnt=True)
 
     def _integers(

@@ -1,17 +1,18 @@
-"""The files of networks that read sequences: how they are written, and run to be verified."""
+"""Files of several inputs, of sequences and of fields: how they are written and verified."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from convarium.deploy import manifest
+from convarium.deploy.artefact import runtime_package
+from convarium.deploy.exporting import members, place_weights
 from convarium.deploy.onnx_file import (
     CARD_KEY,
     OPSET,
@@ -20,10 +21,11 @@ from convarium.deploy.onnx_file import (
     remove_notes,
     silent,
 )
-from convarium.errors import ConvariumError, OptionError, VerificationError, import_extra
+from convarium.deploy.openvino_file import save
+from convarium.deploy.runtimes import SequenceRuntime
+from convarium.deploy.wrapped_pads import PlainWrapping
+from convarium.errors import ConvariumError, OptionError, import_extra
 from convarium.files import atomic, sha256
-
-Numbers = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,10 @@ class SequenceExport:
         largest_difference: largest absolute difference of an output from the network's.
         scale: largest absolute output of the network.
         tolerance: the difference allowed, as a share of `scale`.
+        agreement: share of equal decisions, the largest output of each sample and step.
         sha256: of the file's bytes, hexadecimal.
         bytes: size of the file.
+        latency: of a pass with one sample on this machine.
     """
 
     path: Path
@@ -51,8 +55,10 @@ class SequenceExport:
     largest_difference: float
     scale: float
     tolerance: float
+    agreement: float
     sha256: str
     bytes: int
+    latency: dict[str, Any]
 
     def to_json(self) -> dict[str, Any]:
         """The result as JSON-able values."""
@@ -61,57 +67,12 @@ class SequenceExport:
     def sentence(self) -> str:
         """The result as one sentence."""
         return (
-            f"{self.path}: onnx of {self.form}, {self.bytes / 1e6:.2f} MB; in {self.runs} runs on "
-            f"{self.n} sequences the largest difference is {self.largest_difference:.2g} at "
-            f"outputs up to {self.scale:.3g} (allowed: {self.tolerance:g} of that)."
+            f"{self.path}: onnx of {self.form}, opset {OPSET}, {self.bytes / 1e6:.2f} MB; in "
+            f"{self.runs} runs on {self.n} sequences the largest difference is "
+            f"{self.largest_difference:.2g} at outputs up to {self.scale:.3g} (allowed: "
+            f"{self.tolerance:g} of that), and {self.agreement:.1%} of the predictions agree; "
+            f"{self.latency['median_ms']:.3g} ms a run here."
         )
-
-
-class SequenceRuntime:
-    """The file in onnxruntime, and the largest difference so far."""
-
-    def __init__(self, path: Path, tolerance: float) -> None:
-        runtime = import_extra("onnxruntime", "onnx")
-        options = runtime.SessionOptions()
-        options.log_severity_level = 4
-        options.intra_op_num_threads = torch.get_num_threads()
-        self.path, self.tolerance = path, tolerance
-        self.largest, self.scale, self.runs = 0.0, 0.0, 0
-        self.session = runtime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"]
-        )
-        self.names = [each.name for each in self.session.get_inputs()]
-
-    def meet(self, expected: Tensor, given: Sequence[Tensor]) -> list[Tensor]:
-        """Run, compare the first output, and give the others.
-
-        Raises:
-            VerificationError: the file cannot run, or computes something else.
-        """
-        feed = {
-            name: each.detach().contiguous().numpy()
-            for name, each in zip(self.names, given, strict=True)
-        }
-        try:
-            output, *others = self.session.run(None, feed)
-        except Exception as error:  # the runtime raises kinds of its own
-            first = str(error).strip().partition("\n")[0]
-            raise VerificationError(f"onnxruntime cannot run {self.path.name}: {first}") from error
-        wanted: Numbers = expected.numpy()
-        if output.shape != wanted.shape:
-            raise VerificationError(
-                f"{self.path.name} returns shape {output.shape} where the network returns "
-                f"{wanted.shape}."
-            )
-        difference, scale = float(np.abs(output - wanted).max()), float(np.abs(wanted).max())
-        self.largest, self.scale = max(self.largest, difference), max(self.scale, scale)
-        self.runs += 1
-        if not difference <= self.tolerance * (self.scale or 1.0):
-            raise VerificationError(
-                f"{self.path.name} does not compute what the network computes: the largest "
-                f"difference is {difference:.3g} at outputs up to {self.scale:.3g}."
-            )
-        return [torch.from_numpy(each) for each in others]
 
 
 def translate(
@@ -120,17 +81,28 @@ def translate(
     inputs: Sequence[str],
     outputs: Sequence[str],
     axes: Sequence[Mapping[int, str]],
+    *,
+    named: bool = False,
 ) -> Any:
-    """The exporter's program, with free sizes along the named axes."""
+    """The exporter's program, with free sizes along the named axes.
+
+    Where they are `named`, the inputs behind the first go to `forward` by their names.
+    """
     for package in ("onnx", "onnxscript"):
         import_extra(package, "onnx")
     example = tuple(torch.cat([each[:1], each[:1]]).clone() for each in given)
-    free = tuple(dict.fromkeys(own, torch.export.Dim.DYNAMIC) for own in axes)
+    free: Any = tuple(dict.fromkeys(own, torch.export.Dim.DYNAMIC) for own in axes)
+    others: dict[str, Tensor] | None = None
+    if named:
+        others = dict(zip(inputs[1:], example[1:], strict=True))
+        free = dict(zip(("x", *inputs[1:]), free, strict=True))
+        example = example[:1]
     try:
-        with silent(), torch.no_grad():
+        with silent(), torch.no_grad(), PlainWrapping():
             return torch.onnx.export(
                 network,
                 example,
+                kwargs=others,
                 dynamo=True,
                 verbose=False,
                 input_names=list(inputs),
@@ -144,6 +116,82 @@ def translate(
         ) from error
 
 
+class Proven(NamedTuple):
+    """A file in its place.
+
+    Args:
+        runtime: that it was verified in.
+        digests: SHA-256 of the file and of what belongs to it, by name.
+        bytes: size of all of that.
+        latency: of a pass with one sample on this machine.
+    """
+
+    runtime: SequenceRuntime
+    digests: dict[str, str]
+    bytes: int
+    latency: dict[str, Any]
+
+
+def proven(
+    program: Any,
+    path: Path,
+    card: Mapping[str, Any] | None,
+    tolerance: float,
+    checked: Callable[[SequenceRuntime], None],
+    given: Sequence[Tensor],
+) -> Proven:
+    """Save under a temporary name, verify, rename.
+
+    Args:
+        program: of the exporter.
+        path: ends in .onnx or .xml.
+        card: is embedded.
+        tolerance: as for `SequenceRuntime`.
+        checked: raises a VerificationError where the file is wrong.
+        given: inputs, the first of which are timed.
+    """
+    if not tolerance > 0:
+        raise OptionError(f"tolerance (={tolerance}) must be above 0.")
+    remove_notes(program.model)
+    program.model.producer_name = "convarium"
+    one = [each[:1] for each in given]
+    with atomic(path) as temporary:
+        _save(program, temporary, card)
+        runtime = SequenceRuntime(temporary, tolerance)
+        checked(runtime)
+        latency = manifest.quick_latency(lambda _: runtime.run(one), one[0])
+        files = members(temporary)
+        digests = {path.with_suffix(each.suffix).name: sha256(each) for each in files}
+        size = sum(each.stat().st_size for each in files)
+        place_weights(temporary, path)
+    return Proven(runtime, digests, size, latency)
+
+
+def _save(program: Any, path: Path, card: Mapping[str, Any] | None) -> None:
+    """Write an ONNX file, or an IR by way of one."""
+    text = None if card is None else card_text(card)
+    if path.suffix == ".xml":
+        middle = path.with_suffix(".onnx")
+        with silent():
+            program.save(middle, external_data=False)
+        save(runtime_package("openvino").Core().read_model(str(middle)), path, text)
+        middle.unlink()
+        return
+    if text is not None:
+        program.model.metadata_props[CARD_KEY] = text
+    with silent():
+        program.save(path, external_data=False)
+
+
+def recorded(
+    path: Path, told: Mapping[str, Any], made: Proven, card: Mapping[str, Any] | None
+) -> None:
+    """Say in the manifest beside a file what it is."""
+    known = {key: value for key, value in told.items() if key not in ("path", "sha256")}
+    entry = {"sha256": made.digests, **known, **manifest.conditions()}
+    manifest.record(path, entry if card is None else {**entry, "card": dict(card)})
+
+
 def written(
     program: Any,
     path: str | Path,
@@ -151,30 +199,25 @@ def written(
     tolerance: float,
     checked: Callable[[SequenceRuntime], None],
     told: tuple[str, int, int],
+    given: Sequence[Tensor],
 ) -> SequenceExport:
-    """Save under a temporary name, verify, rename."""
-    if not tolerance > 0:
-        raise OptionError(f"tolerance (={tolerance}) must be above 0.")
-    remove_notes(program.model)
-    program.model.producer_name = "convarium"
-    if card is not None:
-        program.model.metadata_props[CARD_KEY] = card_text(card)
-    with atomic(path) as temporary:
-        with silent():
-            program.save(temporary, external_data=False)
-        runtime = SequenceRuntime(temporary, tolerance)
-        checked(runtime)
-        digest, size = sha256(temporary), temporary.stat().st_size
+    """The file of a network of sequences: proven, and in the manifest."""
+    path = Path(path)
+    made = proven(program, path, card, tolerance, checked, given)
     form, n, least = told
-    return SequenceExport(
-        path=Path(path),
+    result = SequenceExport(
+        path=path,
         form=form,
         n=n,
-        runs=runtime.runs,
+        runs=made.runtime.runs,
         least=least,
-        largest_difference=runtime.largest,
-        scale=runtime.scale,
+        largest_difference=made.runtime.largest,
+        scale=made.runtime.scale,
         tolerance=tolerance,
-        sha256=digest,
-        bytes=size,
+        agreement=made.runtime.agreement,
+        sha256=made.digests[path.name],
+        bytes=made.bytes,
+        latency=made.latency,
     )
+    recorded(path, {"format": "onnx", "opset": OPSET, **result.to_json()}, made, card)
+    return result

@@ -20,12 +20,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from convarium.deploy.sequence_files import (
-    SequenceExport,
-    SequenceRuntime,
-    translate,
-    written,
-)
+from convarium.deploy.runtimes import SequenceRuntime
+from convarium.deploy.sequence_files import SequenceExport, translate, written
 from convarium.deploy.verification import SINGLES, TOLERANCE
 from convarium.errors import OptionError, ShapeError
 from convarium.graph import unwrapped
@@ -87,7 +83,7 @@ def export_sequences(
 
     form = "tokens" if tokens else "masked"
     program = translate(network, given, names, ("output",), axes[: len(given)])
-    return written(program, path, card, tolerance, checked, (form, len(samples), longest))
+    return written(program, path, card, tolerance, checked, (form, len(samples), longest), given)
 
 
 def export_stream(
@@ -144,10 +140,11 @@ def export_stream(
         for size in _pieces(samples.shape[2], (1,) if steps else _CHUNKS):
             piece = samples[:, :, at] if steps else samples[:, :, at : at + size]
             wanted = expected[:, :, at] if steps else expected[:, :, at : at + size]
-            kept, at = runtime.meet(wanted, (piece, kept))[0], at + size
+            kept, at = runtime.meet(wanted, (piece, kept))[1], at + size
         runtime.meet(expected[:1, :, 0] if steps else expected[:1], _alone(samples, state, steps))
 
-    return written(program, path, card, tolerance, checked, (form, len(samples), 1))
+    told = (form, len(samples), 1)
+    return written(program, path, card, tolerance, checked, told, (first, state))
 
 
 class _Live(nn.Module):

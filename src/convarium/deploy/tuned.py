@@ -18,7 +18,7 @@ from torch import nn
 
 from convarium.deploy.accuracy import Drop
 from convarium.deploy.exporting import members
-from convarium.deploy.forms import Form, Forward, InTorch, opened
+from convarium.deploy.forms import Form, Forward, InFile, InTorch
 from convarium.deploy.manifest import conditions
 from convarium.errors import ConvariumError
 from convarium.files import sha256
@@ -26,6 +26,7 @@ from convarium.graph import unwrapped
 from convarium.intervals import Interval
 from convarium.measure.kept import Kept, code
 
+END_TO_END: Final = "end_to_end"
 LATE: Final = "the time limit was reached before it"
 
 
@@ -58,7 +59,7 @@ class Tuning:
         rows: verified forms: those that were timed in turns, then the others, each the fastest
             first; the first one is chosen.
         skipped: label -> why it could not be made, or does not count.
-        goal: "latency" or "throughput".
+        goal: "latency", "throughput" or "end_to_end".
         batch_size: samples in a pass.
         input_shape: (C, *S) of a sample.
         folder: where the files and the choice are.
@@ -100,6 +101,7 @@ class Tuning:
         best, times = self.chosen, self.speedup
         told = f"{best.form.label}: {best.ms:.3g} ms for {self.batch_size} sample"
         told += "s" if self.batch_size > 1 else ""
+        told += " from the bytes of their files" if self.goal == END_TO_END else ""
         if times is not None:
             told += f", {times:.2f} times as fast as eager torch in fp32"
         if best.drop is not None:
@@ -144,7 +146,8 @@ class Choices:
 
     def choose(self, result: Tuning) -> None:
         """From now on the form of this result is in use."""
-        choice = {"form": asdict(result.chosen.form), "shape": list(result.input_shape)}
+        shape = [result.batch_size, *result.input_shape]
+        choice = {"form": asdict(result.chosen.form), "shape": shape}
         self.kept.put("choice", self.own, {**choice, "sha256": self._digests(result)})
 
     def _digests(self, result: Tuning) -> dict[str, str]:
@@ -153,7 +156,7 @@ class Choices:
         return {path.name: sha256(path) for path in files}
 
     def chosen(self) -> tuple[Form, tuple[int, ...]] | None:
-        """The form to run, and the shape of its samples; None if there is none for here and now."""
+        """The form to run, and the shape of a batch; None if there is none for here and now."""
         found = self.kept.get("choice", self.own)
         if not isinstance(found, dict) or not self._whole(found.get("sha256")):
             return None
@@ -183,8 +186,8 @@ def in_use(model: nn.Module, folder: str | Path) -> tuple[Forward, str] | None:
     form, shape = found
     try:
         if form.file is not None:
-            return opened(Path(folder), form, None), form.label
-        return InTorch(network, form, (1, *shape)), form.label
+            return InFile(Path(folder), form, shape[0]), form.label
+        return InTorch(network, form, shape), form.label
     except ConvariumError:
         return None
 

@@ -5,6 +5,7 @@ forms -> make -> verify (equal, or accuracy holds) -> time alone -> the best in 
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -17,14 +18,15 @@ from torch import Tensor, nn
 from convarium.deploy.accuracy import POINTS, Drop, Labelled, Right, drop, right_answers
 from convarium.deploy.forms import FORMS, Form, Forward, Maker
 from convarium.deploy.manifest import conditions
-from convarium.deploy.tuned import LATE, Choices, TunedForm, Tuning
+from convarium.deploy.picture_files import BATCHES, PictureFiles
+from convarium.deploy.tuned import END_TO_END, LATE, Choices, TunedForm, Tuning
 from convarium.deploy.verification import TOLERANCE, agreement, check_inputs, reference
 from convarium.errors import ConvariumError, OptionError, did_you_mean
 from convarium.graph import paired_timing, unwrapped
 from convarium.progress import Progress
 
-Goal = Literal["latency", "throughput"]
-GOALS: Final = {"latency": 1, "throughput": 16}
+Goal = Literal["latency", "throughput", "end_to_end"]
+GOALS: Final = {"latency": 1, "throughput": 16, END_TO_END: 16}
 
 _ALONE: Final = 0.4  # seconds
 _TURNS: Final = 4.0
@@ -47,6 +49,8 @@ def tune(
     threads: Sequence[int] | None = None,
     streams: Sequence[int] | None = None,
     points: float = POINTS,
+    finetune: int = 0,
+    pictures: PictureFiles | None = None,
     seconds: float = 600.0,
     card: Mapping[str, Any] | None = None,
     fresh: bool = False,
@@ -66,19 +70,23 @@ def tune(
         samples: (N, C, *S) preprocessed real inputs to verify on.
         calibration: training samples for 8-bit forms.
         labelled: batches of inputs and class numbers, validation samples.
-        goal: "latency", of one sample, or "throughput", of 16 at once.
+        goal: "latency", of one sample; "throughput", of 16 at once; or "end_to_end", of 16 from the
+            bytes of `pictures`, which threads decode ahead.
         batch_size: another number of samples in a pass.
         engines: which to try, of eager, folded, compiled, onnx and openvino.
         threads: to try; None tries torch's own number, and half of it for the fastest forms.
         streams: parts of a batch that OpenVINO computes beside each other; None tries one a thread.
         points: of accuracy that may be lost.
+        finetune: as `quantise` takes it.
+        pictures: where passes begin, for the goal "end_to_end".
         seconds: no form is begun after so many; eager torch always runs.
         card: goes into the files.
         fresh: measure again what was measured before.
         progress: counts the forms.
 
     Raises:
-        OptionError: an unknown goal or engine, or numbers that are too small.
+        OptionError: an unknown goal or engine, numbers that are too small, or pictures that are
+            missing or of no use.
         ShapeError: no samples.
 
     >>> network, folder = nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), getfixture("tmp_path")
@@ -88,23 +96,19 @@ def tune(
     """
     network = unwrapped(model)
     check_inputs(network, samples, TOLERANCE)
-    size = _checked(goal, batch_size, engines, streams)
+    size = _checked(goal, batch_size, engines, streams, pictures)
     settings = {
         "input": list(samples.shape[1:]),
-        "goal": goal,
-        "batch_size": size,
-        "engines": list(engines),
-        "threads": None if threads is None else list(threads),
-        "streams": None if streams is None else list(streams),
-        "points": points,
-        "labelled": labelled is not None,
+        "goal": (goal, size, None if pictures is None else pictures.sha256),
+        "tried": (engines, threads, streams),
+        "points": (points, labelled is not None, finetune),
     }
     place = Choices(network, Path(folder), fresh=fresh)
     if (known := place.read(settings)) is not None:
         return known
     until = time.monotonic() + seconds
-    maker = Maker(network, Path(folder), samples, calibration, labelled, points, card, until)
-    search = _Search(maker, size, progress)
+    given = (samples, calibration, labelled, points, finetune, card, until)
+    search = _Search(Maker(network, Path(folder), *given), size, pictures, progress)
     search.run(engines, threads, streams)
     result = Tuning(
         rows=tuple(search.ranked()),
@@ -123,8 +127,15 @@ def tune(
 class _Search:
     """Form after form, until all are measured or the time is over."""
 
-    def __init__(self, maker: Maker, batch_size: int, progress: Progress | None) -> None:
+    def __init__(
+        self,
+        maker: Maker,
+        batch_size: int,
+        pictures: PictureFiles | None,
+        progress: Progress | None,
+    ) -> None:
         self.maker, self.batch_size, self.progress = maker, batch_size, progress
+        self.pictures = pictures
         self.skipped: dict[str, str] = {}
         self.found: dict[Form, tuple[Forward, TunedForm]] = {}
         self.expected = reference(maker.network, maker.samples)
@@ -185,6 +196,8 @@ class _Search:
         return [form for form, _ in ordered[:count]]
 
     def _call(self, forward: Forward) -> Any:
+        if self.pictures is not None:
+            return functools.partial(self.pictures.run, forward, self.batch_size)
         return lambda: forward(self.batch)
 
     def _try(self, form: Form) -> None:
@@ -200,7 +213,7 @@ class _Search:
             self.progress.advance(note=form.label)
 
     def _measure(self, form: Form) -> None:
-        whole = self.maker.make(form, None)
+        whole = self.maker.make(form, None if form.file else self.batch_size)
         outputs = whole(self.maker.samples)
         scale = float(self.expected.abs().max()) or 1.0
         difference = float((outputs - self.expected).abs().max()) / scale
@@ -227,21 +240,28 @@ class _Search:
         return drop(self.before, after, self.maker.points)
 
     def _timed(self, row: TunedForm, seconds: float) -> TunedForm:
+        seconds /= 1 if self.pictures is None else BATCHES
         return replace(row, ms=1e3 * seconds, samples_per_second=self.batch_size / seconds)
 
 
 def _checked(
-    goal: str, batch_size: int | None, engines: Sequence[str], streams: Sequence[int] | None
+    goal: str,
+    batch_size: int | None,
+    engines: Sequence[str],
+    streams: Sequence[int] | None,
+    pictures: PictureFiles | None,
 ) -> int:
     """Samples in a pass.
 
     Raises:
-        OptionError: an unknown word, or no samples or streams.
+        OptionError: an unknown word, no samples or streams, or pictures without their goal.
     """
     for name, word, known in [("goal", goal, GOALS), *(("engines", e, FORMS) for e in engines)]:
         if word not in known:
             near = did_you_mean(word, known)
             raise OptionError(f"{name} (={word!r}) must be of {', '.join(known)}.{near}")
+    if (pictures is None) == (goal == END_TO_END):
+        raise OptionError(f"pictures are for the goal {END_TO_END!r}, and it needs them.")
     if not engines:
         raise OptionError(f"engines (={engines!r}) must name one of {', '.join(FORMS)}.")
     size = GOALS[goal] if batch_size is None else batch_size

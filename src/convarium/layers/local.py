@@ -80,7 +80,7 @@ class LocalLinear(nn.Module):
             )
         read = self._around(x).flatten(2).permute(2, 0, 1)
         y = torch.baddbmm(self.bias, read, self.weight)
-        return y.permute(1, 2, 0).reshape(len(x), -1, *self.cells)
+        return y.permute(1, 2, 0).reshape(x.shape[0], -1, *self.cells)
 
     @torch.no_grad()
     def fit(

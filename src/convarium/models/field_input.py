@@ -120,7 +120,7 @@ class FieldInput(nn.Module):
         """
         if not self.masked:
             raise OptionError("This network was built without masked=True and takes no mask.")
-        shape, expected = tuple(mask.shape), (len(x), *x.shape[2:])
+        shape, expected = tuple(mask.shape), (x.shape[0], *x.shape[2:])
         if mask.dtype != torch.bool or shape not in (expected, tuple(x.shape)):
             raise ShapeError(
                 f"A mask must be (B, *S) of torch.bool, here {expected}, or (B, C, *S), here "
@@ -135,7 +135,7 @@ class FieldInput(nn.Module):
             ShapeError: there are none, or of another shape.
         """
         sizes = [n * r for n, r in zip(x.shape[2:], self.factor, strict=True)]
-        expected = (len(x), self.fine_channels, *sizes)
+        expected = (x.shape[0], self.fine_channels, *sizes)
         if fine is None or tuple(fine.shape) != expected:
             found = "none" if fine is None else tuple(fine.shape)
             raise ShapeError(f"This network reads fine fields {expected} besides, not {found}.")
@@ -148,7 +148,7 @@ class FieldInput(nn.Module):
                 f"This network has learned about {tuple(cells.shape[2:])} cells and cannot read a "
                 f"field of {tuple(x.shape[2:])}; build it with cells=None for other domains."
             )
-        return cells.expand(len(x), *cells.shape[1:])
+        return cells.expand(x.shape[0], *cells.shape[1:])
 
 
 def per_channel(values: Tensor, x: Tensor) -> Tensor:

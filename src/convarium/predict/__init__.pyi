@@ -10,6 +10,7 @@ from .neighbours import nearest as nearest
 from .predictor import Predictor as Predictor
 from .quality import VectorQuality as VectorQuality
 from .quality import vector_quality as vector_quality
+from .real_fields import field_samples as field_samples
 from .run import Run as Run
 from .run import open_run as open_run
 from .run import record_baselines as record_baselines
@@ -35,6 +36,7 @@ __all__ = [
     "check_table_name",
     "check_vectors_name",
     "downscale",
+    "field_samples",
     "fine_dataset",
     "fine_values",
     "fit_temperature",

@@ -29,7 +29,7 @@ from convarium.predict.tiles import Tiling, fine_fields
 from convarium.progress import Progress
 
 PIECE: Final = 2**23  # numbers of a piece, about
-_AT_ONCE: Final = 2**17  # fine cells that go through a network together; more leave the caches
+AT_ONCE: Final = 2**17  # fine cells that go through a network together; more leave the caches
 
 
 @dataclass(frozen=True)
@@ -225,7 +225,7 @@ def made(
     """The fine fields of some times, (n, V, H, W), in the direction of the coarse file."""
     coarse = opened[0]
     rows, columns = coarse.grid.shape
-    most = max(1, _AT_ONCE // (rows * columns))
+    most = max(1, AT_ONCE // (rows * columns))
     found = []
     for start in range(0, len(ids), most):
         some = ids[start : start + most]

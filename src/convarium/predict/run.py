@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -56,6 +58,14 @@ class Run:
     def tuned(self) -> Path:
         """Where `tune` keeps its files, once it has run."""
         return self.folder / "tuned"
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """Hashes that tell its network and steps from others; what is measured later is not in."""
+        card = {name: value for name, value in self.card.items() if name != "result"}
+        text = json.dumps(card, sort_keys=True)
+        weights = files.sha256(self.folder / "model.safetensors")
+        return {"network": weights, "card": hashlib.sha256(text.encode()).hexdigest()}
 
     @property
     def columns(self) -> dict[str, Any]:

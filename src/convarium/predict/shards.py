@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -60,7 +60,8 @@ def write_shards(
 
     Raises:
         OptionError: another type, or a shard of no input.
-        RunError: the folder holds the vectors of other inputs or of another network.
+        RunError: the folder holds the vectors of other inputs or of another network, or the
+            processes have different ones.
     """
     check_type(dtype)
     length = int(getattr(predictor.forward, "num_features", 0))
@@ -104,7 +105,8 @@ def write_records(
 
     Raises:
         OptionError: a shard of no input.
-        RunError: the folder holds the answers for other inputs or of another network.
+        RunError: the folder holds the answers for other inputs or of another network, or the
+            processes have different ones.
     """
 
     def write(path: Path, some: Part, skipped: list[Skipped]) -> None:
@@ -146,6 +148,7 @@ class _Job:
         world: World,
     ) -> list[Skipped]:
         """Write the shards of this process that are not there; gives what of all was skipped."""
+        _check_alike(world.gather(self.told))
         if world.first:
             _begin(self.folder, self.name, self.told)
         world.gather(None)  # the others begin when the folder is there
@@ -200,6 +203,22 @@ def _begin(folder: Path, name: str, told: Mapping[str, Any]) -> None:
             f"{folder} was begun with {name} {before.get(name)!r}, which is {told[name]!r} now; "
             "choose another folder, or give the same again."
         )
+
+
+def _check_alike(told: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse processes that would write other things into one folder.
+
+    Raises:
+        RunError: the job of one of them differs from that of the first.
+    """
+    for rank, own in enumerate(told):
+        for name in own:
+            if own[name] != told[0].get(name):
+                raise RunError(
+                    f"Process {rank} of {len(told)} has {name} {own[name]!r} where the first has "
+                    f"{told[0].get(name)!r}; give all of them the same inputs and the same run, "
+                    "tuned alike."
+                )
 
 
 def _digest(dataset: Dataset) -> str:

@@ -22,6 +22,7 @@ _SIZE, _SMALL = 11.5, 11.0
 _DOT, _FRONT_DOT = 3.5, 5.0
 _RINGS = (0.0, 14.0, 28.0, 44.0, 62.0, 82.0, 104.0, 130.0, 160.0)
 _TURNS = sorted(range(-7, 9), key=abs)
+_WHOLE = 100.0  # %, which no share is over
 _UPPER_LEFT, _LOWER_RIGHT = 0.75 * math.pi, -0.25 * math.pi  # where the front, the others have room
 LEGEND = "The line: none is both faster and more accurate. Names that have no room show on hover."
 
@@ -91,7 +92,7 @@ def draw_tuning(found: Tuning) -> str:
     up = "samples with the network's own answer, %" if before is None else "accuracy, %"
     return draw_trade_offs(
         points,
-        title=f"Forms of one network, for {found.goal}",
+        title=f"Forms of one network, for {found.goal.replace('_', ' ')}",
         across=f"ms for an input of {shape} on {found.conditions['processor']}",
         up=up,
     )
@@ -156,7 +157,7 @@ def _axes(points: Sequence[TradeOff]) -> tuple[Axis, Axis]:
 def _grid(drawing: Drawing, x: Axis, y: Axis) -> None:
     """Lines and numbers at round values."""
     low, high = _HEIGHT - _BOTTOM, _TOP
-    for value in y.ticks(6):
+    for value in (tick for tick in y.ticks(6) if tick <= _WHOLE):
         drawing.line([(_LEFT, y(value)), (_WIDTH - _RIGHT, y(value))], "line")
         drawing.words(_LEFT - 8, y(value) + 4, f"{value:.4g}", "soft", size=_SMALL, anchor="end")
     for value in x.ticks(6):

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import convarium
-from convarium.errors import ConvariumError, import_extra
+from convarium.errors import ConvariumError, did_you_mean, import_extra
 from convarium.serve import schema
 from convarium.serve.bodies import NETCDF
 from convarium.serve.edge import BROKEN, Edge
@@ -223,11 +223,33 @@ def _noted(request: "Request", service: Service, run: str | None) -> str:
     """The name of the run that is asked, which the journal may hold."""
     name = service.named(run).name
     request.scope["convarium.run"] = name
+    _check_query(request)
     return name
 
 
+def _check_query(request: "Request") -> None:
+    """Refuse words that would be passed over, such as a name that is written wrongly.
+
+    Raises:
+        RefusedError: 422.
+    """
+    known = [each.alias for each in request.scope["route"].dependant.query_params]
+    for name in request.query_params:
+        if name not in known:
+            told = f"one of {', '.join(known)}" if known else "left out"
+            near = did_you_mean(name, known)
+            raise RefusedError(422, "unusable", f"A query of this address must be {told}.{near}")
+
+
 def _sent(request: "Request") -> Sent:
+    """The body of a request.
+
+    Raises:
+        RefusedError: 415, its bytes are packed, which a small body could unpack to anything.
+    """
     headers = request.headers
+    if headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+        raise RefusedError(415, "encoded", "Send the body as it is, without Content-Encoding.")
     return Sent(headers.get("content-type"), headers.get("content-length"), _chunks(request))
 
 

@@ -163,8 +163,9 @@ def receive(stream: BinaryIO) -> Any:
         EOFError: the other process has ended.
     """
     head = stream.read(LENGTH.size)
-    data = stream.read(LENGTH.unpack(head)[0]) if len(head) == LENGTH.size else b""
-    if not data:
+    length = LENGTH.unpack(head)[0] if len(head) == LENGTH.size else 0
+    data = stream.read(length)
+    if not data or len(data) < length:
         raise EOFError
     return pickle.loads(data)
 

@@ -22,7 +22,7 @@ from convarium.data.grids.coarse import CoarseFields, coarse_of
 from convarium.data.grids.fields import Fields, Values, fields_of_arrays
 from convarium.errors import DataError
 from convarium.measure.field_reach import tiling_of
-from convarium.predict.downscaling import PIECE, checked_network, made, names_of
+from convarium.predict.downscaling import AT_ONCE, checked_network, made, names_of
 from convarium.predict.fine_files import fine_file
 from convarium.progress import Progress
 from convarium.serve.bodies import MULTIPART, NETCDF, PLAIN, Received, parts_of
@@ -31,8 +31,8 @@ from convarium.serve.limits import Limits
 from convarium.serve.refusals import RefusedError
 
 MEDIA: Final = (NETCDF, "application/netcdf", "application/x-hdf5", "application/x-hdf", PLAIN)
-#: Numbers of a piece; what is larger would keep the requests of other runs waiting.
-_PIECE: Final = PIECE // 8
+#: Fine cells of a piece; what is larger would keep the requests of other runs waiting.
+_PIECE: Final = AT_ONCE
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,10 +85,9 @@ class Refiner:
         """
         return coarse_of(fields, self.steps, NAME)
 
-    def pieces(self, coarse: CoarseFields) -> list[Piece]:
-        """The times, some at once."""
-        numbers = math.prod(coarse.grid.shape) * len(names_of([self.run]))
-        size = max(1, _PIECE // numbers)
+    def pieces(self, coarse: CoarseFields, most: int) -> list[Piece]:
+        """The times, some at once, in so many pieces at most."""
+        size = max(1, _PIECE // math.prod(coarse.grid.shape), -(-len(coarse) // most))
         starts = range(0, len(coarse), size)
         return [Piece(coarse, np.arange(k, min(k + size, len(coarse)))) for k in starts]
 

@@ -53,7 +53,8 @@ class Intake:
         self.limits = limits
         self.room = Room(BODIES * limits.max_bytes)
         self._readers = ThreadPoolExecutor(limits.workers, "decode")
-        self._files, self._opener = ThreadPoolExecutor(1, "files"), Opener(limits.timeout)
+        self._openers, self._writers = (ThreadPoolExecutor(1, each) for each in ("open", "write"))
+        self._opener = Opener(min(limits.timeout, limits.deadline))
 
     def expect_fields(self) -> None:
         """Begin what opens files of fields, so that the first request does not wait for it."""
@@ -61,13 +62,13 @@ class Intake:
 
     def close(self) -> None:
         """End the threads."""
-        for executor in (self._readers, self._files):
+        for executor in (self._readers, self._openers, self._writers):
             executor.shutdown(wait=False, cancel_futures=True)
         self._opener.close()
 
-    async def with_files(self, call: Callable[[], Answer]) -> Answer:
-        """What a call gives, in the thread that reads and writes files of fields."""
-        return await in_thread(self._files, call)
+    async def writing(self, call: Callable[[], Answer]) -> Answer:
+        """What a call gives, in the thread that writes files of fields; none is opened there."""
+        return await in_thread(self._writers, call)
 
     @asynccontextmanager
     async def admitted(
@@ -100,8 +101,8 @@ class Intake:
     async def fields(self, refiner: Refiner, body: Received, ticket: Ticket) -> list[Piece]:
         """The pieces of the fields of a body, which are opened in a process of their own."""
         request = refiner.request(body, self.limits)
-        opened = await self.with_files(functools.partial(self._opener.open, request))
-        pieces = refiner.pieces(refiner.checked(opened))
+        opened = await in_thread(self._openers, functools.partial(self._opener.open, request))
+        pieces = refiner.pieces(refiner.checked(opened), ticket.gate.capacity)
         ticket.need(len(pieces))
         return pieces
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 from convarium.data.grids.fields import Fields
 from convarium.errors import DataError, RunError
 from convarium.serve.field_process import Request, TooManyCellsError, receive, send
-from convarium.serve.refusals import RefusedError
+from convarium.serve.refusals import RefusedError, busy
 
 _CODE: Final = "from convarium.serve.field_process import main; main()"
 _BEGIN: Final = 60.0  # seconds that the process may take to import what it needs
@@ -45,25 +45,41 @@ class Opener:
         Raises:
             DataError: it cannot be read, or takes too long.
             OptionError: a variable is missing.
-            RefusedError: 413, it has too many cells.
+            RefusedError: 413, it has too many cells; 503, no process can open it now.
         """
         with self._lock:
-            process = self._started()
-            try:
-                send(process.stdin, request)  # type: ignore[arg-type]
-                found = self._answer(process, self.seconds)
-            except TimeoutError as error:
-                self._begin_anew()
-                raise DataError("it takes too long to open") from error
-            except (EOFError, OSError) as error:
-                self._begin_anew()
-                raise DataError("damaged: it cannot be opened") from error
+            found = self._asked(request)
+            if found is None:  # what ended the process may have been another one's doing
+                found = self._asked(request)
+        if found is None:
+            raise DataError("damaged: it cannot be opened")
         if isinstance(found, TooManyCellsError):
             raise RefusedError(413, "too_many_cells", f"{found}.")
         if isinstance(found, Exception):
             raise found
         fields: Fields = found
         return fields
+
+    def _asked(self, request: Request) -> Any:
+        """What the process says; None where it ended, and one in its place has begun.
+
+        Raises:
+            DataError: it takes too long.
+            RefusedError: 503, no process begins.
+        """
+        try:
+            process = self._started()
+        except RunError as error:
+            raise busy("not_ready", "Files cannot be opened now; come again later.", 5.0) from error
+        try:
+            send(process.stdin, request)  # type: ignore[arg-type]
+            return self._answer(process, self.seconds)
+        except TimeoutError as error:
+            self._begin_anew()
+            raise DataError("it takes too long to open") from error
+        except (EOFError, OSError):
+            self._begin_anew()
+            return None
 
     def close(self) -> None:
         """End the process, whatever it does."""

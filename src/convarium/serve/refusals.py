@@ -48,7 +48,7 @@ def too_many(most: int) -> RefusedError:
     >>> too_many(8).reason
     'At most 8 samples at once; send them in several requests.'
     """
-    reason = f"At most {most} samples at once; send them in several requests."
+    reason = f"At most {most} sample{'s' * (most > 1)} at once; send them in several requests."
     return RefusedError(413, "too_many", reason)
 
 

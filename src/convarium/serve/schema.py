@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from convarium.serve.bodies import NETCDF
+from convarium.serve.finer import MEDIA
+from convarium.serve.samples import READERS
 
 _BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
 _INPUTS: Final = {
@@ -40,11 +42,8 @@ BODY: Final[dict[str, Any]] = {
         "required": True,
         "content": {
             "application/json": {"schema": _INPUTS},
-            "image/jpeg": _BINARY,
-            "image/png": _BINARY,
-            "image/webp": _BINARY,
+            **{media: _BINARY for reader in READERS.values() for media in reader.media},
             "text/plain": {"schema": {"type": "string"}},
-            "audio/wav": _BINARY,
             "multipart/form-data": {
                 "schema": {
                     "type": "object",
@@ -59,8 +58,7 @@ FIELDS: Final[dict[str, Any]] = {
     "requestBody": {
         "required": True,
         "content": {
-            NETCDF: _BINARY,
-            "application/octet-stream": _BINARY,
+            **dict.fromkeys(MEDIA, _BINARY),
             "multipart/form-data": {
                 "schema": {"type": "object", "properties": {"file": _BINARY["schema"]}}
             },

@@ -104,11 +104,12 @@ class Served:
             raise RefusedError(400, "other_kind", f"{self.name} is a run of {kind}; ask {ask}.")
 
     def warm(self) -> None:
-        """Make one pass, so that the first request is as quick as the others."""
+        """Make a pass or two, so that the first request is as quick as the others."""
         if self.refiner is not None:
             self.refiner.warm()
         else:
-            self.predictor.outputs(_example(self.preprocessing))
+            for count in {1, min(2, self.preprocessing.most_at_once)}:  # alone, and in a batch
+                self.predictor.outputs(_example(self.preprocessing, count))
 
     def check_embeds(self) -> None:
         """Refuse where the network has no vectors.
@@ -281,6 +282,6 @@ def _state(path: Path) -> tuple[int, int, int] | None:
     return state.st_ino, state.st_mtime_ns, state.st_size
 
 
-def _example(preprocessing: Preprocessing) -> Batch:
-    pixels, index = preprocessing.example(1), torch.arange(1)
+def _example(preprocessing: Preprocessing, count: int) -> Batch:
+    pixels, index = preprocessing.example(count), torch.arange(count)
     return Batch(inputs=(pixels,), target=None, mask=None, index=index, weight=None)

@@ -153,7 +153,7 @@ class Service:
             fine = await asyncio.gather(*[lane.submit(piece, until) for piece in pieces])
             history = f"convarium serve, run {served.name}, version {served.version}"
             file = functools.partial(refiner.file, pieces[0].coarse, fine, history)
-            found = await self.intake.with_files(file)
+            found = await self.intake.writing(file)
         self.metrics.samples.labels(served.name).inc(sum(len(piece.ids) for piece in pieces))
         return found
 

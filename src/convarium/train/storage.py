@@ -24,11 +24,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from convarium import files
-from convarium.data import Part, Parts, Preprocessing, lookalikes
+from convarium.data import Batch, Part, Parts, Preprocessing, batches, lookalikes
 from convarium.errors import ConvariumError, RunError
 from convarium.processes import World
 
@@ -240,9 +241,17 @@ def _step_of(path: Path) -> int:
 def _samples(part: Part, preprocessing: Preprocessing) -> dict[str, Tensor]:
     """A few validation inputs, spread over the part: `inputs` `(N, C, *S)` and their ids."""
     count = min(_KEPT_SAMPLES, len(part), preprocessing.most_at_once)
-    chosen = [part.ids[k * len(part) // count] for k in range(count)]
-    inputs = [preprocessing.apply(part.dataset.read(int(id))) for id in chosen]
-    return {
-        "inputs": preprocessing.together(inputs),
-        "ids": torch.tensor([int(id) for id in chosen]),
-    }
+    chosen = [int(part.ids[k * len(part) // count]) for k in range(count)]
+    if preprocessing.input_kind == "fields":
+        some = Part(part.dataset, np.array(chosen, np.int64))
+        found = next(batches(some, preprocessing, batch_size=count, skipped=[]), None)
+        if found is not None:  # some time has a cell that is known
+            return _fields(found)
+    inputs = [preprocessing.apply(part.dataset.read(i)) for i in chosen]
+    return {"inputs": preprocessing.together(inputs), "ids": torch.tensor(chosen)}
+
+
+def _fields(batch: Batch) -> dict[str, Tensor]:
+    """Coarse fields, and what a network reads beside them: a mask, fine fields, weights."""
+    found = {"inputs": batch.inputs[0], "ids": batch.index, **batch.named}
+    return found if batch.mask is None else {**found, "mask": batch.mask}

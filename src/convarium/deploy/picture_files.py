@@ -1,0 +1,73 @@
+"""From the bytes of picture files to a network's outputs: threads decode ahead, as in `predict`.
+
+files -> decode, resize, crop, a batch together (threads) -> normalise -> network
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from convarium.data import Preprocessing, read_image
+from convarium.data.parallel import ordered
+from convarium.errors import OptionError
+
+#: Batches of a pass, so that what is decoded before the first one counts little.
+BATCHES: Final = 4
+
+
+@dataclass(frozen=True)
+class PictureFiles:
+    """Picture files in memory, such as JPEGs, and how a network's inputs are made of them.
+
+    Args:
+        files: the bytes of each.
+        preprocessing: of images.
+
+    Raises:
+        OptionError: there are no files, or the preprocessing is not one of images.
+    """
+
+    files: Sequence[bytes]
+    preprocessing: Preprocessing
+
+    def __post_init__(self) -> None:
+        if not self.files:
+            raise OptionError("There are no picture files to begin with; give some.")
+        if self.preprocessing.kind != "images":
+            raise OptionError(f"Picture files are images, and these are {self.preprocessing.kind}.")
+
+    @property
+    def sha256(self) -> str:
+        """Of all bytes, hexadecimal."""
+        digest = hashlib.sha256()
+        for content in self.files:
+            digest.update(len(content).to_bytes(8, "little") + content)
+        return digest.hexdigest()
+
+    def batches(self, batch_size: int, count: int = BATCHES) -> Iterator[Tensor]:
+        """So many batches of inputs (B, C, H, W); the files begin again behind the last one.
+
+        As many threads decode as torch computes with.
+
+        Raises:
+            DataError: a file cannot be read.
+        """
+        steps = self.preprocessing
+
+        def made(number: int) -> Tensor:
+            places = [(number * batch_size + k) % len(self.files) for k in range(batch_size)]
+            pixels, _ = steps.padded([steps.apply(read_image(self.files[k])) for k in places])
+            return steps.finish(pixels)
+
+        return ordered(made, range(count), torch.get_num_threads())
+
+    def run(self, forward: Callable[[Tensor], Tensor], batch_size: int) -> None:
+        """A pass of `BATCHES` batches."""
+        for batch in self.batches(batch_size):
+            forward(batch)

@@ -1,0 +1,38 @@
+"""Small gridded fields, and a run that makes such fields finer."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import xarray
+
+from convarium import data, models
+from convarium.data import GridOptions
+
+
+def fields(path, count=6, rows=8, columns=12, *, step=4.0, engine="h5netcdf", **attributes):
+    """Winds over some months on a grid, in a file."""
+    random = np.random.default_rng(count)
+    coords = {
+        "time": xarray.date_range("2001-01-16", periods=count, freq="MS"),
+        "lat": ("lat", 31.0 + step * np.arange(rows), {"units": "degrees_north"}),
+        "lon": ("lon", 1.0 + step * np.arange(columns), {"units": "degrees_east"}),
+    }
+    values = random.normal(size=(count, rows, columns)).astype("f4")
+    units = {"units": "m/s"}
+    found = xarray.Dataset({"u": (("time", "lat", "lon"), values, units)}, coords, attributes)
+    found.to_netcdf(path, engine=engine)
+    return path
+
+
+def save_winds(folder):
+    """A run that makes winds finer, twice along each axis, not trained."""
+    fine = fields(folder / "fine.nc", 24, 16, 24, step=2.0)
+    dataset = data.open_dataset(str(fine), fields={"variables": ["u"], "factor": [2, 2]})
+    parts = data.split(dataset)
+    steps = data.fit_preprocessing(parts.train, grids=GridOptions(start="coarse"))
+    torch.manual_seed(0)
+    keywords = {"constraint": "additive", "depth": 1, "width": 8, **steps.network_options}
+    model = models.create("edsr_small", **keywords)
+    steps.begin(model)
+    return models.save(model, folder / "winds", data.build_card(parts, steps))
