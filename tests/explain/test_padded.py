@@ -127,6 +127,8 @@ def test_a_baseline_is_cut_as_the_batch_is() -> None:
     alone = integrated_gradients(network, (x[1:, :, :4], mask[1:, :4]), target=1, baseline=blank)
     torch.testing.assert_close(heat.values[1, :4], alone.values[0])
     assert not heat.values[1, 4:].any()
+    with pytest.raises(OptionError, match="can be expanded to x"):
+        integrated_gradients(network, (x, mask), target=1, baseline=torch.randn(5))
 
 
 @pytest.mark.parametrize("length", [1, 2, 4, 5, 9])

@@ -79,22 +79,29 @@ def _together(
 ) -> Attribution:
     """One result of all samples, in their order."""
     first, mask = x
-    targets, blank = _listed(target, len(sizes)), more.get("baseline")
-    blank = blank.expand_as(first) if isinstance(blank, Tensor) else None
+    targets, blank = _listed(target, len(sizes)), _expanded(more.get("baseline"), first)
     groups: dict[Sizes, list[int]] = {}
     for row, size in enumerate(sizes):
         groups.setdefault(size, []).append(row)
     parts = []
     for size, rows in groups.items():
-        cut = tuple(map(slice, size))
-        inputs = (first[rows][(..., *cut)], mask[rows][(..., *cut)])
+        cut: Any = (..., *map(slice, size))
+        inputs = (first[rows][cut], mask[rows][cut])
         wanted = None if target is None else [targets[row] for row in rows]
         options = dict(more)
         if blank is not None:
-            options["baseline"] = blank[rows][(..., *cut)]
+            options["baseline"] = blank[rows][cut]
         parts.append(call(model, inputs, target=wanted, **options))
     order = [row for rows in groups.values() for row in rows]
     return _joined(parts, order, tuple(mask.shape[1:]))
+
+
+def _expanded(baseline: Any, x: Tensor) -> Tensor | None:
+    """A baseline as an input, to be cut as that is; None for numbers and for what does not fit."""
+    try:
+        return baseline.expand_as(x) if isinstance(baseline, Tensor) else None
+    except RuntimeError:  # the method says so
+        return None
 
 
 def _joined(parts: Sequence[Attribution], order: Sequence[int], size: Sizes) -> Attribution:
