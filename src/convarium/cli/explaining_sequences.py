@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from convarium.cli.explain import counted, say
 from convarium.cli.parsing import write, write_json
@@ -13,14 +13,15 @@ from convarium.errors import DataError
 from convarium.explain.methods import METHODS
 
 if TYPE_CHECKING:
+    from convarium.data import Skipped
     from convarium.predict import Run
+    from convarium.report.explained_sequences import ExplainedSequences
 
 
 def explain_sequences(arguments: argparse.Namespace, run: Run, target: int | None) -> int:
     """Explain each text or series that can be read, and write pictures, a page and JSON."""
-    from convarium import data, files, report
+    from convarium import data
     from convarium.report.explained_sequences import explain_sequences as explained
-    from convarium.report.sequence_pictures import write_sequence_pictures
 
     columns = input_columns(arguments, run)
     dataset = data.open_inputs(arguments.inputs, kind=run.preprocessing.kind, columns=columns)
@@ -39,15 +40,31 @@ def explain_sequences(arguments: argparse.Namespace, run: Run, target: int | Non
         raise DataError(
             f"None of the inputs can be read; the first: {skipped[0].name} ({skipped[0].reason})."
         )
-    folder = Path(arguments.output)
-    title = f"{run.folder.name}: where the network looks"
+    told, about = _written(arguments, run, found, skipped)
+    if arguments.json:
+        write_json(told)
+        return 0
+    say(rows, told)
+    overlays = counted(len(rows), "overlay")
+    write(f"{about}: {told['page']}, {told['sheet']} and {overlays} beside them")
+    return 0
+
+
+def _written(
+    arguments: argparse.Namespace, run: Run, found: ExplainedSequences, skipped: list[Skipped]
+) -> tuple[dict[str, Any], str]:
+    """Pictures, page and JSON as files; what programs are told, and how the heat was made."""
+    from convarium import files, report
+    from convarium.report.sequence_pictures import write_sequence_pictures
+
+    folder, rows = Path(arguments.output), found.rows
     known = METHODS[rows[0]["method"]]
     about = f"{known.title} at {rows[0]['layer']}"
     overlays, sheet = write_sequence_pictures(folder, found)
     page = report.sequence_page(
         folder / "heatmaps.html",
         found.sequences,
-        title,
+        f"{run.folder.name}: where the network looks",
         about=about,
         shows=known.shows,
         shared=arguments.shared_scale,
@@ -67,9 +84,4 @@ def explain_sequences(arguments: argparse.Namespace, run: Run, target: int | Non
         "skipped": [{"name": item.name, "reason": item.reason} for item in skipped],
     }
     files.write_json(folder / "heatmaps.json", told)
-    if arguments.json:
-        write_json(told)
-        return 0
-    say(rows, told)
-    write(f"{about}: {page}, {sheet} and {counted(len(overlays), 'overlay')} beside them")
-    return 0
+    return told, about
