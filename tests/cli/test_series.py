@@ -69,7 +69,18 @@ def test_explain_draws_the_heat_along_the_series(run, folder, capsys):
     assert len(first["heat"]) == 30
     assert max(first["heat"]) == 1
     assert (out / "heatmaps.html").read_text().count("<svg") == 4
-    assert main(["explain", str(run), str(folder / "new.ts"), "--faithfulness"]) == 2
+    names = [each["files"]["overlay"] for each in told["explanations"]]
+    assert names == [f"{k + 1:03}-{k}.png" for k in range(4)]
+    assert {path.name for path in out.glob("*.png")} == {"heatmaps.png", *names}
+    assert (told["method"], told["layer"]) == ("hires_cam", first["layer"])
+    assert main([*words, "--shared-scale", "--target", first["target"], "--faithfulness"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    highest = sorted(max(each["heat"]) for each in told["explanations"])
+    assert highest[0] < highest[-1] == 1
+    assert set(told["faithfulness"]) == {"deletion", "insertion", "average_drop"}
+    page = (out / "heatmaps.html").read_text()
+    assert "They share one scale" in page
+    assert "gain over edges" in page
     assert main(["explain", str(run), "--filters", "-o", str(out)]) == 0
     assert main(["explain", str(run), str(folder / "new.ts"), "--maps", "stage1"]) == 2
     assert "of texts and series leave them out" in capsys.readouterr().err

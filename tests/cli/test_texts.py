@@ -99,9 +99,24 @@ def test_heat_lies_over_tokens(run, folder, capsys):
     for row in told["explanations"]:
         assert len(row["tokens"]) == len(row["heat"]) <= 8
         assert max(row["heat"]) <= 1
+        assert (folder / "heat" / row["files"]["overlay"]).read_bytes()[1:4] == b"PNG"
+    assert (folder / "heat" / "heatmaps.png").read_bytes()[1:4] == b"PNG"
     page = (folder / "heat" / "heatmaps.html").read_text()
     assert page.count('class="tokens"') == 6
     assert f"HiResCAM at {told['explanations'][0]['layer']}" in page
+
+
+def test_words_that_are_left_out_measure_the_heat(run, folder, capsys):
+    words = ["explain", str(run), str(folder / "new.csv"), "-o", str(folder / "measured")]
+    assert main([*words, "--faithfulness", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert set(told["faithfulness"]) == {"deletion", "insertion"}
+    for name, figures in told["faithfulness"].items():
+        each = [row["faithfulness"][name]["score"] for row in told["explanations"]]
+        known = [score for score in each if score is not None]
+        assert figures["score"]["value"] == pytest.approx(np.mean(known), abs=1e-6)
+        assert figures["edges"] is None
+    assert "texts have none" in (folder / "measured" / "heatmaps.html").read_text()
 
 
 def test_of_a_long_text_the_part_with_the_strongest_token_is_drawn():

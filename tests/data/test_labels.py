@@ -159,7 +159,7 @@ def test_labels_are_matched_by_name(folder: Path) -> None:
     dataset = data.open_dataset(path, task="multilabel")
     matched = data.match_classes(dataset, ("c", "b", "a"), task="multilabel")
     assert matched.targets.tolist() == [[0, 1, 1], [0, 1, 0], [0, 0, 0]]
-    with pytest.raises(DataError, match="1 labels that the model was not trained on: 'a'"):
+    with pytest.raises(DataError, match="1 label that the model was not trained on: 'a'"):
         data.match_classes(dataset, ("b",))
     with pytest.raises(DataError, match="read for multilabel and the model is for regression"):
         data.match_classes(dataset, ("b", "a"), task="regression")

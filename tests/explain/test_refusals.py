@@ -26,6 +26,10 @@ def network() -> nn.Sequential:
     )
 
 
+def normed() -> nn.Sequential:
+    return nn.Sequential(network()[0], nn.BatchNorm2d(4), *network()[1:])
+
+
 class Text(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -65,6 +69,11 @@ def audit(**words: Any) -> explain.Audit:
 def test_one_sentence_says_what_is_wrong(call: Callable[[], object], message: str) -> None:
     with pytest.raises(OptionError, match=message):
         call()
+
+
+def test_a_picture_without_its_batch_axis_is_told() -> None:
+    with pytest.raises(ShapeError, match="give the whole shape, batch included"):
+        grad_cam(normed(), X[0])
 
 
 def test_a_limit_that_is_no_number() -> None:

@@ -55,6 +55,13 @@ def test_drawings_in_drawings_keep_their_places():
     assert close(image[15, 5], card)
 
 
+def test_lines_are_as_strong_as_they_say():
+    drawing = Drawing(100, 20, "test")
+    drawing.line([(0, 10), (100, 10)], "miss", thick=8, strength=0.25)
+    image = pixels(drawing.text(), scale=1)
+    assert close(image[10, 50], palette.tinted(palette.LIGHT, "miss", 0.25))
+
+
 def test_areas_are_as_strong_as_they_say():
     drawing = Drawing(100, 60, "test")
     drawing.area([(10, 10), (90, 10), (90, 50), (10, 50)], "hit", strength=0.25)

@@ -190,7 +190,7 @@ def _tell(
             f"  note: the network has learnt from {more['trained_on']} of these samples; --part "
             "test audits those that it has not seen"
         )
-    write(f"{found.method} {found.sanity.verdict} the sanity check: {found.sanity.reason}")
+    write(f"{found.method}, the sanity check: {found.sanity.verdict}. {found.sanity.reason}")
     if found.note:
         write(f"  note: {found.note}")
     refused = [claim for claim in found.claims if claim.verdict == "not supported"]

@@ -131,9 +131,9 @@ def _heatmaps(arguments: argparse.Namespace, opened: Run, target: int | None) ->
         write_json(told)
         return 0
     say(explained.rows, told)
-    write(f"{about}: {page}, {sheet} and {_counted(len(overlays), 'overlay')} beside them")
+    write(f"{about}: {page}, {sheet} and {counted(len(overlays), 'overlay')} beside them")
     if heat:
-        write(f"heat at the volumes' own voxels: {_counted(len(heat), 'file')} beside them")
+        write(f"heat at the volumes' own voxels: {counted(len(heat), 'file')} beside them")
     return 0
 
 
@@ -154,7 +154,8 @@ def say_skipped(skipped: list[dict[str, str]]) -> None:
         sys.stderr.write(f"skipped {item['name']}: {item['reason']}\n")
 
 
-def _counted(n: int, word: str) -> str:
+def counted(n: int, word: str) -> str:
+    """A number of things in words."""
     return f"{n} {word}" if n == 1 else f"{n} {word}s"
 
 

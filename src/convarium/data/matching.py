@@ -37,8 +37,9 @@ def match_classes(
     if unknown:
         shown = ", ".join(map(repr, unknown[:10])) + (", ..." if len(unknown) > 10 else "")
         hint = did_you_mean(unknown[0], classes)
-        words = {"multilabel": "labels", "regression": "numbers", "forecast": "numbers"}
-        word = {**words, "downscale": "variables"}.get(dataset.task, "classes")
+        words = {"multilabel": "label", "regression": "number", "forecast": "number"}
+        word = {**words, "downscale": "variable"}.get(dataset.task, "class")
+        word += "" if len(unknown) == 1 else "es" if word == "class" else "s"
         raise DataError(
             f"The data in {dataset.source} has {len(unknown)} {word} that the model was not "
             f"trained on: {shown}; rename or remove them.{hint}"

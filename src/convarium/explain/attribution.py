@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from convarium.errors import OptionError, ShapeError
+from convarium.explain.resizing import Extent, resized, resized_each
 
 #: What can be said about the map of a sample. Of several that hold, the first is said.
 STATUSES = (
@@ -27,8 +27,6 @@ STATUSES = (
 
 #: In these a map says nothing, so that it has no say in a mean, and no faithfulness.
 SILENT = frozenset({"not finite", "not connected", "no spatial extent", "zero gradient"})
-
-_LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +50,8 @@ class Attribution:
         method: name of the function that made it.
         note: what should be known about the way, as sentences; mostly empty.
         channels: (B, C, *S) of methods at the input, of which `values` is the sum over channels.
+        extents: of a padded batch, or of samples shorter than the network reads, where each stands;
+            behind it there are zeros. None: each map covers the whole input.
     """
 
     values: Tensor
@@ -63,6 +63,7 @@ class Attribution:
     method: str = ""
     note: str = ""
     channels: Tensor | None = None
+    extents: tuple[Extent, ...] | None = None
 
     def display(self, size: Sequence[int] | int | None = None, *, shared: bool = False) -> Tensor:
         """Maps to look at: ReLU, linear upsampling, divided by the maximum of each sample.
@@ -83,7 +84,7 @@ class Attribution:
         """
         rank = self.values.ndim - 1
         sides = self.input_size if size is None else _sides(size, rank)
-        maps = resized(self.values.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0).relu(), sides)
+        maps = self.resized(self._finite().relu(), sides)
         highest = maps.flatten(1).amax(1).reshape(-1, *[1] * rank)
         highest = highest.amax(0, keepdim=True) if shared else highest
         return torch.where(highest > 0, maps / highest, torch.zeros_like(maps)).clamp_(max=1)
@@ -103,7 +104,7 @@ class Attribution:
         """
         rank = self.values.ndim - 1
         sides = self.input_size if size is None else _sides(size, rank)
-        maps = resized(self.values.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0), sides)
+        maps = self.resized(self._finite(), sides)
         highest = maps.abs().flatten(1).amax(1).reshape(-1, *[1] * rank)
         highest = highest.amax(0, keepdim=True) if shared else highest
         return torch.where(highest > 0, maps / highest, torch.zeros_like(maps)).clamp_(-1, 1)
@@ -156,6 +157,15 @@ class Attribution:
         heat = maps[row].cpu().numpy()
         return painting.heated(pixels, heat, label, size=(sides[0], sides[1]), signed=signed)
 
+    def resized(self, maps: Tensor, size: Sequence[int]) -> Tensor:
+        """Maps as `values` are, `(B, *S)`, linearly at another size, each sample as it is alone."""
+        if self.extents is None:
+            return resized(maps, size)
+        return resized_each(maps, size, self.extents, self.input_size)
+
+    def _finite(self) -> Tensor:
+        return self.values.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+
     def _label(self, row: int, classes: Sequence[str] | None) -> str:
         """The class of a sample, and its status where it is not fine."""
         if self.target is None:
@@ -183,17 +193,6 @@ def _row(sample: int | None, samples: int) -> int:
     return sample % samples
 
 
-def resized(maps: Tensor, size: Sequence[int]) -> Tensor:
-    """Maps (B, *S), or (B, C, *S) for as many axes of `size`, linearly at another size."""
-    if tuple(maps.shape[-len(size) :]) == tuple(size):
-        return maps
-    whole = maps if maps.ndim == len(size) + 2 else maps.unsqueeze(1)
-    mode = _LINEAR[len(size)]
-    return F.interpolate(whole, size=tuple(size), mode=mode, align_corners=False).reshape(
-        *maps.shape[: maps.ndim - len(size)], *size
-    )
-
-
 def at_input(heat: Attribution | Tensor, size: Sequence[int]) -> Tensor:
     """A heatmap as signed numbers at the input's size, for rankings: (B, *size).
 
@@ -214,7 +213,7 @@ def at_input(heat: Attribution | Tensor, size: Sequence[int]) -> Tensor:
             f"heat has shape {tuple(values.shape)}; it must be (B, {', '.join(map(str, size))}), "
             "one map a sample at the input's size, or the Attribution itself."
         )
-    return resized(values, size)
+    return heat.resized(values, size) if isinstance(heat, Attribution) else values
 
 
 def _sides(size: Sequence[int] | int, rank: int) -> tuple[int, ...]:

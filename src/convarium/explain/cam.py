@@ -14,12 +14,15 @@ from torch import Tensor, nn
 from convarium.errors import OptionError
 from convarium.explain.attribution import Attribution, describe
 from convarium.explain.looking import Forward, Inputs
+from convarium.explain.padding import unpadded
 from convarium.explain.reading import Reading, read
+from convarium.explain.resizing import Extent
 from convarium.explain.targets import Goal, Target
 
 Layer = str | nn.Module | None
 
 
+@unpadded
 def grad_cam(
     model: nn.Module,
     x: Inputs,
@@ -67,6 +70,7 @@ def grad_cam(
     return attribution(reading, "grad_cam", _averaged)
 
 
+@unpadded
 def grad_cam_plus_plus(
     model: nn.Module,
     x: Inputs,
@@ -88,6 +92,7 @@ def grad_cam_plus_plus(
     return attribution(reading, "grad_cam_plus_plus", _of_higher_order)
 
 
+@unpadded
 def hires_cam(
     model: nn.Module,
     x: Inputs,
@@ -107,6 +112,7 @@ def hires_cam(
     return attribution(reading, "hires_cam", lambda a, g: (g * a).sum(1))
 
 
+@unpadded
 def layer_cam(
     model: nn.Module,
     x: Inputs,
@@ -127,6 +133,7 @@ def layer_cam(
     return attribution(reading, "layer_cam", lambda a, g: (g.relu() * a).sum(1))
 
 
+@unpadded
 def xgrad_cam(
     model: nn.Module,
     x: Inputs,
@@ -148,6 +155,7 @@ def xgrad_cam(
     return attribution(reading, "xgrad_cam", _by_activation)
 
 
+@unpadded
 def finer_cam(
     model: nn.Module,
     x: Inputs,
@@ -215,6 +223,14 @@ def _positions(maps: Tensor) -> tuple[int, ...]:
     return tuple(range(2, maps.ndim))
 
 
+def _extents(reading: Reading) -> tuple[Extent, ...] | None:
+    if reading.covered == reading.input_size:
+        return None
+    cells = tuple(reading.activation.shape[2:])
+    alone = Extent(cells, reading.covered, reading.input_size)
+    return (alone,) * len(reading.activation)
+
+
 def attribution(
     reading: Reading, method: str, combine: Callable[[Tensor, Tensor], Tensor], **more: Any
 ) -> Attribution:
@@ -234,5 +250,6 @@ def attribution(
         input_size=reading.input_size,
         method=method,
         note=reading.note,
+        extents=_extents(reading),
         **more,
     )

@@ -11,10 +11,12 @@ from convarium.explain.attribution import Attribution
 from convarium.explain.cam import Layer, attribution
 from convarium.explain.layers import find_layer
 from convarium.explain.looking import Forward, Inputs, looking
+from convarium.explain.padding import unpadded
 from convarium.explain.replaying import Behind
 from convarium.explain.targets import Target
 
 
+@unpadded
 def eigen_cam(
     model: nn.Module,
     x: Inputs,

@@ -68,7 +68,7 @@ def blame(network: nn.Module, inputs: tuple[Tensor, ...], error: Exception) -> N
         ShapeError: a shape that the network does not take.
     """
     _blame_the_numbers(network, inputs[0], error)
-    if isinstance(error, RuntimeError) and _SHAPES.search(str(error)):
+    if isinstance(error, RuntimeError | ValueError) and _SHAPES.search(str(error)):
         _blame_the_shape(network, inputs, error)
 
 
@@ -87,7 +87,7 @@ def _blame_the_numbers(network: nn.Module, x: Tensor, error: Exception) -> None:
         ) from error
 
 
-def _blame_the_shape(network: nn.Module, inputs: tuple[Tensor, ...], error: RuntimeError) -> None:
+def _blame_the_shape(network: nn.Module, inputs: tuple[Tensor, ...], error: Exception) -> None:
     """Say it in a sentence where the shape is what the model does not take."""
     try:
         trace(network, [tuple(x.shape) for x in inputs])

@@ -18,11 +18,13 @@ from convarium.errors import OptionError, import_extra
 from convarium.explain.attribution import Attribution
 from convarium.explain.guiding import Guided
 from convarium.explain.looking import Forward, Inputs, Look, looking
+from convarium.explain.padding import unpadded
 from convarium.explain.scored import Scored
 from convarium.explain.targets import Target
 from convarium.measure.arguments import finite, real, sizes, whole
 
 
+@unpadded
 def input_gradients(
     model: nn.Module,
     x: Inputs,
@@ -44,6 +46,7 @@ def input_gradients(
         return scored.result(scored.gradient)
 
 
+@unpadded
 def smooth_grad(
     model: nn.Module,
     x: Inputs,
@@ -88,6 +91,7 @@ def smooth_grad(
         return scored.result(total / samples)
 
 
+@unpadded
 def integrated_gradients(
     model: nn.Module,
     x: Inputs,
@@ -139,6 +143,7 @@ def integrated_gradients(
         return scored.result(found.detach())
 
 
+@unpadded
 def guided_backpropagation(
     model: nn.Module,
     x: Inputs,
@@ -163,6 +168,7 @@ def guided_backpropagation(
         return scored.result(scored.gradient, guide.note)
 
 
+@unpadded
 def occlusion(
     model: nn.Module,
     x: Inputs,

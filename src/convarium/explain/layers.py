@@ -40,14 +40,13 @@ def find_layer(look: Look, layer: str | nn.Module | None, target: Target = None)
     Raises:
         OptionError: no such layer; or None, and the network has no map with spatial extent.
     """
-    names = _names(look.network)
-    if layer is None:
-        layer = getattr(look.network, "heatmap_layer", None)
-        if not isinstance(layer, str):
-            return find_in_graph(look, target)
+    names, own = _names(look.network), _own(look.network)
+    if layer is None and not own:
+        return find_in_graph(look, target)
+    layer = own if layer is None else layer
     if isinstance(layer, str):
-        return _by_name(names, layer)
-    return _by_identity(names, layer)
+        return _by_name(names, layer, own)
+    return _by_identity(names, layer, own)
 
 
 def check_layer(network: nn.Module, layer: str) -> None:
@@ -56,7 +55,14 @@ def check_layer(network: nn.Module, layer: str) -> None:
     Raises:
         OptionError: the network has no such layer.
     """
-    _by_name(_names(unwrapped(network)), layer)
+    original = unwrapped(network)
+    _by_name(_names(original), layer, _own(original))
+
+
+def _own(network: nn.Module) -> str:
+    """The layer that a network names itself, or nothing."""
+    own = getattr(network, "heatmap_layer", None)
+    return own if isinstance(own, str) else ""
 
 
 def find_in_graph(look: Look, target: Target = None) -> Found:
@@ -116,19 +122,21 @@ def _by_runs(graph: Graph, names: dict[str, nn.Module]) -> tuple[dict[str, nn.Mo
     return once, [name for name in convolutions if name not in once]
 
 
-def _by_name(names: dict[str, nn.Module], layer: str) -> Found:
+def _by_name(names: dict[str, nn.Module], layer: str, own: str) -> Found:
     for name in (layer, _without_wrappers(layer), layer.removeprefix("module.")):
         if name in names:
             return Found(name, names[name])
-    close = did_you_mean(layer, names) or f" Name one{_example(names)}."
-    raise OptionError(f"layer (={layer!r}) is not in the model.{close}")
+    close = did_you_mean(layer, names)
+    raise OptionError(
+        f"layer (={layer!r}) is not in the model.{close} Name one{_example(names, own)}."
+    )
 
 
-def _by_identity(names: dict[str, nn.Module], layer: Any) -> Found:
+def _by_identity(names: dict[str, nn.Module], layer: Any, own: str) -> Found:
     if not isinstance(layer, nn.Module):
         raise OptionError(
             f"layer (={layer!r}) must be a dotted name, one of the model's modules, or None for "
-            f"the model's own choice{_example(names)}."
+            f"the model's own choice{_example(names, own)}."
         )
     module = unwrapped(layer)
     for name, candidate in names.items():
@@ -136,7 +144,7 @@ def _by_identity(names: dict[str, nn.Module], layer: Any) -> Found:
             return Found(name, module)
     raise OptionError(
         f"layer (={type(layer).__name__}) is not a submodule of the model; "
-        f"pass one of its layers or a name{_example(names)}."
+        f"pass one of its layers or a name{_example(names, own)}."
     )
 
 
@@ -150,7 +158,9 @@ def _without_wrappers(name: str) -> str:
     return ".".join(part for part in name.split(".") if part != "_orig_mod")
 
 
-def _example(names: dict[str, nn.Module]) -> str:
-    """The last convolution, as half a sentence; nothing where the model has none."""
+def _example(names: dict[str, nn.Module], own: str = "") -> str:
+    """The network's own layer, or the last convolution, as half a sentence; "" without any."""
+    if own in names:
+        return f", for example layer={own!r}"
     found = [name for name, module in names.items() if isinstance(module, CONVOLUTIONS)]
     return f", for example layer={found[-1]!r}" if found else ""

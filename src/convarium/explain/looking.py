@@ -15,13 +15,14 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from convarium.errors import OptionError, ShapeError
+from convarium.errors import ConvariumError, OptionError, ShapeError
 from convarium.explain.attribution import spatial_size
 from convarium.explain.checkpoints import without_checkpoints
 from convarium.explain.faults import blame, mixing, padded, refuse
 from convarium.graph import Graph, eager, trace, untouched, unwrapped
 from convarium.graph.wrappers import all_eager
 from convarium.measure.arguments import whole
+from convarium.models.sequence import SequenceClassifier
 
 Inputs = Tensor | tuple[Tensor, ...]
 Forward = Callable[..., Any]
@@ -71,6 +72,13 @@ class Look:
     def rank(self) -> int:
         """Number of spatial axes."""
         return len(self.size)
+
+    @property
+    def covered(self) -> tuple[int, ...]:
+        """Spatial size of what is read: of a short sequence, with the zeros put behind it."""
+        if not isinstance(self.network, SequenceClassifier):
+            return self.size
+        return (max(*self.size, self.network.shortest_read),)
 
     def at_once(self, batch_size: int) -> int:
         """How many versions of the batch make up a pass of so many samples; at least one."""
@@ -141,8 +149,8 @@ def looking(model: nn.Module, x: Inputs, forward: Forward | None = None) -> Iter
             given = tuple(x.clone() if x.is_inference() else x.detach() for x in inputs)
             told = ("" if plain else _WRAPPED, padded(given, size), mixing(network, given))
             yield Look(network, given, forward or network, size, " ".join(filter(None, told)))
-    except (RuntimeError, IndexError) as error:
-        if forward is None:
+    except (RuntimeError, IndexError, ValueError) as error:
+        if forward is None and not isinstance(error, ConvariumError):
             blame(network, inputs, error)
         raise
 

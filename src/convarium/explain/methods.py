@@ -133,12 +133,18 @@ def faithfulness(
 ) -> dict[str, Controlled]:
     """Deletion, insertion and average drop of a heatmap, each with its controls.
 
+    Token ids have no average drop; a token that is gone leaves padding, the id 0.
+
     Args:
         model, x, heat, output: as of `deletion`.
     """
+    if x.is_floating_point():
+        names, more = list(FAITHFULNESS), {}
+    else:  # ids of tokens, which can be left out, but not dimmed
+        names, more = ["deletion", "insertion"], {"baseline": 0}
     return {
-        name: _function(name, module)(model, x, heat, output=output)
-        for name, module in FAITHFULNESS.items()
+        name: _function(name, FAITHFULNESS[name])(model, x, heat, output=output, **more)
+        for name in names
     }
 
 

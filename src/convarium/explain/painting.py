@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -170,25 +170,46 @@ def heated(
     plain = Image.fromarray(colour(image)).resize((width, height), kind)
     letters = min(28, max(12, width // 20))
     font, strip, edge = font_of(letters), round(1.7 * letters), letters // 2
-    bar = max(3, letters // 2)
     sheet = Image.new("RGB", (width, height + 2 * strip), "white")
     sheet.paste(Image.fromarray(blend(np.asarray(plain), heat, signed=signed)), (0, strip))
     pen = ImageDraw.Draw(sheet)
     words = fitting(label, font, width - 2 * edge)
     pen.text((edge, strip / 2), words, fill=_INK, font=font, anchor="lm")
-    low, high = ("\N{MINUS SIGN}1", "+1") if signed else ("0", "1")
-    middle = strip + height + strip / 2
-    small_font = font_of(max(8, round(0.75 * letters)))
-    pen.text((edge, middle), low, fill=_SOFT, font=small_font, anchor="lm")
-    pen.text((width - edge, middle), high, fill=_SOFT, font=small_font, anchor="rm")
-    left = round(2 * edge + small_font.getlength(low))
-    right = round(width - 2 * edge - small_font.getlength(high))
-    if right > left:
-        scale = np.linspace(-1 if signed else 0, 1, right - left)[None].repeat(bar, 0)
-        colours = signed_colours(scale) if signed else heat_colours(scale)
-        strip_pixels = np.rint(255 * colours).astype(np.uint8)
-        sheet.paste(Image.fromarray(strip_pixels), (left, round(middle - bar / 2)))
+    colours = signed_colours if signed else heat_colours
+    add_scale(sheet, strip + height + strip / 2, letters, colours, signed=signed)
     return np.asarray(sheet)
+
+
+def add_scale(
+    sheet: Any,
+    middle: float,
+    letters: int,
+    colours: Callable[[NDArray[Any]], NDArray[np.float64]],
+    *,
+    signed: bool = False,
+) -> None:
+    """Draw a bar of colours from 0 to 1 across a picture.
+
+    Args:
+        sheet: of Pillow, in RGB.
+        middle: height of the bar's middle, in pixels from above.
+        letters: size of the picture's letters, in pixels.
+        colours: RGB in [0, 1] of values.
+        signed: the bar begins at -1.
+    """
+    from PIL import Image, ImageDraw
+
+    low, high = ("\N{MINUS SIGN}1", "+1") if signed else ("0", "1")
+    pen, edge, bar = ImageDraw.Draw(sheet), letters // 2, max(3, letters // 2)
+    font = font_of(max(8, round(0.75 * letters)))
+    pen.text((edge, middle), low, fill=_SOFT, font=font, anchor="lm")
+    pen.text((sheet.width - edge, middle), high, fill=_SOFT, font=font, anchor="rm")
+    left = round(2 * edge + font.getlength(low))
+    right = round(sheet.width - 2 * edge - font.getlength(high))
+    if right > left:
+        values = np.linspace(-1 if signed else 0, 1, right - left)[None].repeat(bar, 0)
+        pixels = np.rint(255 * colours(values)).astype(np.uint8)
+        sheet.paste(Image.fromarray(pixels), (left, round(middle - bar / 2)))
 
 
 @functools.lru_cache(maxsize=32)

@@ -14,16 +14,19 @@ import torch
 from torch import Tensor, nn
 
 from convarium.errors import OptionError
-from convarium.explain.attribution import Attribution, resized
+from convarium.explain.attribution import Attribution
 from convarium.explain.cam import Layer, attribution
 from convarium.explain.layers import find_layer
 from convarium.explain.looking import Forward, Inputs, Look, looking
+from convarium.explain.padding import unpadded
 from convarium.explain.reading import with_axes
 from convarium.explain.replaying import Behind
+from convarium.explain.resizing import resized
 from convarium.explain.targets import Target
 from convarium.measure.arguments import finite
 
 
+@unpadded
 def ablation_cam(
     model: nn.Module,
     x: Inputs,
@@ -62,6 +65,7 @@ def ablation_cam(
         return attribution(replace(plain, gradient=weights), "ablation_cam", _combined)
 
 
+@unpadded
 def score_cam(
     model: nn.Module,
     x: Inputs,

@@ -36,6 +36,7 @@ class Reading:
         score: (B,) the score explained.
         target: the class of each sample; None for a callable target.
         input_size: spatial size of the input.
+        covered: spatial size of what the network reads, which is more where it puts zeros behind.
         note: what should be known about the way.
     """
 
@@ -45,6 +46,7 @@ class Reading:
     score: Tensor
     target: tuple[int, ...] | None
     input_size: tuple[int, ...]
+    covered: tuple[int, ...]
     note: str
 
 
@@ -83,6 +85,7 @@ def read(
             score=scores.detach(),
             target=what.classes,
             input_size=look.size,
+            covered=look.covered,
             note=remarks(look, found, activation, connected=gradient is not None),
         )
 

@@ -84,7 +84,16 @@ class Behind:
         look, maps = self.look, with_axes(self.maps, self.look.rank)
         note = remarks(look, self.found, maps, connected=self.connected)
         classes = self.goal.classes
-        return Reading(self.found.name, maps, None, self.score, classes, look.size, note)
+        return Reading(
+            layer=self.found.name,
+            activation=maps,
+            gradient=None,
+            score=self.score,
+            target=classes,
+            input_size=look.size,
+            covered=look.covered,
+            note=note,
+        )
 
     def scores(self, change: Callable[[Tensor], Tensor]) -> Tensor:
         """(n, B) scores for what `change` makes of the layer's output (n B, C, *S)."""

@@ -53,6 +53,11 @@ class SequenceClassifier(Classifier):
         y: Tensor = self.head(self.embed(x, mask))
         return y
 
+    @property
+    def shortest_read(self) -> int:
+        """Steps that a shorter sequence is read as, with zeros behind it."""
+        return self.smallest_input
+
     def check(self, x: Tensor) -> Tensor:
         """Return `x` if type, rank and channels fit, with zeros behind it where it is too short."""
         given: Any = x

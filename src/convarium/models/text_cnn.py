@@ -196,6 +196,11 @@ class TextCNN(SequenceClassifier):
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return self
 
+    @property
+    def shortest_read(self) -> int:
+        """Tokens that a shorter text is read as: those of the longest kernel."""
+        return self.longest
+
     def check(self, x: Tensor) -> Tensor:
         """Return the ids (B, T) if they are whole numbers, padded up to the longest kernel."""
         given: Any = x

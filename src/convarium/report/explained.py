@@ -24,11 +24,11 @@ from convarium.data import (
 )
 from convarium.errors import OptionError
 from convarium.explain import Attribution
-from convarium.explain.attribution import resized
 from convarium.explain.controls import Controlled
 from convarium.explain.looking import device_of
-from convarium.explain.methods import attributed, faithfulness, joined
+from convarium.explain.methods import attributed, faithfulness
 from convarium.report import slices
+from convarium.report.faithful import scored, with_scores
 from convarium.report.pictures import Picture
 
 if TYPE_CHECKING:
@@ -106,26 +106,18 @@ def explain_samples(
         OptionError: the network has no such layer, there is no such method, or several layers are
             to share a scale.
     """
-    layers = (layer,) if isinstance(layer, str) else tuple(layer or ())
-    if shared and len(layers) > 1:
-        raise OptionError(
-            "shared (=True): fused maps have been divided by their own maxima, so they cannot be "
-            "compared; name one layer, or leave the shared scale out."
-        )
+    layers = checked_layers(layer, shared)
     name = " + ".join(layers) or run.model.heatmap_layer
     device = device_of(run.model)
     found = _Gathered()
-    output = "probability" if run.card["task"] == "classification" else "score"
     for batch in first_batches(data, run, most, found.skipped):
         x = batch.inputs[0].to(device)
         heat = attributed(run.model, x, method=method, target=target, layers=layers)
         name = heat.layer
         if faithful:
-            found.scores.append(faithfulness(run.model, x, heat, output=output))
+            found.scores.append(faithfulness(run.model, x, heat, output=scored(run)))
         _gather(run, _samples(run, data, batch), heat, found)
-    scores = joined(found.scores)
-    for number, row in enumerate(found.rows if scores else ()):
-        row["faithfulness"] = {word: _told(each, number) for word, each in scores.items()}
+    scores = with_scores(found.rows, found.scores)
     if shared:
         _on_one_scale(found)
     return Explained(
@@ -141,10 +133,25 @@ def explain_samples(
     )
 
 
+def checked_layers(layer: str | Sequence[str] | None, shared: bool) -> tuple[str, ...]:
+    """The layers that are read; none means the network's own choice.
+
+    Raises:
+        OptionError: several layers are to share a scale.
+    """
+    layers = (layer,) if isinstance(layer, str) else tuple(layer or ())
+    if shared and len(layers) > 1:
+        raise OptionError(
+            "shared (=True): fused maps have been divided by their own maxima, so they cannot be "
+            "compared; name one layer, or leave the shared scale out."
+        )
+    return layers
+
+
 def _gather(run: Run, samples: Iterator[_Sample], heat: Attribution, found: _Gathered) -> None:
     """Pictures and rows of one batch."""
     maps = heat.display().cpu().numpy().astype(np.float32)
-    found.peaks += _peaks(heat).tolist()
+    found.peaks += peaks(heat).tolist()
     for place, sample in enumerate(samples):
         row, note = row_of(heat, place, sample.classes, (sample.name, sample.prediction))
         note = f"{sample.about}, {note}"
@@ -192,17 +199,10 @@ def _on_one_scale(found: _Gathered) -> None:
     ]
 
 
-def _peaks(heat: Attribution) -> Tensor:
+def peaks(heat: Attribution) -> Tensor:
     """The largest value of each map as it is displayed, before it is divided by that, (B,)."""
     positive = heat.values.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0).relu()
-    return resized(positive, heat.input_size).flatten(1).amax(1)
-
-
-def _told(scores: Controlled, row: int) -> dict[str, float | None]:
-    """One sample's score and its controls, for JSON."""
-    columns = {"score": scores.score, "random": scores.random, "edges": scores.edges}
-    told = {name: None if each is None else float(each[row]) for name, each in columns.items()}
-    return {k: v if v is not None and math.isfinite(v) else None for k, v in told.items()}
+    return heat.resized(positive, heat.input_size).flatten(1).amax(1)
 
 
 def show_samples(run: Run, data: Part | Dataset, *, most: int = 48) -> tuple[Picture, ...]:

@@ -1,21 +1,45 @@
-"""Measures of faithfulness as rows of a table: the heatmap's, its controls', who is better."""
+"""Measures of faithfulness, of samples and as rows of a table: the heatmap's and its controls'."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
+from convarium.explain.methods import joined
 from convarium.report import wording
 
 if TYPE_CHECKING:
     from convarium.explain.controls import Controlled, SampleMean
+    from convarium.predict import Run
 
 _WORDS = {
     "deletion": "Deletion: the score while the hottest positions go first",
     "insertion": "Insertion: the score while the hottest positions come first",
     "average_drop": "Average drop, in %, where only the heat shows the input",
 }
+
+
+def scored(run: Run) -> Literal["probability", "score"]:
+    """What measures of faithfulness follow in a run."""
+    return "probability" if run.card["task"] == "classification" else "score"
+
+
+def with_scores(
+    rows: Sequence[dict[str, Any]], parts: Sequence[Mapping[str, Controlled]]
+) -> dict[str, Controlled]:
+    """The scores of several batches as those of one, and each sample's in its row."""
+    scores = joined(parts)
+    for number, row in enumerate(rows if scores else ()):
+        row["faithfulness"] = {word: _told(each, number) for word, each in scores.items()}
+    return scores
+
+
+def _told(scores: Controlled, row: int) -> dict[str, float | None]:
+    """One sample's score and its controls, for JSON."""
+    columns = {"score": scores.score, "random": scores.random, "edges": scores.edges}
+    told = {name: None if each is None else float(each[row]) for name, each in columns.items()}
+    return {k: v if v is not None and math.isfinite(v) else None for k, v in told.items()}
 
 
 def score_rows(scores: Mapping[str, Controlled]) -> list[dict[str, Any]]:

@@ -97,7 +97,9 @@ def _paint(
         thick = _at(element, "stroke-width") * _POINTS
         dashes = _dashes(element, thick)
         stroke = _colour(element, "stroke", theme)
-        axes.plot(x, y, color=stroke, linewidth=thick, linestyle=dashes, zorder=1, **there)
+        strength = float(element.attrib.get("stroke-opacity", "1"))
+        look: dict[str, Any] = {"color": stroke, "linewidth": thick, "linestyle": dashes}
+        axes.plot(x, y, alpha=strength, zorder=1, **look, **there)
     elif kind == "polygon":
         axes.add_patch(patches.Polygon(_points(element), **plain))
     elif kind == "circle":

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,22 +13,23 @@ from numpy.typing import NDArray
 from convarium.errors import OptionError, ShapeError
 from convarium.explain.painting import heat_colours
 from convarium.report import wording
+from convarium.report.faithful import score_rows
 from convarium.report.pictures import address
 from convarium.report.svg import Axis, Drawing
 from convarium.report.templates import write_filled
 
 if TYPE_CHECKING:
-    from convarium.data import Skipped
+    from convarium.explain.controls import Controlled
 
 Floats = NDArray[np.float32]
 
-_WIDTH, _LEFT, _RIGHT = 720.0, 52.0, 12.0
+WIDTH, _LEFT, _RIGHT = 720.0, 52.0, 12.0
 _PANEL, _GAP, _TOP, _BAND, _FOOT = 92.0, 14.0, 8.0, 12.0, 34.0
 _COLUMNS = 720  # of a longer series each column has the smallest and the largest of several steps
 _LEVELS = 12
 _FAINT = 0.04
 _TINT = 0.6  # of the strongest token's background, so that its word can be read
-_FOR, _AGAINST = "216 105 43", "29 95 138"
+_FOR, _AGAINST = (216, 105, 43), (29, 95, 138)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,22 +99,6 @@ class HeatedTokens:
         _check(self.heat, -1)
 
 
-class ExplainedSequences(NamedTuple):
-    """Explained texts or series.
-
-    Args:
-        sequences: each with its heat.
-        rows: one mapping each: name, prediction, target, logit, method, layer, status, note, heat.
-        skipped: what could not be read.
-        ids: of the samples, in the order of the sequences.
-    """
-
-    sequences: tuple[HeatedSeries | HeatedTokens, ...]
-    rows: tuple[dict[str, Any], ...]
-    skipped: tuple[Skipped, ...]
-    ids: tuple[int, ...]
-
-
 def sequence_page(
     path: str | Path,
     sequences: Sequence[HeatedSeries | HeatedTokens],
@@ -121,6 +106,8 @@ def sequence_page(
     *,
     about: str = "",
     shows: str = "",
+    shared: bool = False,
+    scores: Mapping[str, Controlled] | None = None,
 ) -> Path:
     """Write series and texts with their heat as one HTML file that needs nothing else, atomically.
 
@@ -130,6 +117,8 @@ def sequence_page(
         title: heading of the page.
         about: how the heat was made, below the heading.
         shows: what the heat marks, as half a sentence; "": evidence for the class.
+        shared: whether they all have one scale.
+        scores: measures of faithfulness over the samples, by their names.
 
     Raises:
         OptionError: there is none.
@@ -138,8 +127,17 @@ def sequence_page(
     if not sequences:
         raise OptionError("sequences (=[]) must hold at least one series or text.")
     shown = [shown_sequence(each) for each in sequences]
-    told = {"title": title, "about": about, "shows": shows}
-    return write_filled(path, "sequences.html.jinja", sequences=shown, **told)
+    return write_filled(
+        path,
+        "sequences.html.jinja",
+        sequences=shown,
+        title=title,
+        about=about,
+        shows=shows,
+        shared=shared,
+        scores=score_rows(scores or {}),
+        words=any(isinstance(each, HeatedTokens) for each in sequences),
+    )
 
 
 def draw_series(series: HeatedSeries) -> str:
@@ -157,8 +155,8 @@ def draw_series(series: HeatedSeries) -> str:
     height = _TOP + channels * (_PANEL + _GAP) + _BAND + _FOOT
     label = f"{series.title}: {channels} curves of {length} time steps"
     label += " with their heat" if np.any(series.heat) else ""
-    drawing = Drawing(_WIDTH, height, label, least=0.6)
-    across = Axis(0, max(1, length - 1), _LEFT, _WIDTH - _RIGHT)
+    drawing = Drawing(WIDTH, height, label, least=0.6)
+    across = Axis(0, max(1, length - 1), _LEFT, WIDTH - _RIGHT)
     steps, heat = _columns(series.heat[None], length)[0], _hottest(series.heat)
     for k in range(channels):
         top = _TOP + k * (_PANEL + _GAP)
@@ -167,13 +165,13 @@ def draw_series(series: HeatedSeries) -> str:
     band = height - _FOOT - _BAND
     if heat.any():
         colours = np.rint(255 * heat_colours(heat[None])).astype(np.uint8)
-        box = (_LEFT, band, _WIDTH - _RIGHT - _LEFT, _BAND)
+        box = (_LEFT, band, WIDTH - _RIGHT - _LEFT, _BAND)
         drawing.picture(box, address(colours))
     for tick in [tick for tick in across.ticks(8) if tick == round(tick)]:
         drawing.words(
             across(tick), band + _BAND + 15, f"{tick:g}", "soft", size=11, anchor="middle"
         )
-    drawing.words(_WIDTH - _RIGHT, band + _BAND + 29, "time step", "soft", size=11, anchor="end")
+    drawing.words(WIDTH - _RIGHT, band + _BAND + 29, "time step", "soft", size=11, anchor="end")
     return drawing.text()
 
 
@@ -189,7 +187,7 @@ def _curve(
     top, name = place
     low, high = _limits(values)
     down = Axis(low, high, top + _PANEL - 4, top + (18 if name else 4))
-    drawing.line([(_LEFT, top + _PANEL), (_WIDTH - _RIGHT, top + _PANEL)], "line")
+    drawing.line([(_LEFT, top + _PANEL), (WIDTH - _RIGHT, top + _PANEL)], "line")
     for value, y in ((high, down(high) + 8), (low, top + _PANEL - 3)):
         drawing.words(_LEFT - 8, y, wording.number(value), "soft", size=11, anchor="end")
     if name:
@@ -257,12 +255,29 @@ def shown_sequence(sequence: HeatedSeries | HeatedTokens) -> dict[str, Any]:
         {
             "text": token,
             "value": f"{value:+.2f}",
-            "colour": f"{_FOR if value >= 0 else _AGAINST} / {_TINT * abs(value):.3f}",
+            "colour": f"{_side(value)} / {_TINT * abs(value):.3f}",
         }
         for token, value in pairs
     ]
     heat = np.asarray(sequence.heat)
     return {**told, "tokens": tokens, "signed": bool((heat < 0).any()), "heated": bool(heat.any())}
+
+
+def _side(value: float) -> str:
+    """The colour of what speaks for a class, or against it, for a style."""
+    return " ".join(map(str, _FOR if value >= 0 else _AGAINST))
+
+
+def token_tints(heat: NDArray[Any]) -> NDArray[np.float64]:
+    """RGB in [0, 1] of what is behind a token of each value in [-1, 1], on white paper.
+
+    >>> token_tints(np.array([0.0, 1.0])).round(2).tolist()
+    [[1.0, 1.0, 1.0], [0.91, 0.65, 0.5]]
+    """
+    values = np.asarray(heat, np.float64)[..., None]
+    full = np.where(values >= 0, np.array(_FOR), np.array(_AGAINST)) / 255
+    share = _TINT * np.abs(values)
+    return np.asarray((1 - share) + share * full)
 
 
 def _check(heat: Floats, least: int) -> None:

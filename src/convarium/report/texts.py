@@ -40,16 +40,8 @@ def heated_text(
 ) -> tuple[HeatedTokens, dict[str, Any]]:
     """A text with the heat of its tokens, ready to be drawn, and both for programs."""
     tokens = _tokens(run, data, i)
-    heated = _heat(heat, len(tokens))
-    told = {"tokens": [token.strip() for token in tokens], "heat": heated.round(4).tolist()}
-    return _cut(tokens, heated, title, note), told
-
-
-def _heat(values: NDArray[np.float32], count: int) -> NDArray[np.float32]:
-    """One value a token, the strongest of them 1 where any is above 0."""
-    heat = values[:count]
-    highest = float(heat.max(initial=0))
-    return heat / np.float32(highest) if highest > 0 else heat
+    told = {"tokens": [token.strip() for token in tokens], "heat": heat.round(4).tolist()}
+    return _cut(tokens, heat, title, note), told
 
 
 def _cut(tokens: Sequence[str], heat: NDArray[np.float32], title: str, note: str) -> HeatedTokens:

@@ -1,0 +1,146 @@
+"""Batches that are padded to a common size: each sample is explained as it is alone.
+
+x (B, C, *S), mask (B, *S) -> samples of one size together, without their padding -> one result
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, ParamSpec
+
+import torch
+from torch import Tensor
+
+from convarium.explain.attribution import Attribution
+from convarium.explain.resizing import Extent, Sizes
+
+P = ParamSpec("P")
+
+
+def unpadded(method: Callable[P, Attribution]) -> Callable[P, Attribution]:
+    """The method, which explains the samples of a padded batch `(x, mask)` without their padding.
+
+    It runs once for each size among the samples. A callable target scores whole batches, so that
+    its batch stays as it is; so does one whose mask hides more than what stands behind a sample.
+    """
+
+    @functools.wraps(method)
+    def explained(*args: P.args, **kwargs: P.kwargs) -> Attribution:
+        given: dict[str, Any] = {**dict(zip(("model", "x"), args, strict=False)), **kwargs}
+        sizes = own_sizes(given.get("x"))
+        if sizes is None or not _fits(given.get("target"), len(sizes)):
+            return method(*args, **kwargs)
+        call: Any = method
+        return _together(call, sizes, **given)
+
+    return explained
+
+
+def own_sizes(x: Any) -> list[Sizes] | None:
+    """The size of each sample of a batch `(x, mask)`; None where nothing but padding can be cut."""
+    if not isinstance(x, tuple) or len(x) != 2 or not all(isinstance(part, Tensor) for part in x):
+        return None
+    first, mask = x
+    tokens = not first.is_floating_point() and first.ndim == 2
+    shape = first.shape if tokens else (*first.shape[:1], *first.shape[2:])
+    if mask.dtype != torch.bool or mask.shape != shape or mask.ndim < 2 or bool(mask.all()):
+        return None
+    sizes = []
+    for row in mask.cpu():
+        axes = range(row.ndim)
+        along = (row.movedim(axis, 0).flatten(1).any(1) if row.ndim > 1 else row for axis in axes)
+        size = tuple(int(line.sum()) for line in along)
+        if 0 in size or not row[tuple(map(slice, size))].all():  # holes, or padding in front
+            return None
+        sizes.append(size)
+    return sizes
+
+
+def _fits(target: Any, samples: int) -> bool:
+    """Whether a target can be dealt out to samples."""
+    return not callable(target) and len(_listed(target, samples)) == samples
+
+
+def _listed(target: Any, samples: int) -> Sequence[Any]:
+    given = target.tolist() if hasattr(target, "tolist") else target
+    return given if isinstance(given, Sequence) else [given] * samples
+
+
+def _together(
+    call: Callable[..., Attribution],
+    sizes: list[Sizes],
+    *,
+    model: Any,
+    x: tuple[Tensor, Tensor],
+    target: Any = None,
+    **more: Any,
+) -> Attribution:
+    """One result of all samples, in their order."""
+    first, mask = x
+    targets, blank = _listed(target, len(sizes)), _expanded(more.get("baseline"), first)
+    groups: dict[Sizes, list[int]] = {}
+    for row, size in enumerate(sizes):
+        groups.setdefault(size, []).append(row)
+    parts = []
+    for size, rows in groups.items():
+        cut: Any = (..., *map(slice, size))
+        inputs = (first[rows][cut], mask[rows][cut])
+        wanted = None if target is None else [targets[row] for row in rows]
+        options = dict(more)
+        if blank is not None:
+            options["baseline"] = blank[rows][cut]
+        parts.append(call(model, inputs, target=wanted, **options))
+    order = [row for rows in groups.values() for row in rows]
+    return _joined(parts, order, tuple(mask.shape[1:]))
+
+
+def _expanded(baseline: Any, x: Tensor) -> Tensor | None:
+    """A baseline as an input, to be cut as that is; None for numbers and for what does not fit."""
+    try:
+        return baseline.expand_as(x) if isinstance(baseline, Tensor) else None
+    except RuntimeError:  # the method says so
+        return None
+
+
+def _joined(parts: Sequence[Attribution], order: Sequence[int], size: Sizes) -> Attribution:
+    """Results of some samples each as that of the batch, with zeros behind each sample."""
+    back = torch.tensor(order).argsort()
+    places = back.tolist()
+
+    def one_by_one(each: Callable[[Attribution], Sequence[Any]]) -> tuple[Any, ...]:
+        listed = [item for part in parts for item in each(part)]
+        return tuple(listed[place] for place in places)
+
+    channels = [part.channels for part in parts if part.channels is not None]
+    return replace(
+        parts[0],
+        values=_filled([part.values for part in parts])[back],
+        target=one_by_one(lambda part: part.target or ()),
+        logit=torch.cat([part.logit for part in parts])[back],
+        status=one_by_one(lambda part: part.status),
+        input_size=size,
+        note=" ".join(dict.fromkeys(part.note for part in parts if part.note)),
+        channels=_filled(channels)[back] if channels else None,
+        extents=one_by_one(_extents),
+    )
+
+
+def _extents(part: Attribution) -> tuple[Extent, ...]:
+    """Where each sample of a result stands that was explained without padding."""
+    cells = tuple(part.values.shape[1:])
+    alone = (Extent(cells, part.input_size, part.input_size),) * len(part.values)
+    return part.extents or alone
+
+
+def _filled(maps: Sequence[Tensor]) -> Tensor:
+    """Maps of several sizes as one tensor, zeros behind the smaller ones."""
+    largest = [max(sides) for sides in zip(*(each.shape[1:] for each in maps), strict=True)]
+    result = maps[0].new_zeros(sum(map(len, maps)), *largest)
+    start = 0
+    for each in maps:
+        stop = start + len(each)
+        result[(slice(start, stop), *map(slice, each.shape[1:]))] = each
+        start = stop
+    return result
