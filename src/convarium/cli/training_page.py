@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from convarium.cli.parsing import refuse_idle, write, write_json
@@ -15,6 +17,24 @@ if TYPE_CHECKING:
     from convarium.train import Choice, TrainConfig
 
 SAMPLES, VERSIONS = 8, 5  # rows of the page, and epochs beside each original
+Shown = tuple[list[tuple[str, str]], list[str]]  # names with labels, and what is done, in words
+
+
+@dataclass(frozen=True, eq=False)
+class _Page:
+    """What is to be drawn, and how: seed, first epoch, samples and versions."""
+
+    path: str
+    arguments: argparse.Namespace
+    dataset: Dataset
+    choice: Choice
+    config: TrainConfig
+    how: Mapping[str, int]
+
+    @property
+    def title(self) -> str:
+        """The heading."""
+        return f"{self.dataset.source}: what training sees"
 
 
 def show(arguments: argparse.Namespace, dataset: Dataset, changes: dict[str, Any]) -> int:
@@ -39,8 +59,8 @@ def show(arguments: argparse.Namespace, dataset: Dataset, changes: dict[str, Any
         "samples": arguments.samples or SAMPLES,
         "versions": arguments.versions or VERSIONS,
     }
-    draw = _texts if dataset.kind == "texts" else _drawn
-    samples, settings = draw(path, arguments, dataset, choice, config, how)
+    page = _Page(path, arguments, dataset, choice, config, how)
+    samples, settings = _texts(page) if dataset.kind == "texts" else _drawn(page)
     if arguments.json:
         shown = [{"name": name, "label": label} for name, label in samples]
         write_json({"page": path, "augmentation": settings, "samples": shown})
@@ -60,60 +80,45 @@ def _page_name(arguments: argparse.Namespace, dataset: Dataset) -> str:
     return path
 
 
-def _drawn(
-    path: str,
-    arguments: argparse.Namespace,
-    dataset: Dataset,
-    choice: Choice,
-    config: TrainConfig,
-    how: dict[str, int],
-) -> tuple[list[tuple[str, str]], list[str]]:
-    """Images, volumes and series as pictures; who is shown, and what is done to them."""
+def _drawn(page: _Page) -> Shown:
+    """Images, volumes and series as pictures."""
     from convarium import report
     from convarium.report.trained_on import seen_in_training
 
-    of_images: dict[str, Any] = {"size": choice.size, "spacing": arguments.spacing}
-    own = _prepared(arguments, dataset, choice, how["seed"])
-    found = seen_in_training(dataset, config, **(own or of_images), **how)
-    title = f"{dataset.source}: what training sees"
-    report.write_augmented(path, found.samples, found.settings, title=title, epoch=how["epoch"])
+    of_images: dict[str, Any] = {"size": page.choice.size, "spacing": page.arguments.spacing}
+    own = _prepared(page) or of_images
+    found = seen_in_training(page.dataset, page.config, **own, **page.how)
+    epoch = page.how["epoch"]
+    report.write_augmented(page.path, found.samples, found.settings, title=page.title, epoch=epoch)
     return [(sample.name, sample.label) for sample in found.samples], [*found.settings]
 
 
-def _texts(
-    path: str,
-    arguments: argparse.Namespace,
-    dataset: Dataset,
-    choice: Choice,
-    config: TrainConfig,
-    how: dict[str, int],
-) -> tuple[list[tuple[str, str]], list[str]]:
+def _texts(page: _Page) -> Shown:
     """Texts with the words that become unknown."""
     from convarium.report import some_of_each_class
     from convarium.report.dropped_words import dropped_words, write_dropped
     from convarium.train.from_config import changes_of
 
-    own = _prepared(arguments, dataset, choice, how["seed"])
+    own, how = _prepared(page), dict(page.how)
     steps = cast("TextPreprocessing", own["preprocessing"])
-    augmentation = cast("TextAugmentation", changes_of(config, steps))
-    ids = some_of_each_class(dataset, own["ids"], how.pop("samples"), how["seed"])
-    texts = dropped_words(dataset, ids, steps, augmentation, **how)
-    title, settings = f"{dataset.source}: what training sees", augmentation.lines()
-    write_dropped(path, texts, settings, title=title, epoch=how["epoch"])
+    augmentation = cast("TextAugmentation", changes_of(page.config, steps))
+    ids = some_of_each_class(page.dataset, own["ids"], how.pop("samples"), how["seed"])
+    texts = dropped_words(page.dataset, ids, steps, augmentation, **how)
+    settings = augmentation.lines()
+    write_dropped(page.path, texts, settings, title=page.title, epoch=how["epoch"])
     return [(text.name, text.label) for text in texts], settings
 
 
-def _prepared(
-    arguments: argparse.Namespace, dataset: Dataset, choice: Choice, seed: int
-) -> dict[str, Any]:
+def _prepared(page: _Page) -> dict[str, Any]:
     """Of texts and series the training part, and what is fitted to it; of others nothing."""
     from convarium import data
     from convarium.data.kinds import check_settings
 
-    said = {"tokens": given_tokens(arguments), "series": given_series(arguments)}
+    dataset, choice = page.dataset, page.choice
+    said = {"tokens": given_tokens(page.arguments), "series": given_series(page.arguments)}
     said = check_settings(dataset.kind, said)
     if dataset.kind not in ("texts", "series"):
         return {}
     shares = {"validation": choice.validation, "test": choice.test}
-    part = data.split(dataset, **shares, seed=seed).train
+    part = data.split(dataset, **shares, seed=page.how["seed"]).train
     return {"preprocessing": data.fit_preprocessing(part, **said), "ids": part.ids}
