@@ -53,8 +53,8 @@ def test_rates_grow_exponentially_and_losses_are_the_smoothed_ones(parts, prepro
             if len(losses) == 17:
                 break
             loss = nn.functional.cross_entropy(model(batch.inputs[0]), batch.target)
-            mean = 0.98 * mean + 0.02 * loss.item()
-            losses.append(mean / (1 - 0.98 ** (len(losses) + 1)))
+            mean = 0.9 * mean + 0.1 * loss.item()
+            losses.append(mean / (1 - 0.9 ** (len(losses) + 1)))
             slopes = torch.autograd.grad(loss, list(model.parameters()))
             with torch.no_grad():
                 for parameter, slope in zip(model.parameters(), slopes, strict=True):

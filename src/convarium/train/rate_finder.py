@@ -16,7 +16,7 @@ from convarium.errors import OptionError
 from convarium.train.config import TrainConfig
 from convarium.train.learner import Learner
 
-_SMOOTHING = 0.98
+_SMOOTHING = 0.9
 _FALLS = 0.1  # of the steps, within which a loss that is smallest has never fallen
 _DIVERGED = 4.0  # times the smallest loss
 
@@ -63,8 +63,8 @@ def find_learning_rate(
 ) -> RateSweep:
     """Train a copy while the rate grows exponentially, until the loss does.
 
-    rate_k = low (high / low)^(k / (steps - 1)); the loss is smoothed as an exponential mean, 0.98
-    of the old and 0.02 of the new, without its bias to zero; the sweep ends at 4 times its minimum.
+    rate_k = low (high / low)^(k / (steps - 1)); the loss is smoothed as an exponential mean, 0.9
+    of the old and 0.1 of the new, without its bias to zero; the sweep ends at 4 times its minimum.
 
     Args:
         model: the network; it stays as it is, and so do all random numbers.
