@@ -29,7 +29,7 @@ class _Page:
     dataset: Dataset
     choice: Choice
     config: TrainConfig
-    how: Mapping[str, int]
+    how: Mapping[str, Any]
 
     @property
     def title(self) -> str:
@@ -115,10 +115,11 @@ def _prepared(page: _Page) -> dict[str, Any]:
     from convarium.data.kinds import check_settings
 
     dataset, choice = page.dataset, page.choice
-    said = {"tokens": given_tokens(page.arguments), "series": given_series(page.arguments)}
-    said = check_settings(dataset.kind, said)
+    given = {"tokens": given_tokens(page.arguments), "series": given_series(page.arguments)}
+    said = check_settings(dataset.kind, given)
     if dataset.kind not in ("texts", "series"):
         return {}
-    shares = {"validation": choice.validation, "test": choice.test}
-    part = data.split(dataset, **shares, seed=page.how["seed"]).train
+    seed = page.how["seed"]
+    parts = data.split(dataset, validation=choice.validation, test=choice.test, seed=seed)
+    part = parts.train
     return {"preprocessing": data.fit_preprocessing(part, **said), "ids": part.ids}

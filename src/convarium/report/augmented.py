@@ -193,7 +193,7 @@ def _is_series(samples: Sequence[AugmentedSample]) -> bool:
 
 def _original(sample: Any, preprocessing: Preprocessing) -> NDArray[Any]:
     """The sample as it is read, as a picture; of a series what the network gets."""
-    if isinstance(sample, Series):
+    if preprocessing.kind == "series":
         values: NDArray[np.float32] = preprocessing.apply(sample).numpy()
         return values
     pixels: NDArray[np.uint8] = sample
