@@ -129,6 +129,16 @@ def measuring(result: Result) -> list[Figure]:
     return rows
 
 
+def probe_share(result: Result) -> list[Figure]:
+    """Seconds of a run and of the probe in it."""
+    asked = f"at most {percent(result['bounds']['share'])}"
+    return [
+        row("the probe's share of the run", result["share"], shown=percent, asked=asked, n="1 run"),
+        row("the run, from the command to the report", result["run_seconds"], unit=" s"),
+        row("the probe", result["probe_seconds"], unit=" s"),
+    ]
+
+
 def startup(result: Result) -> list[Figure]:
     """Seconds until something can be done."""
     bounds = result["bounds"]
@@ -262,6 +272,11 @@ KNOWN = {
     ),
     "loader": Known("Loading images", "Random resized crops at 224 from JPEG files.", loader),
     "measuring": Known("Measuring networks", "Field and cost of two large networks.", measuring),
+    "probe_share": Known(
+        "The probe in a real run",
+        "Recipe `speedrun` on Fashion-MNIST, by the command.",
+        probe_share,
+    ),
     "serving": Known("Serving", "On loopback, clients on the same cores.", serving),
     "startup": Known("Starting", "Processes from their start on.", startup),
     "streaming": Known("Live sequences", "A TCN with a field of 253 steps.", streaming),

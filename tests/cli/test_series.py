@@ -168,7 +168,6 @@ def test_data_tells_what_is_there(folder, capsys):
     told = capsys.readouterr().out
     assert "36 series of 2 classes" in told
     assert "time steps" in told
-    assert main(["data", str(folder / "Ramps_TRAIN.ts"), "--show"]) == 2
 
 
 def test_a_long_table_in_windows_goes_the_whole_way(tmp_path, capsys):

@@ -196,7 +196,7 @@ def test_numbers_and_several_labels_are_trained_on_and_cross_validated(task, tmp
 @pytest.mark.parametrize(
     ("words", "hint"),
     [
-        (["--recipe", "stronk"], "strong"),
+        (["--recipe", "stronk"], "'speedrun', 'none')"),
         (["--policy-ops", "3"], "--policy randaugment"),
         (["--no-nesterov"], "--optimizer sgd or muon"),
         (["--focal-gamma", "1"], "--loss focal"),

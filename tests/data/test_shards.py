@@ -254,6 +254,18 @@ def test_what_follows_a_damaged_header_is_not_lost_silently(tmp_path):
     assert f"damaged at byte {place}" in found.skipped[-1].reason
 
 
+def test_an_archive_that_is_cut_between_two_files_is_named(tmp_path):
+    file = write_tar(tmp_path / "a.tar", tar_members(range(10)))
+    with tarfile.open(file) as archive:
+        place = archive.getmember("0005.png").offset
+    file.write_bytes(file.read_bytes()[:place])
+    found = data.open_dataset(file)
+    assert len(found) == 5
+    ((name, reason),) = found.skipped
+    assert name == "a.tar"
+    assert "may be cut short" in reason
+
+
 def test_a_range_with_a_gap_is_an_error(tmp_path):
     for file in write_tars(tmp_path, 12, 4)[1:3]:
         file.unlink()

@@ -1,6 +1,9 @@
-"""A death of a training at a chosen step, for tests."""
+"""Deaths of a training, for tests: at a chosen step, and those that a forked process dies."""
 
 from __future__ import annotations
+
+import os
+from collections.abc import Callable
 
 
 class Killed(BaseException):
@@ -22,3 +25,16 @@ class KillAt:
 
     def on_epoch(self, row: object) -> None:
         pass
+
+
+def in_a_fork(work: Callable[[], object]) -> int:
+    """Exit code of a forked process that does some work; the negative signal of a killed one."""
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status)

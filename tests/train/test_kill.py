@@ -9,6 +9,7 @@ import time
 
 import pytest
 import torch
+from dying import in_a_fork
 from forked import Forked, command
 
 from convarium import data, files, models, train
@@ -85,8 +86,8 @@ def test_death_at_every_rename_loses_nothing(tmp_path):
 
 def dies(work, *, at: int, before: bool) -> bool:
     """Run `work` in a forked process that dies at the `at`-th `os.replace`; whether it did."""
-    child = os.fork()
-    if child == 0:
+
+    def dying():
         replace, count = os.replace, 0
 
         def counted(*arguments):
@@ -99,9 +100,6 @@ def dies(work, *, at: int, before: bool) -> bool:
                 os._exit(9)
 
         os.replace = counted
-        try:
-            work()
-        finally:
-            os._exit(0)
-    _, status = os.waitpid(child, 0)
-    return os.waitstatus_to_exitcode(status) == 9
+        work()
+
+    return in_a_fork(dying) == 9

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -157,3 +159,24 @@ def test_a_decay_by_layers_needs_stages_and_an_optimiser_something_to_learn():
         parameter_groups(plain, 0.1, layer_decay=0.5)
     with pytest.raises(OptionError, match="nothing to learn"):
         parameter_groups(plain.requires_grad_(False), 0.1)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_sgd_takes_in_parameters_that_begin_to_learn_later(momentum):
+    torch.manual_seed(0)
+    ours = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
+    theirs = copy.deepcopy(ours)
+    config = TrainConfig(optimizer="sgd", momentum=momentum, learning_rate=0.1, weight_decay=0.0)
+    nesterov = momentum > 0
+    plain = torch.optim.SGD(
+        theirs.parameters(), lr=0.1, momentum=momentum, nesterov=nesterov, foreach=False
+    )
+    inputs = torch.randn(5, 3)
+    for model, rule in ((ours, build_optimizer(ours, config)), (theirs, plain)):
+        for step in range(4):
+            rule.zero_grad()
+            model[0].requires_grad_(step > 1)
+            model(inputs).square().sum().backward()
+            rule.step()
+    for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.allclose(one, other, atol=1e-6)

@@ -145,3 +145,15 @@ def test_a_gpu_is_probed_and_gives_its_memory_back(network, parts, preprocessing
     found = train.probe(network(), parts, config, preprocessing=preprocessing, cache=False)
     assert len(found.milliseconds) == 4
     assert torch.cuda.memory_allocated() == before
+
+
+@pytest.mark.gpu
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_long_run_on_a_gpu_is_tried_compiled_too(network, parts, preprocessing, monkeypatch):
+    monkeypatch.setattr(probing, "SHARE", 0.02)
+    config = dataclasses.replace(CONFIG, epochs=10**7, device="cuda")
+    found = train.probe(network(), parts, config, preprocessing=preprocessing, cache=False)
+    assert any("compiled" in label for label in found.milliseconds), found.reason
+    assert found.config.compile in ("on", "off")
+    assert found.seconds < 0.02 * found.run_seconds

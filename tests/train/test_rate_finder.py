@@ -53,8 +53,8 @@ def test_rates_grow_exponentially_and_losses_are_the_smoothed_ones(parts, prepro
             if len(losses) == 17:
                 break
             loss = nn.functional.cross_entropy(model(batch.inputs[0]), batch.target)
-            mean = 0.98 * mean + 0.02 * loss.item()
-            losses.append(mean / (1 - 0.98 ** (len(losses) + 1)))
+            mean = 0.9 * mean + 0.1 * loss.item()
+            losses.append(mean / (1 - 0.9 ** (len(losses) + 1)))
             slopes = torch.autograd.grad(loss, list(model.parameters()))
             with torch.no_grad():
                 for parameter, slope in zip(model.parameters(), slopes, strict=True):
@@ -82,3 +82,11 @@ def test_limits_that_do_not_grow_are_refused(parts, preprocessing, network):
     for options in ({"low": 1.0, "high": 0.1}, {"low": 0.0}, {"steps": 3}):
         with pytest.raises(OptionError, match="low"):
             find_learning_rate(network(), parts, preprocessing=preprocessing, **options)
+
+
+def test_where_no_rate_helps_no_peak_is_suggested():
+    falling = train.RateSweep((1e-6, 1e-4, 1e-2), (1.1, 1.0, 2.0), 1e-4, 1e-5)
+    assert "--learning-rate 1e-05" in falling.sentence()
+    rising = train.RateSweep((1e-6, 1e-4, 1e-2), (1.0, 1.1, 2.0), 1e-6, 1e-7)
+    assert "falls at no rate" in rising.sentence()
+    assert "--learning-rate" not in rising.sentence()

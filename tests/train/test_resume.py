@@ -118,6 +118,23 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(fit, die, tmp_path):
         assert same(weights(tmp_path / "whole"), weights(tmp_path / f"cut{k}"))
 
 
+@pytest.mark.parametrize(
+    ("lost", "words"),
+    [
+        ("checkpoint-3", r"Went back to checkpoint-2; checkpoint-3: it is not there\."),
+        ("latest", r"Went back to checkpoint-3; latest: it is not there\."),
+    ],
+)
+def test_a_lost_checkpoint_or_pointer_is_told(fit, die, tmp_path, lost, words):
+    fit("whole")
+    die("cut", 4)
+    target = tmp_path / "cut" / lost
+    shutil.rmtree(target) if target.is_dir() else target.unlink()
+    with pytest.warns(UserWarning, match=words):
+        fit("cut", resume=True)
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
+
+
 def test_resume_refuses_other_settings_other_data_and_nothing(fit, tmp_path):
     with pytest.raises(RunError, match="no run"):
         fit("run", resume=True)

@@ -84,10 +84,9 @@ def _besides(config: TrainConfig) -> list[str]:
 
 def _changes(config: TrainConfig, preprocessing: Preprocessing) -> str:
     """What is changed at random."""
-    from convarium.train.from_config import augmentation_of
+    from convarium.train.from_config import changes_of
 
-    made = augmentation_of(config, preprocessing.kind, preprocessing.input_shape[1:])
-    return "; ".join(made.lines()) or "nothing at random"
+    return "; ".join(changes_of(config, preprocessing).lines()) or "nothing at random"
 
 
 def _waiting_lines(ready: Prepared) -> list[str]:

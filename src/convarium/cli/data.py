@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,26 +12,35 @@ from convarium.cli.parsing import (
     given_options,
     natural,
     positive,
-    refuse_idle,
     write,
     write_json,
 )
-from convarium.cli.reading import add_data_arguments, add_grid_arguments, given_reading
+from convarium.cli.reading import (
+    SERIES,
+    TOKENS,
+    add_data_arguments,
+    add_grid_arguments,
+    add_series_arguments,
+    add_token_arguments,
+    given_reading,
+)
+from convarium.cli.training_page import SAMPLES, VERSIONS, show
 from convarium.errors import OptionError
 from convarium.train.named import RECIPES
 
 if TYPE_CHECKING:
-    from convarium.data import Dataset, Overview
+    from convarium.data import Overview
     from convarium.data.series.surveying import SeriesFacts
 
 CHANGES = (
     "flip", "alternate_flip", "flip_axes", "pad_crop", "resized_crop", "jitter", "grey", "rotation",
-    "policy", "policy_ops", "policy_magnitude", "erasing", "mixup", "cutmix",
+    "policy", "policy_ops", "policy_magnitude", "erasing", "mixup", "cutmix", "scaling", "crop",
+    "time_mask", "channel_mask", "word_dropout",
 )  # fmt: skip
-_SAMPLES, _VERSIONS = 8, 5  # rows of the page, and epochs beside each original
 _PAGE = {
     "output": "-o", "samples": "--samples", "versions": "--versions", "seed": "--seed",
     "epoch": "--epoch", "size": "--size", "spacing": "--spacing", "recipe": "--recipe",
+    **{name: "--" + name.replace("_", "-") for name in (*SERIES, *TOKENS)},
 }  # fmt: skip
 _MOST_ROWS = 20
 
@@ -45,12 +53,14 @@ def add_arguments(parser: Parser) -> None:
     page.add_argument(
         "-o", "--output", metavar="FILE", help="ends in .html, .svg or .png (samples.html)"
     )
-    page.add_argument("--samples", type=positive, help=f"rows of the page ({_SAMPLES})")
-    page.add_argument("--versions", type=positive, help=f"epochs of each row ({_VERSIONS})")
+    page.add_argument("--samples", type=positive, help=f"rows of the page ({SAMPLES})")
+    page.add_argument("--versions", type=positive, help=f"epochs of each row ({VERSIONS})")
     page.add_argument("--seed", type=natural, help="seed of the run (0)")
     page.add_argument("--epoch", type=natural, help="the first epoch shown (0)")
     add_grid_arguments(page)
     page.add_argument("--recipe", choices=tuple(RECIPES), help="augmentation of this recipe")
+    add_token_arguments(parser)
+    add_series_arguments(parser)
     add_config_arguments(
         parser,
         "augmentation",
@@ -68,14 +78,14 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.show:
         _refuse_idle(arguments, changes)
     dataset = data.open_dataset(arguments.data, **given_reading(arguments))
-    if arguments.show and dataset.kind not in ("images", "volumes"):
+    if arguments.show and dataset.kind == "grids":
         raise OptionError(
-            f"--show draws images and volumes, and these are {dataset.kind}; leave it out."
+            "--show draws samples that stand alone, and these are grids; leave it out."
         )
     with Progress(len(dataset), "read", enabled=not arguments.json) as progress:
         found = data.overview(dataset, progress)
     if arguments.show:
-        return _show(arguments, dataset, changes)
+        return show(arguments, dataset, changes)
     if arguments.json:
         write_json(found.to_json())
         return 0
@@ -90,40 +100,6 @@ def _refuse_idle(arguments: argparse.Namespace, changes: dict[str, Any]) -> None
     idle += ["--" + name.replace("_", "-") for name in changes]
     if idle:
         raise OptionError(f"{idle[0]} belongs to the page of samples; add --show, or leave it out.")
-
-
-def _show(arguments: argparse.Namespace, dataset: Dataset, changes: dict[str, Any]) -> int:
-    """Draw samples as training would see them."""
-    from convarium import report, train
-    from convarium.report.trained_on import seen_in_training
-
-    path = "samples.html" if arguments.output is None else arguments.output
-    report.check_page_name(path)
-    grid = {"size": arguments.size, "spacing": arguments.spacing}
-    choice = train.recommend(dataset, **grid, recipe=arguments.recipe)
-    config = dataclasses.replace(choice.config, **changes)
-    refuse_idle(changes, config)
-    epoch = arguments.epoch or 0
-    found = seen_in_training(
-        dataset,
-        config,
-        size=choice.size,
-        spacing=arguments.spacing,
-        seed=arguments.seed or 0,
-        epoch=epoch,
-        samples=arguments.samples or _SAMPLES,
-        versions=arguments.versions or _VERSIONS,
-    )
-    samples, settings = found.samples, found.settings
-    title = f"{dataset.source}: what training sees"
-    report.write_augmented(path, samples, settings, title=title, epoch=epoch)
-    if arguments.json:
-        shown = [{"name": sample.name, "label": sample.label} for sample in samples]
-        write_json({"page": str(path), "augmentation": settings, "samples": shown})
-        return 0
-    write(f"augmentation: {'; '.join(settings) or 'none'}")
-    write(f"page: {path}")
-    return 0
 
 
 def _facts(found: Overview) -> list[str]:

@@ -39,6 +39,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing the usage."""
+        message = message.replace(", None)", ", 'none')")  # the choice that switches an option off
         raise OptionError(f"{message[:1].upper()}{message[1:]}; see: {self.prog} --help")
 
     def parse_args(  # type: ignore[override]

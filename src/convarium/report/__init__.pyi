@@ -3,7 +3,6 @@ from .augmented import AugmentedSample as AugmentedSample
 from .augmented import augmented_samples as augmented_samples
 from .augmented import check_page_name as check_page_name
 from .augmented import draw_augmented as draw_augmented
-from .augmented import some_of_each_class as some_of_each_class
 from .augmented import write_augmented as write_augmented
 from .balance import class_balance as class_balance
 from .effective_field import draw_effective_field as draw_effective_field
@@ -34,6 +33,7 @@ from .slices import slices_heat as slices_heat
 from .slices import slices_picture as slices_picture
 from .tiles import tile_sheet as tile_sheet
 from .tiles import view_page as view_page
+from .trained_on import some_of_each_class as some_of_each_class
 from .viewed import exciting_pictures as exciting_pictures
 from .viewed import filter_pictures as filter_pictures
 from .viewed import map_pictures as map_pictures

@@ -10,25 +10,24 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
-from convarium import files, seeds
+from convarium import files
 from convarium.data import (
-    Augmentation,
     Batch,
     Dataset,
-    Part,
     Preprocessing,
+    Series,
     Volume,
-    VolumeAugmentation,
     VolumePreprocessing,
     target_in_words,
-    training_batches,
 )
+from convarium.data.batching import Changes
 from convarium.errors import OptionError
 from convarium.report import pictures, wording
 from convarium.report.raster import svg_as_png
+from convarium.report.seen import label_of, seen_batch
 from convarium.report.slices import slices_picture, window_of
+from convarium.report.small_curves import Limits, draw_curves, shared_limits
 from convarium.report.svg import Drawing
 
 SUFFIXES = (".html", ".svg", ".png")
@@ -44,16 +43,18 @@ class AugmentedSample:
     Args:
         name: of the sample.
         label: its target in words; empty where there is none.
-        original: as it is read, uint8 `(H, W, C)`; of a volume three slices through its middle.
+        original: as it is read, uint8 `(H, W, C)`; of a volume three slices through its middle; of
+            a series what the network gets without a change, float32 `(C, T)`.
         versions: what the network gets in each epoch, uint8 `(h, w, C)`, with mean and deviation
-            put back; of a volume the same slices, black and white where the original has them.
+            put back; of a volume the same slices, black and white where the original has them; of a
+            series float32 `(C, T)`.
         notes: what was mixed in, for each version; empty texts where nothing was.
     """
 
     name: str
     label: str
-    original: NDArray[np.uint8]
-    versions: tuple[NDArray[np.uint8], ...]
+    original: NDArray[Any]
+    versions: tuple[NDArray[Any], ...]
     notes: tuple[str, ...]
 
 
@@ -61,7 +62,7 @@ def augmented_samples(
     dataset: Dataset,
     ids: NDArray[np.int64],
     preprocessing: Preprocessing,
-    augmentation: Augmentation | VolumeAugmentation,
+    augmentation: Changes,
     *,
     seed: int = 0,
     epoch: int = 0,
@@ -82,45 +83,22 @@ def augmented_samples(
         DataError: a sample cannot be read.
     """
     originals = {i: dataset.read(i) for i in ids.tolist()}
-    seen: dict[int, list[tuple[NDArray[np.uint8], str]]] = {i: [] for i in originals}
+    seen: dict[int, list[tuple[NDArray[Any], str]]] = {i: [] for i in originals}
     for turn in range(epoch, epoch + versions):
-        (batch,) = training_batches(
-            Part(dataset, ids),
-            preprocessing,
-            batch_size=len(ids),
-            seed=seed,
-            epoch=turn,
-            augmentation=augmentation,
-        )
+        batch = seen_batch(dataset, ids, preprocessing, augmentation, seed=seed, epoch=turn)
         for place, i in enumerate(batch.index.tolist()):
-            shown = _shown(batch.inputs[0][place], preprocessing, originals[i])
+            shown = _shown(batch, place, preprocessing, originals[i])
             seen[i].append((shown, _mixed(dataset, batch, place)))
     return [
         AugmentedSample(
             name=dataset.name(i),
-            label=_label(dataset, i),
-            original=_original(originals[i]),
+            label=label_of(dataset, i),
+            original=_original(originals[i], preprocessing),
             versions=tuple(version for version, _ in pairs),
             notes=tuple(note for _, note in pairs),
         )
         for i, pairs in seen.items()
     ]
-
-
-def some_of_each_class(
-    dataset: Dataset, ids: NDArray[np.int64], count: int, seed: int = 0
-) -> NDArray[np.int64]:
-    """`count` of the samples `ids`, the classes taking turns, drawn by the seed."""
-    drawn = ids[seeds.permutation(len(ids), seed, "shown")]
-    targets = dataset.targets
-    if targets is None or targets.ndim > 1:
-        return drawn[:count]
-    labels = targets[drawn]
-    turn = np.zeros(len(drawn), np.int64)
-    for label in np.unique(labels):
-        places = np.flatnonzero(labels == label)
-        turn[places] = np.arange(len(places))
-    return drawn[np.lexsort((labels, turn))][:count]
 
 
 def draw_augmented(
@@ -150,7 +128,8 @@ def draw_augmented(
     drawing.words(_EDGE, _EDGE + 16, _fitted(title, width - 2 * _EDGE, 18), size=18, weight=650)
     for number, line in enumerate(lines):
         drawing.words(_EDGE, _EDGE + 42 + 17 * number, line, "soft", size=13)
-    heads = ["original", *(f"epoch {epoch + k}" for k in range(columns - 1))]
+    first = "unchanged" if _is_series(samples) else "original"
+    heads = [first, *(f"epoch {epoch + k}" for k in range(columns - 1))]
     for column, head in enumerate(heads):
         x = _EDGE + column * (_CELL + _GAP)
         drawing.words(x, top + 12, head, "accent" if column else "soft", size=12, weight=600)
@@ -186,7 +165,8 @@ def write_augmented(
     if kind == ".png":
         files.write_bytes(path, svg_as_png(svg))
     else:
-        files.write_text(path, svg + "\n" if kind == ".svg" else _page(svg, title))
+        page = _page(svg, title, series=_is_series(samples))
+        files.write_text(path, svg + "\n" if kind == ".svg" else page)
     return Path(path)
 
 
@@ -200,20 +180,33 @@ def check_page_name(path: str | Path) -> None:
         raise OptionError(f"The page's name (={str(path)!r}) must end in {', '.join(SUFFIXES)}.")
 
 
-def _page(svg: str, title: str) -> str:
+def _page(svg: str, title: str, *, series: bool) -> str:
     from convarium.report.templates import environment
 
-    return environment().get_template("augmented.html.jinja").render(title=title, drawing=svg)
+    template = environment().get_template("augmented.html.jinja")
+    return template.render(title=title, drawing=svg, series=series)
 
 
-def _original(sample: Any) -> NDArray[np.uint8]:
-    """The sample as it is read, as a picture."""
+def _is_series(samples: Sequence[AugmentedSample]) -> bool:
+    return bool(samples[0].original.dtype == np.float32)
+
+
+def _original(sample: Any, preprocessing: Preprocessing) -> NDArray[Any]:
+    """The sample as it is read, as a picture; of a series what the network gets."""
+    if preprocessing.kind == "series":
+        values: NDArray[np.float32] = preprocessing.apply(sample).numpy()
+        return values
     pixels: NDArray[np.uint8] = sample
     return slices_picture(sample) if isinstance(sample, Volume) else pixels
 
 
-def _shown(inputs: Tensor, preprocessing: Preprocessing, original: Any) -> NDArray[np.uint8]:
-    """One input `(C, *S)` as a picture, `(h, w, C)`."""
+def _shown(batch: Batch, place: int, preprocessing: Preprocessing, original: Any) -> NDArray[Any]:
+    """One input `(C, *S)` as a picture, `(h, w, C)`; of a series its own steps, `(C, T)`."""
+    inputs = batch.inputs[0][place]
+    if isinstance(original, Series):
+        own = inputs if batch.mask is None else inputs[:, batch.mask[place]]
+        values_along: NDArray[np.float32] = own.numpy()
+        return values_along
     channels_last = inputs.movedim(0, -1).double().numpy()
     values = channels_last * np.array(preprocessing.std) + np.array(preprocessing.mean)
     if isinstance(preprocessing, VolumePreprocessing):
@@ -231,10 +224,6 @@ def _mixed(dataset: Dataset, batch: Batch, place: int) -> str:
     return f"{share:.0%} own, {1 - share:.0%} {partner}" if share < 1 else "unmixed"
 
 
-def _label(dataset: Dataset, i: int) -> str:
-    return "" if dataset.targets is None else target_in_words(dataset, dataset.targets[i])
-
-
 def _row(drawing: Drawing, sample: AugmentedSample, top: float, width: float) -> None:
     """Name and label over the pictures, the notes under them."""
     label = _fitted(sample.label or "no label", 0.6 * (width - 2 * _EDGE), 13)
@@ -242,15 +231,28 @@ def _row(drawing: Drawing, sample: AugmentedSample, top: float, width: float) ->
     left = _EDGE + wording.width(label, 13) + 10
     name = _fitted(sample.name, width - _EDGE - left, 12)
     drawing.words(left, top + 24, name, "soft", size=12)
-    for column, image in enumerate((sample.original, *sample.versions)):
+    shown = (sample.original, *sample.versions)
+    limits = shared_limits(shown) if _is_series([sample]) else ()
+    for column, each in enumerate(shown):
         x, y = _EDGE + column * (_CELL + _GAP), top + _NAME
-        tall, wide = (_CELL * side / max(image.shape[:2]) for side in image.shape[:2])
-        box = (x + (_CELL - wide) / 2, y + (_CELL - tall) / 2, wide, tall)
         drawing.rectangle((x, y, _CELL, _CELL), "line", strength=0.45)
-        drawing.picture(box, pictures.address(_small(image)))
+        _cell(drawing, each, limits, (x, y))
         if column and sample.notes[column - 1]:
             note = _fitted(sample.notes[column - 1], _CELL + _GAP - 2, 10)
             drawing.words(x, y + _CELL + 12, note, "soft", size=10)
+
+
+def _cell(
+    drawing: Drawing, shown: NDArray[Any], limits: Limits, corner: tuple[float, float]
+) -> None:
+    """A picture in its room, or curves on the scales that their row shares."""
+    x, y = corner
+    if limits:
+        draw_curves(drawing, shown, limits, (x, y, _CELL, _CELL))
+        return
+    tall, wide = (_CELL * side / max(shown.shape[:2]) for side in shown.shape[:2])
+    box = (x + (_CELL - wide) / 2, y + (_CELL - tall) / 2, wide, tall)
+    drawing.picture(box, pictures.address(_small(shown)))
 
 
 def _small(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -157,7 +157,7 @@ def draw_series(series: HeatedSeries) -> str:
     label += " with their heat" if np.any(series.heat) else ""
     drawing = Drawing(WIDTH, height, label, least=0.6)
     across = Axis(0, max(1, length - 1), _LEFT, WIDTH - _RIGHT)
-    steps, heat = _columns(series.heat[None], length)[0], _hottest(series.heat)
+    steps, _, heat = columns_of(series.heat)
     for k in range(channels):
         top = _TOP + k * (_PANEL + _GAP)
         name = series.channels[k] if series.channels else ""
@@ -185,14 +185,14 @@ def _curve(
     """One curve in its panel: thin all along, and thick over it where there is heat."""
     steps, heat = heated
     top, name = place
-    low, high = _limits(values)
+    low, high = limits_of(values)
     down = Axis(low, high, top + _PANEL - 4, top + (18 if name else 4))
     drawing.line([(_LEFT, top + _PANEL), (WIDTH - _RIGHT, top + _PANEL)], "line")
     for value, y in ((high, down(high) + 8), (low, top + _PANEL - 3)):
         drawing.words(_LEFT - 8, y, wording.number(value), "soft", size=11, anchor="end")
     if name:
         drawing.words(_LEFT + 4, top + 11, wording.shorten(name, 40), "soft", size=11)
-    smallest, largest = _columns(values[None], len(values))[1:]
+    _, smallest, largest = columns_of(values)
     runs: list[list[tuple[float, float, int]]] = [[]]
     levels = np.ceil(_LEVELS * heat).astype(int)
     for column, level in enumerate(levels.tolist()):
@@ -223,20 +223,22 @@ def _pieces(levels: list[int]) -> list[tuple[int, int, int]]:
     ]
 
 
-def _columns(values: NDArray[Any], length: int) -> tuple[Floats, Floats, Floats]:
-    """Middle step, smallest and largest value of each column of a series `(1, T)`."""
-    edges = np.unique(np.linspace(0, length, min(length, _COLUMNS) + 1).round().astype(int))
+def columns_of(values: NDArray[Any], most: int = _COLUMNS) -> tuple[Floats, Floats, Floats]:
+    """Middle step, smallest and largest value of each column of a curve `(T,)`.
+
+    >>> [column.tolist() for column in columns_of(np.array([3, 1, 2, 5]), most=2)]
+    [[0.5, 2.5], [1.0, 2.0], [3.0, 5.0]]
+    """
+    length = len(values)
+    edges = np.unique(np.linspace(0, length, min(length, most) + 1).round().astype(int))
     steps = ((edges[:-1] + edges[1:] - 1) / 2).astype(np.float32)
-    smallest = np.minimum.reduceat(values[0], edges[:-1]).astype(np.float32)
-    largest = np.maximum.reduceat(values[0], edges[:-1]).astype(np.float32)
+    smallest = np.minimum.reduceat(values, edges[:-1]).astype(np.float32)
+    largest = np.maximum.reduceat(values, edges[:-1]).astype(np.float32)
     return steps, smallest, largest
 
 
-def _hottest(heat: Floats) -> Floats:
-    return _columns(heat[None], len(heat))[2]
-
-
-def _limits(values: Floats) -> tuple[float, float]:
+def limits_of(values: Floats) -> tuple[float, float]:
+    """Smallest and largest finite value, apart from each other."""
     finite = values[np.isfinite(values)]
     if not finite.size:
         return 0.0, 1.0

@@ -54,10 +54,13 @@ def _cut(tokens: Sequence[str], heat: NDArray[np.float32], title: str, note: str
 
 
 def _tokens(run: Run, data: Part | Dataset, i: int) -> list[str]:
-    """A text in pieces, each a token and what follows it up to the next, as the network gets it."""
+    """A text of the data in pieces, a token each."""
     dataset = data.dataset if isinstance(data, Part) else data
-    steps = cast("TextPreprocessing", run.preprocessing)
-    text = str(dataset.read(i))
+    return token_pieces(cast("TextPreprocessing", run.preprocessing), str(dataset.read(i)))
+
+
+def token_pieces(steps: TextPreprocessing, text: str) -> list[str]:
+    """A text in pieces, each a token that the steps see and what follows it up to the next."""
     starts = [start for start, _ in steps.tokens.spans(text)][: steps.longest]
     ends = [*starts[1:], len(text)][: len(starts)]
     pieces = [text[start:end] for start, end in zip(starts, ends, strict=True)]

@@ -4,24 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from convarium.data import (
-    Augmentation,
-    Dataset,
-    Part,
-    Preprocessing,
-    VolumeAugmentation,
-    fit_preprocessing,
-)
-from convarium.report.augmented import AugmentedSample, augmented_samples, some_of_each_class
+from convarium import seeds
+from convarium.data import Dataset, Part, Preprocessing, fit_preprocessing
+from convarium.report.augmented import AugmentedSample, augmented_samples
 from convarium.train.config import TrainConfig
-from convarium.train.from_config import augmentation_of
+from convarium.train.from_config import changes_of
 
-_FITTED = 512  # samples that mean and deviation come from
+_FITTED = 512  # pictures that mean and deviation come from, which are put back when they are shown
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,10 +43,10 @@ def seen_in_training(
     samples: int = 8,
     versions: int = 5,
 ) -> SeenInTraining:
-    """Some images or volumes as the training of a configuration sees them.
+    """Some images, volumes or series as the training of a configuration sees them.
 
     Args:
-        dataset: images or volumes, surveyed.
+        dataset: images, volumes or series, surveyed.
         config: how to train.
         preprocessing: the steps to the network's input; None fits them to some of the samples.
         size: that a network gets, where there is no `preprocessing`.
@@ -69,13 +62,11 @@ def seen_in_training(
         DataError: a sample cannot be read.
         OptionError: an option of the configuration is for another kind of data.
     """
-    sides = size if preprocessing is None else preprocessing.input_shape[1:]
-    grid = sides if isinstance(sides, tuple) and len(sides) == 3 else (1, 1, 1)
-    found = augmentation_of(config, dataset.kind, grid)
-    augmentation = cast("Augmentation | VolumeAugmentation", found)
-    chosen = some_of_each_class(dataset, _usable(dataset) if ids is None else ids, _FITTED, seed)
+    ids = _usable(dataset) if ids is None else ids
+    chosen = some_of_each_class(dataset, ids, _FITTED, seed)
     if preprocessing is None:
         preprocessing = fit_preprocessing(Part(dataset, chosen), size=size, spacing=spacing)
+    augmentation = changes_of(config, preprocessing)
     shown = augmented_samples(
         dataset,
         chosen[:samples],
@@ -94,3 +85,19 @@ def _usable(dataset: Dataset) -> NDArray[np.int64]:
     if dataset.given is not None and (dataset.given[usable] == 0).any():
         usable = usable[dataset.given[usable] == 0]
     return usable
+
+
+def some_of_each_class(
+    dataset: Dataset, ids: NDArray[np.int64], count: int, seed: int = 0
+) -> NDArray[np.int64]:
+    """`count` of the samples `ids`, the classes taking turns, drawn by the seed."""
+    drawn = ids[seeds.permutation(len(ids), seed, "shown")]
+    targets = dataset.targets
+    if targets is None or targets.ndim > 1:
+        return drawn[:count]
+    labels = targets[drawn]
+    turn = np.zeros(len(drawn), np.int64)
+    for label in np.unique(labels):
+        places = np.flatnonzero(labels == label)
+        turn[places] = np.arange(len(places))
+    return drawn[np.lexsort((labels, turn))][:count]

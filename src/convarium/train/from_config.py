@@ -13,6 +13,7 @@ from convarium.data import (
     Augmentation,
     FieldAugmentation,
     Part,
+    Preprocessing,
     SeriesAugmentation,
     TextAugmentation,
     VolumeAugmentation,
@@ -97,6 +98,17 @@ def augmentation_of(
         mixup=config.mixup,
         cutmix=config.cutmix,
     )
+
+
+def changes_of(config: TrainConfig, preprocessing: Preprocessing) -> Changes:
+    """`augmentation_of` for the samples that a preprocessing prepares.
+
+    Raises:
+        OptionError: an option that another kind has.
+    """
+    shape = preprocessing.input_shape
+    lengths = {"longest": shape[-1], "marks": getattr(preprocessing, "marks", 0)}
+    return augmentation_of(config, preprocessing.kind, shape[1:], **lengths)
 
 
 def objective_of(config: TrainConfig, task: Task, part: Part) -> Objective:

@@ -33,7 +33,7 @@ from convarium.train.choices import settled
 from convarium.train.compiling import compiled, compiler_explained
 from convarium.train.config import TrainConfig
 from convarium.train.freezing import Freezing
-from convarium.train.from_config import augmentation_of, device_named, objective_of
+from convarium.train.from_config import changes_of, device_named, objective_of
 from convarium.train.gradients import Computed, Pass
 from convarium.train.growing import resized, sides_at
 from convarium.train.optimizers import build_optimizer, set_rate
@@ -85,9 +85,7 @@ class Learner:
                 f"There are {len(parts.train)} training and {len(parts.validation)} validation "
                 "samples; training needs at least 2 and 1."
             )
-        kind, shape = parts.train.dataset.kind, preprocessing.input_shape
-        lengths = {"longest": shape[-1], "marks": getattr(preprocessing, "marks", 0)}
-        self.augmentation = augmentation_of(config, kind, shape[1:], **lengths)
+        self.augmentation = changes_of(config, preprocessing)
         check_network(model, config, self.card, self.device)
         check_lengths(model, parts)
         check_drawing(config, parts.train)

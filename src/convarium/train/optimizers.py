@@ -35,13 +35,15 @@ def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimi
             groups, lr=config.learning_rate, momentum=config.momentum, nesterov=config.nesterov
         )
     if config.optimizer == "sgd":
-        return torch.optim.SGD(
+        rule = torch.optim.SGD(
             groups,
             lr=config.learning_rate,
             momentum=config.momentum,
             nesterov=config.nesterov and config.momentum > 0,
             fused=True,
         )
+        rule.register_step_pre_hook(_begin_momentum)
+        return rule
     return torch.optim.AdamW(
         groups, lr=config.learning_rate, betas=(0.9, 0.99), eps=1e-5, fused=True
     )
@@ -104,6 +106,18 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     """Give each group the learning rate, times its `rate_scale`."""
     for group in optimizer.param_groups:
         group["lr"] = rate * group["rate_scale"]
+
+
+def _begin_momentum(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    """A momentum of 0 for parameters that begin to learn after others of their group.
+
+    The fused step takes momenta for all of a group or for none.
+    """
+    for group in optimizer.param_groups:
+        moved = [p for p in group["params"] if p.grad is not None]
+        new = [p for p in moved if optimizer.state[p].get("momentum_buffer") is None]
+        for parameter in new if len(new) < len(moved) else ():
+            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
 
 def _kinds(module: nn.Module, filters: Collection[int]) -> dict[str, list[Tensor]]:

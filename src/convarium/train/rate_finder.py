@@ -16,7 +16,8 @@ from convarium.errors import OptionError
 from convarium.train.config import TrainConfig
 from convarium.train.learner import Learner
 
-_SMOOTHING = 0.98
+_SMOOTHING = 0.9
+_FALLS = 0.1  # of the steps, within which a loss that is smallest has never fallen
 _DIVERGED = 4.0  # times the smallest loss
 
 
@@ -38,6 +39,12 @@ class RateSweep:
 
     def sentence(self) -> str:
         """The result, and what to do with it."""
+        if self.rates.index(self.best) < _FALLS * len(self.rates):
+            return (
+                f"the smoothed loss falls at no rate ({len(self.rates)} steps on a copy), so no "
+                "peak follows; look at the labels and at what is changed at random, or give more "
+                "samples"
+            )
         return (
             f"the smoothed loss is smallest at a rate of {self.best:.2g} ({len(self.rates)} steps "
             f"on a copy); a tenth of it is a peak to try: --learning-rate {self.suggestion:.2g}"
@@ -56,8 +63,8 @@ def find_learning_rate(
 ) -> RateSweep:
     """Train a copy while the rate grows exponentially, until the loss does.
 
-    rate_k = low (high / low)^(k / (steps - 1)); the loss is smoothed as an exponential mean, 0.98
-    of the old and 0.02 of the new, without its bias to zero; the sweep ends at 4 times its minimum.
+    rate_k = low (high / low)^(k / (steps - 1)); the loss is smoothed as an exponential mean, 0.9
+    of the old and 0.1 of the new, without its bias to zero; the sweep ends at 4 times its minimum.
 
     Args:
         model: the network; it stays as it is, and so do all random numbers.

@@ -181,14 +181,15 @@ def save_checkpoint(folder: Path, tensors: Mapping[str, Tensor], position: Posit
 
 
 def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], Position]:
-    """The newest whole checkpoint; damaged ones are removed, with a warning.
+    """The newest whole checkpoint; a warning says what is lost, and damaged ones are removed.
 
     Raises:
         RunError: there is none, or all are damaged.
     """
     found = sorted(folder.glob("checkpoint-*"), key=_step_of, reverse=True)
-    named = [path for path in found if path.name == _latest(folder)]
-    damaged: dict[Path, str] = {}
+    latest = _latest(folder)
+    named = [path for path in found if path.name == latest]
+    damaged = {} if named or not found else {folder / (latest or "latest"): "it is not there"}
     for path in [*named, *(path for path in found if path not in named)]:
         try:
             state = _read_checkpoint(path)
@@ -199,7 +200,7 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], Position]:
             words = "; ".join(f"{broken.name}: {reason}" for broken, reason in damaged.items())
             warnings.warn(f"Went back to {path.name}; {words}.", stacklevel=2)
             files.write_text(folder / "latest", path.name + "\n")
-            for broken in damaged:
+            for broken in set(damaged).intersection(found):
                 shutil.rmtree(broken, ignore_errors=True)
         return state
     reasons = "; ".join(f"{path.name}: {reason}" for path, reason in damaged.items())

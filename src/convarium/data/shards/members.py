@@ -59,15 +59,18 @@ def _entries(file: Path, skipped: SkipList) -> Iterator[_Entry]:
 
 
 def _check_end(archive: tarfile.TarFile, file: Path) -> None:
-    """Refuse what is no header, at which tarfile ends as if the archive did.
+    """Refuse what is not the end, at which tarfile stops as if it were: no header, or nothing.
 
     Raises:
         ReadError: so.
     """
     with open(file, "rb") as raw:
         raw.seek(archive.offset)
-        if any(raw.read(tarfile.BLOCKSIZE)):
-            raise tarfile.ReadError(f"damaged at byte {archive.offset}")
+        end = raw.read(tarfile.BLOCKSIZE)
+    if any(end):
+        raise tarfile.ReadError(f"damaged at byte {archive.offset}")
+    if not end:
+        raise tarfile.ReadError("the mark of its end is not there, so it may be cut short")
 
 
 def _files(archive: tarfile.TarFile) -> Iterator[_Entry]:
