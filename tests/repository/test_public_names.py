@@ -44,7 +44,7 @@ PUBLIC = {
     "convarium.layers": """
         Activation BasicBlock BlockTaps Blocks BlurPool BottleneckBlock CONVOLUTIONS CausalBlock
         CausalConv1d CausalNorm ChannelNorm Constraint ConstraintKind ConvBlock ConvNormAct DropPath
-        EveryStep InitialTable InterpolationKind InvertedResidual LastStep LayerScale LocalLinear
+        EveryStep InitialTable InterpolationKind InvertedResidual LastStep LayerScale Level LocalLinear
         MaskedBatchNorm1d MaskedBlocks MaskedMaxPool1d MeanOverTime NORMS Norm PadShortcut Padding
         PixelShuffle PixelUnshuffle Pool PreActBasicBlock PreActBottleneckBlock SequenceConv
         SequenceShortcut Shortcut SqueezeExcitation Table TorchLayers Upsampling UpsamplingKind
@@ -67,7 +67,7 @@ PUBLIC = {
     """,
     "convarium.models": """
         Classifier FieldToField Interpolator KeyReport Layout Network SmallMapWarning Stage Variant
-        Weights check_input create fit_places list_models load load_published pull_from_hub
+        Weights check_input create fit_places left_to_places list_models load load_published pull_from_hub
         push_to_hub read_card register save
     """,
     "convarium.predict": """

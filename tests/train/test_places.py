@@ -14,7 +14,8 @@ from convarium.data.grids.grid import Grid
 from convarium.data.grids.pairs import perfect_pairs
 from convarium.data.grids.samples import GridSamples
 from convarium.predict import open_run
-from convarium.train.places import fit_places_of
+from convarium.layers import LocalLinear
+from convarium.train.places import best_recipe, fit_places_of
 
 GRID = Grid(np.linspace(-30, 30, 12), 2.0 * np.arange(16))
 
@@ -118,3 +119,18 @@ def test_training_leaves_places_out_and_starts_from_the_start():
     assert std[0] == pytest.approx(left.std(), rel=0.3)
     assert network.writer.std.item() == pytest.approx(std[0])
     assert abs(mean[0]) < 0.1
+
+
+@pytest.mark.parametrize("drifting", [False, True])
+def test_the_level_is_forgotten_where_it_drifts(drifting):
+    """What later times say of earlier ones: averages that wander, and averages that stay."""
+    generator = torch.Generator().manual_seed(0)
+    steps = torch.randn(120, 4, 6, 8, generator=generator) * (0.3 if drifting else 0.0)
+    steps[0] = torch.randn(4, 6, 8, generator=generator)
+    left = steps.cumsum(0) + torch.randn(120, 4, 6, 8, generator=generator)
+    local = LocalLinear((6, 8), 1, 4, 1)
+    read = torch.randn(120, 1, 6, 8, generator=generator)
+    recipe = best_recipe(local, read, left, torch.arange(120))
+    assert (recipe.level.horizon is not None) == drifting
+    assert recipe.penalty >= 300  # nothing follows from what is read
+    assert best_recipe(local, read[:2], left[:2], torch.arange(2)) is None

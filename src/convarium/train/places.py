@@ -1,10 +1,11 @@
-"""What a network of fields leaves, fitted place by place when it is trained: validation decides.
+"""What a network of fields leaves, fitted place by place when it is trained.
 
-best weights -> maps of the early training times, with several penalties -> the one that validates
-best -> maps of all training times
+best weights -> what they leave at the training times -> maps of the earlier times, measured on
+later ones, from several origins -> the penalty and the level that are best there -> maps of all
+training times, which are kept where they validate better than none
 
 What places are like changes slowly. Maps of the latest times would validate well on those that
-follow at once, and less well later; maps of early times say which penalty lasts.
+follow at once, and less well later, so that a gap lies before the times they are measured on.
 """
 
 from __future__ import annotations
@@ -16,17 +17,35 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from convarium import models
 from convarium.data import FieldBatch, FieldPreprocessing, Part, Preprocessing
+from convarium.layers import Level, LocalLinear
 
 if TYPE_CHECKING:
     from convarium.data.grids.samples import GridSamples
 
 _PENALTIES: Final = ((3.0, 16), (10.0, 0), (30.0, 0), (100.0, 0), (300.0, 0), (1000.0, 0))
-_EARLY: Final = 0.7  # of the training times, which say the penalty
+_SIZE: Final = 0.6  # of a level, in variances of the noise
+_FORGOTTEN: Final = (1 / 3, 1 / 6)  # horizons, as shares of the training times
+_ORIGINS: Final = (0.5, 0.6, 0.7, 0.8)  # shares of them that maps are fitted to
+_GAP, _JUDGED = 1 / 12, 1 / 4  # likewise, what is left out behind, and what they are measured on
 _MOST: Final = 2**27  # numbers that all places read at all times; of more times some are taken
+
+
+class Recipe(NamedTuple):
+    """How places are fitted.
+
+    Args:
+        penalty: as much as so many times at which nothing is left.
+        rounds: how often it is learned anew.
+        level: what is left on average.
+    """
+
+    penalty: float
+    rounds: int
+    level: Level
 
 
 class Fitted(NamedTuple):
@@ -35,12 +54,18 @@ class Fitted(NamedTuple):
     Args:
         penalty: as much as so many times at which nothing is left; None where no maps were better.
         rounds: how often it was learned anew.
+        size: of what is left on average, in variances of the noise.
+        horizon: times after which half of that is forgotten; None is never.
+        times: that the maps were fitted to.
         loss: on the validation samples.
         score: likewise.
     """
 
     penalty: float | None
     rounds: int
+    size: float
+    horizon: float | None
+    times: int
     loss: float
     score: float
 
@@ -51,7 +76,7 @@ def fit_places_of(
     preprocessing: Preprocessing,
     judged: Callable[[], tuple[float, float]],
 ) -> Fitted | None:
-    """Fit the places of a network that has such, with the penalty that validates best.
+    """Fit the places of a network that has such, as is best for later training times.
 
     Args:
         network: trained; a network without places stays as it is.
@@ -66,27 +91,76 @@ def fit_places_of(
         return None
     own = cast("models.FieldToField", network)
     pairs = preprocessing.pairs_of(cast("GridSamples", part.dataset.samples).pairs)
-    ids = _some(part.ids, own)
-    early = _given(own, pairs.batch(ids[: max(2, round(_EARLY * len(ids)))]))
-    best, nothing = Fitted(None, 0, *judged()), _state(own)
-    for penalty, rounds in _PENALTIES:
-        models.fit_places(own, **early, penalty=penalty, rounds=rounds)
-        found = Fitted(penalty, rounds, *judged())
-        if math.isfinite(found.loss) and found.score > best.score:
-            best = found
-    if best.penalty is None:
-        cast("nn.Module", own.places).load_state_dict(nothing)
-        return best
-    every = _given(own, pairs.batch(ids))
-    models.fit_places(own, **every, penalty=best.penalty, rounds=best.rounds)
-    loss, score = judged()
-    return best._replace(loss=loss, score=score)
+    ids = _some(np.sort(part.ids), own)
+    nothing, state = Fitted(None, 0, 0.0, None, 0, *judged()), _state(own)
+    recipe = fit_best(own, pairs.batch(ids), torch.from_numpy(ids))
+    loss, score = judged() if recipe is not None else (math.nan, math.nan)
+    if recipe is None or not (math.isfinite(loss) and score > nothing.score):
+        cast("nn.Module", own.places).load_state_dict(state)
+        return nothing
+    size, horizon, _ = recipe.level
+    return Fitted(recipe.penalty, recipe.rounds, size, horizon, len(ids), loss, score)
 
 
-def _given(network: nn.Module, batch: FieldBatch) -> dict[str, Any]:
-    """A batch as `models.fit_places` takes it."""
-    device = next(network.parameters()).device
-    return {name: None if t is None else t.to(device) for name, t in batch._asdict().items()}
+def fit_best(network: models.FieldToField, batch: FieldBatch, times: Tensor) -> Recipe | None:
+    """Fit a network's places as is best for later ones of some times.
+
+    Args:
+        network: with places that can be fitted.
+        batch: the fields of the training times.
+        times: rising, (B,).
+
+    Returns:
+        How they were fitted; None where there are too few times to say, and nothing is fitted.
+    """
+    local = cast("Any", network.places).local
+    device = local.weight.device
+    given = {name: None if t is None else t.to(device) for name, t in batch._asdict().items()}
+    read, left = models.left_to_places(network, **given)
+    recipe = best_recipe(local, read, left, times)
+    if recipe is not None:
+        local.fit(read, left, times=times, **recipe._asdict())
+    return recipe
+
+
+def best_recipe(local: LocalLinear, read: Tensor, left: Tensor, times: Tensor) -> Recipe | None:
+    """Of penalties the one that is best from several origins, then of levels.
+
+    Args:
+        local: the maps, which are changed.
+        read: what they read, (B, C, *S).
+        left: what they should give, (B, C', *S).
+        times: rising, (B,).
+
+    Returns:
+        None where there are too few times to say.
+    """
+    span = float(times[-1] - times[0]) + 1
+    origins = _origins(len(read))
+    if not origins:
+        return None
+
+    def error(recipe: Recipe) -> float:
+        total = 0.0
+        for known, later in origins:
+            local.fit(read[known], left[known], times=times[known], **recipe._asdict())
+            with torch.no_grad():
+                total += float((local(read[later]) - left[later]).square().sum())
+        return total if math.isfinite(total) else math.inf
+
+    drifting = [Level(_SIZE, share * span) for share in _FORGOTTEN]
+    found = min((Recipe(*each, drifting[0]) for each in _PENALTIES), key=error)
+    levels = [*drifting, Level(_SIZE), Level(1 / found.penalty)]
+    return min((found._replace(level=level) for level in levels), key=error)
+
+
+def _origins(count: int) -> list[tuple[slice, slice]]:
+    """Times that maps are fitted to, and later ones that they are measured on."""
+    gap, most = max(1, round(_GAP * count)), max(1, round(_JUDGED * count))
+    starts = [max(2, round(share * count)) for share in _ORIGINS]
+    return [
+        (slice(0, t), slice(t + gap, min(t + gap + most, count))) for t in starts if t + gap < count
+    ]
 
 
 def has_places(network: nn.Module) -> bool:
