@@ -1,11 +1,12 @@
-"""What a network of fields leaves, fitted place by place when it is trained.
+"""What a network of fields leaves, fitted place by place when it is trained: validation decides.
 
-best weights -> what they leave at the training times -> maps of the earlier times, measured on
-later ones, from several origins -> the penalty and the level that are best there -> maps of all
-training times, which are kept where they validate better than none
+best weights -> what they leave at training and at validation times -> maps of all training times
+and of earlier ones -> the penalty and the level that validate best -> maps of all training times,
+which are kept where they validate better than none
 
 What places are like changes slowly. Maps of the latest times would validate well on those that
-follow at once, and less well later, so that a gap lies before the times they are measured on.
+follow at once, and less well later; maps of early times say what lasts. Training times among each
+other would not say it: the network has seen them all.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from convarium import models
-from convarium.data import FieldBatch, FieldPreprocessing, Part, Preprocessing
+from convarium.data import FieldBatch, FieldPreprocessing, Parts, Preprocessing
 from convarium.layers import Level, LocalLinear
 
 if TYPE_CHECKING:
@@ -29,8 +30,7 @@ if TYPE_CHECKING:
 _PENALTIES: Final = ((3.0, 16), (10.0, 0), (30.0, 0), (100.0, 0), (300.0, 0), (1000.0, 0))
 _SIZE: Final = 0.6  # of a level, in variances of the noise
 _FORGOTTEN: Final = (1 / 3, 1 / 6)  # horizons, as shares of the training times
-_ORIGINS: Final = (0.5, 0.6, 0.7, 0.8)  # shares of them that maps are fitted to
-_GAP, _JUDGED = 1 / 12, 1 / 4  # likewise, what is left out behind, and what they are measured on
+_EARLY: Final = (0.7, 1.0)  # shares of them that maps are fitted to
 _MOST: Final = 2**27  # numbers that all places read at all times; of more times some are taken
 
 
@@ -72,16 +72,16 @@ class Fitted(NamedTuple):
 
 def fit_places_of(
     network: nn.Module,
-    part: Part,
+    parts: Parts,
     preprocessing: Preprocessing,
     judged: Callable[[], tuple[float, float]],
 ) -> Fitted | None:
-    """Fit the places of a network that has such, as is best for later training times.
+    """Fit the places of a network that has such, as validates best.
 
     Args:
         network: trained; a network without places stays as it is.
-        part: the training part.
-        preprocessing: fitted to it.
+        parts: training and validation times.
+        preprocessing: fitted to the training part.
         judged: gives loss and score of the network as it is, on the validation samples.
 
     Returns:
@@ -90,77 +90,74 @@ def fit_places_of(
     if not has_places(network) or not isinstance(preprocessing, FieldPreprocessing):
         return None
     own = cast("models.FieldToField", network)
-    pairs = preprocessing.pairs_of(cast("GridSamples", part.dataset.samples).pairs)
-    ids = _some(np.sort(part.ids), own)
+    pairs = preprocessing.pairs_of(cast("GridSamples", parts.train.dataset.samples).pairs)
+    ids = _some(np.sort(parts.train.ids), own)
     nothing, state = Fitted(None, 0, 0.0, None, 0, *judged()), _state(own)
-    recipe = fit_best(own, pairs.batch(ids), torch.from_numpy(ids))
-    loss, score = judged() if recipe is not None else (math.nan, math.nan)
-    if recipe is None or not (math.isfinite(loss) and score > nothing.score):
+    later = pairs.batch(_some(parts.validation.ids, own))
+    recipe = fit_best(own, pairs.batch(ids), torch.from_numpy(ids), later)
+    loss, score = judged()
+    if not (math.isfinite(loss) and score > nothing.score):
         cast("nn.Module", own.places).load_state_dict(state)
         return nothing
     size, horizon, _ = recipe.level
     return Fitted(recipe.penalty, recipe.rounds, size, horizon, len(ids), loss, score)
 
 
-def fit_best(network: models.FieldToField, batch: FieldBatch, times: Tensor) -> Recipe | None:
-    """Fit a network's places as is best for later ones of some times.
+def fit_best(
+    network: models.FieldToField, batch: FieldBatch, times: Tensor, later: FieldBatch
+) -> Recipe:
+    """Fit a network's places as is best for times that it has not learnt from.
 
     Args:
         network: with places that can be fitted.
         batch: the fields of the training times.
         times: rising, (B,).
+        later: the fields of other times.
 
     Returns:
-        How they were fitted; None where there are too few times to say, and nothing is fitted.
+        How they were fitted.
     """
     local = cast("Any", network.places).local
-    device = local.weight.device
-    given = {name: None if t is None else t.to(device) for name, t in batch._asdict().items()}
-    read, left = models.left_to_places(network, **given)
-    recipe = best_recipe(local, read, left, times)
-    if recipe is not None:
-        local.fit(read, left, times=times, **recipe._asdict())
+    known, judged = (
+        models.left_to_places(network, **_given(each, local.weight.device))
+        for each in (batch, later)
+    )
+    recipe = best_recipe(local, known, times, judged)
+    local.fit(*known, times=times, **recipe._asdict())
     return recipe
 
 
-def best_recipe(local: LocalLinear, read: Tensor, left: Tensor, times: Tensor) -> Recipe | None:
-    """Of penalties the one that is best from several origins, then of levels.
+def best_recipe(
+    local: LocalLinear, known: tuple[Tensor, Tensor], times: Tensor, later: tuple[Tensor, Tensor]
+) -> Recipe:
+    """Of penalties the one that is best for later times, then of levels.
 
     Args:
         local: the maps, which are changed.
-        read: what they read, (B, C, *S).
-        left: what they should give, (B, C', *S).
+        known: what they read and should give, (B, C, *S) and (B, C', *S).
         times: rising, (B,).
-
-    Returns:
-        None where there are too few times to say.
+        later: what they read and should give at later times.
     """
     span = float(times[-1] - times[0]) + 1
-    origins = _origins(len(read))
-    if not origins:
-        return None
+    counts = sorted({max(2, round(share * len(times))) for share in _EARLY})
 
     def error(recipe: Recipe) -> float:
         total = 0.0
-        for known, later in origins:
-            local.fit(read[known], left[known], times=times[known], **recipe._asdict())
+        for n in counts:
+            local.fit(known[0][:n], known[1][:n], times=times[:n], **recipe._asdict())
             with torch.no_grad():
-                total += float((local(read[later]) - left[later]).square().sum())
+                total += float((local(later[0]) - later[1]).square().sum())
         return total if math.isfinite(total) else math.inf
 
-    drifting = [Level(_SIZE, share * span) for share in _FORGOTTEN]
-    found = min((Recipe(*each, drifting[0]) for each in _PENALTIES), key=error)
-    levels = [*drifting, Level(_SIZE), Level(1 / found.penalty)]
+    levels = [*(Level(_SIZE, share * span) for share in _FORGOTTEN), Level(_SIZE)]
+    found = min((Recipe(*each, levels[0]) for each in _PENALTIES), key=error)
+    levels.append(Level(1 / found.penalty))
     return min((found._replace(level=level) for level in levels), key=error)
 
 
-def _origins(count: int) -> list[tuple[slice, slice]]:
-    """Times that maps are fitted to, and later ones that they are measured on."""
-    gap, most = max(1, round(_GAP * count)), max(1, round(_JUDGED * count))
-    starts = [max(2, round(share * count)) for share in _ORIGINS]
-    return [
-        (slice(0, t), slice(t + gap, min(t + gap + most, count))) for t in starts if t + gap < count
-    ]
+def _given(batch: FieldBatch, device: torch.device) -> dict[str, Any]:
+    """A batch as `models.fit_places` takes it."""
+    return {name: None if t is None else t.to(device) for name, t in batch._asdict().items()}
 
 
 def has_places(network: nn.Module) -> bool:

@@ -88,7 +88,7 @@ class Training:
         self.model.load_state_dict(self.best)
         self.model.eval()
         self.places = fit_places_of(
-            self.model, self.parts.train, self.preprocessing, self._validated
+            self.model, self.parts, self.preprocessing, self._validated
         )
         return self.history()
 
