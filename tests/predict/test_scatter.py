@@ -29,7 +29,9 @@ def trained():
     dataset = Dataset(samples, source="made", mirrored=False, **facts)
     parts = data.split(dataset, validation=18, test=18)
     steps = data.fit_preprocessing(parts.train, grids=GridOptions(places=3))
-    network = models.create("espcn", constraint="additive", channels=[4, 4], **steps.network_options)
+    network = models.create(
+        "espcn", constraint="additive", channels=[4, 4], **steps.network_options
+    )
     steps.begin(network)
     network.begin_at_start()
     network.eval()

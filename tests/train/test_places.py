@@ -13,8 +13,8 @@ from convarium.data.grids.fields import fields_of_arrays
 from convarium.data.grids.grid import Grid
 from convarium.data.grids.pairs import perfect_pairs
 from convarium.data.grids.samples import GridSamples
-from convarium.predict import open_run
 from convarium.layers import LocalLinear
+from convarium.predict import open_run
 from convarium.train.places import best_recipe, fit_places_of
 
 GRID = Grid(np.linspace(-30, 30, 12), 2.0 * np.arange(16))
