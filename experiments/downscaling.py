@@ -12,10 +12,9 @@ fitted place by place. Draws are its field with what it does not know, as rough 
 test times are the last, and nothing was chosen by them.
 
 Winds: U from U and V, months 1 to 100 for training, the next 8 for validation, and the last 24 of
-132 for the test (Debian's `ferret-datasets`, public domain). Here the network does not read the
-mean fields of the training times. Warming: air temperature of the A1B scenario over North America,
-160 years for training, 20 for validation and the last 60 for the test (PyPI's `iris-sample-data`,
-UK Open Government Licence). Both from `make data`.
+132 for the test (Debian's `ferret-datasets`, public domain). Warming: air temperature of the A1B
+scenario over North America, 160 years for training, 20 for validation and the last 60 for the test
+(PyPI's `iris-sample-data`, UK Open Government Licence). Both from `make data`.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from convarium import data, models, seeds, tasks
 from convarium import train as training
 from convarium.data.grids.samples import GridSamples
 from convarium.predict.scatter import drawn, scatter_of
-from convarium.train.field_choice import field_choice
+from convarium.train.field_choice import field_choice, usual_grids
 from convarium.train.places import fit_best
 
 Ids = NDArray[np.int64]
@@ -43,8 +43,7 @@ class Job:
         choosing: the same within the training times, where something is chosen.
         unit: of the target.
         block: times that are drawn together for intervals.
-        grids: what a network gets, where it is not what the command takes by itself.
-        config: how it is trained, likewise.
+        config: how it is trained, where it is not as the command does by itself.
     """
 
     file: str
@@ -55,7 +54,6 @@ class Job:
     choosing: tuple[int, int, int]
     unit: str
     block: int
-    grids: Mapping[str, Any] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -97,7 +95,7 @@ def set_scene(
     facts = {"classes": list(fields.names[:1]), "units": [job.unit], "targets": samples.told[1]}
     dataset = data.Dataset(samples, source=job.file, mirrored=False, task="downscale", **facts)
     parts = data.Parts(*(data.Part(dataset, ids) for ids in times))
-    grids = data.GridOptions(**({"start": "coarse", "means": True} | dict(job.grids)))
+    grids = data.GridOptions(**usual_grids(dataset))
     steps = cast("data.FieldPreprocessing", data.fit_preprocessing(parts.train, grids=grids))
     climatology = cast("data.Climatology", steps.climatology)
     return Scene(parts, steps, steps.pairs_of(samples.pairs), climatology)
@@ -170,7 +168,6 @@ JOBS = {
         choosing=(76, 8, 16),
         unit="m/s",
         block=6,
-        grids={"means": False, "places": 5},
     ),
     "warming": Job(
         file="iris-sample-data/A1B_north_america.nc",

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from convarium import files, seeds
 from convarium.data import FieldPreprocessing, Part, Parts, Preprocessing
+from convarium.data.grids.coarse import CoarseFields
 from convarium.data.grids.samples import GridSamples
 from convarium.errors import RunError
 from convarium.models import FieldToField
@@ -71,18 +72,35 @@ def scatter_of(
     return patterns
 
 
-def read_scatter(folder: Path) -> Tensor:
+def read_scatter(folder: Path, coarse: CoarseFields | None = None) -> Tensor:
     """The patterns of a run.
+
+    Args:
+        folder: of the run.
+        coarse: whose rows and direction they get; None leaves them as they are.
 
     Raises:
         RunError: it has none.
     """
     if not (folder / FILE).exists():
         raise RunError(
-            f"{folder} has no patterns to draw fields with; they are kept by runs of values with "
-            "--places or --means, without a constraint or with the additive one. Train it again."
+            f"{folder} has no patterns to draw fields with. Runs keep them that give values of one "
+            "domain, as with --means or --places, and have the additive constraint or none."
         )
-    return files.read_tensors(folder / FILE)["patterns"]
+    patterns = files.read_tensors(folder / FILE)["patterns"]
+    if coarse is None:
+        return patterns
+    patterns = patterns[..., coarse.rows, :]
+    return patterns.flip(-2) if coarse.turned else patterns
+
+
+def with_draws(
+    values: NDArray[np.float32], patterns: Tensor, times: NDArray[np.int64], count: int
+) -> NDArray[np.float32]:
+    """Fields (n, T, H, W) with draws of them behind, (n, T + M T, H, W)."""
+    found = values[:, None] + drawn(patterns, times, count).numpy()
+    whole: NDArray[np.float32] = np.concatenate([values, *found.swapaxes(0, 1)], 1)
+    return whole
 
 
 def drawn(patterns: Tensor, times: NDArray[np.int64], count: int) -> Tensor:

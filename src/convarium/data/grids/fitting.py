@@ -70,13 +70,13 @@ def _static(pairs: FieldPairs, ids: NDArray[np.int64], options: GridOptions) -> 
         names = list(options.static_variables) or None
         layers.append(static_fields(open_fields(options.static, names), pairs.fine.grid))
     if options.means:
+        latitude = np.sin(np.deg2rad(pairs.fine.grid.latitude))
+        height, width = pairs.fine.grid.shape
         means = CellMeans()
         for some in pieces(ids):
             means.add(pairs.fine.read(some))
         layers.append(filled(means.result()))
-    if options.means or (options.places and options.start == "coarse"):
-        latitude = np.sin(np.deg2rad(pairs.fine.grid.latitude))
-        rows = np.broadcast_to(latitude[None, :, None], (1, *pairs.fine.grid.shape))
+        rows = np.broadcast_to(latitude[None, :, None], (1, height, width))
         layers.append(rows.astype(np.float32))
     return np.concatenate(layers) if layers else None
 

@@ -132,8 +132,7 @@ class GridOptions:
         season: whether it reads the month, where there are months.
         start: what it adds to: the field of the "delta" method, the interpolated "coarse" field, or
             "none".
-        means: whether it reads the mean fine fields of the training times and the latitude; with
-            `places`, a network that adds to the coarse field reads the latitude without them too.
+        means: whether it reads the mean fine fields of the training times and the latitude.
         static: a file of fine fields that never change, such as relief.
         static_variables: which of them; none takes all.
         cells: whether it learns numbers for each coarse cell.
