@@ -134,3 +134,17 @@ def test_the_level_is_forgotten_where_it_drifts(drifting):
     recipe = best_recipe(local, known, torch.arange(100), later)
     assert (recipe.level.horizon is not None) == drifting
     assert recipe.rounds or recipe.penalty >= 300  # nothing follows from what is read
+
+
+def test_what_is_often_0_and_never_below_keeps_its_sign():
+    random = np.random.default_rng(0)
+    rain = np.maximum(random.normal(size=(20, 12, 16)), 0).astype("f4")
+    found = []
+    for values in (rain, rain + 280, rain - 1):
+        fields = fields_of_arrays({"pr": values}, GRID, units={"pr": "mm"})
+        samples = GridSamples(perfect_pairs(fields, 4, ["pr"]))
+        facts = {"task": "downscale", "classes": ["pr"], "units": ["mm"]}
+        dataset = Dataset(samples, source="made", mirrored=False, targets=samples.told[1], **facts)
+        found.append(train.recommend(dataset).options)
+    assert [each["constraint"] for each in found] == ["multiplicative", "additive", "additive"]
+    assert [each.get("non_negative") for each in found] == [True, None, None]

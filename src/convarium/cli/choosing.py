@@ -188,7 +188,10 @@ def chosen(
     config = dataclasses.replace(choice.config, **{**still, **given})
     refuse_idle(given, config)
     usual = {**choice.options, **without_bias(dataset, arguments.start)}
-    own = {**usual, **model_options(arguments)}
+    told = model_options(arguments)
+    if told.get("constraint") == "additive":
+        usual.pop("non_negative", None)  # which it cannot hold
+    own = {**usual, **told}
     if own.get("embedding", "random") == "random":  # it draws its vectors
         config = dataclasses.replace(config, vectors=given.get("vectors", "drawn"))
     elif config.vectors not in ("drawn", "counted"):  # a file says how long they are
