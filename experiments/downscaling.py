@@ -65,14 +65,18 @@ def measured(
     """Every method on the test times; ours with each seed, and the mean of the seeds' fields.
 
     By area the block means are weighted ones: the networks stay what they are, and their places
-    are fitted anew.
+    are fitted anew, with the penalty and the level of the places alone.
     """
     kinds = {"by_cells": False} | ({"by_area": True} if by_area else {})
     scenes = {
         kind: jobs.set_scene(job, fields, times, weighted=weighted)
         for kind, weighted in kinds.items()
     }
-    values = {kind: _fixed(scene) for kind, scene in scenes.items()}
+    values, recipe = {}, None
+    for kind, scene in scenes.items():
+        network = jobs.build(scene, 0)  # which adds nothing yet
+        recipe = jobs.fit_places(scene, network, recipe)
+        values[kind] = jobs.baselines(scene) | {PLACES: jobs.predict(network, scene)}
     members: dict[str, Any] = {kind: {} for kind in kinds}
     seconds = []
     for seed in seeds:
@@ -83,7 +87,7 @@ def measured(
         for kind, scene in scenes.items():
             values[kind][f"{ALONE}, {seed}"] = jobs.predict(alone, scene)
             if kind != "by_cells":
-                jobs.fit_places(scene, network)
+                jobs.fit_places(scene, network, recipe)
             ours = values[kind][f"{BOTH}, {seed}"] = jobs.predict(network, scene)
             members[kind][f"{DRAW}, {seed}"] = jobs.draws(network, scene, ours)
     parts = scenes["by_cells"].parts
@@ -94,13 +98,6 @@ def measured(
         values[kind][MEAN] = np.mean(ours, 0)
         result[kind] = told(job, scene, values[kind], members[kind], by_area=kinds[kind])
     return result
-
-
-def _fixed(scene: jobs.Scene) -> dict[str, Any]:
-    """What needs no training: baselines, and places beside the field that networks start from."""
-    network = jobs.build(scene, 0)  # which adds nothing yet
-    jobs.fit_places(scene, network)
-    return jobs.baselines(scene) | {PLACES: jobs.predict(network, scene)}
 
 
 def told(

@@ -21,7 +21,7 @@ from convarium import train as training
 from convarium.data.grids.samples import GridSamples
 from convarium.predict.scatter import drawn, scatter_of
 from convarium.train.field_choice import field_choice, usual_grids
-from convarium.train.places import fit_best
+from convarium.train.places import Recipe, fit_best
 
 Ids = NDArray[np.int64]
 
@@ -121,11 +121,14 @@ def train(job: Job, scene: Scene, network: models.FieldToField, seed: int) -> fl
     return time.process_time() - start
 
 
-def fit_places(scene: Scene, network: models.FieldToField) -> None:
-    """Fit what is left, place by place."""
+def fit_places(scene: Scene, network: models.FieldToField, recipe: Recipe | None = None) -> Recipe:
+    """Fit what is left, place by place; as validates best, or as it was found elsewhere."""
     ids = scene.parts.train.ids
-    later = scene.pairs.batch(scene.parts.validation.ids)
-    fit_best(network, scene.pairs.batch(ids), torch.from_numpy(ids), later)
+    batch, times = scene.pairs.batch(ids), torch.from_numpy(ids)
+    if recipe is None:
+        return fit_best(network, batch, times, scene.pairs.batch(scene.parts.validation.ids))
+    models.fit_places(network, **batch._asdict(), times=times, **recipe._asdict())
+    return recipe
 
 
 def without_places(network: models.FieldToField) -> None:

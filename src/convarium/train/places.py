@@ -27,7 +27,7 @@ from convarium.layers import Level, LocalLinear
 if TYPE_CHECKING:
     from convarium.data.grids.samples import GridSamples
 
-_PENALTIES: Final = ((3.0, 16), (10.0, 0), (30.0, 0), (100.0, 0), (300.0, 0), (1000.0, 0))
+_PENALTIES: Final = ((3.0, 8), (10.0, 0), (30.0, 0), (100.0, 0), (300.0, 0), (1000.0, 0))
 _SIZE: Final = 0.6  # of a level, in variances of the noise
 _FORGOTTEN: Final = (1 / 3, 1 / 6)  # horizons, as shares of the training times
 _EARLY: Final = (0.7, 1.0)  # shares of them that maps are fitted to
@@ -149,10 +149,12 @@ def best_recipe(
                 total += float((local(later[0]) - later[1]).square().sum())
         return total if math.isfinite(total) else math.inf
 
-    levels = [*(Level(_SIZE, share * span) for share in _FORGOTTEN), Level(_SIZE)]
-    found = min((Recipe(*each, levels[0]) for each in _PENALTIES), key=error)
+    first, *levels = [*(Level(_SIZE, share * span) for share in _FORGOTTEN), Level(_SIZE)]
+    tried = {each: error(each) for each in (Recipe(*p, first) for p in _PENALTIES)}
+    found = min(tried, key=tried.__getitem__)
     levels.append(Level(1 / found.penalty))
-    return min((found._replace(level=level) for level in levels), key=error)
+    tried |= {each: error(each) for each in (found._replace(level=level) for level in levels)}
+    return min(tried, key=tried.__getitem__)
 
 
 def _given(batch: FieldBatch, device: torch.device) -> dict[str, Any]:
