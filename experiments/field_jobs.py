@@ -92,7 +92,11 @@ def set_scene(
 ) -> Scene:
     """What training times say of the fields."""
     samples = GridSamples(data.perfect_pairs(fields, FACTOR, fields.names[:1], weighted=weighted))
-    facts = {"classes": list(fields.names[:1]), "units": [job.unit], "targets": samples.told[1]}
+    facts: dict[str, Any] = {
+        "classes": list(fields.names[:1]),
+        "units": [job.unit],
+        "targets": samples.told[1],
+    }
     dataset = data.Dataset(samples, source=job.file, mirrored=False, task="downscale", **facts)
     parts = data.Parts(*(data.Part(dataset, ids) for ids in times))
     grids = data.GridOptions(**usual_grids(dataset))

@@ -179,9 +179,10 @@ class LocalLinear(nn.Module):
 
 def _deviations(read: Tensor, channels: int) -> Tensor:
     """Of what is read (P, B, channels k^d), over all positions and samples, (1, channels k^d)."""
-    each = read.unflatten(2, (channels, -1))
+    each = read.reshape(*read.shape[:2], channels, -1)
     std = each.square().mean((0, 1, 3)).sqrt().clamp(min=1e-12)
-    return std.repeat_interleave(each.shape[3]).view(1, -1)
+    found: Tensor = std.repeat_interleave(each.shape[3]).view(1, -1)
+    return found
 
 
 def _ridge(x: Tensor, y: Tensor, count: float, penalty: float, rounds: int) -> Tensor:

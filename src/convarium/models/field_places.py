@@ -110,8 +110,8 @@ def fit_places(
         OptionError: the network has no such maps, or another constraint, or distributions.
     """
     read, left = left_to_places(network, x, y, mask=mask, fine=fine, weights=weights)
-    given = {"penalty": penalty, "rounds": rounds, "counts": counts}
-    local_of(network).fit(read, left, **given, level=level, times=times)
+    fit = local_of(network).fit
+    fit(read, left, penalty=penalty, rounds=rounds, counts=counts, level=level, times=times)
 
 
 @torch.no_grad()
