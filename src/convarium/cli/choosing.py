@@ -188,16 +188,16 @@ def chosen(
     config = dataclasses.replace(choice.config, **{**still, **given})
     refuse_idle(given, config)
     usual = {**choice.options, **without_bias(dataset, arguments.start)}
-    told = model_options(arguments)
-    if told.get("constraint") == "additive":
-        usual.pop("non_negative", None)  # which it cannot hold
-    own = {**usual, **told}
+    own = {**usual, **model_options(arguments)}
     if own.get("embedding", "random") == "random":  # it draws its vectors
         config = dataclasses.replace(config, vectors=given.get("vectors", "drawn"))
     elif config.vectors not in ("drawn", "counted"):  # a file says how long they are
         from convarium.train.vector_files import vector_length
 
         own.setdefault("embedding_dim", vector_length(config.vectors))
+    told = model_options(arguments)
+    if told.get("constraint") == "additive" and "non_negative" not in told:
+        own.pop("non_negative", None)  # which it cannot hold
     choice = dataclasses.replace(choice, options=own, config=config)
     _refuse_idle_shares(arguments, dataset)
     parts = {"validation": choice.validation, "test": choice.test, **shares(arguments)}
