@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _PENALTIES: Final = ((3.0, 8), (10.0, 0), (30.0, 0), (100.0, 0), (300.0, 0), (1000.0, 0))
 _SIZE: Final = 0.6  # of a level, in variances of the noise
 _FORGOTTEN: Final = (1 / 3, 1 / 6)  # horizons, as shares of the training times
+_CLEARLY: Final = 0.96  # of the squared error, of a level that is taken in place of the first
 _EARLY: Final = (0.7, 1.0)  # shares of them that maps are fitted to
 _MOST: Final = 2**27  # numbers that all places read at all times; of more times some are taken
 
@@ -132,6 +133,9 @@ def best_recipe(
 ) -> Recipe:
     """Of penalties the one that is best for later times, then of levels.
 
+    Few later times say little: averages drift over a third of the times, if another level is not
+    clearly better.
+
     Args:
         local: the maps, which are changed.
         known: what they read and should give, (B, C, *S) and (B, C', *S).
@@ -153,8 +157,9 @@ def best_recipe(
     tried = {each: error(each) for each in (Recipe(*p, first) for p in _PENALTIES)}
     found = min(tried, key=tried.__getitem__)
     levels.append(Level(1 / found.penalty))
-    tried |= {each: error(each) for each in (found._replace(level=level) for level in levels)}
-    return min(tried, key=tried.__getitem__)
+    others = {each: error(each) for each in (found._replace(level=level) for level in levels)}
+    best = min(others, key=others.__getitem__)
+    return best if others[best] < _CLEARLY * tried[found] else found
 
 
 def _given(batch: FieldBatch, device: torch.device) -> dict[str, Any]:
