@@ -26,7 +26,8 @@ def main() -> int:
     if trained:
         return trained
     coarse = coarse_file(winds, ["UWND", "VWND"], (4, 4), Path("runs/navy-winds-coarse.nc"), 4, 68)
-    return played(["downscale", str(run), str(coarse), "-o", "runs/navy-winds-fine.nc"])
+    fine = ["-o", "runs/navy-winds-fine.nc", "--draws", "3"]
+    return played(["downscale", str(run), str(coarse), *fine])
 
 
 if __name__ == "__main__":

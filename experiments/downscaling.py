@@ -6,15 +6,15 @@
     python experiments/downscaling.py winds --curve       the error by training times
     python experiments/downscaling.py winds --table
 
-Coarse fields are means of 4 x 4 cells. A network learns from all cells together what fine fields
-look like; where the domain is a circle, also from fields that are turned by less than a coarse
-cell. What it leaves is fitted place by place, by ridge regression (`models.fit_places`). In both,
-late times count more than early ones. The test times are the last, and nothing was chosen by them.
+Coarse fields are means of 4 x 4 cells. A network is trained as `convarium train --task downscale`
+trains it: it learns from all cells together, from blocks that begin anywhere; what it leaves is
+fitted place by place. Draws are its field with what it does not know, as rough as the truth. The
+test times are the last, and nothing was chosen by them.
 
-Winds: U from U and V, 100 months for training and the last 24 for the test, 8 between them
-(Debian's `ferret-datasets`, public domain). Warming: air temperature of the A1B scenario over North
-America, 160 years for training and the last 60 for the test, 20 between them (PyPI's
-`iris-sample-data`, UK Open Government Licence). Both from `make data`.
+Winds: U from U and V, months 1 to 100 for training, the next 8 for validation, and the last 24 of
+132 for the test (Debian's `ferret-datasets`, public domain). Warming: air temperature of the A1B
+scenario over North America, 160 years for training, 20 for validation and the last 60 for the test
+(PyPI's `iris-sample-data`, UK Open Government Licence). Both from `make data`.
 """
 
 from __future__ import annotations
@@ -33,13 +33,15 @@ import evidence
 import field_jobs as jobs
 from convarium import data, tasks
 from convarium.files import read_json, write_json
+from convarium.tasks.field_distributions import member_cells
 from convarium.tasks.field_groups import Groups
 
-DELTA, PLACES, ALONE, BOTH, MEAN = (
+DELTA, PLACES, ALONE, BOTH, DRAW, MEAN = (
     "delta + constraint",
     "places alone",
     "network alone",
     "network + places",
+    "a draw of it",
     "mean of the seeds",
 )
 FIGURES = {
@@ -47,15 +49,15 @@ FIGURES = {
     "conservation_error": "conservation",
     "anomaly_correlation": "correlation",
     "ssim": "SSIM",
+    "crps": "CRPS",
 }
 CURVE = (0.25, 0.5, 0.75, 1.0)
 
 
 def measured(
     job: jobs.Job,
-    whole: data.Fields,
-    train: jobs.Ids,
-    test: jobs.Ids,
+    fields: data.Fields,
+    times: tuple[jobs.Ids, jobs.Ids, jobs.Ids],
     seeds: Sequence[int],
     *,
     by_area: bool = False,
@@ -63,45 +65,51 @@ def measured(
     """Every method on the test times; ours with each seed, and the mean of the seeds' fields.
 
     By area the block means are weighted ones: the networks stay what they are, and their places
-    are fitted anew.
+    are fitted anew, with the penalty and the level of the places alone.
     """
     kinds = {"by_cells": False} | ({"by_area": True} if by_area else {})
-    scenes = {kind: jobs.set_scene(job, whole, train, weighted=kinds[kind]) for kind in kinds}
-    values = {kind: _fixed(job, scene, test) for kind, scene in scenes.items()}
+    scenes = {
+        kind: jobs.set_scene(job, fields, times, weighted=weighted)
+        for kind, weighted in kinds.items()
+    }
+    values, recipe = {}, None
+    for kind, scene in scenes.items():
+        network = jobs.build(scene, 0)  # which adds nothing yet
+        recipe = jobs.fit_places(scene, network, recipe)
+        values[kind] = jobs.baselines(scene) | {PLACES: jobs.predict(network, scene)}
+    members: dict[str, Any] = {kind: {} for kind in kinds}
     seconds = []
     for seed in seeds:
-        network = jobs.build(job, scenes["by_cells"], seed)
+        network = jobs.build(scenes["by_cells"], seed)
         seconds.append(round(jobs.train(job, scenes["by_cells"], network, seed), 1))
         alone = copy.deepcopy(network)
+        jobs.without_places(alone)
         for kind, scene in scenes.items():
-            values[kind][f"{ALONE}, {seed}"] = jobs.predict(alone, scene, test)
-            jobs.fit_places(job, scene, network)
-            values[kind][f"{BOTH}, {seed}"] = jobs.predict(network, scene, test)
-    result: dict[str, Any] = {"train": len(train), "test": len(test), "seconds": seconds}
+            values[kind][f"{ALONE}, {seed}"] = jobs.predict(alone, scene)
+            if kind != "by_cells":
+                jobs.fit_places(scene, network, recipe)
+            ours = values[kind][f"{BOTH}, {seed}"] = jobs.predict(network, scene)
+            members[kind][f"{DRAW}, {seed}"] = jobs.draws(network, scene, ours)
+    parts = scenes["by_cells"].parts
+    result: dict[str, Any] = parts.counts | {"seconds": seconds}
     for kind, scene in scenes.items():
         ours = [values[kind][f"{BOTH}, {seed}"] for seed in seeds]
+        values[kind] |= {name: each[0] for name, each in members[kind].items()}
         values[kind][MEAN] = np.mean(ours, 0)
-        result[kind] = told(job, scene, test, values[kind], by_area=kinds[kind])
+        result[kind] = told(job, scene, values[kind], members[kind], by_area=kinds[kind])
     return result
-
-
-def _fixed(job: jobs.Job, scene: jobs.Scene, test: jobs.Ids) -> dict[str, Any]:
-    """What needs no training: baselines, and places beside the field that networks start from."""
-    found = tasks.baseline_fields(scene.pairs, test, scene.climatology)
-    network = jobs.build(job, scene, 0)  # which adds nothing yet
-    jobs.fit_places(job, scene, network)
-    return found | {PLACES: jobs.predict(network, scene, test)}
 
 
 def told(
     job: jobs.Job,
     scene: jobs.Scene,
-    test: jobs.Ids,
     values: Mapping[str, Any],
+    members: Mapping[str, Any],
     *,
     by_area: bool,
 ) -> dict[str, Any]:
     """The rows of a comparison, the means over the seeds, and the gain over the delta method."""
+    test = scene.parts.test.ids
     x, truth = scene.pairs.read(test)
     comparison = tasks.FieldComparison(
         truth[:, 0],
@@ -113,6 +121,7 @@ def told(
         climatology=scene.climatology.of(scene.pairs.fine.months[test])[0][:, 0],
         wrap=scene.pairs.wrap,
         block=job.block,
+        crps={name: member_cells(truth[:, 0], each[:, :, 0]) for name, each in members.items()},
     )
     rows = [row.to_json() for row in comparison.rows(grouped(scene.pairs.fine, test))]
     found: dict[str, Any] = {
@@ -150,14 +159,6 @@ def grouped(fields: data.Fields, test: jobs.Ids) -> Groups:
         f"{start}s": (np.flatnonzero(years // 10 * 10 == start), None)
         for start in np.unique(years // 10 * 10)
     }
-
-
-def chosen_times(job: jobs.Job, count: int, *, choose: bool) -> tuple[jobs.Ids, jobs.Ids]:
-    """Training and test times; or those of the validation, all of them training times."""
-    if choose:
-        train, gap, validation = job.validation
-        return np.arange(train), np.arange(train + gap, train + gap + validation)
-    return np.arange(job.train), np.arange(count - job.test, count)
 
 
 def table(result: Mapping[str, Any]) -> str:
@@ -198,17 +199,18 @@ def main() -> int:
         evidence.say(table(read_json(out)))
         return 0
     job = jobs.JOBS[arguments.job]
-    whole = jobs.opened(job)
-    train, test = chosen_times(job, len(whole), choose=arguments.choose)
+    fields = jobs.opened(job)
+    times = jobs.times_of(job, len(fields), choose=arguments.choose)
     settings = {"experiment": f"downscaling_{arguments.job}", "recipe": asdict(job)}
     if arguments.curve:
-        sizes = [round(share * len(train)) for share in CURVE]
+        train, *others = times
+        latest = [train[-round(share * len(train)) :] for share in CURVE]
         result = {
-            "curve": [measured(job, whole, train[-size:], test, arguments.seeds) for size in sizes]
+            "curve": [measured(job, fields, (some, *others), arguments.seeds) for some in latest]
         }
     else:
         by_area = not arguments.choose
-        result = measured(job, whole, train, test, arguments.seeds, by_area=by_area)
+        result = measured(job, fields, times, arguments.seeds, by_area=by_area)
         evidence.say(table(result))
     write_json(out, settings | result | evidence.provenance())
     return 0

@@ -132,6 +132,20 @@ def test_coarse_fields_become_fine_ones(folder, capsys):
     assert np.sqrt(by_area) == pytest.approx(rmse, rel=1e-3)
     assert main([*words, "-o", str(folder / "again.zarr")]) == 0
     assert "60 fields of 12 x 24 cells (u)" in capsys.readouterr().out
+    assert main([*words, "-o", str(folder / "drawn.nc"), "--draws", "2"]) == 0
+    assert "(u, u_draw1, u_draw2)" in capsys.readouterr().out
+    found = xarray.load_dataset(folder / "drawn.nc")
+    np.testing.assert_allclose(found.u, fields[0], atol=1e-6)
+    assert found.u_draw1.attrs["long_name"].endswith(", a draw, downscaled by edsr_small")
+    rough = [float((found[name] - fields[1]).std()) for name in ("u", "u_draw1", "u_draw2")]
+    assert rough[1:] == pytest.approx([rough[0] * 2**0.5] * 2, rel=0.15)
+    weights = pairs.fine.grid.areas.reshape(3, 4, 1)
+    blocks = found.u_draw1.values.reshape(60, 3, 4, 6, 4).mean(4)
+    means = (blocks * weights).sum(2) / weights.sum(1)
+    np.testing.assert_allclose(means, x[:, 0], atol=1e-5)
+    both = ["downscale", str(folder / "run"), *words[1:], "-o", str(folder / "no.nc")]
+    assert main([*both, "--draws", "1"]) == 2
+    assert "of one run: several have a spread already" in capsys.readouterr().err
 
 
 def test_the_next_verbs_say_what_helps(folder, capsys):

@@ -11,6 +11,7 @@ from convarium.data.grids.grid import Grid
 from convarium.data.grids.pairs import perfect_pairs
 from convarium.data.grids.samples import GridSamples
 from convarium.errors import DataError
+from convarium.explain import permuted_fields
 from convarium.models import create
 
 
@@ -70,3 +71,27 @@ def test_modes_are_as_before(made):
 def test_no_error_at_all_is_said_without_a_ratio():
     none = explain.FieldImportance("u", 0.5, 0.0, np.zeros((2, 2)))
     assert none.sentence() == "u: without it the error is 0.5, and none with it"
+
+
+def test_fields_come_from_the_same_month_and_the_season_from_another():
+    months = np.array([1, 2, 3, 1, 2, 3, 1, 2, 3, 7])
+    order = permuted_fields._moved(months, 0).numpy()
+    np.testing.assert_array_equal(months[order][:9], months[:9])
+    assert (order != np.arange(10)).all()
+    apart = permuted_fields._moved(np.zeros(10, np.int64), 0).numpy()
+    assert sorted(apart) == list(range(10))
+    assert (months[apart] != months).any()
+
+
+def test_errors_are_in_the_deviations_of_the_field_itself(made):
+    """Whatever the residual's deviation is, which the network keeps; and by area."""
+    dataset, steps, network = made
+    plain = explain.field_importance(network, dataset, steps)[0].plain
+    batch = steps.pairs_of(dataset.samples.pairs).batch(np.arange(24))
+    with torch.no_grad():
+        apart = network(batch.x, batch.mask, batch.fine, batch.weights) - batch.y
+    std = steps.statistics["targets"][1][0]
+    assert std != pytest.approx(float(network.writer.std), rel=1e-3)
+    areas = np.broadcast_to(steps.grid.areas.reshape(-1, 1), (8, 12)) if steps.weighted else None
+    mean = np.average(np.square(apart.numpy()[:, 0]).mean(0), weights=areas)
+    assert plain == pytest.approx(np.sqrt(mean) / std, rel=1e-5)

@@ -4,7 +4,7 @@ import torch
 from sklearn.linear_model import Ridge
 
 from convarium.errors import OptionError, ShapeError
-from convarium.layers import LocalLinear, field_conv
+from convarium.layers import Level, LocalLinear, field_conv
 
 CASES = [((7,), False), ((5, 6), False), ((5, 6), True), ((3, 4, 5), True)]
 
@@ -49,6 +49,53 @@ def test_a_fit_is_ridge_regression_place_by_place():
         expected = Ridge(2.0, fit_intercept=False)
         expected.fit(inputs, y.flatten(2)[..., place], counts.numpy())
         np.testing.assert_allclose(found[..., place].detach(), expected.predict(inputs), atol=1e-4)
+
+
+@pytest.mark.parametrize("horizon", [None, 5.0])
+def test_a_fit_with_a_level_is_a_gaussian_process_place_by_place(horizon):
+    """Its mean half a horizon after the last time, with all covariances written out."""
+    generator = torch.Generator().manual_seed(5)
+    times = torch.cumsum(torch.rand(14, generator=generator) + 0.2, 0).double()
+    season = torch.sin(times).float().view(14, 1, 1, 1)
+    x = torch.cat([torch.randn(14, 1, 3, 4, generator=generator), season.expand(-1, -1, 3, 4)], 1)
+    y, counts = torch.randn(14, 2, 3, 4, generator=generator), torch.rand(14) + 0.5
+    local = LocalLinear((3, 4), 2, 2, 3)
+    level = Level(0.8, horizon, season=0.7)
+    local.fit(x, y, penalty=4.0, counts=counts, level=level, times=times)
+
+    def lasting(apart):
+        return 0.8 * (1 if horizon is None else (1 + np.exp(-np.abs(apart) / horizon)) / 2)
+
+    read = local._around(x[:, :1]).flatten(2).permute(2, 0, 1).double().numpy()
+    read = read - np.average(read, 1, counts.numpy())[:, None]
+    read = read / np.sqrt(np.square(read).mean())
+    turn = season.flatten().double().numpy()
+    turn = turn - np.average(turn, weights=counts.numpy())
+    inside = local._around(x[:, 1:]).flatten(2).permute(2, 0, 1).double().numpy()
+    inside = inside - np.average(inside, 1, counts.numpy())[:, None]
+    turn = turn / np.sqrt(np.square(inside).mean())
+    when, noise = times.numpy(), np.diag(1 / counts.double().numpy())
+    apart = when[:, None] - when
+    later = when[-1] + (horizon or 0) / 2 - when
+    found = local(x).detach().flatten(2).permute(2, 0, 1).numpy()
+    for place, inputs in enumerate(read):
+        alike = inputs @ inputs.T / 4
+        among = 1 + 0.7 * np.outer(turn, turn)
+        all_of = alike + lasting(apart) * among + noise
+        weights = np.linalg.solve(all_of, y.flatten(2)[..., place].numpy())
+        expected = (alike + lasting(later) * among) @ weights
+        np.testing.assert_allclose(found[place], expected, atol=1e-4)
+
+
+def test_what_lasts_shorter_is_nearer_to_the_last_samples():
+    y = torch.cat([torch.zeros(40, 1, 4), torch.ones(20, 1, 4)])
+    means = []
+    for horizon in (None, 600.0, 60.0):
+        local = LocalLinear((4,), 1, 1, 3)
+        local.fit(torch.zeros(60, 1, 4), y, penalty=3.0, level=Level(2.0, horizon))
+        means.append(local.bias.mean().item())
+    assert means[0] == pytest.approx(20 / 60.5, abs=1e-4)
+    assert means[0] < means[1] < means[2] < 1
 
 
 def test_a_learned_penalty_finds_the_inputs_that_matter():

@@ -137,6 +137,27 @@ def test_distributions_are_in_order_around_what_is_constrained(name):
     torch.testing.assert_close(block_mean(normal.middle(y), (2, 2)), x, atol=2e-5, rtol=0)
 
 
+@pytest.mark.parametrize("start", ["coarse", "fine"])
+@pytest.mark.parametrize("constraint", ["none", "additive", "multiplicative", "softmax"])
+def test_a_new_network_gives_what_it_starts_from_with_its_constraint(constraint, start):
+    """Of either sign: softmax and the multiplicative one keep that of the coarse field."""
+    model = network("espcn", constraint=constraint, start=start, fine_channels=1)
+    model.begin_at_start()
+    model.normalise_with(targets=([3.0], [0.5]))  # of what is left: another than the field's own
+    for sign in (1.0, -1.0):
+        x = sign * (4 + torch.rand(2, 1, 4, 6))
+        fine = sign * (3 + torch.rand(2, 1, 8, 12))
+        begun = fine if start == "fine" else interpolate(x, (2, 2), "cubic")
+        expected = begun
+        if constraint == "additive":
+            expected = begun + interpolate(x - block_mean(begun, (2, 2)), (2, 2), "nearest")
+        elif constraint == "softmax" or (constraint == "multiplicative" and sign > 0):
+            expected = begun * interpolate(x / block_mean(begun, (2, 2)), (2, 2), "nearest")
+        elif constraint == "multiplicative":  # which knows no share of what is below 0
+            expected = interpolate(x, (2, 2), "nearest")
+        torch.testing.assert_close(model(x, fine=fine), expected, atol=1e-4, rtol=1e-4)
+
+
 @pytest.mark.parametrize("constraint", ["none", "multiplicative", "softmax"])
 def test_precipitation_is_not_negative(constraint):
     model = network("edsr_small", constraint=constraint, non_negative=True, parts="quantiles")

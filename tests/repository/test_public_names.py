@@ -46,15 +46,15 @@ PUBLIC = {
     "convarium.layers": """
         Activation BasicBlock BlockTaps Blocks BlurPool BottleneckBlock CONVOLUTIONS CausalBlock
         CausalConv1d CausalNorm ChannelNorm Constraint ConstraintKind ConvBlock ConvNormAct DropPath
-        EveryStep InitialTable InterpolationKind InvertedResidual LastStep LayerScale LocalLinear
-        MaskedBatchNorm1d MaskedBlocks MaskedMaxPool1d MeanOverTime NORMS Norm PadShortcut Padding
-        PixelShuffle PixelUnshuffle Pool PreActBasicBlock PreActBottleneckBlock SequenceConv
-        SequenceShortcut Shortcut SqueezeExcitation Table TorchLayers Upsampling UpsamplingKind
-        Windows block_mean block_step coarser conservation_penalty drop_path_rates field_conv
-        global_average handing_on he_normal he_normal_fan_in hidden in_blocks initialise interpolate
-        make_activation make_conv make_norm make_pool materialise_weights mean_vectors recomputed
-        same_padding small_normal tiny_normal torch_layers uniform_fan_in unit upsampling_steps
-        with_plain_weights
+        EveryStep InitialTable InterpolationKind InvertedResidual LastStep LayerScale Level
+        LocalLinear MaskedBatchNorm1d MaskedBlocks MaskedMaxPool1d MeanOverTime NORMS Norm
+        PadShortcut Padding PixelShuffle PixelUnshuffle Pool PreActBasicBlock PreActBottleneckBlock
+        SequenceConv SequenceShortcut Shortcut SqueezeExcitation Table TorchLayers Upsampling
+        UpsamplingKind Windows block_mean block_step coarser conservation_penalty drop_path_rates
+        field_conv global_average handing_on he_normal he_normal_fan_in hidden in_blocks initialise
+        interpolate make_activation make_conv make_norm make_pool materialise_weights mean_vectors
+        recomputed same_padding small_normal tiny_normal torch_layers uniform_fan_in unit
+        upsampling_steps with_plain_weights
     """,
     "convarium.measure": """
         BatchLatency Candidate Choices CompoundScaling Cost Design EffectiveField Equivariance
@@ -69,8 +69,8 @@ PUBLIC = {
     """,
     "convarium.models": """
         Classifier FieldToField Interpolator KeyReport Layout Network SmallMapWarning Stage Variant
-        Weights check_input create fit_places list_models load load_published pull_from_hub
-        push_to_hub read_card register save
+        Weights check_input create fit_places left_to_places list_models load load_published
+        pull_from_hub push_to_hub read_card register save
     """,
     "convarium.predict": """
         Downscaled Neighbours Predictor Run Tiling VectorQuality build_index check_table_name

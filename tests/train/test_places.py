@@ -13,8 +13,9 @@ from convarium.data.grids.fields import fields_of_arrays
 from convarium.data.grids.grid import Grid
 from convarium.data.grids.pairs import perfect_pairs
 from convarium.data.grids.samples import GridSamples
+from convarium.layers import LocalLinear
 from convarium.predict import open_run
-from convarium.train.places import fit_places_of
+from convarium.train.places import best_recipe, fit_places_of
 
 GRID = Grid(np.linspace(-30, 30, 12), 2.0 * np.arange(16))
 
@@ -95,11 +96,11 @@ def test_places_that_do_not_help_stay_nothing():
     network.begin_at_start()
     before = [p.clone() for p in network.parameters()]
     scores = iter([0.9, *[0.5] * 20])
-    found = fit_places_of(network, parts.train, steps, lambda: (1.0, next(scores)))
+    found = fit_places_of(network, parts, steps, lambda: (1.0, next(scores)))
     assert (found.penalty, found.score) == (None, 0.9)
     assert all(torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True))
     plain = models.create("espcn", factor=4)
-    assert fit_places_of(plain, parts.train, steps, lambda: (1.0, 0.0)) is None
+    assert fit_places_of(plain, parts, steps, lambda: (1.0, 0.0)) is None
 
 
 def test_training_leaves_places_out_and_starts_from_the_start():
@@ -118,3 +119,32 @@ def test_training_leaves_places_out_and_starts_from_the_start():
     assert std[0] == pytest.approx(left.std(), rel=0.3)
     assert network.writer.std.item() == pytest.approx(std[0])
     assert abs(mean[0]) < 0.1
+
+
+@pytest.mark.parametrize("drifting", [False, True])
+def test_the_level_is_forgotten_where_it_drifts(drifting):
+    """What later times say of earlier ones: averages that wander, and averages that stay."""
+    generator = torch.Generator().manual_seed(0)
+    steps = torch.randn(120, 4, 6, 8, generator=generator) * (0.3 if drifting else 0.0)
+    steps[0] = torch.randn(4, 6, 8, generator=generator)
+    left = steps.cumsum(0) + torch.randn(120, 4, 6, 8, generator=generator)
+    local = LocalLinear((6, 8), 1, 4, 1)
+    read = torch.randn(120, 1, 6, 8, generator=generator)
+    known, later = (read[:100], left[:100]), (read[100:], left[100:])
+    recipe = best_recipe(local, known, torch.arange(100), later)
+    assert (recipe.level.horizon is not None) == drifting
+    assert recipe.rounds or recipe.penalty >= 300  # nothing follows from what is read
+
+
+def test_what_is_often_0_and_never_below_keeps_its_sign():
+    random = np.random.default_rng(0)
+    rain = np.maximum(random.normal(size=(20, 12, 16)), 0).astype("f4")
+    found = []
+    for values in (rain, rain + 280, rain - 1):
+        fields = fields_of_arrays({"pr": values}, GRID, units={"pr": "mm"})
+        samples = GridSamples(perfect_pairs(fields, 4, ["pr"]))
+        facts = {"task": "downscale", "classes": ["pr"], "units": ["mm"]}
+        dataset = Dataset(samples, source="made", mirrored=False, targets=samples.told[1], **facts)
+        found.append(train.recommend(dataset).options)
+    assert [each["constraint"] for each in found] == ["multiplicative", "additive", "additive"]
+    assert [each.get("non_negative") for each in found] == [True, None, None]

@@ -53,7 +53,9 @@ def places_lines(card: Mapping[str, Any]) -> list[str]:
     if found["penalty"] is None:
         return ["places: maps of places validate no better, and are left out"]
     learned = ", learned anew from all places" if found["rounds"] else ""
+    horizon = found.get("horizon")
+    lasting = "" if horizon is None else f", averages half forgotten in {horizon:.0f} times"
     return [
-        f"places: a map of each coarse cell, penalty {found['penalty']:g}{learned}; validation R2 "
-        f"{found['score']:.4f}"
+        f"places: a map of each coarse cell, penalty {found['penalty']:g}{learned}{lasting}; "
+        f"validation R2 {found['score']:.4f}"
     ]

@@ -200,6 +200,9 @@ def chosen(
         from convarium.train.vector_files import vector_length
 
         own.setdefault("embedding_dim", vector_length(config.vectors))
+    told = model_options(arguments)
+    if told.get("constraint") == "additive" and "non_negative" not in told:
+        own.pop("non_negative", None)  # which it cannot hold
     choice = dataclasses.replace(choice, options=own, config=config)
     _refuse_idle_shares(arguments, dataset)
     parts = {"validation": choice.validation, "test": choice.test, **shares(arguments)}

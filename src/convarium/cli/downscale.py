@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from convarium.cli.gridded import add_axis_arguments, given_fields
-from convarium.cli.parsing import Parser, positive, write, write_json
+from convarium.cli.parsing import Parser, natural, positive, write, write_json
 from convarium.train.allocator import keep_freed_memory
 
 if TYPE_CHECKING:
@@ -37,6 +37,13 @@ def add_arguments(parser: Parser) -> None:
         metavar="N",
         help="coarse cells of a tile along each axis (64 where fields are large, else no tiles)",
     )
+    parser.add_argument(
+        "--draws",
+        type=natural,
+        default=0,
+        metavar="N",
+        help="fields that are drawn beside the mean, as rough as the truth (0)",
+    )
     add_axis_arguments(parser)
 
 
@@ -55,6 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
         tiling=tiling_of(runs, arguments.tile),
         fields=_axes(arguments),
         history=" ".join(["convarium downscale", *arguments.run, arguments.coarse]),
+        draws=arguments.draws,
         quiet=arguments.json,
     )
     seconds = round(time.monotonic() - started, 1)

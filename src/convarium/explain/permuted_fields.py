@@ -2,8 +2,9 @@
 
     importance of a field = RMSE with the field of other times - RMSE
 
-A field of other times has the right values in the right places, and says nothing about this time.
-What the network does not use changes nothing; what other fields say too changes little.
+A field of other times of the same month has the right values in the right places, and says nothing
+about this time. What the network does not use changes nothing; what other fields say too changes
+little.
 
 References:
     Breiman 2001, "Random forests", Machine Learning 45, section 10 (permuted inputs).
@@ -15,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -26,6 +28,10 @@ from convarium.data import Batch, Dataset, FieldPreprocessing, Part, batches
 from convarium.errors import DataError
 from convarium.graph import untouched
 from convarium.models import FieldToField
+from convarium.tasks.field_scores import mean_of
+
+if TYPE_CHECKING:
+    from convarium.data.grids.samples import GridSamples
 
 SEASON = "season"
 
@@ -75,7 +81,8 @@ def field_importance(
         network: of a run.
         data: the times to measure on, two at least.
         preprocessing: of the run.
-        seed: of the permutation, which leaves no time in its place.
+        seed: of the permutations, which leave no time in its place. Fields are permuted among times
+            of a month, and the season among all.
 
     Raises:
         DataError: there are fewer than two times.
@@ -84,27 +91,38 @@ def field_importance(
     whole = _whole(found)
     if len(whole) < 2:
         raise DataError("Fields can be permuted among two times or more; give more of them.")
-    order = _moved(len(whole), seed)
-    plain = _squares(network, whole)
+    dataset = data.dataset if isinstance(data, Part) else data
+    months = cast("GridSamples", dataset.samples).pairs.fine.months[whole.index.numpy()]
+    orders = _moved(months, seed), _moved(np.zeros_like(months), seed)
+    std = torch.tensor(preprocessing.statistics["targets"][1]).view(1, -1, 1, 1)
+    areas = preprocessing.grid.areas.reshape(-1, 1) if preprocessing.weighted else None
+    plain = _squares(network, whole, std)
     results = []
-    for name, changed in _changes(whole, preprocessing, order):
-        squares = _squares(network, changed)
+    for name, changed in _changes(whole, preprocessing, *orders):
+        squares = _squares(network, changed, std)
         cells = np.sqrt(_means(squares)) - np.sqrt(_means(plain))
-        rmse, before = (math.sqrt(np.nanmean(each)) for each in (squares, plain))
+        rmse, before = (math.sqrt(mean_of(each, areas)) for each in (squares, plain))
         results.append(FieldImportance(name, rmse, before, cells))
     return tuple(sorted(results, key=lambda each: -each.rmse))
 
 
-def _moved(count: int, seed: int) -> Tensor:
-    """A permutation that leaves nothing in its place: a shuffled circle, one step on."""
+def _moved(months: NDArray[np.int64], seed: int) -> Tensor:
+    """A time of the same month for each, never itself; those that are alone take any other."""
+    count = len(months)
     circle = seeds.permutation(count, seed, "permuted fields")
     order = np.empty(count, np.int64)
     order[circle] = np.roll(circle, 1)
+    for month in np.unique(months):
+        own = circle[months[circle] == month]
+        if len(own) > 1:
+            order[own] = np.roll(own, 1)
     return torch.from_numpy(order)
 
 
-def _changes(whole: Batch, steps: FieldPreprocessing, order: Tensor) -> list[tuple[str, Batch]]:
-    """Each field's name, and the batch with it permuted."""
+def _changes(
+    whole: Batch, steps: FieldPreprocessing, order: Tensor, any_order: Tensor
+) -> list[tuple[str, Batch]]:
+    """Each field's name, and the batch with it permuted: among months, or the season among all."""
     x, fine = whole.inputs[0], whole.named.get("fine")
     delta = len(steps.classes) if steps.options.start == "delta" else 0
     found = []
@@ -124,7 +142,7 @@ def _changes(whole: Batch, steps: FieldPreprocessing, order: Tensor) -> list[tup
         found.append((name, replace(whole, inputs=(changed,), mask=mask, named=named)))
     if steps.options.season:
         changed = x.clone()
-        changed[:, len(steps.predictors) :] = x[order, len(steps.predictors) :]
+        changed[:, len(steps.predictors) :] = x[any_order, len(steps.predictors) :]
         found.append((SEASON, replace(whole, inputs=(changed,))))
     if fine is not None and steps.static is not None:
         for k in range(delta, fine.shape[1]):
@@ -153,10 +171,9 @@ def _whole(found: Sequence[Batch]) -> Batch:
     )
 
 
-def _squares(network: FieldToField, whole: Batch) -> NDArray[np.float64]:
+def _squares(network: FieldToField, whole: Batch, std: Tensor) -> NDArray[np.float64]:
     """Squared errors in the variables' deviations, the mean over these: `(N, H, W)`."""
     found = []
-    std = network.writer.std.view(1, -1, 1, 1)
     with untouched(network), torch.no_grad():
         network.eval()
         for start in range(0, len(whole), 32):

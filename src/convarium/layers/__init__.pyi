@@ -31,6 +31,7 @@ from .initial import tiny_normal as tiny_normal
 from .initial import uniform_fan_in as uniform_fan_in
 from .initial import unit as unit
 from .inverted import InvertedResidual as InvertedResidual
+from .level import Level as Level
 from .local import LocalLinear as LocalLinear
 from .masked_norm import MaskedBatchNorm1d as MaskedBatchNorm1d
 from .masks import EveryStep as EveryStep
@@ -97,6 +98,7 @@ __all__ = [
     "InvertedResidual",
     "LastStep",
     "LayerScale",
+    "Level",
     "LocalLinear",
     "MaskedBatchNorm1d",
     "MaskedBlocks",

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from convarium.errors import OptionError, ShapeError
+from convarium.layers.level import Level
 
 _QUIET = 1e-6  # the least noise of a position: one that is never known has nothing left
 
@@ -91,11 +92,15 @@ class LocalLinear(nn.Module):
         penalty: float,
         rounds: int = 0,
         counts: Tensor | None = None,
+        level: Level | None = None,
+        times: Tensor | None = None,
     ) -> None:
         """Take the maps of least squared errors plus `penalty` times the squares of their weights.
 
         Inputs are in deviations: those of each channel from the mean of their position, over all
-        samples and positions. The mean of the outputs at a position is penalised as a weight is.
+        samples and positions. What a position gives on average is found together with its map, as
+        the level says; so is what follows from channels that are the same at all positions, such
+        as the season.
 
         With rounds, all positions together say how large weights are and which go together: the
         penalty becomes the inverse of their covariance, by expectation and maximisation, and each
@@ -107,6 +112,8 @@ class LocalLinear(nn.Module):
             penalty: above 0; as much as so many samples of zeros.
             rounds: how often the penalty is learned anew.
             counts: how much each sample counts, (B,); None is 1.
+            level: how large averages are and how long they last; None is 1 / penalty, for ever.
+            times: of the samples, (B,), rising; None is one after the other.
 
         Raises:
             OptionError: the penalty is not above 0.
@@ -117,23 +124,37 @@ class LocalLinear(nn.Module):
         """
         if not penalty > 0:
             raise OptionError(f"penalty (={penalty}) must be above 0, such as 30.")
-        w = (x.new_ones(len(x)) if counts is None else counts.to(x)).double().view(-1, 1)
+        level = Level(1 / penalty) if level is None else level
+        w = (x.new_ones(len(x)) if counts is None else counts.to(x)).double()
+        when = torch.arange(len(x)).to(w) if times is None else times.to(w)
         read, target = (z.flatten(2).permute(2, 0, 1).double() for z in (self._around(x), y))
-        middle = (w * read).sum(1, keepdim=True) / w.sum()
-        read = read - middle
-        std = (
-            read.reshape(*read.shape[:2], x.shape[1], -1)
-            .square()
-            .mean((0, 1, 3))
-            .sqrt()
-            .clamp(min=1e-12)
-        )
-        std = std.repeat_interleave(read.shape[2] // len(std)).view(-1, 1)
-        read = torch.cat([read / std.T, torch.ones_like(read[..., :1])], 2)
-        found = _ridge(read * w.sqrt(), target * w.sqrt(), float(w.sum()), penalty, rounds)
-        weight = found[:, :-1] / std
+        middle = (w.view(-1, 1) * read).sum(1, keepdim=True) / w.sum()
+        std = _deviations(read - middle, x.shape[1])
+        read = (read - middle) / std
+        own, alike = self._columns(x)
+        mapped, shared = read[..., own], read[0][:, alike]
+        root = torch.linalg.cholesky(level.covariance(when, shared) + torch.diag(1 / w))
+        white = [torch.linalg.solve_triangular(root, z, upper=False) for z in (mapped, target)]
+        found = _ridge(white[0], white[1], float(w.sum()), penalty, rounds)
+        left = torch.cholesky_solve(target - mapped @ found, root)
+        weight = read.new_zeros(self.weight.shape)
+        weight[:, own] = found
+        mean, weight[:, alike] = level.expected(when, shared, left)
+        weight = weight / std.T
         self.weight.copy_(weight)
-        self.bias.copy_(found[:, -1:] - middle @ weight)
+        self.bias.copy_(mean - middle @ weight)
+
+    def _columns(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Of what is read: the numbers of own channels, and the middle ones of shared channels.
+
+        Of a channel that is the same at all positions the others say the same or are beyond edges.
+        """
+        flat = x.flatten(2)
+        alike = (flat == flat[..., :1]).all(2).all(0) & (flat[:1, :, 0] != flat[..., 0]).any(0)
+        alike &= flat.shape[2] > 1
+        each = self.kernel_size ** len(self.cells)
+        own = torch.nonzero(~alike.repeat_interleave(each)).view(-1)
+        return own, torch.nonzero(alike).view(-1) * each + each // 2
 
     def extra_repr(self) -> str:
         """The positions and the kernel."""
@@ -154,6 +175,14 @@ class LocalLinear(nn.Module):
                 view = view.narrow(2 + axis, start, size)
             views.append(view)
         return torch.stack(views, 2).flatten(1, 2)
+
+
+def _deviations(read: Tensor, channels: int) -> Tensor:
+    """Of what is read (P, B, channels k^d), over all positions and samples, (1, channels k^d)."""
+    each = read.reshape(*read.shape[:2], channels, -1)
+    std = each.square().mean((0, 1, 3)).sqrt().clamp(min=1e-12)
+    found: Tensor = std.repeat_interleave(each.shape[3]).view(1, -1)
+    return found
 
 
 def _ridge(x: Tensor, y: Tensor, count: float, penalty: float, rounds: int) -> Tensor:

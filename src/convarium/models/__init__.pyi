@@ -5,6 +5,7 @@ from .contract import Classifier as Classifier
 from .contract import Network as Network
 from .contract import Stage as Stage
 from .field_places import fit_places as fit_places
+from .field_places import left_to_places as left_to_places
 from .fields import FieldToField as FieldToField
 from .hub import pull_from_hub as pull_from_hub
 from .hub import push_to_hub as push_to_hub
@@ -34,6 +35,7 @@ __all__ = [
     "check_input",
     "create",
     "fit_places",
+    "left_to_places",
     "list_models",
     "load",
     "load_published",

@@ -27,6 +27,7 @@ FieldParts = Literal["value", "normal", "quantiles"]
 Start = Literal["none", "coarse", "fine"]
 
 _LEAST_SPREAD = 1e-3  # of a field's deviation
+_LEAST_SHARE = 1e-3  # likewise, of a field that softmax begins with
 
 
 class FieldOutput(nn.Module):
@@ -103,9 +104,10 @@ class FieldOutput(nn.Module):
         pieces = list(torch.split(head, self.out_channels, 1))
         z = pieces[self.middle]
         begun = self._begun(coarse, fine)
-        if begun is not None:
-            z = z + (begun - mean) / std
-        y = z if self.constrain.kind == "softmax" else mean + std * z
+        if self.constrain.kind == "softmax":
+            y = z if begun is None else z + self._logits(begun, coarse, std)
+        else:
+            y = mean + std * (z if begun is None else z + (begun - mean) / std)
         if self.non_negative and self.constrain.kind == "none":
             y = y.relu()
         pieces[self.middle] = self.constrain(y, coarse, weights, mask)
@@ -121,6 +123,11 @@ class FieldOutput(nn.Module):
         if self.start == "fine" and fine is not None:
             return fine[:, : self.out_channels]
         return interpolate(coarse, self.factor, self.interpolation, wrap=self.wrap)
+
+    def _logits(self, begun: Tensor, coarse: Tensor, std: Tensor) -> Tensor:
+        """What softmax makes the shares of a field; next to none where its sign is another."""
+        sign = interpolate(torch.sign(coarse), self.factor, "nearest")
+        return torch.log(torch.maximum(begun * sign, _LEAST_SHARE * std))
 
     def _part_from_middle(self, pieces: list[Tensor], std: Tensor) -> None:
         """The quantiles on both sides of the middle one, each beyond the one before."""

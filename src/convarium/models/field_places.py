@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from convarium.errors import OptionError
-from convarium.layers import LocalLinear, PixelShuffle, PixelUnshuffle
+from convarium.layers import Level, LocalLinear, PixelShuffle, PixelUnshuffle
 from convarium.models.options import at_least
 
 if TYPE_CHECKING:
@@ -81,6 +81,8 @@ def fit_places(
     penalty: float = 30.0,
     rounds: int = 0,
     counts: Tensor | None = None,
+    level: Level | None = None,
+    times: Tensor | None = None,
 ) -> None:
     """Fit the maps of a network's places to what the rest of it leaves; see `LocalLinear.fit`.
 
@@ -97,6 +99,9 @@ def fit_places(
         penalty: as much as so many times at which nothing is left.
         rounds: how often the penalty is learned anew from all places together.
         counts: how much each time counts, (B,); None is 1.
+        level: how large what is left on average is, and how long it lasts; None is 1 / penalty,
+            for ever.
+        times: rising, (B,); None is one after the other.
 
     Shape:
         x (B, C, *S), mask (B, *S) or (B, C, *S), y (B, T, *F), fine (B, fine_channels, *F)
@@ -104,15 +109,32 @@ def fit_places(
     Raises:
         OptionError: the network has no such maps, or another constraint, or distributions.
     """
-    kind = network.writer.constrain.kind
-    if network.places is None or len(network.parts) > 1 or kind not in ("none", "additive"):
-        raise OptionError(
-            "Places are fitted in networks of values that have cell_kernel above 0 and the "
-            f"constraint 'additive' or 'none'; here cell_kernel (="
-            f"{network.config['cell_kernel']}), parts (={network.config['parts']!r}) and "
-            f"constraint (={kind!r})."
-        )
-    local = network.places.local
+    read, left = left_to_places(network, x, y, mask=mask, fine=fine, weights=weights)
+    fit = local_of(network).fit
+    fit(read, left, penalty=penalty, rounds=rounds, counts=counts, level=level, times=times)
+
+
+@torch.no_grad()
+def left_to_places(
+    network: FieldToField,
+    x: Tensor,
+    y: Tensor,
+    *,
+    mask: Tensor | None = None,
+    fine: Tensor | None = None,
+    weights: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """What the maps of a network's places read and should give; they are set to 0.
+
+    The arguments are those of `fit_places`.
+
+    Shape:
+        -> (B, C, *S), (B, T product(factor), *S)
+
+    Raises:
+        OptionError: the network has no such maps, or another constraint, or distributions.
+    """
+    local = local_of(network)
     nn.init.zeros_(local.weight)
     nn.init.zeros_(local.bias)
     w = None if weights is None else weights.expand(y.shape)
@@ -124,7 +146,21 @@ def fit_places(
         found.append(network(x[piece], known, read, counted))
     std = network.writer.std.view(1, -1, *[1] * (y.ndim - 2))
     left = torch.nan_to_num((y - torch.cat(found)) / std)
-    read = network.reader.normalised(x, mask)
-    local.fit(
-        read, PixelUnshuffle(network.factor)(left), penalty=penalty, rounds=rounds, counts=counts
-    )
+    return network.reader.normalised(x, mask), PixelUnshuffle(network.factor)(left)
+
+
+def local_of(network: FieldToField) -> LocalLinear:
+    """The maps of a network's places.
+
+    Raises:
+        OptionError: it has none that can be fitted.
+    """
+    kind = network.writer.constrain.kind
+    if network.places is None or len(network.parts) > 1 or kind not in ("none", "additive"):
+        raise OptionError(
+            "Places are fitted in networks of values that have cell_kernel above 0 and the "
+            f"constraint 'additive' or 'none'; here cell_kernel (="
+            f"{network.config['cell_kernel']}), parts (={network.config['parts']!r}) and "
+            f"constraint (={kind!r})."
+        )
+    return network.places.local

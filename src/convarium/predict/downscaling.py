@@ -25,6 +25,7 @@ from convarium.errors import OptionError
 from convarium.models import FieldToField
 from convarium.predict.fine_files import about_job, fine_file, steps_of
 from convarium.predict.run import Run
+from convarium.predict.scatter import read_scatter, with_draws
 from convarium.predict.tiles import Tiling, fine_fields
 from convarium.progress import Progress
 
@@ -65,6 +66,7 @@ def downscale(
     tiling: Tiling | None = None,
     fields: FieldOptions | None = None,
     history: str = "",
+    draws: int = 0,
     quiet: bool = True,
 ) -> Downscaled:
     """Make the fields of a coarse file finer, and write them.
@@ -79,12 +81,13 @@ def downscale(
         tiling: how fields are divided; None takes them as a whole.
         fields: axes and further axes of the coarse file, where they are not as in training.
         history: a line for the file's history, behind the date.
+        draws: fields that are drawn beside the mean, as rough as the truth; of one run.
         quiet: whether no progress is shown.
 
     Raises:
         OptionError: runs that do not go together, or no such kind of file.
         DataError: the coarse file does not fit the runs.
-        RunError: the file cannot be written.
+        RunError: the file cannot be written, or there is nothing to draw with.
     """
     path = Path(path)
     if is_xarray(source):
@@ -96,18 +99,21 @@ def downscale(
     coarse = opened[0]
     cells = math.prod(coarse.grid.shape)
     tiling = (tiling or Tiling()).fitted(cells)
-    names = names_of(runs)
+    names = names_of(runs) | drawn_names(runs, draws)
+    patterns = read_scatter(runs[0].folder, coarse) if draws else None
     size = max(1, PIECE // (cells * len(names)))
     starts = range(0, len(coarse), size)
     fine = fine_file(path, runs[0], coarse, names, history)
     with held(path), Progress(len(coarse), "downscale", enabled=not quiet) as progress:
-        pieces = Pieces(path, about_job(runs, source, fields, tiling.size, size), starts)
+        about = about_job(runs, source, fields, tiling.size, size) | {"draws": draws}
+        pieces = Pieces(path, about, starts)
         missing = pieces.missing()
         there = sorted({*range(len(starts))} - {*missing})
         progress.advance(sum(min(size, len(coarse) - starts[k]) for k in there))
         for k in missing:
             ids = np.arange(starts[k], min(starts[k] + size, len(coarse)))
-            pieces.keep(k, made(networks, opened, ids, tiling, progress))
+            values = made(networks, opened, ids, tiling, progress)
+            pieces.keep(k, values if patterns is None else with_draws(values, patterns, ids, draws))
         fine.write(iter(pieces))
         pieces.remove()
     return Downscaled(
@@ -213,6 +219,22 @@ def names_of(runs: Sequence[Run]) -> dict[str, tuple[int, str]]:
         if "spread" in steps.parts or len(runs) > 1:
             found[f"{name}_spread"] = (k, "spread")
     return found
+
+
+def drawn_names(runs: Sequence[Run], draws: int) -> dict[str, tuple[int, str]]:
+    """Names of draws, as `names_of` has those of other fields.
+
+    Raises:
+        OptionError: draws of several runs, or fewer than none.
+    """
+    if draws < 0 or (draws and len(runs) > 1):
+        raise OptionError(
+            f"draws (={draws}) must be 0 or more, and of one run: several have a spread already."
+        )
+    classes = steps_of(runs[0]).classes
+    return {
+        f"{name}_draw{m + 1}": (k, "draw") for m in range(draws) for k, name in enumerate(classes)
+    }
 
 
 def made(

@@ -67,7 +67,7 @@ def _attributes(run: Run, coarse: CoarseFields, about: tuple[int, str]) -> dict[
     steps, (k, part) = steps_of(run), about
     variable = steps.classes[k]
     found = dict((coarse.fields.described or {}).get(coarse.fields.names[k], {}))
-    words = {"value": "", "mean": "", "spread": ", standard deviation"}
+    words = {"value": "", "mean": "", "spread": ", standard deviation", "draw": ", a draw"}
     told = words.get(part, f", quantile {part[1:]}")
     long_name = found.get("long_name", variable)
     found["long_name"] = f"{long_name}{told}, downscaled by {run.model.name}"

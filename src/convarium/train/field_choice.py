@@ -4,18 +4,25 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+import numpy as np
+
 from convarium.data import Dataset
 from convarium.data.grids.samples import GridSamples
 
 _STEPS = 450  # updates of a training, about
+_ASKED = 64  # times that say whether a field can be below 0
+_ZEROS = 0.01  # of the cells, where it cannot
 
 
-def field_choice(n: int, *, paired: bool = False) -> tuple[str, dict[str, Any], dict[str, Any]]:
+def field_choice(
+    n: int, *, paired: bool = False, bounded: bool = False
+) -> tuple[str, dict[str, Any], dict[str, Any]]:
     """Name and options of a network, and the options of a training, for n times.
 
     A small network with the additive constraint. It learns from blocks that begin anywhere, but
     those of a model's fields are where they are. What all cells share is learnt in few steps; what
-    each place is like is fitted afterwards.
+    each place is like is fitted afterwards. What cannot be below 0, such as precipitation, has the
+    multiplicative constraint.
 
     >>> model, options, config = field_choice(132)
     >>> model, options["constraint"], config["batch_size"], config["shift"]
@@ -34,8 +41,21 @@ def field_choice(n: int, *, paired: bool = False) -> tuple[str, dict[str, Any], 
         "shift": not paired,
         "ema": 0.99,
     }
-    options = {"constraint": "additive", "channels": [64, 64], "kernel_sizes": [5, 3, 3]}
-    return "espcn", options, config
+    options: dict[str, Any] = {"constraint": "additive"}
+    if bounded:
+        options = {"constraint": "multiplicative", "non_negative": True}
+    return "espcn", options | {"channels": [64, 64], "kernel_sizes": [5, 3, 3]}, config
+
+
+def never_negative(dataset: Dataset) -> bool:
+    """Whether the fine fields are often 0 and never below, as precipitation is.
+
+    Up to 64 of the earlier half of the times are asked.
+    """
+    pairs = cast("GridSamples", dataset.samples).pairs
+    ids = np.unique(np.linspace(0, (len(pairs) - 1) // 2, _ASKED).round().astype(np.int64))
+    values = pairs.read(ids)[1]
+    return bool((values == 0).mean() > _ZEROS and not (values < 0).any())
 
 
 def of_a_model(dataset: Dataset) -> bool:

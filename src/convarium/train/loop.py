@@ -20,6 +20,7 @@ from convarium import files, models
 from convarium.data import Parts, Preprocessing
 from convarium.errors import RunError
 from convarium.predict import Predictor, fit_temperature
+from convarium.predict.scatter import keep_scatter
 from convarium.processes import ALONE, World
 from convarium.train import storage
 from convarium.train.caching import with_cache
@@ -135,6 +136,7 @@ def _run(
     history = training.run()
     _list_skipped(training, folder)
     if first:
+        keep_scatter(training.model, training.parts, training.preprocessing, folder)
         models.save(model, folder, _card(training, settings, history))
     world.share(None)  # nobody goes on before the run is whole
     return history

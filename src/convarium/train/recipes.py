@@ -19,7 +19,7 @@ from convarium.data.given import TRAIN
 from convarium.data.kinds import check_settings
 from convarium.errors import OptionError
 from convarium.train.config import TrainConfig
-from convarium.train.field_choice import field_choice, fields_in_words, of_a_model
+from convarium.train.field_choice import field_choice, fields_in_words, never_negative, of_a_model
 from convarium.train.from_config import FOR_IMAGES
 from convarium.train.named import recipe_named
 from convarium.train.series_choice import (
@@ -210,7 +210,8 @@ def _for_series(dataset: Dataset) -> tuple[str, dict[str, Any], dict[str, Any]]:
 
 
 def _for_grids(dataset: Dataset) -> tuple[str, dict[str, Any], dict[str, Any]]:
-    return field_choice(len(dataset), paired=of_a_model(dataset))
+    paired, bounded = of_a_model(dataset), never_negative(dataset)
+    return field_choice(len(dataset), paired=paired, bounded=bounded)
 
 
 # of kinds with a choice of their own: what is chosen, and how it is said

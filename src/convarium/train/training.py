@@ -87,9 +87,7 @@ class Training:
             self.learner.lift()
         self.model.load_state_dict(self.best)
         self.model.eval()
-        self.places = fit_places_of(
-            self.model, self.parts.train, self.preprocessing, self._validated
-        )
+        self.places = fit_places_of(self.model, self.parts, self.preprocessing, self._validated)
         return self.history()
 
     def _validated(self) -> tuple[float, float]:

@@ -1,0 +1,143 @@
+"""What a network of fields does not know, as patterns, and fields that are drawn with them.
+
+    draw = field + sum_k e_k pattern_k        e_k normal, for each time and each draw anew
+
+A field of least squared error is smoother than what it estimates: what is not known is left out.
+The patterns are what a network leaves at training times, as large as what it leaves at validation
+times, so that draws are as rough as the truth, with the same waves and the same likeness of
+neighbouring cells. Block means of what a network with a constraint leaves are 0, and so are those
+of all sums of it: a draw conserves what the field does.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Final, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from convarium import files, seeds
+from convarium.data import FieldPreprocessing, Part, Parts, Preprocessing
+from convarium.data.grids.coarse import CoarseFields
+from convarium.data.grids.samples import GridSamples
+from convarium.errors import RunError
+from convarium.models import FieldToField
+
+FILE: Final = "scatter.safetensors"
+_PATTERNS: Final = 128  # at most
+_NUMBERS: Final = 2**26  # of all patterns, at most
+_PIECE: Final = 32
+
+
+def keep_scatter(
+    network: nn.Module, parts: Parts, preprocessing: Preprocessing, folder: Path
+) -> None:
+    """Write the patterns of what a trained network leaves into its run, where it has places.
+
+    Those are networks of values of one domain, without a constraint or with the additive one.
+    """
+    if not isinstance(network, FieldToField) or not isinstance(preprocessing, FieldPreprocessing):
+        return
+    kind = network.constraint in ("none", "additive") and not network.writer.non_negative
+    if preprocessing.bound and kind and len(network.parts) == 1:
+        patterns = scatter_of(network, parts.train, parts.validation, preprocessing)
+        files.write_tensors(folder / FILE, {"patterns": patterns})
+
+
+def scatter_of(
+    network: FieldToField, train: Part, validation: Part, preprocessing: FieldPreprocessing
+) -> Tensor:
+    """The patterns of what a network leaves.
+
+    Args:
+        network: of values, in evaluation mode.
+        train: the training times.
+        validation: times that say how large it is.
+        preprocessing: of the network.
+
+    Shape:
+        -> (K, T, H, W)
+    """
+    cells = math.prod(preprocessing.grid.shape) * len(preprocessing.classes)
+    most = max(1, min(_PATTERNS, _NUMBERS // cells))
+    known, later = (
+        _left(network, part, preprocessing, _spread(part.ids, most)) for part in (train, validation)
+    )
+    size = later.square().mean() / known.square().mean().clamp(min=1e-30)
+    patterns: Tensor = known * (size / len(known)).sqrt()
+    return patterns
+
+
+def read_scatter(folder: Path, coarse: CoarseFields | None = None) -> Tensor:
+    """The patterns of a run.
+
+    Args:
+        folder: of the run.
+        coarse: whose rows and direction they get; None leaves them as they are.
+
+    Raises:
+        RunError: it has none.
+    """
+    if not (folder / FILE).exists():
+        raise RunError(
+            f"{folder} has no patterns to draw fields with. Runs keep them that give values of one "
+            "domain, as with --means or --places, and have the additive constraint or none."
+        )
+    patterns = files.read_tensors(folder / FILE)["patterns"]
+    if coarse is None:
+        return patterns
+    patterns = patterns[..., coarse.rows, :]
+    return patterns.flip(-2) if coarse.turned else patterns
+
+
+def with_draws(
+    values: NDArray[np.float32], patterns: Tensor, times: NDArray[np.int64], count: int
+) -> NDArray[np.float32]:
+    """Fields (n, T, H, W) with draws of them behind, (n, T + M T, H, W)."""
+    found = values[:, None] + drawn(patterns, times, count).numpy()
+    whole: NDArray[np.float32] = np.concatenate([values, *found.swapaxes(0, 1)], 1)
+    return whole
+
+
+def drawn(patterns: Tensor, times: NDArray[np.int64], count: int) -> Tensor:
+    """What is added to the fields of some times, other numbers for each time and each draw.
+
+    Args:
+        patterns: (K, T, H, W).
+        times: their numbers, (n,).
+        count: draws M of each.
+
+    Shape:
+        -> (n, M, T, H, W)
+    """
+    size = (count, len(patterns))
+    seeded = (np.random.default_rng(seeds.derive("scatter", t)) for t in times.tolist())
+    weights = torch.from_numpy(np.stack([each.standard_normal(size, "f4") for each in seeded]))
+    return torch.einsum("nmk,kthw->nmthw", weights, patterns)
+
+
+@torch.no_grad()
+def _left(
+    network: FieldToField, part: Part, preprocessing: FieldPreprocessing, ids: NDArray[np.int64]
+) -> Tensor:
+    """The truth less what the network gives, (n, T, H, W); 0 where nothing is known."""
+    pairs = preprocessing.pairs_of(cast("GridSamples", part.dataset.samples).pairs)
+    device = next(network.parameters()).device
+    found = []
+    for start in range(0, len(ids), _PIECE):
+        batch = pairs.batch(ids[start : start + _PIECE])
+        given = (batch.x, batch.mask, batch.fine, batch.weights)
+        y = network(*(None if each is None else each.to(device) for each in given))
+        found.append(torch.nan_to_num(batch.y - y.cpu()))
+    return torch.cat(found)
+
+
+def _spread(ids: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """So many of some times at most, from all of them."""
+    places = np.linspace(0, len(ids) - 1, min(most, len(ids))).round().astype(int)
+    chosen: NDArray[np.int64] = np.sort(ids)[places]
+    return chosen
