@@ -126,7 +126,6 @@ class TextCNN(SequenceClassifier):
         probability(dropout=dropout)
         self.input_size = (64,)
         self.longest = max(kernel_sizes)
-
         self.stem = WordVectors(vocabulary, embedding_dim, embedding)
         normed = norm == "batch"
         windows = Windows(embedding_dim, filters, kernel_sizes, normed=normed, words=mean)
@@ -198,7 +197,7 @@ class TextCNN(SequenceClassifier):
 
     @property
     def shortest_read(self) -> int:
-        """Tokens that a shorter text is read as: those of the longest kernel."""
+        """Tokens that a shorter text is read as."""
         return self.longest
 
     def check(self, x: Tensor) -> Tensor:
@@ -330,11 +329,10 @@ class OverTime(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Pool `x` over the text."""
-        if x.shape[1] == self.maxima:
-            found = x.amax(-1)
-        else:
-            mean = self.mean(x[:, self.maxima :], mask)
-            found = torch.cat([x[:, : self.maxima].amax(-1), mean], 1)
+        several = x.shape[1] > self.maxima
+        found = x[:, : self.maxima].amax(-1) if several else x.amax(-1)
+        if several:
+            found = torch.cat([found, self.mean(x[:, self.maxima :], mask)], 1)
         y: Tensor = self.dropout(found)
         return y
 
