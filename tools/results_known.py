@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import results_deploy
 import results_experiments
 import results_sequences
 from results_figures import Figure, Known, Result, number, percent, row, spread_of
@@ -213,42 +214,6 @@ def studio(result: Result) -> list[Figure]:
     ]
 
 
-def serving(result: Result) -> list[Figure]:
-    """A server beside a loop over the same bytes, in overload, at new versions, at its end."""
-    rows = []
-    for it in result["rows"]:
-        name, over, new = it["network"], it["overload"], it["reloads"]
-        least = f"at least {result['bounds'][it['network']]}"
-        span, late = f"{over['seconds'] / 60:.3g} minutes", over["let_in_since_due_ms"]["99"]
-        sent, unanswered = f"{over['sent']:,}", str(over["unanswered"])
-        rows += [
-            row(f"{name}: server / in-process loop", it["share_of_loop"], asked=least),
-            Figure(f"{name}: unanswered in {span} of overload", unanswered, sent, "", "0"),
-            row(
-                f"{name}: 99 % of the accepted answered within",
-                late,
-                unit=" ms",
-                asked=f"under {over['deadline_ms']:g} ms",
-            ),
-            Figure(
-                f"{name}: growth of memory meanwhile",
-                percent(over["memory_growth"]),
-                span,
-                "",
-                "under 5 %",
-            ),
-            Figure(
-                f"{name}: requests lost over new versions",
-                str(new["lost"]),
-                str(new["versions"]),
-                "",
-                "0",
-            ),
-            Figure(f"{name}: requests lost at the end", str(it["end"]["lost"]), "1", "", "0"),
-        ]
-    return rows
-
-
 KNOWN = {
     "augmentation": Known(
         "Augmentation", "Each operation of augmentation beside kornia's.", augmentation
@@ -277,7 +242,6 @@ KNOWN = {
         "Recipe `speedrun` on Fashion-MNIST, by the command.",
         probe_share,
     ),
-    "serving": Known("Serving", "On loopback, clients on the same cores.", serving),
     "startup": Known("Starting", "Processes from their start on.", startup),
     "streaming": Known("Live sequences", "A TCN with a field of 253 steps.", streaming),
     "studio": Known("The studio", "In chromium, on the cores of the studio.", studio),
@@ -287,6 +251,7 @@ KNOWN = {
     "training_overhead": Known(
         "Overhead of training", "A training step of batch 128 at 32x32.", training_overhead
     ),
+    **results_deploy.KNOWN,
     **results_experiments.KNOWN,
     **results_sequences.KNOWN,
 }

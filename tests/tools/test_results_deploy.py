@@ -1,0 +1,28 @@
+"""Figures of results on deployment."""
+
+from __future__ import annotations
+
+import pytest
+import results_known
+
+
+def test_tuning_is_a_geometric_mean_and_stands_beside_the_best_form():
+    seconds = {"a": {"n": 9}, "b": {"n": 9}}
+    about = {"goal": "latency", "chosen": "a", "best": "b", "seconds": seconds}
+    found = [
+        {**about, "network": name, "times_faster": times, "chosen_against_best": 1.02}
+        for name, times in (("one", 2.0), ("two", 8.0))
+    ]
+    rows = results_known.KNOWN["deploying"].figures({"rows": found})
+    assert rows[0][:3] == ("latency: times as fast as eager, geometric mean", "4", "2")
+    assert [row.figure for row in rows[1:]] == ["2", "1.02", "8", "1.02"]
+    assert rows[2].what == "one, latency: its time / that of b"
+
+
+@pytest.mark.parametrize("asked", [5.0, 3.5])
+def test_files_to_labels_are_beside_what_is_asked(asked):
+    it = {"network": "n", "form": "f", "times_the_usual": 7.8337, "bound": asked}
+    rows = results_known.KNOWN["predicting"].figures(
+        {"rows": [{**it, "seconds": {"ours": {"n": 5}}}]}
+    )
+    assert rows[0][1:] == ("7.83", "5", "", f"at least {asked:g}")

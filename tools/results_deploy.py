@@ -1,0 +1,98 @@
+"""What the figures of results on deployment are: tuning, predicting from files, serving."""
+
+from __future__ import annotations
+
+import statistics
+
+from results_figures import Figure, Known, Result, number, percent, row
+
+
+def deploying(result: Result) -> list[Figure]:
+    """What was chosen against eager torch, and against the best single form."""
+    rows = []
+    for goal in dict.fromkeys(it["goal"] for it in result["rows"]):
+        found = [it for it in result["rows"] if it["goal"] == goal]
+        mean = statistics.geometric_mean(it["times_faster"] for it in found)
+        asked = "at least 5" if goal == "latency" else ""
+        rows.append(
+            row(f"{goal}: times as fast as eager, geometric mean", mean, n=len(found), asked=asked)
+        )
+        for it in found:
+            name, chosen = f"{it['network']}, {goal}", it["chosen"]
+            n = it["seconds"][chosen]["n"]
+            rows.append(
+                row(f"{name}: times as fast as eager, by {chosen}", it["times_faster"], n=n)
+            )
+            rows.append(
+                row(
+                    f"{name}: its time / that of {it['best']}",
+                    it["chosen_against_best"],
+                    n=n,
+                    asked="at most 1.03",
+                )
+            )
+    return rows
+
+
+def predicting(result: Result) -> list[Figure]:
+    """Images a second from files to labels, against the usual pipeline."""
+    return [
+        row(
+            f"{it['network']}: times the usual, by {it['form']}",
+            it["times_the_usual"],
+            n=it["seconds"]["ours"]["n"],
+            asked=f"at least {number(it['bound'])}",
+        )
+        for it in result["rows"]
+    ]
+
+
+def serving(result: Result) -> list[Figure]:
+    """A server beside a loop over the same bytes, in overload, at new versions, at its end."""
+    rows = []
+    for it in result["rows"]:
+        name, over, new = it["network"], it["overload"], it["reloads"]
+        least = f"at least {result['bounds'][it['network']]}"
+        span, late = f"{over['seconds'] / 60:.3g} minutes", over["let_in_since_due_ms"]["99"]
+        sent, unanswered = f"{over['sent']:,}", str(over["unanswered"])
+        rows += [
+            row(f"{name}: server / in-process loop", it["share_of_loop"], asked=least),
+            Figure(f"{name}: unanswered in {span} of overload", unanswered, sent, "", "0"),
+            row(
+                f"{name}: 99 % of the accepted answered within",
+                late,
+                unit=" ms",
+                asked=f"under {over['deadline_ms']:g} ms",
+            ),
+            Figure(
+                f"{name}: growth of memory meanwhile",
+                percent(over["memory_growth"]),
+                span,
+                "",
+                "under 5 %",
+            ),
+            Figure(
+                f"{name}: requests lost over new versions",
+                str(new["lost"]),
+                str(new["versions"]),
+                "",
+                "0",
+            ),
+            Figure(f"{name}: requests lost at the end", str(it["end"]["lost"]), "1", "", "0"),
+        ]
+    return rows
+
+
+KNOWN = {
+    "deploying": Known(
+        "The fastest form",
+        "All forms take turns of a tenth of a second, at 224x224; initial weights.",
+        deploying,
+    ),
+    "predicting": Known(
+        "From JPEG files to labels",
+        "500x375 to 224, against Pillow, torch's DataLoader and eager float32.",
+        predicting,
+    ),
+    "serving": Known("Serving", "On loopback, clients on the same cores.", serving),
+}
