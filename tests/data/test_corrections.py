@@ -60,6 +60,8 @@ def test_unknown_names_and_labels_are_refused(corrections, words):
         ("path,label\na\n", "lacks a path or a label"),
         ("path,label\n,b\n", "Row 2"),
         ("path,label\na,b\na,c\n", "give a two labels"),
+        ("path,label,digest\na,b,1.23457E+15\n", "row 2 .* as if a spreadsheet had changed it"),
+        ("path,label,digest\na,b,x123\n", "16 hexadecimal digits"),
         ('path,label\n"a,b\n', "cannot be read as CSV"),
         (b"\xff\xfe\x00", "cannot be read as CSV"),
     ],
@@ -79,11 +81,14 @@ def test_a_label_never_reaches_another_sample_of_its_name(tmp_path):
     dataset = data.open_dataset(table, text_column="text")
     names = {dataset.name(1): "yes"}
     file = tmp_path / "corrections.csv"
-    write_corrections(file, names, {dataset.name(1): digest_of(dataset, 1)})
-    again = data.open_dataset(table, text_column="text", corrections=file)
-    assert dict(again.corrections) == names
+    digest = digest_of(dataset, 1)
+    write_corrections(file, names, {dataset.name(1): digest})
+    for text in (file.read_text(), f"path,label,digest\n{dataset.name(1)},yes,{digest}\n"):
+        file.write_text(text)  # with the letter that keeps it a word in a spreadsheet, and without
+        again = data.open_dataset(table, text_column="text", corrections=file)
+        assert dict(again.corrections) == names
     table.write_text("text,label\nnew,no\ngood,yes\nbad,no\nfine,yes\nawful,no\n")
-    with pytest.raises(DataError, match=r"1 samples .* changed since .*: row"):
+    with pytest.raises(DataError, match=r"1 sample of .* changed after .*: row"):
         data.open_dataset(table, text_column="text", corrections=file)
 
 

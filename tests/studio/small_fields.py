@@ -4,21 +4,40 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-import xarray
 
 from convarium import data, models
 from convarium.data import GridOptions
 
 
-def fields(path, count=6, rows=8, columns=12, *, step=4.0, engine="h5netcdf", **attributes):
-    """Winds over some months on a grid, in a file."""
+def fields(
+    path,
+    count=6,
+    rows=8,
+    columns=12,
+    *,
+    step=4.0,
+    engine="h5netcdf",
+    rising=False,
+    falling=False,
+    **attributes,
+):
+    """Winds over some months on a grid, in a file.
+
+    Args:
+        rising: the values are the latitudes.
+        falling: the latitudes are.
+    """
+    import xarray
+
     random = np.random.default_rng(count)
+    latitude = 30 + step / 2 + step * np.arange(rows)[:: -1 if falling else 1]
     coords = {
         "time": xarray.date_range("2001-01-16", periods=count, freq="MS"),
-        "lat": ("lat", 31.0 + step * np.arange(rows), {"units": "degrees_north"}),
-        "lon": ("lon", 1.0 + step * np.arange(columns), {"units": "degrees_east"}),
+        "lat": ("lat", latitude, {"units": "degrees_north"}),
+        "lon": ("lon", step / 2 + step * np.arange(columns), {"units": "degrees_east"}),
     }
-    values = random.normal(size=(count, rows, columns)).astype("f4")
+    values = random.normal(size=(count, rows, columns))
+    values = (np.zeros_like(values) + latitude[:, None] if rising else values).astype("f4")
     units = {"units": "m/s"}
     found = xarray.Dataset({"u": (("time", "lat", "lon"), values, units)}, coords, attributes)
     found.to_netcdf(path, engine=engine)

@@ -9,6 +9,7 @@ import inspect
 import json
 import math
 import threading
+import weakref
 
 import pytest
 from hypothesis import given, settings
@@ -203,6 +204,53 @@ def test_what_waits_is_dropped_where_its_client_has_left_and_bodies_keep_their_r
 
     assert asyncio.run(played()) == (499, 700, 422, 0)
     app.slow.shutdown()
+
+
+class Body:
+    """A body that says whether it is still there."""
+
+    def __init__(self, content):
+        self.media, self.content = "image/png", content
+
+
+def test_bodies_are_let_go_when_they_are_refused_or_their_client_has_left(photos, monkeypatch):
+    made = []
+
+    def received(media, content):
+        body = Body(content)
+        made.append(weakref.ref(body))
+        return body
+
+    monkeypatch.setattr("convarium.studio.app.received", received)
+    edge = studio.build_studio(studio.Desk([photos]))
+    go, app = threading.Event(), edge.app
+
+    async def answered(stays):
+        leaves, before = asyncio.Event(), len(made)
+        asks = asyncio.ensure_future(asked(edge, "/api/look/show", b"x" * 300, leaves))
+        while len(made) == before:
+            await asyncio.sleep(0.01)
+        if not stays:
+            leaves.set()
+        return await asks
+
+    statuses = [asyncio.run(answered(True))]
+    app.slow.submit(go.wait, 30)
+    statuses += [asyncio.run(answered(False)) for _ in range(2)]
+    there = [each() for each in made]
+    go.set()
+    app.slow.shutdown()
+    assert statuses == [422, 499, 499]
+    assert there == [None] * 3
+
+
+def test_how_far_work_is_told_while_a_network_runs(asking, photos):
+    client, go = asking(photos), threading.Event()
+    network = client.app.app.slow.submit(go.wait, 20)
+    found = client.get("/api/runs/corrections", params={"run": "photos"})
+    runs = network.running()
+    go.set()
+    assert (found.status_code, runs) == (200, True)
 
 
 def test_a_studio_that_ends_begins_nothing_new(asking, photos):

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from audited import CARD, dataset, objects, pictures, sees_white
 from browsing import check, serving
+from small_fields import fields, save_winds
 from small_runs import save_scans
-from winds import save_wind, written
 
 from convarium import explain, report, studio
 from convarium.predict import Predictor
@@ -30,8 +30,8 @@ def audited(tmp_path_factory):
 @pytest.fixture(scope="module")
 def address(curves, audited, tmp_path_factory):
     scans = save_scans(tmp_path_factory.mktemp("scans") / "scans", ("dense", "hollow"))
-    wind = save_wind(tmp_path_factory.mktemp("wind"))
-    with serving(studio.Desk([curves, scans, wind, audited])) as found:
+    winds = save_winds(tmp_path_factory.mktemp("fields"))
+    with serving(studio.Desk([curves, scans, winds, audited])) as found:
         yield found
 
 
@@ -67,8 +67,8 @@ def test_look_draws_slices_of_a_volume(page, address):
 
 
 def test_look_draws_fields_time_by_time(page, address, tmp_path):
-    page.goto(f"{address}/#/look/wind")
-    page.set_input_files("#look-file", written(tmp_path / "coarse.nc", 8, 12, 4.0))
+    page.goto(f"{address}/#/look/winds")
+    page.set_input_files("#look-file", fields(tmp_path / "coarse.nc", 3))
     page.wait_for_selector("h2:has-text('2001-02-01')")
     assert page.locator("figure img").count() == 2
     assert "16 \u00d7 24 cells" in page.locator("figcaption").nth(1).inner_text()

@@ -92,6 +92,7 @@ def test_a_run_that_is_deleted_while_it_is_open_is_a_sentence(page, address, run
     page.locator(".matrix button").first.click()
     page.wait_for_selector("text=There is no run 'brief' here, or its folder is gone.")
     page.goto(f"{address}/#/runs")
+    page.wait_for_selector("h1:text-is('Runs')")  # what is below is that view's from here on
     page.wait_for_selector("tbody tr")
     assert "brief" not in page.locator("tbody").inner_text()
     assert all("422" in line for line in page.wrong)
@@ -175,20 +176,21 @@ def ring():
 
 def test_every_view_is_read_in_light_and_in_dark(page, address):
     views = {
-        "runs": "tbody tr",
-        "runs/shapes": ".gallery",
-        "runs/compare/shapes/other": "tbody",
-        "data": ".sample img",
-        "networks": "tbody tr",
-        "networks/lenet5": ".drawn svg",
-        "networks/choose": "form",
-        "audit": "h1",
-        "learn/slide": "text=outputs x 100 inputs",
-        "learn/gradients": "tbody tr",
+        "runs": ("Runs", "tbody tr"),
+        "runs/shapes": ("shapes", ".gallery"),
+        "runs/compare/shapes/other": ("Runs beside each other", "tbody"),
+        "data": ("Data", ".sample img"),
+        "networks": ("Networks", "tbody tr"),
+        "networks/lenet5": ("lenet5", ".drawn svg"),
+        "networks/choose": ("Which network?", "form"),
+        "audit": ("Audit", ".lead"),
+        "learn/slide": ("A kernel that slides", "text=outputs x 100 inputs"),
+        "learn/gradients": ("Gradients through depth", "tbody tr"),
     }
     papers, faint = set(), []
-    for view, shown in views.items():
+    for view, (heading, shown) in views.items():
         page.goto(f"{address}/#/{view}")
+        page.wait_for_selector(f"h1:text-is('{heading}')")
         page.wait_for_selector(shown)
         for scheme in ("light", "dark"):
             page.emulate_media(color_scheme=scheme)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from convarium.cli import main
-from convarium.errors import RunError
+from convarium.errors import DataError, RunError
 from convarium.studio import Desk
 
 
@@ -82,6 +83,28 @@ def test_what_is_no_run_is_refused(tmp_path, capsys):
     assert capsys.readouterr().err.startswith("convarium: Cannot listen at 127.0.0.1, port")
     assert main(["studio", "--port", "70000"]) == 2
     assert "below 65536" in capsys.readouterr().err
+
+
+def test_data_may_be_a_pattern_as_it_is_opened(tmp_path):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "x-003.tar").touch()
+    for pattern in ("a/b/x-{002..004}.tar", "a/**/*.tar", "a/b/x-*.tar"):
+        assert Desk(data=str(tmp_path / pattern)).data.endswith(pattern)
+    for pattern in ("a/b/x-{004..009}.tar", "**/*.parquet"):
+        with pytest.raises(DataError, match="There is no data at"):
+            Desk(data=str(tmp_path / pattern))
+
+
+def test_others_do_not_wait_while_folders_are_listed(tmp_path, monkeypatch):
+    desk = Desk([begun(tmp_path / "a")])
+    pool = ThreadPoolExecutor(1)
+
+    def listed(folder):
+        return [folder, *filter(None, [pool.submit(desk.known, ("x",)).result(5)])]
+
+    monkeypatch.setattr("convarium.studio.desk.runs_in", listed)
+    assert desk.folders() == {"a": tmp_path / "a"}
+    pool.shutdown()
 
 
 def test_a_run_is_opened_once_and_anew_when_its_files_change(photos, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 
 import pytest
 
@@ -115,6 +116,49 @@ def test_a_result_is_made_anew_where_that_is_asked(jobs):
     for anew in (False, False, True, False):
         told = jobs.ask("read", lambda progress: calls.append(1) or len(calls), wait=5, anew=anew)
     assert told["result"] == len(calls) == 2
+
+
+def test_work_that_gave_way_and_is_waited_for_gives_way_only_once(jobs, monkeypatch):
+    monkeypatch.setattr("convarium.studio.jobs._CROWDED", 0.05)
+    go, begun = threading.Event(), []
+
+    def work(progress):
+        begun.append(progress)
+        while not go.is_set():
+            time.sleep(0.005)
+            progress.advance()
+        return "whole"
+
+    jobs.ask("rare", work, wait=0)
+    assert settled(jobs, "other", lambda progress: 1)["result"] == 1
+    jobs.ask("rare", work, wait=0)
+    jobs.ask("third", lambda progress: 3, wait=0)
+    time.sleep(0.3)
+    assert jobs.ask("rare", work, wait=0)["state"] == "running"
+    go.set()
+    assert settled(jobs, "rare", work)["result"] == "whole"
+    assert len(begun) == 2
+
+
+def test_a_result_of_another_version_is_let_go_and_work_on_it_ends(jobs):
+    class Data:
+        """Much."""
+
+    old = weakref.ref(jobs.ask("read", lambda progress: Data(), wait=5, version=1)["result"])
+    ended = threading.Event()
+
+    def work(progress):
+        try:
+            for _ in range(2000):
+                time.sleep(0.005)
+                progress.advance()
+        finally:
+            ended.set()
+
+    assert jobs.ask("read", work, wait=0, version=2)["state"] != "done"
+    assert old() is None
+    assert jobs.ask("read", lambda progress: 3, wait=5, version=3)["result"] == 3
+    assert ended.is_set()
 
 
 def test_the_results_that_are_asked_about_are_kept(jobs):

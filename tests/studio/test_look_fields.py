@@ -8,7 +8,7 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
-from winds import save_wind, written
+from small_fields import fields, save_winds
 
 from convarium import predict
 from convarium.data.grids.coarse import open_coarse
@@ -19,19 +19,19 @@ xarray = pytest.importorskip("xarray")
 
 
 @pytest.fixture(scope="module")
-def wind(tmp_path_factory):
-    return save_wind(tmp_path_factory.mktemp("wind"))
+def winds(tmp_path_factory):
+    return save_winds(tmp_path_factory.mktemp("fields"))
 
 
 def pixels_of(address):
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))))
 
 
-def test_coarse_and_fine_lie_beside_one_another_with_the_north_above(wind, tmp_path):
-    desk = Desk([wind])
-    assert look.about(desk, "wind")["kind"] == "grids"
-    content = written(tmp_path / "coarse.nc", 8, 12, 4.0).read_bytes()
-    found = look_fields.show_fields(desk, "wind", content, time=1)
+def test_coarse_and_fine_lie_beside_one_another_with_the_north_above(winds, tmp_path):
+    desk = Desk([winds])
+    assert look.about(desk, "winds")["kind"] == "grids"
+    content = fields(tmp_path / "coarse.nc", 3, rising=True).read_bytes()
+    found = look_fields.show_fields(desk, "winds", content, time=1)
     assert (found["count"], found["coarse_size"], found["fine_size"]) == (3, [8, 12], [16, 24])
     assert found["when"].startswith("2001-03-01")
     (row,) = found["fields"]
@@ -43,9 +43,9 @@ def test_coarse_and_fine_lie_beside_one_another_with_the_north_above(wind, tmp_p
 
 
 @pytest.mark.parametrize("falling", [False, True])
-def test_values_without_a_file_are_those_that_downscale_writes(wind, tmp_path, falling):
-    run = predict.open_run(wind)
-    coarse = written(tmp_path / "coarse.nc", 9, 13, 4.0, falling=falling)
+def test_values_without_a_file_are_those_that_downscale_writes(winds, tmp_path, falling):
+    run = predict.open_run(winds)
+    coarse = fields(tmp_path / "coarse.nc", 3, 9, 13, falling=falling)
     predict.downscale([run], coarse, tmp_path / "fine.nc")
     found = predict.fine_values(run, open_coarse(coarse, run.preprocessing), [2, 0])
     with xarray.open_dataset(tmp_path / "fine.nc") as fine:
@@ -56,11 +56,11 @@ def test_values_without_a_file_are_those_that_downscale_writes(wind, tmp_path, f
     ("content", "time", "kind"),
     [(b"", 0, DataError), (b"no file of fields", 0, DataError), (None, 3, OptionError)],
 )
-def test_what_is_no_field_is_said(wind, tmp_path, content, time, kind):
+def test_what_is_no_field_is_said(winds, tmp_path, content, time, kind):
     if content is None:
-        content = written(tmp_path / "coarse.nc", 8, 12, 4.0).read_bytes()
+        content = fields(tmp_path / "coarse.nc", 3, rising=True).read_bytes()
     with pytest.raises(kind) as caught:
-        look_fields.show_fields(Desk([wind]), "wind", content, time)
+        look_fields.show_fields(Desk([winds]), "winds", content, time)
     assert "/tmp" not in str(caught.value)
 
 

@@ -7,6 +7,7 @@ import shlex
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 
+import filelock
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -15,8 +16,8 @@ from asked import settled
 from convarium import data, predict
 from convarium.cli import main
 from convarium.data.corrections import digest_of, read_corrections
-from convarium.errors import OptionError
-from convarium.studio import Desk, outcomes, relabel
+from convarium.errors import DataError, OptionError, RunError
+from convarium.studio import Desk, outcomes, relabel, samples
 
 
 def test_a_correction_is_written_and_taken_back(trained, tmp_path):
@@ -110,7 +111,25 @@ def test_each_correction_has_the_digest_of_its_sample(trained, shapes, tmp_path)
     dataset = data.open_dataset(shapes)
     (number,) = (i for i in range(len(dataset)) if dataset.name(i) == "disc/3.png")
     text = (run / "corrections.csv").read_text()
-    assert text == f"path,label,digest\ndisc/3.png,ring,{digest_of(dataset, number)}\n"
+    assert text == f"path,label,digest\ndisc/3.png,ring,x{digest_of(dataset, number)}\n"
+
+
+def test_other_data_and_a_file_that_is_held_are_sentences(trained, tmp_path, monkeypatch):
+    run = shutil.copytree(trained, tmp_path / "shapes")
+    monkeypatch.setattr(relabel, "_LOCKED", 0.05)
+    held = filelock.FileLock(run / ".corrections.csv.lock", thread_local=False)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(held.acquire).result()
+        with pytest.raises(RunError, match="Another process holds the corrections of shapes"):
+            relabel.correct(Desk([run]), "shapes", "disc/3.png", "ring")
+        pool.submit(held.release).result()
+    config = run / "config.toml"
+    config.write_text(config.read_text().replace('fingerprint = "', 'fingerprint = "0'))
+    desk = Desk([run])
+    settled(samples.overview, desk, "shapes")
+    with pytest.raises(DataError, match="This is not the data that shapes was trained on"):
+        relabel.correct(desk, "shapes", "disc/3.png", "ring")
+    assert not (run / "corrections.csv").exists()
 
 
 def test_two_studios_lose_no_correction(trained, tmp_path):

@@ -20,7 +20,7 @@ from convarium import data, models, train
 from convarium.errors import DataError, OptionError, RunError
 from convarium.studio import samples
 from convarium.studio.desk import Desk
-from convarium.studio.opened import open_data, open_run_data
+from convarium.studio.opened import changed_at, open_data, open_run_data
 from convarium.studio.pictured import drawn
 
 
@@ -223,12 +223,23 @@ def test_data_that_moved_or_changed_is_said_to_be(run, photos, tmp_path):
     assert open_run_data(copied, str(photos)).counts["test"] == 10
     with pytest.raises(DataError, match=r"the studio's own is not it: .*nowhere"):
         open_run_data(copied, "/nowhere")
-    config.write_text(config.read_text().replace("/moved/photos", "hf:somebody/photos"))
+    config.write_text(config.read_text().replace("/moved/photos", str(other)))
+    assert "not the data" in open_run_data(copied, None).remark
+    assert open_run_data(copied, str(photos)).remark == ""  # that which fits
+    config.write_text(config.read_text().replace(str(other), "hf:somebody/photos"))
+    assert open_run_data(copied, str(photos)).counts["test"] == 10  # and nobody asks the Hub
     with pytest.raises(DataError, match="--data hf:somebody/photos"):
         open_run_data(copied, None)
     (copied / "splits.parquet").write_bytes(b"cut")
     with pytest.raises(RunError, match="split of copied"):
         open_run_data(copied, str(photos))
+
+
+def test_a_change_in_a_class_below_a_part_is_seen(tmp_path):
+    (tmp_path / "train" / "ape").mkdir(parents=True)
+    before = changed_at(str(tmp_path))
+    os.utime(tmp_path / "train" / "ape", ns=(1, 1))
+    assert changed_at(str(tmp_path)) != before
 
 
 def test_a_field_is_drawn_coarse_beside_fine(tmp_path):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from convarium.data.dataset import Dataset
 
 _HEADER: Final = ("path", "label", "digest")
+#: In a file a digest has a letter in front: a spreadsheet would make a number of digits alone.
+_MARK: Final = "x"
+_DIGEST: Final = re.compile(f"(?:{_MARK}?[0-9a-f]{{16}})?")
 _NAMED: Final = 3  # paths that an error names, at most
 _NONE: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -41,7 +45,8 @@ def read_corrections(file: str | Path) -> dict[str, str]:
     """The label of each path in a CSV file with the columns `path` and `label`.
 
     Raises:
-        DataError: the file cannot be read, lacks a column or a cell, or gives a path two labels.
+        DataError: the file cannot be read, lacks a column or a cell, gives a path two labels, or
+            has a digest that is none.
     """
     return {path: row.label for path, row in _rows(file).items()}
 
@@ -68,7 +73,8 @@ def write_corrections(
     )
     writer.writerow(_HEADER)
     for path, label in sorted(corrections.items()):
-        writer.writerow((path, label, digests.get(path, "")))
+        digest = digests.get(path, "")
+        writer.writerow((path, label, digest and _MARK + digest))
     files.write_text(file, text.getvalue())
 
 
@@ -131,13 +137,19 @@ def _rows(file: str | Path) -> dict[str, Correction]:
         raise DataError(f"The corrections {file} cannot be read as CSV: {error}.") from error
     found: dict[str, Correction] = {}
     for number, row in enumerate(rows, start=2):
-        path, label, digest = (row.get(name) for name in _HEADER)
+        path, label, digest = (row.get(name) or "" for name in _HEADER)
         if not path or not label:
             raise DataError(
                 f"Row {number} of the corrections {file} lacks a path or a label; each row needs "
                 "both, in columns of these names."
             )
-        if found.setdefault(path, Correction(label, digest or "")).label != label:
+        if not _DIGEST.fullmatch(digest):
+            raise DataError(
+                f"The digest in row {number} of the corrections {file} (={digest!r}) is none of 16 "
+                "hexadecimal digits, as if a spreadsheet had changed it; empty its cell, then the "
+                "name alone counts."
+            )
+        if found.setdefault(path, Correction(label, digest.removeprefix(_MARK))).label != label:
             raise DataError(f"The corrections {file} give {path} two labels; keep one of them.")
     return found
 
@@ -155,10 +167,10 @@ def _check_digests(
         if not same:
             changed.append(path)
     if changed:
+        samples = "1 sample" if len(changed) == 1 else f"{len(changed)} samples"
         raise DataError(
-            f"{len(changed)} samples of {dataset.source} have changed since their labels were "
-            f"corrected: {_some(changed)}; look at them again, or take their rows out of the "
-            "corrections."
+            f"{samples} of {dataset.source} changed after the labels were corrected: "
+            f"{_some(changed)}; look again, or take the rows out of the corrections."
         )
 
 

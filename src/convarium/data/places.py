@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import glob
 import os
 from collections.abc import Mapping
 from typing import Any, Final
 
 from convarium.data.names import shown
+from convarium.data.shards.places import any_fits
 
 BUILT_IN: Final = ("digits",)
 
@@ -26,7 +26,7 @@ def is_there(source: str) -> bool:
     """
     if source in BUILT_IN or source.startswith("hf:"):
         return True
-    return os.path.exists(source) or bool(glob.glob(source))
+    return os.path.exists(source) or any_fits(source)
 
 
 def place_now(data: Mapping[str, Any]) -> str:

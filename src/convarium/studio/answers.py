@@ -63,8 +63,8 @@ def svg_address(drawing: str) -> str:
     return "data:image/svg+xml," + quote(drawing)
 
 
-def refused(error: ConvariumError) -> tuple[RefusedError, Answer]:
-    """An error of the library as a refusal, with its own sentence.
+def refused(error: ConvariumError) -> tuple[str, Answer]:
+    """The word that an error of the library is refused with, and the answer with its sentence.
 
     >>> from convarium.errors import RunError
     >>> refused(RunError("The folder of 'photos' is gone."))[1].status
@@ -73,4 +73,4 @@ def refused(error: ConvariumError) -> tuple[RefusedError, Answer]:
     known = None if isinstance(error, ImportError) else refusal_of(error)
     refusal = known or RefusedError(_UNUSABLE, "not_done", str(error))
     content = json.dumps(refusal.body()).encode()
-    return refusal, Answer(JSON, content, refusal.status, tuple(refusal.headers.items()))
+    return refusal.code, Answer(JSON, content, refusal.status, tuple(refusal.headers.items()))

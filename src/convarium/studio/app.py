@@ -6,7 +6,7 @@ import asyncio
 import functools
 import importlib
 import json
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final
 from urllib.parse import parse_qsl
@@ -33,9 +33,6 @@ _HEADERS: Final = (
     ("cross-origin-resource-policy", "same-origin"),
     ("cache-control", "no-store"),
 )  # fmt: skip
-_NO_PATH: Final = RefusedError(404, "no_such_path", "The studio has no such address.")
-_LEFT: Final = RefusedError(499, "left", "Nobody waits for this any more.")
-_ENDS: Final = RefusedError(503, "ends", "The studio ends.", {"Connection": "close"})
 _WARM_AFTER: Final = 1.0  # seconds: the first page comes before torch
 
 
@@ -65,8 +62,7 @@ class _App:
             try:
                 answer = await self.answer(scope, receive)
             except ConvariumError as error:
-                refusal, answer = refused(error)
-                scope["convarium.refused"] = refusal.code
+                scope["convarium.refused"], answer = refused(error)
             await _send(send, answer)
 
     async def live(self, receive: Receive, send: Send) -> None:
@@ -105,17 +101,18 @@ class _App:
             return page_files()[path]
         route = TABLE.get((method, path))
         if route is None:
-            raise _NO_PATH
+            raise RefusedError(404, "no_such_path", "The studio has no such address.")
         scope["route"] = route
         given = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
-        body = await self.body(scope, receive) if method == "POST" else None
+        held = [await self.body(scope, receive)] if method == "POST" else []
+        size = sum(len(body.content) for body in held)
         try:
-            call = functools.partial(_call, route, given, self.desk, body)
+            call = functools.partial(_call, route, given, self.desk, held)
             executor = self.slow if route.slow else self.quick
             return await _unless_left(executor.submit(call), receive)
         finally:
-            if body is not None:
-                self.room.give(len(body.content))
+            held.clear()  # work that was dropped stays in its line until its turn
+            self.room.give(size)
 
     async def body(self, scope: Scope, receive: Receive) -> Received:
         """The body of a request, read within the limits; its room is given back by the caller."""
@@ -151,10 +148,11 @@ async def _unless_left(work: Future[Answer], receive: Receive) -> Answer:
     try:
         await asyncio.wait((answer, left), return_when=asyncio.FIRST_COMPLETED)
         if not answer.done() and work.cancel():
-            raise _LEFT
+            raise RefusedError(499, "left", "Nobody waits for this any more.")
         return await answer
     finally:
         left.cancel()
+        del answer, work  # whose error holds this frame, and what was sent
 
 
 async def _disconnected(receive: Receive) -> None:
@@ -178,11 +176,12 @@ def _object(content: bytes) -> Mapping[str, Any]:
     return found
 
 
-def _call(route: Route, given: dict[str, Any], desk: Desk, body: Received | None) -> Answer:
-    """Call the function of a route."""
+def _call(route: Route, given: dict[str, Any], desk: Desk, held: Sequence[Received]) -> Answer:
+    """Call the function of a route; `held` has the body, where there is one."""
     if desk.draining:
-        raise _ENDS
+        raise RefusedError(503, "ends", "The studio ends.", {"Connection": "close"})
     own: dict[str, Any] = {"desk": desk}
+    body = next(iter(held), None)
     if body is not None and body.media == JSON:
         given |= _object(body.content)
     elif body is not None:

@@ -88,8 +88,9 @@ class Desk:
 
         A folder keeps the name that it had when it was first seen, as `Names` gives it.
         """
+        found = [each for word in self._words for each in runs_in(word)]
         with self._lock:
-            return {self._names.of(each): each for word in self._words for each in runs_in(word)}
+            return {self._names.of(each): each for each in found}
 
     def folder(self, run: str) -> Path:
         """The folder of a run.

@@ -17,9 +17,11 @@ from convarium.progress import Progress
 _KEPT: Final = 32  # results, the newest
 _SOON: Final = 0.2  # seconds that an answer waits for quick work
 #: Seconds without a question after which work is ended: a page that is seen asks twice a second,
-#: one behind others once a minute. Where somebody waits for the thread it may take no longer.
+#: one behind others once a minute. Where somebody waits for the thread, work gives way sooner, but
+#: once: what is asked about again after its end was waited for, and has many times the patience.
 _PATIENCE: Final = 90.0
-_CROWDED: Final = 5.0
+_CROWDED: Final = 15.0
+_AGAIN: Final = 10
 
 
 class AbandonedError(ConvariumError):
@@ -31,11 +33,13 @@ class Watched(Progress):
 
     Args:
         patience: gives the seconds without a question after which `advance` ends the work.
+        version: of what the work is about.
     """
 
-    def __init__(self, patience: Callable[[], float]) -> None:
+    def __init__(self, patience: Callable[[], float], version: Hashable = None) -> None:
         super().__init__(0, "", enabled=False)
         self.patience, self.asked, self.unwanted = patience, time.monotonic(), False
+        self.version = version
 
     def advance(self, n: int = 1, note: str = "") -> None:
         """Count `n` more units.
@@ -73,6 +77,7 @@ class Jobs:
         patience: float = _PATIENCE,
         wait: float = _SOON,
         anew: bool = False,
+        version: Hashable = None,
     ) -> dict[str, Any]:
         """How far the work of this key is, which is begun where it has not been.
 
@@ -82,6 +87,8 @@ class Jobs:
             patience: seconds after which work that nobody asks about is ended.
             wait: seconds that are waited for the result.
             anew: forget a result that is known; what is under way goes on.
+            version: of what the work is about; work of this key and another version is ended, and
+                its result forgotten.
 
         Returns:
             `{"state": "done", "result": ...}`, or `{"state": "waiting" | "running", "done": n,
@@ -92,9 +99,12 @@ class Jobs:
         """
         with self._lock:
             known = self._work.pop(key, None)
-            if known is None or _was_abandoned(known[0]) or (anew and known[0].done()):
+            if known is not None and known[1].version != version:
+                known[1].unwanted, known = True, None
+            ended = known is not None and _was_abandoned(known[0])
+            if known is None or ended or (anew and known[0].done()):
                 self._forget()
-                known = self._begun(work, patience)
+                known = self._begun(work, patience, ended, version)
             self._work[key] = known  # the last one asked about is the last one forgotten
             future, progress = known
             progress.asked = time.monotonic()
@@ -104,6 +114,8 @@ class Jobs:
             if isinstance(error, TimeoutError) and not future.done():
                 state = "running" if future.running() else "waiting"
                 return {"state": state, "done": progress.done, "total": progress.total}
+            if isinstance(error, AbandonedError) and not self._closed:  # the next begins it anew
+                return {"state": "waiting", "done": 0, "total": 0}
             self._drop(key, future)
             raise
 
@@ -116,7 +128,7 @@ class Jobs:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _begun(
-        self, work: Callable[[Watched], Any], patience: float
+        self, work: Callable[[Watched], Any], patience: float, ended: bool, version: Hashable
     ) -> tuple[Future[Any], Watched]:
         """Work that waits for the thread; the lock is held.
 
@@ -125,7 +137,13 @@ class Jobs:
         """
         if self._closed:
             raise AbandonedError("The studio ends.")
-        progress = Watched(lambda: min(patience, _CROWDED) if self._crowded() else patience)
+
+        def left() -> float:
+            if ended:
+                return _AGAIN * patience
+            return min(patience, _CROWDED) if self._crowded() else patience
+
+        progress = Watched(left, version)
         return self._thread.submit(work, progress), progress
 
     def _crowded(self) -> bool:

@@ -27,9 +27,6 @@ from convarium.studio.given import Given, read_given
 
 _BARS: Final = 8
 _VALUES: Final = 4096  # of a map that is sent as numbers, at most
-_FORGOTTEN: Final = RefusedError(
-    410, "forgotten", "The studio no longer holds this sample; load it again."
-)
 #: What a file of each kind may end in, for the page's dialogue.
 _ENDS: Final[Mapping[str, str]] = {
     "images": ".png,.jpg,.jpeg,.webp",
@@ -172,7 +169,9 @@ def given_before(desk: Desk, run: str, sample: str) -> Given:
     """
     found = desk.known(("given", run, sample))
     if not isinstance(found, Given):
-        raise _FORGOTTEN
+        raise RefusedError(
+            410, "forgotten", "The studio no longer holds this sample; load it again."
+        )
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convarium.data.given import PARTS
+from convarium.data.given import PARTS, part_number
 from convarium.data.places import is_there, place_now
-from convarium.errors import DataError, OptionError, RunError, did_you_mean
+from convarium.errors import ConvariumError, DataError, OptionError, RunError, did_you_mean
 from convarium.progress import Progress
 from convarium.studio.runs import card_of, settings_of
 
@@ -122,16 +123,25 @@ def begun_at(folder: Path) -> int:
 def changed_at(place: str) -> tuple[int, ...]:
     """When a file, or what lies in a folder and its folders, was changed; nothing elsewhere.
 
-    A file that is written over in its folder is not seen here: the page asks to read it again.
+    Of folders that are parts, those of their classes count too. A file that is written over in its
+    folder is not seen here: the page asks to read it again.
     """
     try:
         times = [os.stat(place).st_mtime_ns]
         if os.path.isdir(place):
-            with os.scandir(place) as found:
-                times += sorted(each.stat().st_mtime_ns for each in found if each.is_dir())
+            inside = _folders(place)
+            parts = [each for each in inside if part_number(each.name) is not None]
+            inside += [each for part in parts for each in _folders(part)]
+            times += sorted(each.stat().st_mtime_ns for each in inside)
     except (OSError, ValueError):
         return ()
     return tuple(times)
+
+
+def _folders(place: str | os.DirEntry[str]) -> list[os.DirEntry[str]]:
+    """The folders in a folder."""
+    with os.scandir(place) as found:
+        return [each for each in found if each.is_dir()]
 
 
 def open_run_data(folder: Path, other: str | None, progress: Progress | None = None) -> Opened:
@@ -139,35 +149,20 @@ def open_run_data(folder: Path, other: str | None, progress: Progress | None = N
 
     Args:
         folder: of the run, which may still be in training.
-        other: where the data lies now, if it is not where the run found it.
+        other: where the data lies now, if what the run was trained on is not where it found it.
         progress: is advanced by one for each sample.
 
     Raises:
         RunError: the folder is no run, or is damaged.
         DataError: the data is gone, or cannot be read.
     """
-    from convarium import data, train
+    from convarium import train
 
     begun_at(folder)
     settings, steps = train.read_settings(folder), train.read_preprocessing(folder)
     stored = settings["data"]
     reading = {"task": stored.get("task"), "kind": steps.kind, **stored.get("columns", {})}
-    source = place_now(stored)
-    if source.startswith("hf:") and other is None:  # nobody asked for anything from elsewhere
-        raise DataError(
-            f"The data of {folder.name} is on the Hugging Face Hub; to look at it, start the "
-            f"studio with --data {source}."
-        )
-    try:
-        dataset = data.open_dataset(source, **reading)
-    except DataError as error:
-        if other is None:
-            raise DataError(
-                f"{str(error).rstrip('.')}. Where the data of {folder.name} lies elsewhere now, "
-                "start the studio with --data."
-            ) from error
-        dataset = _elsewhere(other, reading, f"The data of {folder.name} is not at {source}")
-    _read(dataset, progress)
+    dataset = _data_of(folder.name, stored, other, reading, progress)
     config = train.TrainConfig.from_mapping(settings["train"])
     part, remark = None, ""
     if dataset.fingerprint() == stored.get("fingerprint"):
@@ -188,14 +183,50 @@ def place_of_run(folder: Path, other: str | None) -> str:
     return place if other is None or is_there(place) else other
 
 
-def _elsewhere(other: str, reading: dict[str, Any], why: str) -> Dataset:
-    """The studio's own data, read as that of a run."""
+def _data_of(
+    name: str,
+    stored: Mapping[str, Any],
+    other: str | None,
+    reading: Mapping[str, Any],
+    progress: Progress | None,
+) -> Dataset:
+    """What a run was trained on: at its place, or else the studio's own.
+
+    Where neither is it, the first that can be read.
+    """
     from convarium import data
 
-    try:
-        return data.open_dataset(other, **reading)
-    except (DataError, OptionError) as error:
-        raise DataError(f"{why}, and the studio's own is not it: {error}") from error
+    source = place_now(stored)
+    hub = source.startswith("hf:") and source != other  # nobody asked for anything from elsewhere
+    read: list[Dataset] = []
+    errors: list[ConvariumError] = []
+    for place in dict.fromkeys((None if hub else source, other)):
+        if place is None:
+            continue
+        try:
+            dataset = data.open_dataset(place, **reading)
+            _read(dataset, progress)
+        except (DataError, OptionError) as error:
+            errors.append(error)
+            continue
+        if dataset.fingerprint() == stored.get("fingerprint"):
+            return dataset
+        read.append(dataset)
+    if read:
+        return read[0]
+    if other is not None:
+        raise DataError(
+            f"The data of {name} is not at {source}, and the studio's own is not it: {errors[-1]}"
+        ) from errors[-1]
+    if hub:
+        raise DataError(
+            f"The data of {name} is on the Hugging Face Hub; to look at it, start the studio with "
+            f"--data {source}."
+        )
+    raise DataError(
+        f"{str(errors[0]).rstrip('.')}. Where the data of {name} lies elsewhere now, start the "
+        "studio with --data."
+    ) from errors[0]
 
 
 def _read(dataset: Dataset, progress: Progress | None) -> None:

@@ -9,12 +9,14 @@ from typing import Any, Final, NamedTuple
 
 from convarium import files
 from convarium.data.corrections import read_corrections, write_corrections
-from convarium.errors import OptionError, RunError, did_you_mean
+from convarium.errors import DataError, OptionError, RunError, did_you_mean
 from convarium.studio.desk import Desk
 from convarium.studio.opened import place_of_run
 from convarium.studio.runs import card_of, settings_of
+from convarium.studio.samples import read_data
 
 _FILE: Final = "corrections.csv"
+_LOCKED: Final = 5.0  # seconds that another studio may take
 
 
 class _Sample(NamedTuple):
@@ -61,6 +63,11 @@ def correct(desk: Desk, run: str, path: str, label: str | None = None) -> dict[s
         run: its name.
         path: name of the sample, as the run has it.
         label: a class of the run.
+
+    Raises:
+        OptionError: the run has no such class or sample.
+        DataError: the data that lies there is not that of the run, or is gone.
+        RunError: the file cannot be written, or another process holds it.
     """
     import filelock
 
@@ -70,8 +77,11 @@ def correct(desk: Desk, run: str, path: str, label: str | None = None) -> dict[s
         raise OptionError(f"The run has no class {label!r}.{did_you_mean(label, classes)}")
     if path not in samples:
         raise OptionError(f"The run knows no sample {path!r}.")
+    told = read_data(desk, run)
+    if told["state"] == "done" and (remark := told["result"][0].remark):
+        raise DataError(f"{remark} None of its labels is corrected.")
     try:
-        with filelock.FileLock(folder / f".{_FILE}.lock"):  # of several studios
+        with filelock.FileLock(folder / f".{_FILE}.lock", timeout=_LOCKED):  # of several studios
             found, learnt = dict(corrections_of(folder)), _learnt(folder)
             if label is None and path not in learnt:
                 found.pop(path, None)
@@ -79,6 +89,10 @@ def correct(desk: Desk, run: str, path: str, label: str | None = None) -> dict[s
                 found[path] = label or learnt[path]
             digests = {name: samples[name].digest for name in found if name in samples}
             write_corrections(folder / _FILE, found, digests)
+    except filelock.Timeout as error:
+        raise RunError(
+            f"Another process holds the corrections of {run}; try it again when it has ended."
+        ) from error
     except OSError as error:
         raise files.not_written(folder / _FILE, error) from error
     return corrections(desk, run)

@@ -19,7 +19,8 @@ class Route(NamedTuple):
         method: GET, or POST for what takes a body or changes something.
         path: below `/api/`.
         function: `file:name` in this room; it gives what JSON can hold, or an `Answer`.
-        slow: whether it runs networks, which is done one at a time.
+        slow: whether it runs networks, which is done one at a time; none that tells how far work
+            is, since its questions must not wait.
     """
 
     method: str
@@ -40,10 +41,10 @@ ROUTES: Final = (
     Route("GET", "/api/runs/history", "runs:history"),
     Route("GET", "/api/runs/settings", "runs:settings"),
     Route("GET", "/api/runs/report", "runs:report"),
-    Route("GET", "/api/runs/matrix", "outcomes:matrix", slow=True),
-    Route("GET", "/api/runs/samples", "outcomes:samples", slow=True),
-    Route("GET", "/api/runs/corrections", "relabel:corrections", slow=True),
-    Route("POST", "/api/runs/correct", "relabel:correct", slow=True),
+    Route("GET", "/api/runs/matrix", "outcomes:matrix"),
+    Route("GET", "/api/runs/samples", "outcomes:samples"),
+    Route("GET", "/api/runs/corrections", "relabel:corrections"),
+    Route("POST", "/api/runs/correct", "relabel:correct"),
     Route("GET", "/api/audit/list", "audits:listed"),
     Route("GET", "/api/audit/audit", "audits:audit"),
     Route("GET", "/api/audit/page", "audits:page"),

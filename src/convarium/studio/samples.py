@@ -227,7 +227,8 @@ def read_data(desk: Desk, run: str, again: bool = False) -> dict[str, Any]:
             opened = open_data(str(source), progress)
         return opened, facts(opened)
 
-    return desk.jobs.ask(("data", run, source, begun, changed_at(place)), work, anew=again)
+    times = (begun, changed_at(place), changed_at(str(source)))
+    return desk.jobs.ask(("data", run), work, anew=again, version=times)
 
 
 def _ready(desk: Desk, run: str) -> Opened:

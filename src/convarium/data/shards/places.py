@@ -56,6 +56,15 @@ def ranges(pattern: str) -> list[str]:
     return [text for number in numbers for text in ranges(before + number + after)]
 
 
+def any_fits(pattern: str) -> bool:
+    """Whether there is a file that a path or a pattern names.
+
+    >>> any_fits("nowhere/{00..09}.tar")
+    False
+    """
+    return any(True for text in ranges(pattern) for _ in glob.iglob(text, recursive=True))
+
+
 def part_of(*names: str) -> int | None:
     """The part that the first of some names gives in which a word is a part.
 
