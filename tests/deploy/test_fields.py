@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import onnxruntime
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from convarium import deploy, models
+from convarium.deploy import fields as written
 from convarium.errors import OptionError, ShapeError, VerificationError
 from convarium.layers import block_mean
 
@@ -151,3 +153,15 @@ def test_a_file_that_breaks_the_constraint_is_not_written(
     with pytest.raises(VerificationError, match="does not keep the constraint"):
         deploy.export_fields(network, tmp_path / "net.onnx", samples=x + 1)
     assert not [*tmp_path.iterdir()]
+
+
+def test_a_block_mean_that_is_no_number_keeps_no_constraint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, x = made("edsr_small", depth=1, width=8, constraint="additive"), torch.rand(2, 1, 6, 8)
+    job = written._Job(network, tmp_path / "net.onnx", {"input": x}, None, 1e-4)
+    runtime: Any = SimpleNamespace(meet=lambda expected, given: [expected], scale=1.0)
+    job._meet(runtime, [x])
+    monkeypatch.setattr(written, "block_mean", lambda *_: torch.tensor(torch.nan))
+    with pytest.raises(VerificationError, match="a block mean is nan"):
+        job._meet(runtime, [x])

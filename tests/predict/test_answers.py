@@ -106,6 +106,18 @@ def test_other_steps_or_another_file_are_another_job(run, inputs, tmp_path, caps
     assert "begun with file" in capsys.readouterr().err
 
 
+def test_a_job_that_the_version_before_began_goes_on(run, inputs, tmp_path, capsys):
+    out = tmp_path / "answers"
+    assert main(words(run, inputs, out)) == 0
+    about = json.loads((out / "_answers.json").read_text())
+    older = {k: v for k, v in about.items() if k not in ("card", "file", "reduced")}
+    (out / "_answers.json").write_text(json.dumps(older))
+    assert main(words(run, inputs, out)) == 0
+    capsys.readouterr()
+    assert main([*words(run, inputs, out), "--reduced"]) == 2
+    assert "begun with reduced False" in capsys.readouterr().err
+
+
 def test_a_shard_of_which_nothing_can_be_read_is_made_once(run, tmp_path, capsys):
     where = tmp_path / "inputs"
     where.mkdir()

@@ -217,7 +217,9 @@ def test_words_of_a_query_are_never_passed_over(photos, pictures, serving):
         answer = client.post(path, **given)
         assert (answer.status_code, answer.json()["error"]) == (422, "unusable")
         assert hint in answer.json()["reason"]
-    assert client.get("/info?card=1").status_code == 422
+    assert "'card' is no word of this query" in client.get("/info?card=1").json()["reason"]
+    odd = client.get("/info", params={"é\n" + 999 * "x": "1"}).json()["reason"]
+    assert odd.startswith("'\\xe9\\n" + 38 * "x" + "' is no word")
     packed = {**given["headers"], "Content-Encoding": "gzip"}
     answer = client.post("/predict", content=gzip.compress(pictures["a.png"]), headers=packed)
     assert (answer.status_code, answer.json()["error"]) == (415, "encoded")

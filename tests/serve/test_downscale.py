@@ -18,6 +18,7 @@ from small_fields import fields
 from convarium import predict
 from convarium.errors import ConvariumError, DataError
 from convarium.serve import Limits
+from convarium.serve.admission import Ticket
 from convarium.serve.field_process import Request, opened, receive, send
 from convarium.serve.finer import Piece
 from convarium.serve.opening import Opener
@@ -228,11 +229,14 @@ def test_random_damage_is_a_reason_or_fields(opener, tmp_path):
 
 def test_times_go_through_the_network_in_pieces(served, tmp_path, monkeypatch):
     monkeypatch.setattr("convarium.serve.finer._PIECE", 2 * 16 * 24)
-    client = served(queue=4, max_cells=9 * 16 * 24)
+    client, needed = served(queue=8, max_cells=9 * 16 * 24), []
+    need = Ticket.need
+    monkeypatch.setattr(Ticket, "need", lambda self, n: (needed.append(n), need(self, n)))
     content = [fields(tmp_path / f"{k}.nc", k).read_bytes() for k in (8, 9, 10)]
     answers = [client.post("/downscale", content=each, headers=NETCDF) for each in content]
     assert [each.status_code for each in answers] == [200, 200, 413]
     assert answers[2].json()["error"] == "too_many_cells"
+    assert max(needed) == 2  # of the eight places
     run = client.service.named("winds")
     for times, answer, sizes in zip((8, 9), answers, ([2] * 4, [3] * 3), strict=False):
         coarse = run.refiner.checked(opened(Request(content[times - 8], ("u",), 10**6)))
@@ -257,6 +261,23 @@ def test_a_file_is_not_blamed_for_the_end_of_another_process(opener, tmp_path, m
     monkeypatch.setattr("convarium.serve.opening.send", killed)
     assert np.array_equal(opener.open(good).source["u"], expected)
     assert len(set(asked)) == 2
+
+
+def test_a_file_that_ends_the_process_ends_one_alone(opener, tmp_path, monkeypatch):
+    good = Request(fields(tmp_path / "a.nc", engine="scipy").read_bytes(), ("u",), 10**6)
+    expected, asked = opener.open(good).source["u"], []
+
+    def ending(stream, message):
+        asked.append(opener._process.pid)
+        os.kill(asked[-1], signal.SIGSTOP)  # it takes the file, and does not answer before its end
+        send(stream, message)
+        os.kill(asked[-1], signal.SIGKILL)
+
+    with monkeypatch.context() as patched, pytest.raises(DataError, match="damaged"):
+        patched.setattr("convarium.serve.opening.send", ending)
+        opener.open(good)
+    assert len(asked) == 1
+    assert np.array_equal(opener.open(good).source["u"], expected)
 
 
 def test_half_an_answer_is_the_end_of_the_process():

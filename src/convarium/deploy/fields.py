@@ -234,10 +234,11 @@ class _Job:
         if "mask" in named:
             known = named["mask"] if named["mask"].ndim == x.ndim else named["mask"].unsqueeze(1)
             apart = torch.where(known[:, : x.shape[1]], apart, 0.0)
-        self.apart = max(self.apart, float(apart.max()))
-        if not self.apart <= self.tolerance * (runtime.scale or 1.0):
+        largest = float(apart.max())  # of NaN it is NaN, which is no bound's
+        self.apart = max(self.apart, largest)
+        if not largest <= self.tolerance * (runtime.scale or 1.0):
             raise VerificationError(
-                f"{self.path.name} does not keep the constraint: a block mean is {self.apart:.3g} "
+                f"{self.path.name} does not keep the constraint: a block mean is {largest:.3g} "
                 f"from the coarse field, at outputs up to {runtime.scale:.3g}."
             )
 

@@ -136,7 +136,8 @@ def _step(
 def _sizes(numbers: Tensor) -> Tensor:
     """How large each number of a tensor is: by how much a step may change it.
 
-    So channels that are much smaller than others of their layer learn as quickly as those.
+    So channels that are much smaller than others of their layer learn as quickly as those. Where
+    all are 0, as biases begin, they count as a small share of 1.
     """
     found = numbers.abs()
-    return found.clamp(min=_LEAST * float(found.mean()))
+    return found.clamp(min=_LEAST * (float(found.mean()) or 1.0))

@@ -6,6 +6,7 @@ Each is made when it is asked for; one that cannot be made says why.
 from __future__ import annotations
 
 import copy
+import threading
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -194,13 +195,15 @@ class InFile:
         self._folder, self._form = folder, form
         self._timed: Forward = opened(folder, form, batch_size)
         self._any: Forward | None = None
+        self._lock = threading.Lock()
 
     def __call__(self, x: Tensor, *mask: Tensor) -> Tensor:
         """The outputs, in float32."""
         if len(x) == self.batch_size:
             return self._timed(x, *mask)
-        if self._any is None:
-            self._any = opened(self._folder, self._form, None)
+        with self._lock:  # several threads make it once
+            if self._any is None:
+                self._any = opened(self._folder, self._form, None)
         return self._any(x, *mask)
 
 

@@ -100,7 +100,7 @@ def tune(
     settings = {
         "input": list(samples.shape[1:]),
         "goal": (goal, size, None if pictures is None else pictures.sha256),
-        "tried": (engines, threads, streams),
+        "tried": [each if each is None else list(each) for each in (engines, threads, streams)],
         "points": (points, labelled is not None, finetune),
     }
     place = Choices(network, Path(folder), fresh=fresh)

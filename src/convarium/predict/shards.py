@@ -188,19 +188,22 @@ def _list_of(path: Path) -> Path:
 
 
 def _begin(folder: Path, name: str, told: Mapping[str, Any]) -> None:
-    """Say what the folder is to hold, unless it says so already."""
+    """Say what the folder is to hold, unless it says so already.
+
+    What an older folder does not say cannot differ; it was not of reduced pictures.
+    """
     path = folder / name
     if not path.exists():
         if folder.exists() and any(folder.iterdir()):
             raise RunError(f"{folder} holds something else; choose another name.")
         files.write_json(path, dict(told))
         return
-    before = files.read_json(path)
-    differing = [name for name in told if before.get(name) != told[name]]
+    before = {"reduced": False, **files.read_json(path)}
+    differing = [name for name in told if name in before and before[name] != told[name]]
     if differing:
         name = differing[0]
         raise RunError(
-            f"{folder} was begun with {name} {before.get(name)!r}, which is {told[name]!r} now; "
+            f"{folder} was begun with {name} {before[name]!r}, which is {told[name]!r} now; "
             "choose another folder, or give the same again."
         )
 

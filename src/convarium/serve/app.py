@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI, Request
 
 _PNG = "image/png"
+_WORD = 40  # characters of an unknown word that an answer repeats
 _CODES = {404: "no_such_path", 405: "no_such_method"}
 
 
@@ -237,8 +238,8 @@ def _check_query(request: "Request") -> None:
     for name in request.query_params:
         if name not in known:
             told = f"one of {', '.join(known)}" if known else "left out"
-            near = did_you_mean(name, known)
-            raise RefusedError(422, "unusable", f"A query of this address must be {told}.{near}")
+            reason = f"{name[:_WORD]!a} is no word of this query: it must be {told}."
+            raise RefusedError(422, "unusable", reason + did_you_mean(name[:_WORD], known))
 
 
 def _sent(request: "Request") -> Sent:

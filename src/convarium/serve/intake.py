@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from torch import Tensor
 
@@ -22,6 +22,9 @@ from convarium.serve.limits import BODIES, Limits
 from convarium.serve.opening import Opener
 from convarium.serve.refusals import RefusedError, busy, refusal_of
 from convarium.serve.samples import Given, prepared, samples_of
+
+#: One file of fields has so many of the places inside at most: one in four.
+_SHARE: Final = 4
 
 Answer = TypeVar("Answer")
 Content = TypeVar("Content")
@@ -102,7 +105,8 @@ class Intake:
         """The pieces of the fields of a body, which are opened in a process of their own."""
         request = refiner.request(body, self.limits)
         opened = await in_thread(self._openers, functools.partial(self._opener.open, request))
-        pieces = refiner.pieces(refiner.checked(opened), ticket.gate.capacity)
+        most = max(1, ticket.gate.capacity // _SHARE)
+        pieces = refiner.pieces(refiner.checked(opened), most)
         ticket.need(len(pieces))
         return pieces
 

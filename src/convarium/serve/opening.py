@@ -49,10 +49,6 @@ class Opener:
         """
         with self._lock:
             found = self._asked(request)
-            if found is None:  # what ended the process may have been another one's doing
-                found = self._asked(request)
-        if found is None:
-            raise DataError("damaged: it cannot be opened")
         if isinstance(found, TooManyCellsError):
             raise RefusedError(413, "too_many_cells", f"{found}.")
         if isinstance(found, Exception):
@@ -61,25 +57,43 @@ class Opener:
         return fields
 
     def _asked(self, request: Request) -> Any:
-        """What the process says; None where it ended, and one in its place has begun.
+        """What the process says; where it ended or takes too long, one in its place has begun.
 
         Raises:
-            DataError: it takes too long.
+            DataError: it takes too long, or ends the process.
             RefusedError: 503, no process begins.
         """
         try:
-            process = self._started()
-        except RunError as error:
-            raise busy("not_ready", "Files cannot be opened now; come again later.", 5.0) from error
-        try:
-            send(process.stdin, request)  # type: ignore[arg-type]
+            process = self._sent(request)
             return self._answer(process, self.seconds)
+        except RunError as error:
+            raise _not_now() from error
         except TimeoutError as error:
             self._begin_anew()
             raise DataError("it takes too long to open") from error
-        except (EOFError, OSError):
+        except (EOFError, OSError) as error:
             self._begin_anew()
-            return None
+            if self._closed:
+                raise _not_now() from error
+            raise DataError("damaged: it cannot be opened") from error
+
+    def _sent(self, request: Request) -> subprocess.Popen[bytes]:
+        """The process that has taken a request.
+
+        One that ended before it took all of it was ended by something else: another is asked, once.
+
+        Raises:
+            RunError: no process begins.
+            OSError: the second one ended, too.
+        """
+        process = self._started()
+        try:
+            send(process.stdin, request)  # type: ignore[arg-type]
+        except OSError:
+            self._begin_anew()
+            process = self._started()
+            send(process.stdin, request)  # type: ignore[arg-type]
+        return process
 
     def close(self) -> None:
         """End the process, whatever it does."""
@@ -128,3 +142,7 @@ class Opener:
             self._process.kill()
             self._process.communicate()
             self._process, self._ready = None, False
+
+
+def _not_now() -> RefusedError:
+    return busy("not_ready", "Files cannot be opened now; come again later.", 5.0)

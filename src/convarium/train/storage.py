@@ -22,14 +22,22 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from convarium import files
-from convarium.data import Batch, Part, Parts, Preprocessing, batches, lookalikes
+from convarium.data import (
+    Batch,
+    FieldPreprocessing,
+    Part,
+    Parts,
+    Preprocessing,
+    batches,
+    lookalikes,
+)
 from convarium.errors import ConvariumError, RunError
 from convarium.processes import World
 
@@ -247,12 +255,23 @@ def _samples(part: Part, preprocessing: Preprocessing) -> dict[str, Tensor]:
         some = Part(part.dataset, np.array(chosen, np.int64))
         found = next(batches(some, preprocessing, batch_size=count, skipped=[]), None)
         if found is not None:  # some time has a cell that is known
-            return _fields(found)
+            static = cast("FieldPreprocessing", preprocessing).static
+            return _fields(found, 0 if static is None else len(static))
     inputs = [preprocessing.apply(part.dataset.read(i)) for i in chosen]
     return {"inputs": preprocessing.together(inputs), "ids": torch.tensor(chosen)}
 
 
-def _fields(batch: Batch) -> dict[str, Tensor]:
-    """Coarse fields, and what a network reads beside them: a mask, fine fields, weights."""
-    found = {"inputs": batch.inputs[0], "ids": batch.index, **batch.named}
-    return found if batch.mask is None else {**found, "mask": batch.mask}
+def _fields(batch: Batch, static: int) -> dict[str, Tensor]:
+    """Coarse fields, and what a network reads beside them: a mask, and fine fields.
+
+    The last fine ones are static, and stand there once; weights are those of the grid.
+    """
+    found = {"inputs": batch.inputs[0], "ids": batch.index}
+    if batch.mask is not None:
+        found["mask"] = batch.mask
+    if "fine" in batch.named:
+        fine = batch.named["fine"]
+        moving = fine.shape[1] - static
+        parts = {"fine": fine[:, :moving], "static": fine[:1, moving:]}
+        found |= {name: part for name, part in parts.items() if part.numel()}
+    return found

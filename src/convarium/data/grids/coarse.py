@@ -90,7 +90,7 @@ class CoarseFields:
                 "was trained on fields without gaps; fill them, or train on fields with gaps."
             )
         read, mask, fine = self._inputs.tensors(x, months)
-        return CoarseBatch(read, mask, fine, self._weights())
+        return CoarseBatch(read, mask, fine, weights_of(self.steps, self.grid))
 
     @cached_property
     def _inputs(self) -> FieldInputs:
@@ -98,22 +98,37 @@ class CoarseFields:
 
     def never_known(self) -> NDArray[np.bool_] | None:
         """Fine cells that the training times never had, (T, H, W); None where all are known."""
-        climatology = self.steps.climatology
-        if climatology is None or not self.grid.same(self.steps.grid):
-            return None
-        empty: NDArray[np.bool_] = np.asarray(np.isnan(climatology.fine).all(0))
-        return empty if empty.any() else None
+        return _never_known(self.steps, self.grid)
 
-    def _weights(self) -> Tensor | None:
-        """Of fine cells in block means: by their areas, and 0 where a cell is never known."""
-        empty = self.never_known()
-        if not self.steps.weighted and empty is None:
-            return None
-        rows = self.grid.areas if self.steps.weighted else np.ones(self.grid.shape[0])
-        weights = np.broadcast_to(rows.reshape(1, -1, 1), (1, *self.grid.shape))
-        if empty is not None:
-            return torch.from_numpy(np.where(empty, 0.0, weights)[None].astype(np.float32))
-        return torch.from_numpy(np.array(weights[None], np.float32))
+
+def weights_of(steps: FieldPreprocessing, grid: Grid) -> Tensor | None:
+    """Of fine cells in block means: by their areas, and 0 where a cell is never known.
+
+    None where all count alike.
+
+    Args:
+        steps: of the network's card.
+        grid: the fine cells.
+
+    Shape:
+        -> (1, 1 or T, H, W)
+    """
+    empty = _never_known(steps, grid)
+    if not steps.weighted and empty is None:
+        return None
+    rows = grid.areas if steps.weighted else np.ones(grid.shape[0])
+    weights = np.broadcast_to(rows.reshape(1, -1, 1), (1, *grid.shape))
+    if empty is not None:
+        return torch.from_numpy(np.where(empty, 0.0, weights)[None].astype(np.float32))
+    return torch.from_numpy(np.array(weights[None], np.float32))
+
+
+def _never_known(steps: FieldPreprocessing, grid: Grid) -> NDArray[np.bool_] | None:
+    climatology = steps.climatology
+    if climatology is None or not grid.same(steps.grid):
+        return None
+    empty: NDArray[np.bool_] = np.asarray(np.isnan(climatology.fine).all(0))
+    return empty if empty.any() else None
 
 
 def open_coarse(
