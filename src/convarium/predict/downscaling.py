@@ -67,6 +67,7 @@ def downscale(
     fields: FieldOptions | None = None,
     history: str = "",
     draws: int = 0,
+    seed: int = 0,
     quiet: bool = True,
 ) -> Downscaled:
     """Make the fields of a coarse file finer, and write them.
@@ -82,6 +83,7 @@ def downscale(
         fields: axes and further axes of the coarse file, where they are not as in training.
         history: a line for the file's history, behind the date.
         draws: fields that are drawn beside the mean, as rough as the truth; of one run.
+        seed: of the draws; with the same one a date has the same draws in every file.
         quiet: whether no progress is shown.
 
     Raises:
@@ -105,7 +107,10 @@ def downscale(
     starts = range(0, len(coarse), size)
     fine = fine_file(path, runs[0], coarse, names, history)
     with held(path), Progress(len(coarse), "downscale", enabled=not quiet) as progress:
-        about = about_job(runs, source, fields, tiling.size, size) | {"draws": draws}
+        about = about_job(runs, source, fields, tiling.size, size) | {
+            "draws": draws,
+            "seed": seed,
+        }
         pieces = Pieces(path, about, starts)
         missing = pieces.missing()
         there = sorted({*range(len(starts))} - {*missing})
@@ -113,7 +118,9 @@ def downscale(
         for k in missing:
             ids = np.arange(starts[k], min(starts[k] + size, len(coarse)))
             values = made(networks, opened, ids, tiling, progress)
-            pieces.keep(k, values if patterns is None else with_draws(values, patterns, ids, draws))
+            if patterns is not None:
+                values = with_draws(values, patterns, coarse.fields.times[ids], draws, seed)
+            pieces.keep(k, values)
         fine.write(iter(pieces))
         pieces.remove()
     return Downscaled(
