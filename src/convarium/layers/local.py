@@ -189,9 +189,8 @@ def _deviations(read: Tensor, channels: int) -> Tensor:
 
 def _at_once(solve: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
     """What is solved for (P, B, C), as columns (B, P C) of one matrix that all positions share."""
-    columns = solve(z.transpose(0, 1).flatten(1))
-    found: Tensor = columns.unflatten(1, (len(z), z.shape[2])).transpose(0, 1)
-    return found
+    columns = z.transpose(0, 1)
+    return solve(columns.flatten(1)).reshape(columns.shape).transpose(0, 1)
 
 
 def _ridge(x: Tensor, y: Tensor, count: float, penalty: float, rounds: int) -> Tensor:

@@ -25,7 +25,7 @@ from convarium.errors import OptionError
 from convarium.models import FieldToField
 from convarium.predict.fine_files import about_job, fine_file, steps_of
 from convarium.predict.run import Run
-from convarium.predict.scatter import read_scatter, with_draws
+from convarium.predict.scatter import drawing
 from convarium.predict.tiles import Tiling, fine_fields
 from convarium.progress import Progress
 
@@ -102,25 +102,19 @@ def downscale(
     cells = math.prod(coarse.grid.shape)
     tiling = (tiling or Tiling()).fitted(cells)
     names = names_of(runs) | drawn_names(runs, draws)
-    patterns = read_scatter(runs[0].folder, coarse) if draws else None
+    with_draws = drawing(runs[0].folder, coarse, draws, seed)
     size = max(1, PIECE // (cells * len(names)))
     starts = range(0, len(coarse), size)
     fine = fine_file(path, runs[0], coarse, names, history)
     with held(path), Progress(len(coarse), "downscale", enabled=not quiet) as progress:
-        about = about_job(runs, source, fields, tiling.size, size) | {
-            "draws": draws,
-            "seed": seed,
-        }
+        about = about_job(runs, source, fields, tiling.size, size) | {"draws": [draws, seed]}
         pieces = Pieces(path, about, starts)
         missing = pieces.missing()
         there = sorted({*range(len(starts))} - {*missing})
         progress.advance(sum(min(size, len(coarse) - starts[k]) for k in there))
         for k in missing:
             ids = np.arange(starts[k], min(starts[k] + size, len(coarse)))
-            values = made(networks, opened, ids, tiling, progress)
-            if patterns is not None:
-                values = with_draws(values, patterns, coarse.fields.times[ids], draws, seed)
-            pieces.keep(k, values)
+            pieces.keep(k, with_draws(made(networks, opened, ids, tiling, progress), ids))
         fine.write(iter(pieces))
         pieces.remove()
     return Downscaled(

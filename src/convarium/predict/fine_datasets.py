@@ -22,7 +22,7 @@ from convarium.predict.downscaling import (
 )
 from convarium.predict.fine_files import described
 from convarium.predict.run import Run
-from convarium.predict.scatter import read_scatter, with_draws
+from convarium.predict.scatter import drawing
 from convarium.predict.tiles import Tiling
 from convarium.progress import Progress
 
@@ -66,15 +66,12 @@ def fine_dataset(
     networks = [checked_network(run) for run in runs]
     opened = opened_alike(runs, source, fields)
     coarse, names = opened[0], names_of(runs) | drawn_names(runs, draws)
-    patterns = read_scatter(runs[0].folder, coarse) if draws else None
+    with_draws = drawing(runs[0].folder, coarse, draws, seed)
     tiles = (tiling or Tiling()).fitted(math.prod(coarse.grid.shape))
 
     def values(ids: NDArray[np.int64]) -> NDArray[np.float32]:
         quiet = Progress(len(ids), "downscale", enabled=False)
-        found = made(networks, opened, ids, tiles, quiet)
-        if patterns is None:
-            return found
-        return with_draws(found, patterns, coarse.fields.times[ids], draws, seed)
+        return with_draws(made(networks, opened, ids, tiles, quiet), ids)
 
     every = np.arange(len(coarse))
     shape = (len(names), *coarse.written.shape)

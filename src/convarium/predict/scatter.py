@@ -12,7 +12,7 @@ of all sums of it: a draw conserves what the field does.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -32,6 +32,8 @@ FILE: Final = "scatter.safetensors"
 _PATTERNS: Final = 128  # at most
 _NUMBERS: Final = 2**24  # of all patterns, at most: 64 MiB
 _PIECE: Final = 32
+
+Drawing = Callable[[NDArray[np.float32], NDArray[np.int64]], NDArray[np.float32]]
 
 
 def keep_scatter(
@@ -93,6 +95,24 @@ def read_scatter(folder: Path, coarse: CoarseFields | None = None) -> Tensor:
         return patterns
     patterns = patterns[..., coarse.rows, :]
     return patterns.flip(-2) if coarse.turned else patterns
+
+
+def drawing(folder: Path, coarse: CoarseFields, count: int, seed: int) -> Drawing:
+    """What puts draws behind the fields of some times, which their numbers name.
+
+    Args:
+        folder: of the run.
+        coarse: which its network makes finer.
+        count: draws of each time; 0 leaves the fields as they are.
+        seed: of the draws.
+
+    Raises:
+        RunError: the run has no patterns.
+    """
+    if not count:
+        return lambda values, ids: values
+    patterns, times = read_scatter(folder, coarse), coarse.fields.times
+    return lambda values, ids: with_draws(values, patterns, times[ids], count, seed)
 
 
 def with_draws(
