@@ -156,7 +156,7 @@ def draws(
     """Draws around the fine fields of the test times, (DRAWS, n, 1, H, W)."""
     parts = scene.parts
     patterns = scatter_of(network, parts.train, parts.validation, scene.steps)
-    found = drawn(patterns, parts.test.ids, DRAWS).transpose(0, 1).numpy()
+    found = drawn(patterns, parts.test.ids.tolist(), DRAWS).transpose(0, 1).numpy()
     return fields + cast("NDArray[np.float32]", found)
 
 

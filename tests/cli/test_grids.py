@@ -13,6 +13,10 @@ import pytest
 
 from convarium import data, predict
 from convarium.cli import main
+from convarium.cli.announcing import announce
+from convarium.cli.choosing import data_of, prepared
+from convarium.cli.parsing import Parser
+from convarium.cli.train import add_arguments
 from convarium.deploy.runtimes import SequenceRuntime
 
 xarray = pytest.importorskip("xarray")
@@ -106,6 +110,20 @@ def test_a_finished_run_resumes_and_refuses_other_options(folder, capsys):
     assert main([*resume, *TRAIN[1:], "--season", "--start", "delta", "--levels", *levels]) == 0
 
 
+def test_maps_of_places_are_left_out_where_nothing_could_fit_them(folder, capsys):
+    words = [str(folder / "field.nc"), *TRAIN[1:], "--constraint", "softmax"]
+    parser = Parser(prog="convarium train")
+    add_arguments(parser)
+    parser.add_argument("--json")
+    given = parser.parse_args([*words, "--out", str(folder / "no")])
+    announce(prepared(given, data_of(given), None))
+    told = capsys.readouterr().out
+    assert "\nplaces: no maps of them, which the softmax constraint rules out\n" in told
+    assert main(["train", *words, "--out", str(folder / "no"), "--places", "5"]) == 2
+    assert "--places 5 has no effect with --constraint softmax" in capsys.readouterr().err
+    assert not (folder / "no").exists()
+
+
 def test_coarse_fields_become_fine_ones(folder, capsys):
     options = {"variables": ["u"], "predictors": ["v"], "factor": [4, 4]}
     pairs = data.open_dataset(str(folder / "field.nc"), fields=options).samples.pairs
@@ -143,6 +161,11 @@ def test_coarse_fields_become_fine_ones(folder, capsys):
     blocks = found.u_draw1.values.reshape(60, 3, 4, 6, 4).mean(4)
     means = (blocks * weights).sum(2) / weights.sum(1)
     np.testing.assert_allclose(means, x[:, 0], atol=1e-5)
+    source, opened = folder / "coarse.nc", [predict.open_run(folder / "run")]
+    own = predict.fine_dataset(opened, source, draws=2)
+    np.testing.assert_allclose(own.u_draw2, found.u_draw2, atol=1e-5)
+    again = predict.fine_dataset(opened, source, draws=1, seed=1)
+    assert 0.5 * rough[1] < float((again.u_draw1 - found.u_draw1).std())
     both = ["downscale", str(folder / "run"), *words[1:], "-o", str(folder / "no.nc")]
     assert main([*both, "--draws", "1"]) == 2
     assert "of one run: several have a spread already" in capsys.readouterr().err

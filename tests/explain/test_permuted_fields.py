@@ -15,17 +15,21 @@ from convarium.explain import permuted_fields
 from convarium.models import create
 
 
+def fields_at(latitude):
+    """Two variables, of which u is made finer, at some latitudes."""
+    random = np.random.default_rng(0)
+    grid, shape = Grid(latitude, np.arange(12.0)), (24, len(latitude), 12)
+    source = {name: random.normal(size=shape).astype("f4") for name in "uv"}
+    fields = fields_of_arrays(source, grid, months=np.arange(24) % 12 + 1)
+    samples = GridSamples(perfect_pairs(fields, 2, ["u"], weighted=True))
+    facts = {"task": "downscale", "classes": ["u"], "targets": samples.told[1]}
+    return Dataset(samples, source="made", mirrored=False, **facts)
+
+
 @pytest.fixture(scope="module")
 def made():
     """A data set of two variables, its steps, and a network."""
-    random = np.random.default_rng(0)
-    grid = Grid(np.arange(8.0), np.arange(12.0))
-    source = {name: random.normal(size=(24, 8, 12)).astype("f4") for name in "uv"}
-    months = np.arange(24) % 12 + 1
-    fields = fields_of_arrays(source, grid, months=months)
-    samples = GridSamples(perfect_pairs(fields, 2, ["u"]))
-    facts = {"task": "downscale", "classes": ["u"], "targets": samples.told[1]}
-    dataset = Dataset(samples, source="made", mirrored=False, **facts)
+    dataset = fields_at(np.arange(8.0))
     options = GridOptions(start="coarse")
     steps = data.fit_preprocessing(data.split(dataset).train, grids=options)
     network = create("espcn", constraint="additive", **steps.network_options)
@@ -83,15 +87,20 @@ def test_fields_come_from_the_same_month_and_the_season_from_another():
     assert (months[apart] != months).any()
 
 
-def test_errors_are_in_the_deviations_of_the_field_itself(made):
-    """Whatever the residual's deviation is, which the network keeps; and by area."""
-    dataset, steps, network = made
+@pytest.mark.parametrize("latitude", [np.arange(8.0), np.arange(30.0, 86, 4)])
+def test_errors_are_in_the_deviations_of_the_field_itself(made, latitude):
+    """Whatever the residual's deviation is, which the network keeps; and by area, anywhere."""
+    _, steps, network = made
+    dataset = fields_at(latitude)
     plain = explain.field_importance(network, dataset, steps)[0].plain
-    batch = steps.pairs_of(dataset.samples.pairs).batch(np.arange(24))
+    pairs = dataset.samples.pairs
+    batch = steps.pairs_of(pairs).batch(np.arange(24))
     with torch.no_grad():
         apart = network(batch.x, batch.mask, batch.fine, batch.weights) - batch.y
     std = steps.statistics["targets"][1][0]
     assert std != pytest.approx(float(network.writer.std), rel=1e-3)
-    areas = np.broadcast_to(steps.grid.areas.reshape(-1, 1), (8, 12)) if steps.weighted else None
-    mean = np.average(np.square(apart.numpy()[:, 0]).mean(0), weights=areas)
+    assert steps.weighted
+    rows = np.sin(np.deg2rad(latitude + np.diff(latitude)[0] / 2 * np.array([[-1], [1]])))
+    squares = np.square(apart.numpy()[:, 0]).mean((0, 2))
+    mean = np.average(squares, weights=rows[1] - rows[0])
     assert plain == pytest.approx(np.sqrt(mean) / std, rel=1e-5)

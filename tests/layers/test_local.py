@@ -1,7 +1,10 @@
+import math
+
 import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import Ridge
+from torch.profiler import ProfilerActivity, profile
 
 from convarium.errors import OptionError, ShapeError
 from convarium.layers import Level, LocalLinear, field_conv
@@ -85,6 +88,19 @@ def test_a_fit_with_a_level_is_a_gaussian_process_place_by_place(horizon):
         weights = np.linalg.solve(all_of, y.flatten(2)[..., place].numpy())
         expected = (alike + lasting(later) * among) @ weights
         np.testing.assert_allclose(found[place], expected, atol=1e-4)
+
+
+def test_a_fit_of_many_samples_holds_no_matrix_of_them_for_each_position():
+    """Memory is that of what is read and of one covariance between samples."""
+    count, cells = 400, (8, 16)
+    generator = torch.Generator().manual_seed(0)
+    x, y = (torch.randn(count, 1, *cells, generator=generator) for _ in range(2))
+    local = LocalLinear(cells, 1, 1, 3)
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as told:
+        local.fit(x, y, penalty=10.0, rounds=2, level=Level(0.6, 100.0))
+    largest = max(event.cpu_memory_usage for event in told.events())
+    read = 8 * count * math.prod(cells) * 9
+    assert read <= largest < 4 * read < 8 * math.prod(cells) * count**2 / 10
 
 
 def test_what_lasts_shorter_is_nearer_to_the_last_samples():

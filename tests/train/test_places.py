@@ -13,9 +13,11 @@ from convarium.data.grids.fields import fields_of_arrays
 from convarium.data.grids.grid import Grid
 from convarium.data.grids.pairs import perfect_pairs
 from convarium.data.grids.samples import GridSamples
+from convarium.errors import OptionError
 from convarium.layers import LocalLinear
 from convarium.predict import open_run
-from convarium.train.places import best_recipe, fit_places_of
+from convarium.train.field_choice import places_for
+from convarium.train.places import _some, best_recipe, fit_places_of
 
 GRID = Grid(np.linspace(-30, 30, 12), 2.0 * np.arange(16))
 
@@ -134,6 +136,29 @@ def test_the_level_is_forgotten_where_it_drifts(drifting):
     recipe = best_recipe(local, known, torch.arange(100), later)
     assert (recipe.level.horizon is not None) == drifting
     assert recipe.rounds or recipe.penalty >= 300  # nothing follows from what is read
+
+
+def test_maps_of_places_that_nothing_could_fit_are_not_made():
+    usual = GridOptions(means=True, start="coarse")
+    for constraint in ("multiplicative", "softmax"):
+        found = places_for(constraint, usual)
+        assert (found.places, found.means) == (0, True)
+        assert places_for(constraint, None).places == 0
+        with pytest.raises(OptionError, match="--places 5 has no effect with --constraint"):
+            places_for(constraint, GridOptions(places=5))
+    for constraint in (None, "none", "additive"):
+        assert places_for(constraint, usual) is usual
+        assert places_for(constraint, None) is None
+    with pytest.raises(OptionError, match="--places 5 has no effect with --outputs normal"):
+        places_for("additive", GridOptions(places=5, outputs="normal"))
+
+
+def test_of_many_times_some_are_taken_from_first_to_last():
+    """As many as have a covariance among each other that fits into memory."""
+    network = built(parts_of(local=True, count=40))[0]
+    found = _some(np.arange(20_000), network)
+    assert (len(found), found[0], found[-1]) == (1000, 0, 19_999)
+    assert np.ptp(np.diff(found)) <= 1
 
 
 def test_what_is_often_0_and_never_below_keeps_its_sign():

@@ -185,14 +185,20 @@ def _grid_lines(parts: Parts, preprocessing: FieldPreprocessing) -> list[str]:
 
 
 def _reach_lines(ready: Prepared) -> list[str]:
-    """How far a network of fields sees on the earth."""
+    """How far a network of fields sees on the earth, and what it cannot learn of places."""
     if ready.preprocessing.kind != "grids":
         return []
     from convarium.measure.field_reach import reach_in_words
+    from convarium.train.field_choice import FITS_PLACES
 
     network: Any = ready.model
     steps: Any = ready.preprocessing
-    return [f"sees: {reach_in_words(network, steps)}"]
+    lines = [f"sees: {reach_in_words(network, steps)}"]
+    if network.constraint not in FITS_PLACES:
+        lines.append(
+            f"places: no maps of them, which the {network.constraint} constraint rules out"
+        )
+    return lines
 
 
 def seen_lines(parts: Parts, preprocessing: Preprocessing) -> list[str]:

@@ -112,7 +112,7 @@ def prepared(
     if choice.config.time_budget is not None and started is not None:
         return _in_time(arguments, dataset, choice, parts, started)
     preprocessing = data.fit_preprocessing(
-        parts.train, size=choice.size, **settings_of(arguments, dataset)
+        parts.train, size=choice.size, **settings_of(arguments, dataset, choice)
     )
     return Prepared(choice, parts, preprocessing, network(choice, preprocessing))
 
@@ -161,10 +161,15 @@ def _check_reads(name: str, preprocessing: Preprocessing) -> None:
         )
 
 
-def settings_of(arguments: argparse.Namespace, dataset: Dataset) -> dict[str, Any]:
-    """What was said about the preprocessing besides the size, as `fit_preprocessing` takes it."""
+def settings_of(arguments: argparse.Namespace, dataset: Dataset, choice: Choice) -> dict[str, Any]:
+    """What is said and what follows from the network about the preprocessing besides the size."""
+    from convarium.train.field_choice import places_for
+
     own = {"tokens": given_tokens(arguments), "series": given_series(arguments)}
-    return {"spacing": arguments.spacing, **own, "grids": given_grids(arguments, dataset)}
+    grids = given_grids(arguments, dataset)
+    if dataset.kind == "grids":
+        grids = places_for(choice.options.get("constraint"), grids)
+    return {"spacing": arguments.spacing, **own, "grids": grids}
 
 
 def chosen(
@@ -200,8 +205,7 @@ def chosen(
         from convarium.train.vector_files import vector_length
 
         own.setdefault("embedding_dim", vector_length(config.vectors))
-    told = model_options(arguments)
-    if told.get("constraint") == "additive" and "non_negative" not in told:
+    if said.get("constraint") == "additive" and "non_negative" not in said:
         own.pop("non_negative", None)  # which it cannot hold
     choice = dataclasses.replace(choice, options=own, config=config)
     _refuse_idle_shares(arguments, dataset)
@@ -240,7 +244,7 @@ def _in_time(
         if size != choice.size:
             choice, _ = chosen(arguments, dataset, size)
         preprocessing = data.fit_preprocessing(
-            parts.train, size=choice.size, **settings_of(arguments, dataset)
+            parts.train, size=choice.size, **settings_of(arguments, dataset, choice)
         )
         model = network(choice, preprocessing)
         ready = Prepared(choice, parts, preprocessing, model).probed(decided)

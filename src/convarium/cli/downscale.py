@@ -44,6 +44,7 @@ def add_arguments(parser: Parser) -> None:
         metavar="N",
         help="fields that are drawn beside the mean, as rough as the truth (0)",
     )
+    parser.add_argument("--seed", type=natural, default=0, help="of the draws (0)")
     add_axis_arguments(parser)
 
 
@@ -63,6 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
         fields=_axes(arguments),
         history=" ".join(["convarium downscale", *arguments.run, arguments.coarse]),
         draws=arguments.draws,
+        seed=arguments.seed,
         quiet=arguments.json,
     )
     seconds = round(time.monotonic() - started, 1)

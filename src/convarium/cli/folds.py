@@ -92,7 +92,7 @@ def _prepared(
     else:
         choice, shares = chosen(arguments, dataset, arguments.size)
         split = {name: value for name, value in shares.items() if name != "test"}
-        own = {"size": choice.size, **settings_of(arguments, dataset)}
+        own = {"size": choice.size, **settings_of(arguments, dataset, choice)}
     parts = parts_of(dataset, {**split, "folds": arguments.folds, "fold": number})
     if not begun:
         preprocessing = data.fit_preprocessing(parts.train, **own)

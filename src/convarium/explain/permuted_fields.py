@@ -92,10 +92,11 @@ def field_importance(
     if len(whole) < 2:
         raise DataError("Fields can be permuted among two times or more; give more of them.")
     dataset = data.dataset if isinstance(data, Part) else data
-    months = cast("GridSamples", dataset.samples).pairs.fine.months[whole.index.numpy()]
+    fine = cast("GridSamples", dataset.samples).pairs.fine
+    months = fine.months[whole.index.numpy()]
     orders = _moved(months, seed), _moved(np.zeros_like(months), seed)
     std = torch.tensor(preprocessing.statistics["targets"][1]).view(1, -1, 1, 1)
-    areas = preprocessing.grid.areas.reshape(-1, 1) if preprocessing.weighted else None
+    areas = fine.grid.areas.reshape(-1, 1) if preprocessing.weighted else None
     plain = _squares(network, whole, std)
     results = []
     for name, changed in _changes(whole, preprocessing, *orders):

@@ -15,7 +15,8 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import product
 from math import prod
 
@@ -134,9 +135,10 @@ class LocalLinear(nn.Module):
         own, alike = self._columns(x)
         mapped, shared = read[..., own], read[0][:, alike]
         root = torch.linalg.cholesky(level.covariance(when, shared) + torch.diag(1 / w))
-        white = [torch.linalg.solve_triangular(root, z, upper=False) for z in (mapped, target)]
+        whiten = partial(torch.linalg.solve_triangular, root, upper=False)
+        white = [_at_once(whiten, z) for z in (mapped, target)]
         found = _ridge(white[0], white[1], float(w.sum()), penalty, rounds)
-        left = torch.cholesky_solve(target - mapped @ found, root)
+        left = _at_once(partial(torch.cholesky_solve, input2=root), target - mapped @ found)
         weight = read.new_zeros(self.weight.shape)
         weight[:, own] = found
         mean, weight[:, alike] = level.expected(when, shared, left)
@@ -183,6 +185,12 @@ def _deviations(read: Tensor, channels: int) -> Tensor:
     std = each.square().mean((0, 1, 3)).sqrt().clamp(min=1e-12)
     found: Tensor = std.repeat_interleave(each.shape[3]).view(1, -1)
     return found
+
+
+def _at_once(solve: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
+    """What is solved for (P, B, C), as columns (B, P C) of one matrix that all positions share."""
+    columns = z.transpose(0, 1)
+    return solve(columns.flatten(1)).reshape(columns.shape).transpose(0, 1)
 
 
 def _ridge(x: Tensor, y: Tensor, count: float, penalty: float, rounds: int) -> Tensor:

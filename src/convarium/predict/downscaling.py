@@ -25,7 +25,7 @@ from convarium.errors import OptionError
 from convarium.models import FieldToField
 from convarium.predict.fine_files import about_job, fine_file, steps_of
 from convarium.predict.run import Run
-from convarium.predict.scatter import read_scatter, with_draws
+from convarium.predict.scatter import drawing
 from convarium.predict.tiles import Tiling, fine_fields
 from convarium.progress import Progress
 
@@ -67,6 +67,7 @@ def downscale(
     fields: FieldOptions | None = None,
     history: str = "",
     draws: int = 0,
+    seed: int = 0,
     quiet: bool = True,
 ) -> Downscaled:
     """Make the fields of a coarse file finer, and write them.
@@ -82,6 +83,7 @@ def downscale(
         fields: axes and further axes of the coarse file, where they are not as in training.
         history: a line for the file's history, behind the date.
         draws: fields that are drawn beside the mean, as rough as the truth; of one run.
+        seed: of the draws; with the same one a date has the same draws in every file.
         quiet: whether no progress is shown.
 
     Raises:
@@ -100,20 +102,19 @@ def downscale(
     cells = math.prod(coarse.grid.shape)
     tiling = (tiling or Tiling()).fitted(cells)
     names = names_of(runs) | drawn_names(runs, draws)
-    patterns = read_scatter(runs[0].folder, coarse) if draws else None
+    with_draws = drawing(runs[0].folder, coarse, draws, seed)
     size = max(1, PIECE // (cells * len(names)))
     starts = range(0, len(coarse), size)
     fine = fine_file(path, runs[0], coarse, names, history)
     with held(path), Progress(len(coarse), "downscale", enabled=not quiet) as progress:
-        about = about_job(runs, source, fields, tiling.size, size) | {"draws": draws}
+        about = about_job(runs, source, fields, tiling.size, size) | {"draws": [draws, seed]}
         pieces = Pieces(path, about, starts)
         missing = pieces.missing()
         there = sorted({*range(len(starts))} - {*missing})
         progress.advance(sum(min(size, len(coarse) - starts[k]) for k in there))
         for k in missing:
             ids = np.arange(starts[k], min(starts[k] + size, len(coarse)))
-            values = made(networks, opened, ids, tiling, progress)
-            pieces.keep(k, values if patterns is None else with_draws(values, patterns, ids, draws))
+            pieces.keep(k, with_draws(made(networks, opened, ids, tiling, progress), ids))
         fine.write(iter(pieces))
         pieces.remove()
     return Downscaled(

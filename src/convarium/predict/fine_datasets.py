@@ -12,9 +12,17 @@ from numpy.typing import NDArray
 from convarium.data import FieldOptions
 from convarium.data.grids.writing import axes_as_dataset
 from convarium.errors import import_extra
-from convarium.predict.downscaling import PIECE, checked_network, made, names_of, opened_alike
+from convarium.predict.downscaling import (
+    PIECE,
+    checked_network,
+    drawn_names,
+    made,
+    names_of,
+    opened_alike,
+)
 from convarium.predict.fine_files import described
 from convarium.predict.run import Run
+from convarium.predict.scatter import drawing
 from convarium.predict.tiles import Tiling
 from convarium.progress import Progress
 
@@ -32,6 +40,8 @@ def fine_dataset(
     tiling: Tiling | None = None,
     fields: FieldOptions | None = None,
     history: str = "",
+    draws: int = 0,
+    seed: int = 0,
 ) -> xarray.Dataset:
     """The fine fields of a coarse data set as a data set, with what `downscale` writes into files.
 
@@ -44,20 +54,24 @@ def fine_dataset(
         tiling: how fields are divided; None takes them as a whole.
         fields: axes and further axes of the coarse fields, where they are not as in training.
         history: a line for the attribute history, behind the date.
+        draws: fields that are drawn beside the mean, as rough as the truth; of one run.
+        seed: of the draws.
 
     Raises:
         OptionError: runs that do not go together.
         DataError: the coarse fields do not fit the runs.
+        RunError: there is nothing to draw with.
         MissingExtraError: xarray is not installed.
     """
     networks = [checked_network(run) for run in runs]
     opened = opened_alike(runs, source, fields)
-    coarse, names = opened[0], names_of(runs)
+    coarse, names = opened[0], names_of(runs) | drawn_names(runs, draws)
+    with_draws = drawing(runs[0].folder, coarse, draws, seed)
     tiles = (tiling or Tiling()).fitted(math.prod(coarse.grid.shape))
 
     def values(ids: NDArray[np.int64]) -> NDArray[np.float32]:
         quiet = Progress(len(ids), "downscale", enabled=False)
-        return made(networks, opened, ids, tiles, quiet)
+        return with_draws(made(networks, opened, ids, tiles, quiet), ids)
 
     every = np.arange(len(coarse))
     shape = (len(names), *coarse.written.shape)

@@ -12,8 +12,9 @@ of all sums of it: a draw conserves what the field does.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import numpy as np
 import torch
@@ -23,14 +24,16 @@ from torch import Tensor, nn
 from convarium import files, seeds
 from convarium.data import FieldPreprocessing, Part, Parts, Preprocessing
 from convarium.data.grids.coarse import CoarseFields
-from convarium.data.grids.samples import GridSamples
+from convarium.data.grids.samples import GridSamples, time_name
 from convarium.errors import RunError
 from convarium.models import FieldToField
 
 FILE: Final = "scatter.safetensors"
 _PATTERNS: Final = 128  # at most
-_NUMBERS: Final = 2**26  # of all patterns, at most
+_NUMBERS: Final = 2**24  # of all patterns, at most: 64 MiB
 _PIECE: Final = 32
+
+Drawing = Callable[[NDArray[np.float32], NDArray[np.int64]], NDArray[np.float32]]
 
 
 def keep_scatter(
@@ -94,28 +97,51 @@ def read_scatter(folder: Path, coarse: CoarseFields | None = None) -> Tensor:
     return patterns.flip(-2) if coarse.turned else patterns
 
 
+def drawing(folder: Path, coarse: CoarseFields, count: int, seed: int) -> Drawing:
+    """What puts draws behind the fields of some times, which their numbers name.
+
+    Args:
+        folder: of the run.
+        coarse: which its network makes finer.
+        count: draws of each time; 0 leaves the fields as they are.
+        seed: of the draws.
+
+    Raises:
+        RunError: the run has no patterns.
+    """
+    if not count:
+        return lambda values, ids: values
+    patterns, times = read_scatter(folder, coarse), coarse.fields.times
+    return lambda values, ids: with_draws(values, patterns, times[ids], count, seed)
+
+
 def with_draws(
-    values: NDArray[np.float32], patterns: Tensor, times: NDArray[np.int64], count: int
+    values: NDArray[np.float32], patterns: Tensor, times: NDArray[Any], count: int, seed: int
 ) -> NDArray[np.float32]:
-    """Fields (n, T, H, W) with draws of them behind, (n, T + M T, H, W)."""
-    found = values[:, None] + drawn(patterns, times, count).numpy()
+    """Fields (n, T, H, W) with draws of them behind, (n, T + M T, H, W).
+
+    Their random numbers follow from the seed and the date or number of each time, in whichever
+    file it stands.
+    """
+    keys = [f"{seed}, {time_name(time)}" for time in times]
+    found = values[:, None] + drawn(patterns, keys, count).numpy()
     whole: NDArray[np.float32] = np.concatenate([values, *found.swapaxes(0, 1)], 1)
     return whole
 
 
-def drawn(patterns: Tensor, times: NDArray[np.int64], count: int) -> Tensor:
+def drawn(patterns: Tensor, keys: Iterable[int | str], count: int) -> Tensor:
     """What is added to the fields of some times, other numbers for each time and each draw.
 
     Args:
         patterns: (K, T, H, W).
-        times: their numbers, (n,).
+        keys: what tells the times from others, n of them.
         count: draws M of each.
 
     Shape:
         -> (n, M, T, H, W)
     """
     size = (count, len(patterns))
-    seeded = (np.random.default_rng(seeds.derive("scatter", t)) for t in times.tolist())
+    seeded = (np.random.default_rng(seeds.derive("scatter", key)) for key in keys)
     weights = torch.from_numpy(np.stack([each.standard_normal(size, "f4") for each in seeded]))
     return torch.einsum("nmk,kthw->nmthw", weights, patterns)
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+import dataclasses
+from typing import Any, Final, cast
 
 import numpy as np
 
-from convarium.data import Dataset
+from convarium.data import Dataset, GridOptions
 from convarium.data.grids.samples import GridSamples
+from convarium.errors import OptionError
 
+FITS_PLACES: Final = ("none", "additive")  # constraints under which what is left can be added
 _STEPS = 450  # updates of a training, about
 _ASKED = 64  # times that say whether a field can be below 0
 _ZEROS = 0.01  # of the cells, where it cannot
@@ -78,6 +81,35 @@ def without_bias(dataset: Dataset, start: str | None) -> dict[str, Any]:
     if dataset.kind != "grids" or start in (None, "delta") or not of_a_model(dataset):
         return {}
     return {"constraint": "none"}
+
+
+def places_for(constraint: str | None, grids: GridOptions | None) -> GridOptions | None:
+    """The options without maps of places, where nothing could fit these.
+
+    Args:
+        constraint: of the network; None is that of its family, "additive" or "none".
+        grids: what is said and what is usual; None is the usual.
+
+    Raises:
+        OptionError: maps of places are asked for where nothing fits them.
+
+    >>> places_for("softmax", GridOptions(means=True)).places
+    0
+    """
+    said = GridOptions() if grids is None else grids
+    if said.places and said.outputs != "value":
+        raise OptionError(
+            f"--places {said.places} has no effect with --outputs {said.outputs}: maps of places "
+            "are fitted to values; leave one of them out."
+        )
+    if constraint in (None, *FITS_PLACES):
+        return grids
+    if said.places:
+        raise OptionError(
+            f"--places {said.places} has no effect with --constraint {constraint}: maps of places "
+            "add to a field; use additive or none, or leave --places out."
+        )
+    return dataclasses.replace(said, places=0)
 
 
 def fields_in_words(dataset: Dataset) -> str:

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from convarium import models
 from convarium.data import FieldBatch, FieldPreprocessing, Parts, Preprocessing
 from convarium.layers import Level, LocalLinear
+from convarium.train.field_choice import FITS_PLACES
 
 if TYPE_CHECKING:
     from convarium.data.grids.samples import GridSamples
@@ -33,6 +34,7 @@ _FORGOTTEN: Final = (1 / 3, 1 / 6)  # horizons, as shares of the training times
 _CLEARLY: Final = 0.96  # of the squared error, of a level that is taken in place of the first
 _EARLY: Final = (0.7, 1.0)  # shares of them that maps are fitted to
 _MOST: Final = 2**27  # numbers that all places read at all times; of more times some are taken
+_MOST_TIMES: Final = 1000  # whose covariance is (B, B)
 
 
 class Recipe(NamedTuple):
@@ -171,13 +173,13 @@ def has_places(network: nn.Module) -> bool:
     """Whether a network has maps of its places that can be fitted."""
     if not isinstance(network, models.FieldToField) or network.places is None:
         return False
-    return len(network.parts) == 1 and network.constraint in ("none", "additive")
+    return len(network.parts) == 1 and network.constraint in FITS_PLACES
 
 
 def _some(ids: NDArray[np.int64], network: models.FieldToField) -> NDArray[np.int64]:
     """Times that are spread over all, as many as can be read at once."""
     weight = cast("Any", network.places).local.weight
-    most = max(2, _MOST // (weight.shape[0] * weight.shape[1]))
+    most = max(2, min(_MOST_TIMES, _MOST // (weight.shape[0] * weight.shape[1])))
     if len(ids) <= most:
         return ids
     places = np.linspace(0, len(ids) - 1, most).round().astype(int)

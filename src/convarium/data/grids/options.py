@@ -142,7 +142,8 @@ class GridOptions:
         places: coarse cells along each axis that a linear map of each coarse cell reads, which is
             fitted to what the trained network leaves; 0 is none. None is 5 for values of a network
             that knows the means of its cells or starts from the delta method's field, where the
-            maps are not too many, and else none.
+            maps are not too many, and else none. Only networks with the additive constraint or
+            none can fit them.
         outputs: a "value"; "normal", a mean and a spread; or "quantiles".
         levels: of the quantiles.
 
