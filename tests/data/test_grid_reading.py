@@ -304,3 +304,14 @@ def test_a_grib_file_of_one_level_says_which(tmp_path):
         with pytest.raises(OptionError, match=r"isobaricInhPa=850.* is not on the axis.* 500"):
             open_fields(tmp_path / "500.grib2", **{given: {"isobaricInhPa": "850"}})
     assert len(open_fields(tmp_path / "500.grib2", usual={"isobaricInhPa": "500"})) == 2
+
+
+def test_a_grib_variable_that_is_there_twice_is_refused_where_it_is_asked_for(tmp_path):
+    pytest.importorskip("cfgrib")
+    path = tmp_path / "grids.grib2"
+    for rows in (6, 4):
+        grib(path, np.zeros((2, rows, 8)))
+    grib(path, np.zeros((2, 6, 8)), name="v")
+    assert len(open_fields(path, ["v"])) == 2
+    with pytest.raises(DataError, match="u_isobaricInhPa is there several times"):
+        open_fields(path, ["u_isobaricInhPa"])

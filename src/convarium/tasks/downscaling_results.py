@@ -244,9 +244,10 @@ class FieldEvaluation:
             outputs[name] = {"unit": self.units[k], **self._figures(k), **self._distribution(k)}
             if name in self.gains:
                 gain, interval = self.gains[name]
-                known = {"share": gain, "interval": list(interval)}
-                outputs[name]["gain"] = {"over": self.strongest[name]} | {
-                    key: None if np.isnan(value).any() else value for key, value in known.items()
+                outputs[name]["gain"] = {
+                    "over": self.strongest[name],
+                    "share": None if math.isnan(gain) else gain,
+                    "interval": None if np.isnan(interval).any() else list(interval),
                 }
         return {**found, "outputs": outputs}
 

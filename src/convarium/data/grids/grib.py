@@ -42,8 +42,8 @@ class GribFields:
         """
         if name in self._several:
             raise DataError(
-                f"{name} is there several times, with other steps or other kinds of means; write "
-                "each to a file of its own, for example with grib_copy."
+                f"{name} is there several times, on other grids or with other kinds of means; "
+                "write each to a file of its own, for example with grib_copy."
             )
         return self.data_vars[name]
 
@@ -80,14 +80,13 @@ def opened_grib(path: Path) -> tuple[GribFields, tuple[str, ...]]:
         DataError: a message cannot be read, or there is none.
     """
     cfgrib = import_extra("cfgrib", EXTRA)
-    damaged = (ValueError, EOFError, OSError, RuntimeError, KeyError)
-    damaged += (import_extra("eccodes", EXTRA).CodesInternalError,)
+    damaged = import_extra("eccodes", EXTRA).CodesInternalError
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             given = {"indexpath": "", "errors": "raise"}
             parts = cfgrib.open_datasets(str(path), backend_kwargs=given)
-        except damaged as error:
+        except (damaged, ValueError, EOFError, OSError, RuntimeError, KeyError) as error:
             raise DataError(f"{path} cannot be read as GRIB: {error}; is it whole?") from error
     if not any(len(part.data_vars) for part in parts):
         raise DataError(f"{path} has no message that can be read as GRIB; is it whole?")
