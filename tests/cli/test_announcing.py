@@ -39,3 +39,11 @@ def test_few_threads_beside_a_gpu_are_noted(ready, device, workers, told, monkey
     announce(dataclasses.replace(ready, choice=dataclasses.replace(ready.choice, config=config)))
     note = "note: --workers is 1 and there are 8 processors; where the GPU waits for images"
     assert (note in capsys.readouterr().out) == told
+
+
+def test_members_that_share_the_rows_are_told(ready, capsys):
+    announce(ready)
+    assert "members:" not in capsys.readouterr().out
+    ready.model.config["members"] = 3
+    announce(ready)
+    assert "members: 3 networks share the rows; where neither" in capsys.readouterr().out

@@ -160,7 +160,9 @@ def test_each_member_gets_the_batches_and_epochs_of_one_network(folder, words, t
     config = chosen(parser.parse_args(line), dataset, None)[0].config
     assert (config.batch_size, config.epochs) == (times * alone.batch_size, times * alone.epochs)
     given = chosen(parser.parse_args([*line, "--batch-size", "6"]), dataset, None)[0].config
-    assert (given.batch_size, given.epochs) == (6, times * alone.epochs)
+    assert (given.batch_size, given.epochs) == (6, alone.epochs)  # both, or neither
+    given = chosen(parser.parse_args([*line, "--epochs", "7"]), dataset, None)[0].config
+    assert (given.batch_size, given.epochs) == (alone.batch_size, 7)
 
 
 def test_data_tells_what_is_there(folder, capsys):

@@ -6,7 +6,9 @@ import pytest
 from convarium import data
 from convarium.data.grids import opening
 from convarium.data.grids.opening import open_fields
+from convarium.data.grids.reading import axes_there
 from convarium.errors import DataError, OptionError
+from convarium.serve import field_process
 
 xarray = pytest.importorskip("xarray")
 
@@ -59,9 +61,25 @@ def test_members_are_chosen_by_name():
         open_fields(fields, select={"member": "r2i1p"})
     with pytest.raises(OptionError, match="--select member=r1i1p1"):
         open_fields(fields)
+    digits = field(levels=["1", "01"]).rename(level="member")
+    chosen = data.FieldOptions(select=("member=01",)).chosen
+    assert first_of(open_fields(digits, select=chosen)) == 1000
     assert data.FieldOptions(select=("member=r2i1p1",)).chosen == {"member": "r2i1p1"}
     with pytest.raises(OptionError, match="AXIS=VALUE"):
         _ = data.FieldOptions(select=("member",)).chosen
+
+
+def test_spans_of_time_are_chosen_by_their_hours():
+    spans = np.array([0, 6, 12], "timedelta64[h]").astype("timedelta64[ns]")
+    fields = field(levels=spans).rename(level="step")
+    for said in (6, 6.0, "6"):
+        assert first_of(open_fields(fields, select={"step": said})) == 1000
+    with pytest.raises(OptionError, match=r"step=0 \(in Python"):
+        open_fields(fields)
+    with pytest.raises(OptionError, match=r"step=48.* It has: 0, 6, 12"):
+        open_fields(fields.isel(step=slice(3)), select={"step": "48"})
+    with pytest.raises(OptionError, match="It has: 6"):
+        open_fields(fields.isel(step=1), select={"step": 12})
 
 
 def test_axes_of_a_model_and_of_observations_are_told_apart(tmp_path):
@@ -80,6 +98,17 @@ def test_axes_of_a_model_and_of_observations_are_told_apart(tmp_path):
     assert opened.read(3).coarse.max() == 1003
     with pytest.raises(OptionError, match="'levle'"):
         data.open_dataset(str(tmp_path / "coarse.nc"), fields={**options, "select": ["levle=850"]})
+
+
+def test_axes_that_only_another_file_has_are_looked_for(tmp_path):
+    fields = field()
+    fields.to_netcdf(tmp_path / "u.nc", engine="h5netcdf")
+    learnt = {"latitude": "rows", "longitude": "lon", "time": None}
+    for source in (fields, tmp_path / "u.nc"):
+        assert axes_there(source, learnt) == {**learnt, "latitude": None}
+    content = (tmp_path / "u.nc").read_bytes()
+    request = field_process.Request(content, ("u",), 10**6, axes=learnt)
+    assert field_process.opened(request).grid.shape == (4, 6)
 
 
 @pytest.mark.parametrize("kept", [True, False])
@@ -138,6 +167,12 @@ def test_days_are_no_means_of_months():
         data.model_pairs(open_fields(daily), open_fields(monthly), ["u"])
     pairs = data.model_pairs(open_fields(monthly), open_fields(field(4)), ["u"])
     assert len(pairs) == 2
+    often, noon = field(40, freq="6h"), field(10, first="2000-01-01 12:00", freq="D")
+    pairs = data.model_pairs(open_fields(often), open_fields(noon), ["u"])
+    assert pairs.read([0, 3])[0][:, 0, 0, 0].tolist() == [2, 14]
+    for other in (field(2), field(5, freq="5D")):  # whose first stamps may be those of means
+        with pytest.raises(DataError, match=r"every 0.25 days"):
+            data.model_pairs(open_fields(field(400, freq="6h")), open_fields(other), ["u"])
 
 
 def test_a_target_that_never_changes_is_refused():
@@ -176,8 +211,8 @@ def test_chunks_of_dask_are_read_when_they_are_asked_for(monkeypatch):
         assert Counted.asked > 0
 
 
-def grib(path, values, *, levels=(850,), level_kind="isobaricInhPa", step=0):
-    """Messages of u at 00 UTC of days and at levels, as eccodes writes them."""
+def grib(path, values, *, levels=(850,), level_kind="isobaricInhPa", step=0, name="u"):
+    """Messages at 00 UTC of days and at levels, as eccodes writes them."""
     eccodes = pytest.importorskip("eccodes")
     count, rows, columns = values.shape
     with open(path, "ab") as file:
@@ -185,7 +220,7 @@ def grib(path, values, *, levels=(850,), level_kind="isobaricInhPa", step=0):
             for level in levels:
                 message = eccodes.codes_grib_new_from_samples("regular_ll_pl_grib2")
                 for key, value in {
-                    "shortName": "u",
+                    "shortName": name,
                     "typeOfLevel": level_kind,
                     "level": level,
                     "dataDate": 20000101 + day,
@@ -237,3 +272,46 @@ def test_steps_of_a_forecast_are_its_times(tmp_path):
     hours = (found.times - found.times[0]) / np.timedelta64(1, "h")
     assert hours.tolist() == [0, 6, 12]
     assert found.read([2]).mean() == pytest.approx(862)
+
+
+def test_a_damaged_file_is_refused(tmp_path):
+    pytest.importorskip("cfgrib")
+    path = tmp_path / "u.grib2"
+    grib(path, np.zeros((4, 6, 8)))
+    assert len(open_fields(path)) == 4
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(DataError, match=r"u.grib2 cannot be read as GRIB: .*is it whole"):
+        open_fields(path)
+
+
+def test_variables_of_a_grib_file_keep_their_own_axes(tmp_path):
+    pytest.importorskip("cfgrib")
+    path, values = tmp_path / "both.grib2", np.random.default_rng(0).normal(size=(3, 6, 8))
+    grib(path, values, levels=(850, 500))
+    grib(path, 2 * values, levels=(1000, 850), name="v")
+    for level, name, factor in ((500, "u", 1), (850, "u", 1), (850, "v", 2), (1000, "v", 2)):
+        found = open_fields(path, [name], select={"isobaricInhPa": level})
+        np.testing.assert_allclose(found.read(range(3))[:, 0], factor * values + level, atol=1e-3)
+    assert open_fields(path, ["u", "v"], select={"isobaricInhPa": 850}).names == ("u", "v")
+    with pytest.raises(OptionError, match=r"isobaricInhPa=500.* is not on the axis"):
+        open_fields(path, ["u", "v"], select={"isobaricInhPa": 500})
+
+
+def test_a_grib_file_of_one_level_says_which(tmp_path):
+    pytest.importorskip("cfgrib")
+    grib(tmp_path / "500.grib2", np.zeros((2, 6, 8)), levels=(500,))
+    for given in ("select", "usual"):
+        with pytest.raises(OptionError, match=r"isobaricInhPa=850.* is not on the axis.* 500"):
+            open_fields(tmp_path / "500.grib2", **{given: {"isobaricInhPa": "850"}})
+    assert len(open_fields(tmp_path / "500.grib2", usual={"isobaricInhPa": "500"})) == 2
+
+
+def test_a_grib_variable_that_is_there_twice_is_refused_where_it_is_asked_for(tmp_path):
+    pytest.importorskip("cfgrib")
+    path = tmp_path / "grids.grib2"
+    for rows in (6, 4):
+        grib(path, np.zeros((2, rows, 8)))
+    grib(path, np.zeros((2, 6, 8)), name="v")
+    assert len(open_fields(path, ["v"])) == 2
+    with pytest.raises(DataError, match="u_isobaricInhPa is there several times"):
+        open_fields(path, ["u_isobaricInhPa"])

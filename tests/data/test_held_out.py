@@ -113,6 +113,11 @@ def test_the_command_measures_the_region_alone(tmp_path, capsys):
     assert main([*words, "--held-out", *REGION]) == 0
     found = json.loads(capsys.readouterr().out)["outputs"]["u"]["rmse"]
     assert found == pytest.approx(np.sqrt((apart[:, inside] ** 2).mean()), rel=1e-4)
+    other = tmp_path / "other"
+    models.save(model, other, {**card, "split": {**parts.settings, "held_out": [-60, 0, 0, 90]}})
+    parts.write(other / "splits.parquet")
+    assert main([*words[:2], str(other), *words[2:], "--part", "test"]) == 2
+    assert "hold out other regions" in capsys.readouterr().err
     train = ["train", str(path), "--factor", "2", "--out", str(tmp_path / "no"), "--means"]
     assert main([*train, "--validation", "12", "--test", "12", "--held-out", *REGION]) == 2
     assert "--no-means" in capsys.readouterr().err

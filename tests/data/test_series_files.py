@@ -140,9 +140,9 @@ def test_rows_out_of_order_are_sorted_and_told_and_a_time_that_comes_twice_is_re
     assert straight.notes == ()
     with pytest.raises(DataError, match=r"1 time stamps twice .* s0; keep one row"):
         opened(write_rows(tmp_path / "c.csv", [*rows, rows[0]]))
-    for wrong in ("", "2026-01-01"):
+    for wrong, why in (("", ", neither"), ("NaT", ", neither"), ("2026-01-01", " beside numbers")):
         odd = [*rows[:4], {**rows[4], "time": wrong}, *rows[5:]]
-        with pytest.raises(DataError, match=f"the time stamp '{wrong}' beside numbers such as '"):
+        with pytest.raises(DataError, match=f"the time stamp '{wrong}'{why}"):
             opened(write_rows(tmp_path / "d.csv", odd))
 
 

@@ -105,6 +105,13 @@ def test_an_empty_text_has_an_answer_that_padding_does_not_change(norm, mean):
     torch.testing.assert_close(model(torch.zeros(2, 12, dtype=torch.int64)), expected)
 
 
+def test_padding_under_a_mask_may_be_any_number():
+    model = small()
+    ids = torch.tensor([[2, 3, 4, 5, 6, 7], [8, 9, 10, 0, 0, 0]])
+    expected = model(ids, ids > 0)
+    torch.testing.assert_close(model(torch.where(ids > 0, ids, -1), ids > 0), expected)
+
+
 @settings(max_examples=20)
 @given(
     lengths=st.lists(st.integers(0, 9), min_size=1, max_size=4),

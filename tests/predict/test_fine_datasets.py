@@ -84,6 +84,8 @@ def test_dask_makes_what_is_asked_for(run, monkeypatch):
     monkeypatch.setattr(fine_datasets, "made", counted)
     lazy = predict.fine_dataset([run], coarse.chunk(time=5))
     assert lazy.u.chunks[0] == (3, 3, 3, 1)
+    other = coarse.assign(v=coarse.u.chunk(time=3), u=coarse.u.chunk(time=5))
+    assert predict.fine_dataset([run], other).u.chunks[0] == (3, 3, 3, 1)
     assert calls == []
     one = lazy.u.isel(time=4).values
     assert calls == [[3, 4, 5]]

@@ -1,5 +1,6 @@
 """The page of fine fields: what it says of distributions, rare values and cells without a truth."""
 
+import dataclasses
 import re
 
 import numpy as np
@@ -58,3 +59,11 @@ def test_a_page_of_distributions(tmp_path, years):
     assert row.crps_interval[0] < row.crps < row.crps_interval[1]
     plain = next(row for row in found.rows["t"] if row.method == "bilinear")
     assert plain.crps == plain.mae
+    compared = found.comparisons["t"]
+    values = {n: v if n == "network" else compared.truth for n, v in compared.values.items()}
+    exact = dataclasses.replace(
+        found, comparisons={"t": dataclasses.replace(compared, values=values)}
+    )
+    path = write_fields_page(path, card=card, history=[], evaluation=exact, dataset=made)
+    assert "has no error without training, and the network has" in path.read_text()
+    assert "nan" not in re.findall(r'<p class="figure">(.*)</p>', path.read_text())[0]

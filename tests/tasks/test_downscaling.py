@@ -103,6 +103,19 @@ def test_an_evaluation_stands_beside_the_baselines():
     assert first["rmse_u"] == pytest.approx(each[0])
 
 
+def test_an_error_beside_none_is_no_share_and_json_takes_it():
+    truth = np.ones((8, 1, 12, 24), np.float32)
+    values = {"network": 1.5 * truth[:, 0], "delta": truth[:, 0]}
+    found = tasks.FieldEvaluation(
+        names=("u",), units=("K",), spread=(1.0,), parts=("value",), loss=0.25, ids=np.arange(8),
+        scores=np.zeros(8, np.float32), truth=truth, values=1.5 * truth,
+        comparisons={"u": tasks.FieldComparison(truth[:, 0], values, None)},
+    )  # fmt: skip
+    told = found.summary()["outputs"]["u"]["gain"]
+    assert told == {"over": "delta", "share": None, "interval": None}
+    assert "delta has no error, and the network has" in found.sentence()
+
+
 def test_crps_of_distributions():
     task = tasks.Downscaling(("u",), ("",), (0.0,), (1.0,), parts=("mean", "spread"))
     generator = torch.Generator().manual_seed(0)

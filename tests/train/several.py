@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import signal
 import socket
 import subprocess
 import sys
-import time
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -67,21 +66,14 @@ def commanded(words: list[str], world: World) -> tuple[int, str, str]:
     return code, out.getvalue(), errors.getvalue()
 
 
-def killed(words: list[str], begun: Callable[[], bool]) -> list[str]:
-    """Run the command by torchrun in two processes, kill one once it has begun; gives the job.
+def killed(words: list[str], shard: int) -> list[str]:
+    """Run the command by torchrun in two processes, of which one is killed within a shard.
 
-    The job as a list of words, which can be run again.
+    The job without that death, as a list of words.
     """
     job = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-    job += ["--master-port", str(free_port()), "-m", "convarium", *words]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen(job, **quiet)
-    end = time.monotonic() + 120
-    while not begun() and time.monotonic() < end:
-        time.sleep(0.002)
-    workers = ["pgrep", "-P", str(process.pid)]
-    found = subprocess.run(workers, capture_output=True, text=True, check=True).stdout.split()
-    os.kill(int(found[-1]), signal.SIGKILL)
-    if process.wait(60) == 0:
+    job += ["--master-port", str(free_port())]
+    mortal = [*job, str(Path(__file__).with_name("mortal.py")), str(shard), *words]
+    if subprocess.run(mortal, capture_output=True, timeout=120, check=False).returncode == 0:
         raise AssertionError("the job outlived the death of a worker")
-    return job
+    return [*job, "-m", "convarium", *words]

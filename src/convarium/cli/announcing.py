@@ -45,6 +45,12 @@ def announce(ready: Prepared) -> None:
         f"{config.epochs} epochs, batch {config.batch_size}, "
         f"rate {config.learning_rate:.2g}, {', '.join(_besides(config))}"
     )
+    members = ready.model.config.get("members", 1)
+    if members > 1:
+        write(
+            f"members: {members} networks share the rows; where neither --batch-size nor --epochs "
+            f"is given, both are {members} times those of one network"
+        )
     write(f"changes: {_changes(config, ready.preprocessing)}")
     usual = RECIPES[config.recipe].options.get("batch_size", 0) if config.recipe else 0
     if config.batch_size < usual:

@@ -194,7 +194,8 @@ def chosen(
         choice = dataclasses.replace(choice, model=arguments.model, options=own)
     said = model_options(arguments)
     still: dict[str, Any] = {"shift": False} if arguments.cells else {}  # or the cells would move
-    still |= for_members(choice.config, _members(choice.model, said))
+    if not {"batch_size", "epochs"} & given.keys():
+        still |= for_members(choice.config, _members(choice.model, said))
     config = dataclasses.replace(choice.config, **{**still, **given})
     refuse_idle(given, config)
     start = arguments.start or ("coarse" if arguments.held_out else None)
@@ -220,9 +221,8 @@ def _members(model: str, said: Mapping[str, Any]) -> int:
     from convarium.models.registry import find
 
     found = said.get("members", find(model).keywords.get("members", 1))
-    return (
-        found if isinstance(found, int) and found > 1 else 1
-    )  # others are refused where it is made
+    # others are refused where the network is made
+    return found if isinstance(found, int) and found > 1 else 1
 
 
 def _in_time(

@@ -238,6 +238,10 @@ def _in_all(name: str, runs: Sequence[Run], dataset: Dataset) -> NDArray[np.int6
     """The samples that each run has in a part."""
     import numpy as np
 
+    if len({str(run.card.get("split", {}).get("held_out")) for run in runs}) > 1:
+        raise OptionError(
+            "The runs hold out other regions, of which a part counts one; evaluate each by itself."
+        )
     ids = [run.part(dataset, name).ids for run in runs]
     found = functools.reduce(lambda one, other: one[np.isin(one, other)], ids)
     if not len(found):

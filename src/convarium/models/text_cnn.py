@@ -218,12 +218,11 @@ class TextCNN(SequenceClassifier):
 
     def real(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """The ids, 0 where there is padding, and which are real."""
-        ids = self.check(x)
         if mask is None:
+            ids = self.check(x)
             return ids, ids != 0
         check_mask(self, x, mask)
-        mask = self._lengthened(mask)
-        return ids * mask, mask
+        return self.check(x * mask), self._lengthened(mask)  # padding may be any number
 
     def example_input(
         self, batch: int = 1, size: int | tuple[int, ...] | None = None, *, seed: int = 0

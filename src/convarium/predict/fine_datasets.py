@@ -87,7 +87,8 @@ def fine_dataset(
 
 def _chunked(source: Any) -> bool:
     """Whether it is in chunks of dask."""
-    return bool(getattr(source, "chunks", None))
+    variables = source.data_vars.values() if hasattr(source, "data_vars") else (source,)
+    return any(getattr(variable, "chunks", None) for variable in variables)
 
 
 def _when_asked(

@@ -20,6 +20,7 @@ from convarium.report.templates import write_filled
 from convarium.tasks import radial_spectrum
 from convarium.tasks.downscaling_results import NETWORK
 from convarium.tasks.field_results import WHOLE
+from convarium.tasks.field_scores import share_gained
 
 if TYPE_CHECKING:
     from convarium.data import Dataset, Skipped
@@ -100,7 +101,7 @@ def _groups(
     found = []
     for group in dict.fromkeys(row.group for row in rows if row.group != WHOLE):
         ours, theirs = by_place[group, NETWORK], by_place[group, strongest]
-        gain = 1 - ours.rmse / theirs.rmse if theirs.rmse else math.nan
+        gain = share_gained(ours.rmse, theirs.rmse)
         found.append((group, ours.n, ours, theirs, gain))
     return found
 

@@ -27,7 +27,7 @@ import numpy as np
 from convarium.data.grids.fields import Fields
 from convarium.data.grids.further import Selection
 from convarium.data.grids.opening import open_fields
-from convarium.data.grids.reading import EXTRA
+from convarium.data.grids.reading import EXTRA, axes_there
 from convarium.errors import ConvariumError, DataError, import_extra
 
 HDF5: Final = b"\x89HDF\r\n\x1a\n"
@@ -52,7 +52,7 @@ class Request:
         variables: names.
         most: cells of all its fields.
         select: what `open_fields` takes as usual.
-        axes: names of axes, likewise.
+        axes: names of axes, where the file has them.
     """
 
     content: bytes
@@ -77,7 +77,7 @@ def opened(request: Request) -> Fields:
         if request.content.startswith(HDF5):
             check_inside(path)
         try:
-            axes: dict[str, Any] = dict(request.axes)
+            axes: dict[str, Any] = axes_there(path, request.axes)
             found = open_fields(path, request.variables, usual=request.select, **axes)
             _check_cells(found, request.most)
             source = {name: np.asarray(v, np.float32) for name, v in found.source.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -185,6 +186,9 @@ class FieldEvaluation:
         low, high = self.interval
         told = f"R2 {self.score:.4f} ({low:.4f} to {high:.4f}) of {self.n} times"
         for name, (gain, (least, most)) in self.gains.items():
+            if math.isnan(gain):
+                told += f"; {name}: {self.strongest[name]} has no error, and the network has"
+                continue
             word = "smaller" if gain >= 0 else "larger"
             told += (
                 f"; {name}: RMSE {abs(gain):.1%} {word} than {self.strongest[name]} "
@@ -241,8 +245,10 @@ class FieldEvaluation:
             if name in self.gains:
                 gain, interval = self.gains[name]
                 outputs[name]["gain"] = {
-                    "over": self.strongest[name], "share": gain, "interval": list(interval)
-                }  # fmt: skip
+                    "over": self.strongest[name],
+                    "share": None if math.isnan(gain) else gain,
+                    "interval": None if np.isnan(interval).any() else list(interval),
+                }
         return {**found, "outputs": outputs}
 
     def _distribution(self, k: int) -> dict[str, Any]:

@@ -132,15 +132,17 @@ class FieldComparison:
         )
 
     def gain(self, method: str, over: str) -> tuple[float, Interval]:
-        """The share by which a method's RMSE is smaller than another's, with its interval."""
+        """The share by which a method's RMSE is smaller than another's, with its interval.
+
+        NaN where the other's is 0, as it is of a field that never changes.
+        """
         ours, theirs = (
             _sums_of_times(self.values[name], self.truth, self._areas())[:, [0, 3]]
             for name in (method, over)
         )
 
         def share(ids: NDArray[np.int64]) -> float:
-            other = _root_mean(theirs[ids])
-            return 1 - _root_mean(ours[ids]) / other if other else 0.0  # nothing is left to gain
+            return scores.share_gained(_root_mean(ours[ids]), _root_mean(theirs[ids]))
 
         n = len(self.truth)
         return share(np.arange(n)), self._interval(share, n)

@@ -236,6 +236,17 @@ def conservation_error(
     return largest / spread if spread else math.nan  # a field that is the same everywhere
 
 
+def share_gained(ours: float, theirs: float) -> float:
+    """The share by which an error is smaller than another; of an error beside none it is NaN.
+
+    >>> share_gained(1.0, 4.0), share_gained(0.0, 0.0), share_gained(1.0, 0.0)
+    (0.75, 0.0, nan)
+    """
+    if theirs:
+        return 1 - ours / theirs
+    return math.nan if ours else 0.0
+
+
 def _apart(truth: Array, value: Array) -> Floats:
     return np.asarray(value, np.float64) - np.asarray(truth, np.float64)
 

@@ -19,7 +19,7 @@ from convarium.data.grids.grid import Floats, Grid, edges_of, step_of
 from convarium.data.grids.inputs import FieldInputs
 from convarium.data.grids.opening import HERE, open_fields
 from convarium.data.grids.options import FieldOptions
-from convarium.data.grids.reading import is_xarray
+from convarium.data.grids.reading import axes_there, is_xarray
 from convarium.data.grids.steps import FieldPreprocessing
 from convarium.data.grids.units import same_units
 from convarium.errors import DataError
@@ -152,7 +152,8 @@ def open_coarse(
     """
     told = FieldOptions() if options is None else options
     learnt = FieldOptions() if own is None else own
-    axes = {name: axis or learnt.axes[name] for name, axis in told.axes.items()}
+    usual = axes_there(path, learnt.axes)
+    axes = {kind: name or usual[kind] for kind, name in told.axes.items()}
     opened = open_fields(path, steps.predictors, select=told.chosen, usual=learnt.chosen, **axes)
     return coarse_of(opened, steps, HERE if is_xarray(path) else path)
 

@@ -21,8 +21,9 @@ def at_one(variable: Any, select: Selection, places: Collection[Any]) -> tuple[A
 
     Args:
         variable: a `DataArray`.
-        select: values by the names of axes; of numbers the nearest is taken, and of an axis without
-            coordinates the number of an entry. An axis of one entry needs none.
+        select: values by the names of axes; of numbers the nearest is taken, of spans of time their
+            hours, and of an axis without coordinates the number of an entry. An axis of one entry
+            needs none.
         places: the axes of time and place.
 
     Raises:
@@ -31,10 +32,10 @@ def at_one(variable: Any, select: Selection, places: Collection[Any]) -> tuple[A
     notes = []
     for name in [name for name in select if name not in variable.dims and name in variable.coords]:
         if variable[name].ndim == 0:  # the one value that there is
-            _entry(name, np.atleast_1d(variable[name].values), select[name])
+            _entry(name, _labels(variable[name]), select[name])
     for dim in [dim for dim in variable.dims if dim not in places]:
         size = variable.sizes[dim]
-        labels = variable[dim].values if dim in variable.coords else np.arange(size)
+        labels = _labels(variable[dim]) if dim in variable.coords else np.arange(size)
         entry = 0
         if dim in select:
             entry = _entry(dim, labels, select[dim])
@@ -72,14 +73,19 @@ def refuse_unknown(
             )
 
 
+def _labels(coordinate: Any) -> NDArray[Any]:
+    """The values of an axis, or the one that there is; spans of time as hours."""
+    values = np.atleast_1d(coordinate.values)
+    return values / np.timedelta64(1, "h") if values.dtype.kind == "m" else values
+
+
 def _entry(dim: str, labels: NDArray[Any], value: float | str) -> int:
     """The number of the entry that is meant."""
+    names = [_text(label) for label in labels]
     if labels.dtype.kind not in "iuf":
-        names = [_text(label) for label in labels]
         if str(value) not in names:
             raise _outside(dim, value, names, did_you_mean(str(value), names))
         return names.index(str(value))
-    names = [_text(label) for label in labels]
     try:
         number = float(value)
     except ValueError as error:

@@ -55,7 +55,6 @@ def match_times(coarse: Fields, fine: Fields) -> tuple[NDArray[np.int64], NDArra
     Raises:
         DataError: none is the same, a time is there twice, or one of both comes more often.
     """
-    _check_steps(coarse, fine)
     several = min(len(coarse), len(fine)) > 1  # of a single field nobody knows that it is a year's
     for digits in (_YEAR, _MONTH, _DAY, _MOMENT)[not several :]:
         ours, theirs = ([_date(t)[:digits] for t in f.times.flat] for f in (fine, coarse))
@@ -66,6 +65,7 @@ def match_times(coarse: Fields, fine: Fields) -> tuple[NDArray[np.int64], NDArra
             f"A time is there twice in the coarse fields ({_span(coarse)}) or in the fine ones "
             f"({_span(fine)}); give each once."
         )
+    _check_steps(coarse, fine, whole=digits == _MOMENT)
     places = {date: i for i, date in enumerate(theirs)}
     both = [(places[date], i) for i, date in enumerate(ours) if date in places]
     if both:
@@ -77,12 +77,16 @@ def match_times(coarse: Fields, fine: Fields) -> tuple[NDArray[np.int64], NDArra
     )
 
 
-def _check_steps(coarse: Fields, fine: Fields) -> None:
-    """Refuse days beside means of months, of which one would stand for the other."""
+def _check_steps(coarse: Fields, fine: Fields, *, whole: bool) -> None:
+    """Refuse days beside means of months, of which one would stand for the other.
+
+    Moments within a day, of which the other has some, are the same where the whole stamps are.
+    """
     ours, theirs = (days_apart(np.asarray(each.times)) for each in (fine, coarse))
     if ours is None or theirs is None or not ours or not theirs:
         return
-    if max(ours / theirs, theirs / ours) > _OFTEN:
+    moments = whole and max(ours, theirs) <= 1
+    if not moments and max(ours / theirs, theirs / ours) > _OFTEN:
         raise DataError(
             f"The coarse fields come every {theirs:.3g} days and the fine ones every {ours:.3g}; "
             "bring both to means over the same spans first."

@@ -163,9 +163,9 @@ def _chosen(
     """The names of variables as the file writes them."""
     known = [str(name) for name in dataset.data_vars]
     fitting = [
-        name
-        for name in known
-        if axis_name(dataset[name], "latitude") and axis_name(dataset[name], "longitude")
+        str(name)
+        for name, variable in dataset.data_vars.items()
+        if axis_name(variable, "latitude") and axis_name(variable, "longitude")
     ]
     if variables is None:
         if not fitting and not any(told.values()):

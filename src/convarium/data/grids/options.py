@@ -73,21 +73,18 @@ class FieldOptions:
                 )
 
     @property
-    def chosen(self) -> dict[str, float | str]:
-        """The values of further axes by their names: numbers, or the words of a label.
+    def chosen(self) -> dict[str, str]:
+        """The values of further axes by their names, as they are typed.
 
         Raises:
             OptionError: one does not look like AXIS=VALUE.
         """
-        found: dict[str, float | str] = {}
+        found: dict[str, str] = {}
         for text in self.select:
             name, equal, value = text.partition("=")
             if not (name and equal and value):
                 raise OptionError(f"select (={text!r}) must look like AXIS=VALUE: level=850.")
-            try:
-                found[name] = float(value)
-            except ValueError:
-                found[name] = value
+            found[name] = value
         return found
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,6 +44,16 @@ def axes_of(source: Any) -> tuple[str, ...]:
     dataset, _ = opened_file(paths_of(source)[0])
     with dataset:
         return axes_of(dataset)
+
+
+def axes_there(source: Any, axes: Mapping[str, str | None]) -> dict[str, str | None]:
+    """The names of axes of another file, None of those that this one does not have.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    there = axes_of(source) if any(axes.values()) else ()
+    return {kind: name if name in there else None for kind, name in axes.items()}
 
 
 def opened_file(path: Path) -> tuple[Any, tuple[str, ...]]:

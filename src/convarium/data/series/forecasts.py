@@ -55,7 +55,7 @@ def forecast_windows(
     for name, value in given.items():
         if value is not None and (value < 1 or value % 1):
             raise OptionError(f"{name} (={value}) must be 1 time step or more, a whole number.")
-    return steps, Windows(window or max(24, 3 * steps), stride or 1)
+    return int(steps), Windows(int(window or max(24, 3 * steps)), int(stride or 1))
 
 
 def cut_forecasts(

@@ -54,7 +54,7 @@ class Windows(NamedTuple):
         for name, value in (("window", window), ("stride", stride)):
             if value is not None and (value < 1 or value % 1):
                 raise OptionError(f"{name} (={value}) must be 1 time step or more, a whole number.")
-        return cls(window, window if stride is None else stride)
+        return cls(int(window), int(window if stride is None else stride))
 
 
 @dataclass

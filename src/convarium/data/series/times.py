@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -41,10 +42,7 @@ def times_of(cells: Sequence[str], what: str) -> Stamps:
     try:
         found = np.array([float(cell) for cell in cells], np.float64)
     except ValueError:
-        _check_one_form(cells, what)
-        dates = [_nanoseconds(cell, what) for cell in cells]
-        inside = max(map(abs, dates), default=0) < 2**63  # years 1678 to 2262
-        return np.array(dates, np.int64) if inside else np.array(dates, np.float64)
+        return _dates(cells, what)
     if not np.isfinite(found).all():
         cell = cells[int(np.argmin(np.isfinite(found)))]
         raise DataError(_problem(cell, what))
@@ -79,31 +77,62 @@ def in_time(
     return order, len(moved)
 
 
-def _check_one_form(cells: Sequence[str], what: str) -> None:
-    """Refuse a cell that is no number where others are, by that cell's own name."""
-    if not any(map(_is_number, cells)):
-        return
-    other = next(cell for cell in cells if not _is_number(cell))
-    number = next(cell for cell in cells if _is_number(cell))
-    raise DataError(
-        f"{what} has the time stamp {other!r} beside numbers such as {number!r}; give all of them "
+def _dates(cells: Sequence[str], what: str) -> Stamps:
+    """Cells that are not all numbers as dates.
+
+    Raises:
+        DataError: a cell is no date; the one that is named is neither date nor number, or else of
+            the form that fewer have.
+    """
+    try:
+        dates = [_nanoseconds(cell) for cell in cells]
+    except ValueError:
+        raise DataError(_odd_one(cells, what)) from None
+    inside = max(map(abs, dates), default=0) < 2**63  # years 1678 to 2262
+    return np.array(dates, np.int64) if inside else np.array(dates, np.float64)
+
+
+def _odd_one(cells: Sequence[str], what: str) -> str:
+    """What is wrong with cells that are neither all numbers nor all dates."""
+    numbers, dates = ([c for c in cells if _is(c, read)] for read in (_finite, _nanoseconds))
+    known = {*numbers, *dates}
+    for cell in cells:
+        if cell not in known:
+            return _problem(cell, what)
+    few, many, kind = dates, numbers, "numbers"
+    if len(numbers) <= len(dates):
+        few, many, kind = numbers, dates, "dates"
+    usual = {*many}
+    odd = next(cell for cell in few if cell not in usual)
+    return (
+        f"{what} has the time stamp {odd!r} beside {kind} such as {many[0]!r}; give all of them "
         "as numbers, or all as dates."
     )
 
 
-def _is_number(cell: str) -> bool:
+def _is(cell: str, read: Callable[[str], float]) -> bool:
+    """Whether a cell can be read so."""
     try:
-        float(cell)
+        read(cell)
     except ValueError:
         return False
     return True
 
 
-def _nanoseconds(cell: str, what: str) -> int:
-    try:
-        found = datetime.fromisoformat(cell)
-    except ValueError as error:
-        raise DataError(_problem(cell, what)) from error
+def _finite(cell: str) -> float:
+    """A number that is one.
+
+    Raises:
+        ValueError: it is none.
+    """
+    found = float(cell)
+    if not math.isfinite(found):
+        raise ValueError(cell)
+    return found
+
+
+def _nanoseconds(cell: str) -> int:
+    found = datetime.fromisoformat(cell)
     since = (found if found.tzinfo else found.replace(tzinfo=UTC)) - _EPOCH
     beyond = _BEYOND.search(cell)
     return since // timedelta(microseconds=1) * 1000 + int(beyond[1].ljust(3, "0") if beyond else 0)
