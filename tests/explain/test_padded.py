@@ -170,6 +170,7 @@ class OfOneSize(Masked):
         self.dense = nn.Linear(36, 3)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        assert x.shape[2:] == (6, 6)
         return super().forward(x, mask) + self.dense(x[:, 0].flatten(1))
 
 

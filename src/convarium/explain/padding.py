@@ -16,7 +16,7 @@ from torch import Tensor
 from convarium.errors import ConvariumError
 from convarium.explain.attribution import Attribution
 from convarium.explain.layers import find_layer
-from convarium.explain.looking import looking
+from convarium.explain.looking import Look, looking
 from convarium.explain.methods import METHODS
 from convarium.explain.resizing import Extent, Sizes
 from convarium.explain.targets import goal
@@ -89,15 +89,19 @@ def _is_padding(groups: Groups, given: Mapping[str, Any]) -> bool:
                 return True
             output = look.run(*look.inputs)
             what = goal(output, given.get("target"), look.samples)
-            scores, classes = what(output), what.classes or ()
-            for size, rows in groups.items():
-                cut: Any = (..., *map(slice, size))
-                alone = look.run(*(part[rows][cut] for part in look.inputs))
-                own = goal(alone, [classes[row] for row in rows], len(rows))(alone)
-                if not torch.allclose(own, scores[rows], rtol=1e-3, atol=1e-5):
-                    return False
-    except (ConvariumError, RuntimeError, ValueError, IndexError, TypeError):
+            return _keep_scores(look, groups, what.classes or (), what(output))
+    except (ConvariumError, RuntimeError, ValueError, LookupError, TypeError, AssertionError):
         return False  # the method says so of the whole batch, or can take it as it is
+
+
+def _keep_scores(look: Look, groups: Groups, classes: Sequence[int], scores: Tensor) -> bool:
+    """Whether samples that are cut to their sizes have these scores of these classes."""
+    for size, rows in groups.items():
+        cut: Any = (..., *map(slice, size))
+        output = look.run(*(part[rows][cut] for part in look.inputs))
+        alone = goal(output, [classes[row] for row in rows], len(rows))(output)
+        if not torch.allclose(alone, scores[rows], rtol=1e-3, atol=1e-5):
+            return False
     return True
 
 

@@ -240,7 +240,8 @@ def _own_inputs(x: Tensor, heat: Any) -> Maps:
         return [x]
     found = []
     for row, extent in zip(torch.split(x, 1), extents, strict=True):
-        own = row[(..., *map(slice, extent.own))]
+        cut: Any = (..., *map(slice, extent.own))
+        own = row[cut]
         behind = [b - a for a, b in zip(extent.own, extent.covered, strict=True)]
         found.append(F.pad(own, [side for many in reversed(behind) for side in (0, many)]))
     return found
