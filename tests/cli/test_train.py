@@ -197,6 +197,7 @@ def test_numbers_and_several_labels_are_trained_on_and_cross_validated(task, tmp
     ("words", "hint"),
     [
         (["--recipe", "stronk"], "'speedrun', 'none')"),
+        (["--recipe", "(a, None)"], "'(a, None)'"),
         (["--policy-ops", "3"], "--policy randaugment"),
         (["--no-nesterov"], "--optimizer sgd or muon"),
         (["--focal-gamma", "1"], "--loss focal"),

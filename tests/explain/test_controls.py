@@ -17,7 +17,8 @@ from skimage.metrics import structural_similarity as peer_similarity
 from torch import nn
 
 from convarium.explain import Attribution, average_drop, deletion, insertion, road
-from convarium.explain.controls import random_ranks, ranks, sample_keys, sample_mean, sobel
+from convarium.explain.controls import heat_of, random_ranks, ranks, sample_keys, sample_mean, sobel
+from convarium.explain.resizing import Extent
 from convarium.explain.similarity import spearman, structural_similarity
 
 
@@ -113,3 +114,12 @@ def test_maps_that_say_nothing_have_no_score_and_are_counted(score: Callable[...
     assert score(network, x, maps).empty_maps == 2
     point = replace(heat, values=maps[:, :1, :1], status=("no spatial extent",) * 5)
     assert score(network, x, point).empty_maps == 5
+
+
+def test_a_padded_map_that_is_the_same_everywhere_says_nothing() -> None:
+    values, status = torch.tensor([[1.0, 1, 1, 0], [1, 2, 1, 0]]), ("fine",) * 2
+    rows = (Extent((3,), (3,), (3,)),) * 2
+    heat = Attribution(values, "", (0, 0), torch.ones(2), status, (4,), extents=rows)
+    assert heat_of(heat, torch.zeros(2, 1, 4), (4,))[1].tolist() == [False, True]
+    whole = replace(heat, extents=None)
+    assert heat_of(whole, torch.zeros(2, 1, 4), (4,))[1].all()

@@ -18,7 +18,11 @@ from convarium.explain import (
     hires_cam,
     integrated_gradients,
     layer_cam,
+    layers,
+    occlusion,
+    score_cam,
 )
+from convarium.explain.resizing import Extent, resized, resized_each
 
 LONGEST = 32
 
@@ -144,3 +148,92 @@ def test_all_heat_of_a_short_text_lies_on_its_words(length: int) -> None:
     assert along.shape == (1, length)
     assert float(along.sum()) == pytest.approx(float(logit), rel=1e-5)
     torch.testing.assert_close(along[0, : length - 1], heat.values[0, : length - 1])
+
+
+class Region(nn.Module):
+    """The mean of maps over a region that a mask marks; the maps see beyond it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.act, self.head = nn.Conv2d(2, 4, 3, padding=1), nn.ReLU(), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        seen = mask.unsqueeze(1).to(x.dtype)
+        return self.head((self.act(self.conv(x)) * seen).sum((2, 3)) / seen.sum((2, 3)))
+
+
+class OfOneSize(Masked):
+    """Reads pictures of 6 by 6 alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense = nn.Linear(36, 3)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        assert x.shape[2:] == (6, 6)
+        return super().forward(x, mask) + self.dense(x[:, 0].flatten(1))
+
+
+@pytest.mark.parametrize("kind", [Region, OfOneSize])
+def test_a_mask_that_hides_no_padding_leaves_the_batch_whole(kind: type[nn.Module]) -> None:
+    torch.manual_seed(0)
+    network, x = kind(), torch.randn(2, 2, 6, 6)
+    mask = torch.ones(2, 6, 6, dtype=torch.bool)
+    mask[1, 4:] = False
+    heat = grad_cam(network, (x, mask), target=1, layer="act")
+    whole = grad_cam(network, (x, mask), target=lambda scores: scores[:, 1], layer="act")
+    assert heat.extents is None
+    assert "has a mask" in heat.note
+    torch.testing.assert_close(heat.values, whole.values)
+
+
+def test_the_layer_is_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, x = Masked(), torch.randn(3, 2, 8, 8)
+    mask = torch.ones(3, 8, 8, dtype=torch.bool)
+    mask[1, 4:], mask[2, :, 6:] = False, False
+    found = []
+    search = layers.last_map
+    monkeypatch.setattr(layers, "last_map", lambda *given: found.append(1) or search(*given))
+    heat = grad_cam(network, (x, mask))
+    assert len(found) == 1
+    assert heat.extents is not None
+    assert heat.layer == grad_cam(network, (x[:1], mask[:1])).layer
+
+
+def test_a_window_is_no_longer_than_a_sample() -> None:
+    network, x = Masked(), torch.randn(2, 2, 6, 6)
+    mask = torch.ones(2, 6, 6, dtype=torch.bool)
+    mask[1, 4:] = False
+    heat = occlusion(network, (x, mask), target=1, window=5, stride=2)
+    alone = occlusion(network, (x[1:, :, :4], mask[1:, :4]), target=1, window=(4, 5), stride=2)
+    torch.testing.assert_close(heat.values[1, :4], alone.values[0])
+    assert "no longer than a sample" in heat.note
+    assert occlusion(network, (x, mask), target=1, window=4).note == ""
+    with pytest.raises(OptionError, match="window"):
+        occlusion(network, (x, mask), target=1, window=7)
+
+
+@pytest.mark.parametrize("cells", [[0.2, 1.0, 0.2, 0.2], [1.0]])
+def test_a_coarse_map_of_a_short_series_keeps_its_peak(cells: list[float]) -> None:
+    """Cells that lie behind the series are left out, as they hold no mass of single steps."""
+    maps, extent = torch.tensor([cells]), Extent((len(cells),), (8,), (3,))
+    along = resized_each(maps, (3,), [extent], (3,))
+    expected = [0.2, 0.4, 0.8] if len(cells) == 4 else [1.0, 1.0, 1.0]  # linear between cells
+    torch.testing.assert_close(along, torch.tensor([expected]))
+
+
+def test_a_pooled_map_goes_to_another_size_as_it_does_alone() -> None:
+    torch.manual_seed(0)
+    maps, extent = torch.randn(1, 4), Extent((4,), (8,), (8,))
+    torch.testing.assert_close(resized_each(maps, (12,), [extent], (8,)), resized(maps, (12,)))
+
+
+def test_score_cam_of_a_short_series_is_that_of_the_series_with_zeros_behind() -> None:
+    torch.manual_seed(0)
+    sizes = {"channels": [4, 6, 8, 8], "embedding_dim": 8}
+    network = models.create("temporal_cnn", in_channels=2, num_classes=3, **sizes).double()
+    x = torch.randn(1, 2, 3, dtype=torch.float64)
+    longer = nn.functional.pad(x, (0, network.shortest_read - 3))
+    for layer in ("stage1", None):
+        short, whole = (score_cam(network, each, target=1, layer=layer) for each in (x, longer))
+        torch.testing.assert_close(short.values, whole.values)

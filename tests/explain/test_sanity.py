@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from convarium import models
 from convarium.errors import OptionError, ShapeError
 from convarium.explain import (
     Attribution,
@@ -17,6 +18,7 @@ from convarium.explain import (
     sanity_check,
 )
 from convarium.explain.controls import sobel
+from convarium.explain.resizing import Extent
 
 
 def network() -> nn.Sequential:
@@ -209,3 +211,25 @@ def test_a_random_order_stands_beside_the_stages() -> None:
     assert check.random.abs().max() < 0.25  # 324 positions: a deviation of 0.056
     assert torch.equal(check.random, sanity_check(model, x, layer="2", target=1).random)
     assert not torch.equal(check.random, sanity_check(model, x, layer="2", target=1, seed=1).random)
+
+
+def test_maps_of_a_padded_batch_are_compared_within_their_samples() -> None:
+    """Maps that have nothing in common but their zeros are not alike."""
+    generator = torch.Generator().manual_seed(0)
+    lengths = [7, 8, 9, 10, 11, 12, 13, 14] * 2
+    mask = torch.arange(64) < torch.tensor(lengths)[:, None]
+    model = models.create("temporal_cnn", in_channels=2, num_classes=3)
+    x = torch.randn(len(lengths), 2, 64, generator=generator)
+
+    def unrelated(model: nn.Module, x: tuple[Tensor, Tensor], *, target: object) -> Attribution:
+        values = torch.rand(mask.shape, generator=generator) * mask
+        rows = tuple(Extent((n,), (n,), (n,)) for n in lengths)
+        status = ("fine",) * len(rows)
+        return Attribution(values, "", None, values.sum(1), status, (64,), extents=rows)
+
+    check = sanity_check(model, (x, mask), unrelated, target=1, stages=2)
+    assert check.verdict == "passes"
+    assert check.signed.abs().mean() < 0.5
+    assert check.random.abs().mean() < 0.5
+    assert check.edges is not None
+    assert check.edges.shape == (3, len(lengths))

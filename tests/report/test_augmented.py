@@ -16,6 +16,8 @@ from PIL import Image
 from convarium import data, report
 from convarium.data.samples import ArraySamples
 from convarium.errors import OptionError
+from convarium.report.trained_on import seen_in_training
+from convarium.train import TrainConfig
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -151,3 +153,20 @@ def test_another_ending_or_no_sample_is_refused(tmp_path: Path) -> None:
         report.write_augmented(tmp_path / "page.gif", found, [], title="x")
     with pytest.raises(OptionError, match="at least one"):
         report.draw_augmented([], [], title="x")
+
+
+@pytest.mark.parametrize(("channels", "told"), [(6, False), (12, True)])
+def test_channels_that_are_left_out_are_counted(channels: int, told: bool) -> None:
+    curves = np.random.default_rng(0).random((channels, 20), dtype=np.float32)
+    sample = report.AugmentedSample("a name", "a label", curves, (curves,), ("",))
+    svg = report.draw_augmented([sample], (), title="curves")
+    assert ("6 of 12 channels; a name" in svg) == told
+    assert "a name" in svg
+
+
+def test_a_single_sample_is_mixed_with_another() -> None:
+    found = seen_in_training(arrays(9), TrainConfig(mixup=5.0), samples=1, versions=4)
+    (sample,) = found.samples
+    partners = {note.rpartition("% ")[2] for note in sample.notes} - {"unmixed"}
+    assert partners
+    assert sample.label not in partners

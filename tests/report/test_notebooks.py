@@ -15,6 +15,7 @@ from torch import nn
 
 import convarium
 from convarium import explain, measure
+from convarium.explain.resizing import Extent
 from convarium.train import History
 
 
@@ -133,3 +134,11 @@ def test_an_object_of_many_inputs_and_none_of_the_table(shown):
     two = replace(cost, input_shape=((1, 3, 8), (1, 5)), rows=())
     assert "for 1x3x8 and 1x5" in shown(two)
     assert "<table" not in shown(two)
+
+
+def test_of_a_padded_batch_the_first_maps_stand_where_their_samples_do(shown):
+    rows = tuple(Extent((n, 3), (n, 3), (n, 3)) for n in (1, 2, 3) * 3)
+    given = torch.rand(9, 3, 3), "conv", (1,) * 9, torch.ones(9), ("fine",) * 9, (3, 3)
+    page = shown(explain.Attribution(*given, extents=rows))
+    assert page.count("<img") == 8
+    assert "And 1 more." in page

@@ -4,6 +4,7 @@ import io
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from PIL import Image, ImageColor
 
 from convarium import report
@@ -120,3 +121,17 @@ def test_later_elements_cover_earlier_ones_and_words_are_written():
 def test_what_cannot_be_painted_is_refused(svg, options, words):
     with pytest.raises(OptionError, match=words):
         report.svg_as_png(svg, **options)
+
+
+def test_lines_that_follow_each_other_are_painted_at_once_in_their_order(monkeypatch):
+    drawing = Drawing(100, 40, "test")
+    drawing.line([(0, 20), (100, 20)], "hit", thick=8)
+    drawing.line([(20, 0), (20, 40)], "miss", thick=8)
+    drawing.line([(0, 20), (30, 20)], "ink", thick=4)
+    drawing.rectangle((60, 0, 10, 40), "card")
+    drawing.line([(80, 0), (80, 40)], "miss", thick=8)
+    monkeypatch.setattr(Axes, "plot", None)  # one call a line takes seconds where there are many
+    image, theme = pixels(drawing.text(), scale=1), palette.LIGHT
+    found = [image[y, x] for x, y in ((50, 20), (20, 30), (20, 20), (65, 20), (80, 20))]
+    expected = ("hit", "miss", "ink", "card", "miss")
+    assert all(close(a, theme[b]) for a, b in zip(found, expected, strict=True))

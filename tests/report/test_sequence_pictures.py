@@ -7,10 +7,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from convarium.data import TextPreprocessing, TokenOptions
+from convarium.data.texts.tokens import learn_tokens
+from convarium.explain.painting import fitting, font_of
 from convarium.report import sequence_pictures
 from convarium.report.explained_sequences import ExplainedSequences
 from convarium.report.sequence_pictures import sequence_picture, write_sequence_pictures
 from convarium.report.sequences import HeatedSeries, HeatedTokens
+from convarium.report.texts import token_pieces
 
 
 def words(heat: list[float], word: str = "word ", note: str = "a note") -> HeatedTokens:
@@ -67,3 +71,30 @@ def test_the_sheet_holds_as_many_as_it_can_and_says_so(tmp_path: Path, monkeypat
     with Image.open(write_sequence_pictures(tmp_path, explained).sheet) as sheet:
         assert size[1] * 2 // 3 < sheet.size[1] < size[1]
         assert np.asarray(sheet)[-40:].min() < 120  # how many of all
+
+
+def test_of_words_that_do_not_fit_as_many_letters_as_fit_are_shown() -> None:
+    font, text = font_of(28), "".join(chr(97 + k % 26) for k in range(5000))
+    shown = fitting(text, font, 700)
+    held = len(shown) - 1
+    assert shown == text[:held] + "…"
+    assert font.getlength(shown) <= 700 < font.getlength(text[: held + 1] + "…")
+    assert fitting(text, font, 1) == ""
+
+
+def test_the_last_token_of_a_text_that_is_cut_is_itself_alone() -> None:
+    tokens = learn_tokens(["one two three four five"] * 5, TokenOptions())
+    steps = TextPreprocessing((3,), classes=("a", "b"), tokenizer=tokens)
+    assert token_pieces(steps, "one two  three four five") == ["one ", "two ", "three "]
+    assert token_pieces(steps, "one two") == ["one ", "two"]
+    assert token_pieces(steps, "") == []
+
+
+def test_scripts_that_the_letters_do_not_have_are_named_in_the_note() -> None:
+    plain, chinese, hebrew = (
+        sequence_picture(words([0, 1], word=word, note="")) for word in ("word ", "中文", "שלום")
+    )
+    assert plain.shape[0] < chinese.shape[0] == hebrew.shape[0]
+    note = slice(46, 46 + 20)
+    assert plain[note].shape == chinese[note].shape
+    assert (chinese[note] != hebrew[note]).any()

@@ -144,7 +144,9 @@ def test_explain_tells_the_heat_of_each_token(reviews, serving):
     x = served_inputs(run, "text/plain", b"a red hat").inputs[0]
     heat = hires_cam(run.model, x)
     assert told["tokens"] == ["a", "red", "hat"]
-    np.testing.assert_allclose(told["values"], heat.values[0], atol=1e-5)
+    assert told["input_size"] == [len(told["values"])] == [3]  # all heat lies on the words
+    assert sum(told["values"]) == pytest.approx(float(heat.values.sum()), abs=1e-4)
+    np.testing.assert_allclose(told["values"], heat.resized(heat.values, (3,))[0], atol=1e-5)
 
 
 def test_several_runs_have_addresses_of_their_own(photos, reviews, curves, serving):

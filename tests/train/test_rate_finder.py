@@ -85,8 +85,18 @@ def test_limits_that_do_not_grow_are_refused(parts, preprocessing, network):
 
 
 def test_where_no_rate_helps_no_peak_is_suggested():
-    falling = train.RateSweep((1e-6, 1e-4, 1e-2), (1.1, 1.0, 2.0), 1e-4, 1e-5)
+    falling = train.RateSweep((1e-6, 1e-4, 1e-2), (1.1, 1.0, 2.0), 1e-4)
+    assert falling.suggestion == pytest.approx(1e-5)
     assert "--learning-rate 1e-05" in falling.sentence()
-    rising = train.RateSweep((1e-6, 1e-4, 1e-2), (1.0, 1.1, 2.0), 1e-6, 1e-7)
+    rising = train.RateSweep((1e-6, 1e-4, 1e-2), (1.0, 1.1, 2.0), 1e-6)
+    assert rising.suggestion is None
     assert "falls at no rate" in rising.sentence()
     assert "--learning-rate" not in rising.sentence()
+
+
+@pytest.mark.parametrize(("lowest", "falls"), [(0.5, True), (0.95, False)])
+def test_a_loss_that_falls_at_the_first_rates_has_fallen(lowest, falls):
+    rates = tuple(1e-2 * 1.1**k for k in range(20))
+    found = train.RateSweep(rates, (1.0, lowest, *[1.2] * 18), rates[1])
+    assert found.suggestion == (pytest.approx(rates[1] / 10) if falls else None)
+    assert ("falls at no rate" in found.sentence()) == (not falls)

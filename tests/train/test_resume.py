@@ -122,7 +122,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(fit, die, tmp_path):
     ("lost", "words"),
     [
         ("checkpoint-3", r"Went back to checkpoint-2; checkpoint-3: it is not there\."),
-        ("latest", r"Went back to checkpoint-3; latest: it is not there\."),
+        ("latest", r"latest is not there; went on from the newest checkpoint, checkpoint-3\."),
     ],
 )
 def test_a_lost_checkpoint_or_pointer_is_told(fit, die, tmp_path, lost, words):

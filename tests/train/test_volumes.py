@@ -15,6 +15,7 @@ from convarium import data, train
 from convarium.data import pictures
 from convarium.data.volumes.samples import VolumeFiles
 from convarium.errors import OptionError
+from convarium.report import trained_on
 from convarium.train.config import TrainConfig
 from convarium.train.from_config import augmentation_of
 from convarium.train.learner import Learner
@@ -201,3 +202,10 @@ def test_a_recipe_gives_volumes_what_is_not_for_images_alone(tmp_path):
     for name in RECIPES:
         change = augmentation_of(train.recommend(dataset, recipe=name).config, "volumes")
         assert change.flip_axes == ("width",)
+
+
+def test_options_of_another_kind_are_refused_before_a_sample_is_read(tmp_path, monkeypatch):
+    dataset = opened(tmp_path / "shapes.npz", 6, 8, 0)
+    monkeypatch.setattr(trained_on, "fit_preprocessing", None)
+    with pytest.raises(OptionError, match="is for texts"):
+        trained_on.seen_in_training(dataset, TrainConfig(word_dropout=0.2))

@@ -11,6 +11,7 @@ from convarium.cli.parsing import Parser, positive, write, write_json
 from convarium.cli.reading import add_input_columns, input_columns
 from convarium.errors import DataError, OptionError, did_you_mean
 from convarium.explain.methods import METHODS
+from convarium.report.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -131,9 +132,9 @@ def _heatmaps(arguments: argparse.Namespace, opened: Run, target: int | None) ->
         write_json(told)
         return 0
     say(explained.rows, told)
-    write(f"{about}: {page}, {sheet} and {counted(len(overlays), 'overlay')} beside them")
+    write(f"{about}: {page}, {sheet} and {counted(len(overlays), 'overlays')} beside them")
     if heat:
-        write(f"heat at the volumes' own voxels: {counted(len(heat), 'file')} beside them")
+        write(f"heat at the volumes' own voxels: {counted(len(heat), 'files')} beside them")
     return 0
 
 
@@ -152,11 +153,6 @@ def say_skipped(skipped: list[dict[str, str]]) -> None:
     """A line for each input that was left out."""
     for item in skipped:
         sys.stderr.write(f"skipped {item['name']}: {item['reason']}\n")
-
-
-def counted(n: int, word: str) -> str:
-    """A number of things in words."""
-    return f"{n} {word}" if n == 1 else f"{n} {word}s"
 
 
 def _told(

@@ -6,11 +6,12 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from convarium.cli.explain import counted, say
+from convarium.cli.explain import say
 from convarium.cli.parsing import write, write_json
 from convarium.cli.reading import input_columns
 from convarium.errors import DataError
 from convarium.explain.methods import METHODS
+from convarium.report.wording import counted
 
 if TYPE_CHECKING:
     from convarium.data import Skipped
@@ -45,7 +46,7 @@ def explain_sequences(arguments: argparse.Namespace, run: Run, target: int | Non
         write_json(told)
         return 0
     say(rows, told)
-    overlays = counted(len(rows), "overlay")
+    overlays = counted(len(rows), "overlays")
     write(f"{about}: {told['page']}, {told['sheet']} and {overlays} beside them")
     return 0
 

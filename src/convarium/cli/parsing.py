@@ -39,7 +39,6 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing the usage."""
-        message = message.replace(", None)", ", 'none')")  # the choice that switches an option off
         raise OptionError(f"{message[:1].upper()}{message[1:]}; see: {self.prog} --help")
 
     def parse_args(  # type: ignore[override]
@@ -94,8 +93,7 @@ def add_config_arguments(
         seconds = option.metadata.get("unit") == "seconds"
         group.add_argument(
             flag,
-            type=_value_of(duration if seconds else kind, optional),
-            choices=None if choices is None else (*choices, *([None] if optional else [])),
+            type=_value_of(duration if seconds else kind, optional, choices),
             default=argparse.SUPPRESS,
             metavar=_metavar(kind, choices, optional),
             help=words + (" (or none)" if optional else ""),
@@ -253,15 +251,21 @@ def duration(text: str) -> float:
     return 3600 * hours + 60 * minutes + seconds
 
 
-def _value_of(kind: Callable[[str], Any], optional: bool) -> Callable[[str], Any]:
+def _value_of(
+    kind: Callable[[str], Any], optional: bool, choices: Sequence[str] | None
+) -> Callable[[str], Any]:
+    words = None if choices is None else [*choices, *(["none"] if optional else [])]
+
     def convert(text: str) -> Any:
+        if words is not None and text not in words:
+            known = ", ".join(map(repr, words))
+            raise argparse.ArgumentTypeError(f"invalid choice: {text!r} (choose from {known})")
         if optional and text == "none":
             return None
         try:
             return tuple(map(int, text.split(","))) if kind is tuple else kind(text)
         except ValueError as error:
-            words = _WORDS[kind]
-            raise argparse.ArgumentTypeError(f"{text!r} must be {words}") from error
+            raise argparse.ArgumentTypeError(f"{text!r} must be {_WORDS[kind]}") from error
 
     return convert
 

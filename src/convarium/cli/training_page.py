@@ -46,6 +46,7 @@ def show(arguments: argparse.Namespace, dataset: Dataset, changes: dict[str, Any
         changes: options of the augmentation that were given.
     """
     from convarium import report, train
+    from convarium.train.from_config import refuse_foreign
 
     path = _page_name(arguments, dataset)
     report.check_page_name(path)
@@ -53,6 +54,7 @@ def show(arguments: argparse.Namespace, dataset: Dataset, changes: dict[str, Any
     choice = train.recommend(dataset, **grid, recipe=arguments.recipe)
     config = dataclasses.replace(choice.config, **changes)
     refuse_idle(changes, config)
+    refuse_foreign(config, dataset.kind)
     how = {
         "seed": arguments.seed or 0,
         "epoch": arguments.epoch or 0,

@@ -215,11 +215,31 @@ def heat_of(heat: Any, x: Tensor, size: Sequence[int]) -> tuple[Tensor, Tensor]:
     maps = at_input(heat, size).detach().to(x.device).float()
     if len(maps) != len(x):
         raise ShapeError(f"heat has {len(maps)} maps for {len(x)} samples of x; give one each.")
-    given = (heat.values if isinstance(heat, Attribution) else heat).detach().flatten(1)
-    told = given.isfinite().all(1) & (given.amax(1) > given.amin(1))
+    given = heat.values if isinstance(heat, Attribution) else heat
+    told = torch.cat([_varies(part) for part in own_parts(given.detach(), heat)])
     if isinstance(heat, Attribution):
         told &= torch.tensor([word not in SILENT for word in heat.status], device=told.device)
     return maps.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0), told.to(x.device)
+
+
+def own_parts(maps: Tensor, heat: Any) -> list[Tensor]:
+    """Maps (B, *S) together, or of padded ones each by itself, (1, *S), without what is behind it.
+
+    Args:
+        maps: as many, and of the size, as those of the heatmap.
+        heat: an attribution, or a tensor, which is never padded.
+    """
+    extents = heat.extents if isinstance(heat, Attribution) else None
+    if extents is None:
+        return [maps]
+    pairs = zip(torch.split(maps, 1), extents, strict=True)
+    return [part[(slice(None), *map(slice, extent.cells))] for part, extent in pairs]
+
+
+def _varies(maps: Tensor) -> Tensor:
+    """Which maps are finite and not the same everywhere, (B,)."""
+    flat = maps.flatten(1)
+    return flat.isfinite().all(1) & (flat.amax(1) > flat.amin(1))
 
 
 def shown(heat: Any) -> tuple[Tensor, Tensor]:

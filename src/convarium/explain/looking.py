@@ -22,7 +22,6 @@ from convarium.explain.faults import blame, mixing, padded, refuse
 from convarium.graph import Graph, eager, trace, untouched, unwrapped
 from convarium.graph.wrappers import all_eager
 from convarium.measure.arguments import whole
-from convarium.models.sequence import SequenceClassifier
 
 Inputs = Tensor | tuple[Tensor, ...]
 Forward = Callable[..., Any]
@@ -76,9 +75,8 @@ class Look:
     @property
     def covered(self) -> tuple[int, ...]:
         """Spatial size of what is read: of a short sequence, with the zeros put behind it."""
-        if not isinstance(self.network, SequenceClassifier):
-            return self.size
-        return (max(*self.size, self.network.shortest_read),)
+        shortest: int = getattr(self.network, "shortest_read", 0)
+        return tuple(max(side, shortest) for side in self.size)
 
     def at_once(self, batch_size: int) -> int:
         """How many versions of the batch make up a pass of so many samples; at least one."""

@@ -6,25 +6,36 @@ x (B, C, *S), mask (B, *S) -> samples of one size together, without their paddin
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ParamSpec
+from typing import Any, Final, ParamSpec
 
 import torch
 from torch import Tensor
 
+from convarium.errors import ConvariumError
 from convarium.explain.attribution import Attribution
+from convarium.explain.layers import find_layer
+from convarium.explain.looking import Look, looking
+from convarium.explain.methods import METHODS
 from convarium.explain.resizing import Extent, Sizes
+from convarium.explain.targets import goal
 
 P = ParamSpec("P")
+Groups = dict[Sizes, list[int]]  # of the samples of each size
+
+_PATCHES: Final = frozenset({"window", "stride"})
+_CAPPED: Final = "The window is no longer than a sample, where that is the shorter one."
 
 
 def unpadded(method: Callable[P, Attribution]) -> Callable[P, Attribution]:
     """The method, which explains the samples of a padded batch `(x, mask)` without their padding.
 
     It runs once for each size among the samples. A callable target scores whole batches, so that
-    its batch stays as it is; so does one whose mask hides more than what stands behind a sample.
+    its batch stays as it is; so does one whose mask hides more than what stands behind a sample,
+    and one whose samples have other scores without what the mask hides: then it is no padding.
     """
+    layered = METHODS[getattr(method, "__name__", "")].layered
 
     @functools.wraps(method)
     def explained(*args: P.args, **kwargs: P.kwargs) -> Attribution:
@@ -32,8 +43,14 @@ def unpadded(method: Callable[P, Attribution]) -> Callable[P, Attribution]:
         sizes = own_sizes(given.get("x"))
         if sizes is None or not _fits(given.get("target"), len(sizes)):
             return method(*args, **kwargs)
+        groups: Groups = {}
+        for row, size in enumerate(sizes):
+            groups.setdefault(size, []).append(row)
+        if not _is_padding(groups, given):
+            return method(*args, **kwargs)
+        note = _settle_layer(given) if layered and given.get("layer") is None else ""
         call: Any = method
-        return _together(call, sizes, **given)
+        return _together(call, groups, note, **given)
 
     return explained
 
@@ -58,6 +75,44 @@ def own_sizes(x: Any) -> list[Sizes] | None:
     return sizes
 
 
+def _is_padding(groups: Groups, given: Mapping[str, Any]) -> bool:
+    """Whether samples without what the mask hides have the scores that they have in the batch.
+
+    So it is in this library's networks of sequences; others are asked, since their mask may mark
+    what is to be looked at, or they may read one size only.
+    """
+    model, forward = given.get("model"), given.get("forward")
+    x: tuple[Tensor, ...] = given["x"]
+    try:
+        with looking(model, x, forward) as look, torch.no_grad():  # type: ignore[arg-type]
+            if forward is None and hasattr(look.network, "shortest_read"):
+                return True
+            output = look.run(*look.inputs)
+            what = goal(output, given.get("target"), look.samples)
+            return _keep_scores(look, groups, what.classes or (), what(output))
+    except (ConvariumError, RuntimeError, ValueError, LookupError, TypeError, AssertionError):
+        return False  # the method says so of the whole batch, or can take it as it is
+
+
+def _keep_scores(look: Look, groups: Groups, classes: Sequence[int], scores: Tensor) -> bool:
+    """Whether samples that are cut to their sizes have these scores of these classes."""
+    for size, rows in groups.items():
+        cut: Any = (..., *map(slice, size))
+        output = look.run(*(part[rows][cut] for part in look.inputs))
+        alone = goal(output, [classes[row] for row in rows], len(rows))(output)
+        if not torch.allclose(alone, scores[rows], rtol=1e-3, atol=1e-5):
+            return False
+    return True
+
+
+def _settle_layer(given: dict[str, Any]) -> str:
+    """Choose the layer once for all sizes; what is to be said of the choice."""
+    with looking(given["model"], given["x"], given.get("forward")) as look:
+        found = find_layer(look, None)
+    given["layer"] = found.name
+    return found.note
+
+
 def _fits(target: Any, samples: int) -> bool:
     """Whether a target can be dealt out to samples."""
     return not callable(target) and len(_listed(target, samples)) == samples
@@ -70,7 +125,8 @@ def _listed(target: Any, samples: int) -> Sequence[Any]:
 
 def _together(
     call: Callable[..., Attribution],
-    sizes: list[Sizes],
+    groups: Groups,
+    note: str,
     *,
     model: Any,
     x: tuple[Tensor, Tensor],
@@ -79,11 +135,8 @@ def _together(
 ) -> Attribution:
     """One result of all samples, in their order."""
     first, mask = x
-    targets, blank = _listed(target, len(sizes)), _expanded(more.get("baseline"), first)
-    groups: dict[Sizes, list[int]] = {}
-    for row, size in enumerate(sizes):
-        groups.setdefault(size, []).append(row)
-    parts = []
+    targets, blank = _listed(target, len(first)), _expanded(more.get("baseline"), first)
+    parts, notes = [], {note}
     for size, rows in groups.items():
         cut: Any = (..., *map(slice, size))
         inputs = (first[rows][cut], mask[rows][cut])
@@ -91,9 +144,27 @@ def _together(
         options = dict(more)
         if blank is not None:
             options["baseline"] = blank[rows][cut]
+        for name in _PATCHES & more.keys():
+            options[name] = _capped(more[name], size, mask.shape[1:])
+            if options[name] != more[name]:
+                notes.add(_CAPPED)
         parts.append(call(model, inputs, target=wanted, **options))
     order = [row for rows in groups.values() for row in rows]
-    return _joined(parts, order, tuple(mask.shape[1:]))
+    joined = _joined(parts, order, tuple(mask.shape[1:]))
+    return replace(joined, note=" ".join(filter(None, (joined.note, *sorted(notes)))))
+
+
+def _capped(given: Any, size: Sizes, whole: Sequence[int]) -> Any:
+    """Sides that fit the batch, no longer than a sample's; others stay, to be refused."""
+    sides = tuple(given) if isinstance(given, tuple | list) else (given,) * len(size)
+    fits = len(sides) == len(size) and all(isinstance(side, int) for side in sides)
+    if not fits or not all(0 < a <= b for a, b in zip(sides, whole, strict=True)):
+        return given
+    return (
+        given
+        if all(a <= b for a, b in zip(sides, size, strict=True))
+        else tuple(map(min, sides, size))
+    )
 
 
 def _expanded(baseline: Any, x: Tensor) -> Tensor | None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import bisect
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -229,6 +230,8 @@ def fitting(text: str, font: Any, width: float) -> str:
     )
     if font.getlength(words) <= width:
         return words
-    while words and font.getlength(words + "…") > width:
-        words = words[:-1]
+    fits = bisect.bisect_right(
+        range(len(words)), width, key=lambda count: font.getlength(words[:count] + "…")
+    )
+    words = words[: max(0, fits - 1)]
     return words.rstrip() + "…" if words else ""

@@ -140,11 +140,12 @@ def _through(look: Look, maps: Tensor, several: int, baseline: float) -> Iterato
     """The first input seen through each map: (n B, C, *S) at a time."""
     x = look.inputs[0]
     for some in torch.split(maps, several, dim=1):
-        masks = resized(some, look.size).movedim(1, 0).unsqueeze(2)
+        masks = resized(some, look.covered).movedim(1, 0).unsqueeze(2)
         low, high = (end(masks.flatten(2), 2) for end in (torch.amin, torch.amax))
         shape = (*low.shape, *[1] * (masks.ndim - 2))
         low, high = low.reshape(shape), high.reshape(shape)
         masks = torch.where(high > low, (masks - low) / (high - low), 0).to(x.dtype)
+        masks = masks[(slice(None),) * 3 + tuple(map(slice, look.size))]
         yield (baseline + (x - baseline) * masks).flatten(0, 1)
 
 

@@ -80,12 +80,13 @@ def _measures(module: nn.Module) -> bool:
 
 
 def _measure(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-    """Mean and variance of what a norm is about to see, over samples and positions."""
-    (x,) = inputs
-    axes = [axis for axis in range(x.ndim) if axis != 1]
-    numbers = x.float()
-    norm.running_mean.copy_(numbers.mean(axes))  # type: ignore[operator]
-    norm.running_var.copy_(numbers.var(axes, unbiased=False))  # type: ignore[operator]
+    """Mean and variance of what a norm is about to see, over samples and their own positions."""
+    x, *masks = inputs
+    numbers = x.float().movedim(1, 0).flatten(1)
+    if masks and isinstance(masks[0], Tensor):
+        numbers = numbers[:, masks[0].flatten()]
+    norm.running_mean.copy_(numbers.mean(1))  # type: ignore[operator]
+    norm.running_var.copy_(numbers.var(1, unbiased=False))  # type: ignore[operator]
 
 
 @contextlib.contextmanager

@@ -23,7 +23,9 @@ class Extent(NamedTuple):
     Attributes:
         cells: positions of the map that are the sample's, along each axis, from the first.
         covered: positions of the input that these cover, with zeros that the network puts behind.
-        own: positions of the input that are the sample's.
+        own: positions of the input that are the sample's; of a map with a cell for each covered
+            position, what is behind them counts to the last of them, and of a coarser one it is
+            left out.
     """
 
     cells: Sizes
@@ -56,7 +58,10 @@ def resized_each(
     result = maps.new_zeros(len(maps), *size)
     for row, extent in enumerate(extents):
         part = maps[row : row + 1][(slice(None), *map(slice, extent.cells))]
-        part = _folded(resized(part, extent.covered), extent.own)
+        if extent.cells == extent.covered:
+            part = _folded(part, extent.own)
+        elif extent.covered != extent.own:
+            part = resized(part, extent.covered)[(slice(None), *map(slice, extent.own))]
         shares = zip(extent.own, size, whole, strict=True)
         sides = [max(1, round(own * side / full)) for own, side, full in shares]
         result[row][tuple(map(slice, sides))] = resized(part, sides)[0]

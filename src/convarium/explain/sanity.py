@@ -20,6 +20,7 @@ from convarium.explain.controls import (
     SampleMean,
     first_input,
     is_tokens,
+    own_parts,
     random_ranks,
     sample_keys,
     sample_mean,
@@ -33,6 +34,7 @@ from convarium.measure.arguments import real, whole
 
 Verdict = Literal["passes", "fails", "undecided"]
 Method = Callable[..., Attribution | Tensor]
+Maps = list[Tensor]  # of all samples together, or of each by itself
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +126,7 @@ def sanity_check(
     options |= {} if forward is None else {"forward": forward}
     first = method(model, x, target=target, **options)
     settled = _settled(model, x, first, target, forward)
-    original, found = _maps(first, shown), []
+    original, found = _maps(first, shown), list[Maps]()
     with looking(model, x, forward) as look:
 
         def run() -> None:
@@ -137,7 +139,7 @@ def sanity_check(
             randomise(look.network, names, seed)
             measure_norms(look.network, so_far, run)
             found.append(_maps(method(model, x, target=settled, **options), shown))
-    edges = _edge_correlations([original, *found], shown)
+    edges = _edge_correlations([original, *found], shown, first)
     alike = [_alike(original, maps) for maps in found]
     signed, absolute, structure = (torch.stack(each) for each in zip(*alike, strict=True))
     verdict, reason = _judged(original, signed[-1], absolute[-1], edges, limit)
@@ -165,13 +167,14 @@ def _check_options(method: Any, stages: int, limit: float) -> None:
         )
 
 
-def _maps(heat: Any, x: Tensor) -> Tensor:
-    """Finite maps (B, *S)."""
+def _maps(heat: Any, x: Tensor) -> Maps:
+    """Finite maps (B, *S), or where they are padded each by itself without that, (1, *S)."""
     maps = heat.values if isinstance(heat, Attribution) else heat
     if not isinstance(maps, Tensor) or maps.ndim < 2 or len(maps) != len(x):
         kind = tuple(maps.shape) if isinstance(maps, Tensor) else type(maps).__name__
         raise ShapeError(f"method gives {kind}; it must give an Attribution, or maps (B, *S).")
-    return maps.detach().float().nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+    maps = maps.detach().float().nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+    return own_parts(maps, heat)
 
 
 def _settled(
@@ -190,18 +193,22 @@ def _settled(
         return goal(look.run(*look.inputs), None, look.samples).classes
 
 
-def _shuffled(maps: Tensor, x: Tensor, seed: int) -> Tensor:
+def _shuffled(maps: Maps, x: Tensor, seed: int) -> Tensor:
     """Spearman's correlation of each map with itself in a random order, (B,)."""
-    flat = maps.flatten(1)
-    order = random_ranks(flat.shape[1], sample_keys(x), seed).to(flat.device)
-    return spearman(flat, flat.gather(1, order))
+    found = []
+    for part, rows in zip(maps, torch.split(x, [len(part) for part in maps]), strict=True):
+        flat = part.flatten(1)
+        order = random_ranks(flat.shape[1], sample_keys(rows), seed).to(flat.device)
+        found.append(spearman(flat, flat.gather(1, order)))
+    return torch.cat(found)
 
 
-def _alike(first: Tensor, second: Tensor) -> Iterator[Tensor]:
+def _alike(first: Maps, second: Maps) -> Iterator[Tensor]:
     """Signed, absolute and structural similarity, (B,) each."""
-    yield spearman(first, second)
-    yield spearman(first.abs(), second.abs())
-    yield structural_similarity(_display(first), _display(second))
+    pairs = list(zip(first, second, strict=True))
+    yield torch.cat([spearman(a, b) for a, b in pairs])
+    yield torch.cat([spearman(a.abs(), b.abs()) for a, b in pairs])
+    yield torch.cat([structural_similarity(_display(a), _display(b)) for a, b in pairs])
 
 
 def _display(maps: Tensor) -> Tensor:
@@ -210,13 +217,34 @@ def _display(maps: Tensor) -> Tensor:
     return torch.where(highest > 0, positive / highest, torch.zeros_like(positive))
 
 
-def _edge_correlations(stages: list[Tensor], x: Tensor) -> Tensor | None:
+def _edge_correlations(stages: list[Maps], x: Tensor, heat: Any) -> Tensor | None:
     """(1 + stages, B) of absolute maps with the edge detector, brought to the map's size."""
-    if is_tokens(x) or x.ndim != stages[0].ndim + 1:
+    if is_tokens(x) or x.ndim != stages[0][0].ndim + 1:
         return None
-    found = sobel(x).float().unsqueeze(1)
-    edges = F.interpolate(found, size=tuple(stages[0].shape[1:]), mode="area").squeeze(1)
-    return torch.stack([spearman(maps.abs(), edges) for maps in stages])
+    edges = []
+    for part, rows in zip(stages[0], _own_inputs(x, heat), strict=True):
+        found = sobel(rows).float().unsqueeze(1)
+        edges.append(F.interpolate(found, size=tuple(part.shape[1:]), mode="area").squeeze(1))
+    return torch.stack(
+        [
+            torch.cat([spearman(a.abs(), b) for a, b in zip(maps, edges, strict=True)])
+            for maps in stages
+        ]
+    )
+
+
+def _own_inputs(x: Tensor, heat: Any) -> Maps:
+    """The inputs of maps: of padded ones what each covers, with zeros behind a sample's own."""
+    extents = heat.extents if isinstance(heat, Attribution) else None
+    if extents is None:
+        return [x]
+    found = []
+    for row, extent in zip(torch.split(x, 1), extents, strict=True):
+        cut: Any = (..., *map(slice, extent.own))
+        own = row[cut]
+        behind = [b - a for a, b in zip(extent.own, extent.covered, strict=True)]
+        found.append(F.pad(own, [side for many in reversed(behind) for side in (0, many)]))
+    return found
 
 
 def _kept(signed: Tensor, absolute: Tensor, seed: int = 0) -> SampleMean:
@@ -228,10 +256,10 @@ def _kept(signed: Tensor, absolute: Tensor, seed: int = 0) -> SampleMean:
 
 
 def _judged(
-    original: Tensor, signed: Tensor, absolute: Tensor, edges: Tensor | None, limit: float
+    original: Maps, signed: Tensor, absolute: Tensor, edges: Tensor | None, limit: float
 ) -> tuple[Verdict, str]:
-    flat = original.flatten(1)
-    told = flat.amax(1) > flat.amin(1)
+    flats = [part.flatten(1) for part in original]
+    told = torch.cat([flat.amax(1) > flat.amin(1) for flat in flats])
     if not told.any():
         return "undecided", "The original maps are constant, so there is nothing to compare."
     kept = _kept(signed[told], absolute[told])

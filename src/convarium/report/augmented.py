@@ -229,10 +229,12 @@ def _row(drawing: Drawing, sample: AugmentedSample, top: float, width: float) ->
     label = _fitted(sample.label or "no label", 0.6 * (width - 2 * _EDGE), 13)
     drawing.words(_EDGE, top + 24, label, size=13, weight=650)
     left = _EDGE + wording.width(label, 13) + 10
-    name = _fitted(sample.name, width - _EDGE - left, 12)
-    drawing.words(left, top + 24, name, "soft", size=12)
     shown = (sample.original, *sample.versions)
     limits = shared_limits(shown) if _is_series([sample]) else ()
+    fewer = 0 < len(limits) < len(sample.original)
+    said = f"{len(limits)} of {len(sample.original)} channels; " if fewer else ""
+    name = _fitted(said + sample.name, width - _EDGE - left, 12)
+    drawing.words(left, top + 24, name, "soft", size=12)
     for column, each in enumerate(shown):
         x, y = _EDGE + column * (_CELL + _GAP), top + _NAME
         drawing.rectangle((x, y, _CELL, _CELL), "line", strength=0.45)

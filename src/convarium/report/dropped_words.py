@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from convarium.data import Dataset, TextAugmentation, TextPreprocessing
 from convarium.data.augment.texts import UNKNOWN
 from convarium.report.seen import label_of, seen_batch
+from convarium.report.sequences import side_colour
 from convarium.report.templates import write_filled
 from convarium.report.texts import token_pieces
 
@@ -112,7 +113,8 @@ def write_dropped(
         for text in texts
     ]
     about = "; ".join(settings) or "nothing is changed at random"
-    return write_filled(path, "dropped_words.html.jinja", title=title, about=about, texts=shown)
+    told = {"title": title, "about": about, "texts": shown, "colour": side_colour(1)}
+    return write_filled(path, "dropped_words.html.jinja", **told)
 
 
 def _words(text: DroppedWords, gone: Sequence[bool]) -> list[dict[str, object]]:

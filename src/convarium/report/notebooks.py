@@ -145,7 +145,8 @@ def history(found: History) -> Told:
 
 def attribution(found: Attribution) -> Told:
     """The heatmaps as `display` gives them, from 0 to 1, with class and status."""
-    first = replace(found, values=found.values[:_MAPS], channels=None)
+    extents = found.extents and found.extents[:_MAPS]
+    first = replace(found, values=found.values[:_MAPS], channels=None, extents=extents)
     maps = first.display(_picture_size(found)).numpy()
     shown = [
         (pictures.address(_coloured(each)), _caption(found, row)) for row, each in enumerate(maps)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
@@ -48,8 +49,13 @@ def svg_as_png(svg: str, *, scale: float = 2.0, dark: bool = False) -> bytes:
         raise OptionError(f"svg (={svg[:40]!r}...) must be an SVG of this room.") from error
     theme = palette.DARK if dark else palette.LIGHT
     figure = _empty(width, height, theme["card"])
-    for element, corner in _placed(root, (0.0, 0.0)):
-        _paint(figure.axes[0], element, theme, corner)
+    axes = figure.axes[0]
+    for plain, some in itertools.groupby(_placed(root, (0.0, 0.0)), _is_plain_line):
+        if plain:
+            _paint_lines(axes, some, theme)
+        else:
+            for element, corner in some:
+                _paint(axes, element, theme, corner)
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=_DPI * scale, metadata={"Software": None})
     return file.getvalue()
@@ -77,6 +83,34 @@ def _placed(
             yield from _placed(element, inner)
         else:
             yield element, corner
+
+
+def _is_plain_line(placed: tuple[ElementTree.Element, _Point]) -> bool:
+    """Whether an element is a line without dashes."""
+    element, _ = placed
+    kind = element.tag.rpartition("}")[2]
+    return kind == "polyline" and not element.attrib.get("stroke-dasharray")
+
+
+def _paint_lines(
+    axes: Axes,
+    lines: Iterable[tuple[ElementTree.Element, _Point]],
+    theme: Mapping[str, str],
+) -> None:
+    """Put lines that follow each other on the sheet, all at once, in their order."""
+    from matplotlib.collections import LineCollection
+    from matplotlib.colors import to_rgba
+
+    paths, thick, colours = [], [], []
+    for element, corner in lines:
+        paths.append(np.add(_points(element), corner))
+        thick.append(_at(element, "stroke-width") * _POINTS)
+        strength = float(element.attrib.get("stroke-opacity", "1"))
+        stroke = _colour(element, "stroke", theme)
+        colours.append(to_rgba(stroke, strength if stroke != "none" else 0))
+    ends: dict[str, Any] = {"capstyle": "projecting", "joinstyle": "round"}
+    drawn = LineCollection(paths, linewidths=thick, colors=colours, zorder=1, **ends)
+    axes.add_collection(drawn, autolim=False)
 
 
 def _paint(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -60,14 +61,18 @@ def write_sequence_pictures(folder: str | Path, explained: ExplainedSequences) -
     Raises:
         RunError: a file cannot be written.
     """
-    pictures = [sequence_picture(sequence) for sequence in explained.sequences]
+    from PIL import Image
+
+    small: list[PillowImage] = []
     written: list[Path] = []
-    pairs = zip(pictures, explained.rows, strict=True)
-    for number, (picture, row) in enumerate(pairs, start=1):
+    pairs = zip(explained.sequences, explained.rows, strict=True)
+    for number, (sequence, row) in enumerate(pairs, start=1):
+        picture = sequence_picture(sequence)
         written.append(Path(folder) / file_name(number, row["name"], ".png"))
         files.write_bytes(written[-1], png(picture))
+        small.append(Image.fromarray(picture).reduce(_SCALE))
     sheet = Path(folder) / "heatmaps.png"
-    files.write_bytes(sheet, png(_sheet(pictures)))
+    files.write_bytes(sheet, png(_sheet(small)))
     return SequencePictures(tuple(written), sheet)
 
 
@@ -84,14 +89,15 @@ def sequence_picture(sequence: HeatedSeries | HeatedTokens) -> NDArray[np.uint8]
     """
     from PIL import Image, ImageDraw
 
-    head = _LINE if not sequence.note else _LINE + _SMALL + _GAP
+    note = "; ".join(filter(None, (sequence.note, _unlike_the_page(sequence))))
+    head = _LINE if not note else _LINE + _SMALL + _GAP
     body, colours = _body(sequence)
     foot = _LINE if np.any(sequence.heat) else 0
     sheet = Image.new("RGB", (_WIDTH, head + body.height + foot), "white")
     pen = ImageDraw.Draw(sheet)
     for text, size, top, shade in (
         (sequence.title, _LETTERS, _LINE / 2, "ink"),
-        (sequence.note, _SMALL, _LINE + _SMALL / 2, "soft"),
+        (note, _SMALL, _LINE + _SMALL / 2, "soft"),
     ):
         font = font_of(size)
         words = fitting(text, font, _WIDTH - 2 * _EDGE)
@@ -101,6 +107,17 @@ def sequence_picture(sequence: HeatedSeries | HeatedTokens) -> NDArray[np.uint8]
         signed = bool(np.min(sequence.heat) < 0)
         add_scale(sheet, sheet.height - foot / 2, _LETTERS, colours, signed=signed)
     return np.asarray(sheet)
+
+
+def _unlike_the_page(sequence: HeatedSeries | HeatedTokens) -> str:
+    """What the picture cannot show of a text, of scripts that its letters do not have."""
+    if isinstance(sequence, HeatedSeries):
+        return ""
+    letters = {letter for token in sequence.tokens for letter in token}
+    if any(unicodedata.bidirectional(letter) in ("R", "AL") for letter in letters):
+        return "written from left to right here, see the page"
+    wide = any(unicodedata.east_asian_width(letter) in ("W", "F") for letter in letters)
+    return "some letters are boxes here, see the page" if wide else ""
 
 
 def _body(sequence: HeatedSeries | HeatedTokens) -> tuple[PillowImage, Any]:
@@ -144,17 +161,16 @@ def _lines(widths: Sequence[float], room: float) -> list[tuple[int, float]]:
     return places
 
 
-def _sheet(pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """Pictures at half their size, in one column or two, as many rows as the sheet holds."""
+def _sheet(small: Sequence[PillowImage]) -> NDArray[np.uint8]:
+    """Pictures of half their size, in one column or two, as many rows as the sheet holds."""
     from PIL import Image, ImageDraw
 
-    columns = min(2, len(pictures))
-    small = [Image.fromarray(picture).reduce(_SCALE) for picture in pictures]
+    columns = min(2, len(small))
     rows = [small[k : k + columns] for k in range(0, len(small), columns)]
     heights = [max(picture.height for picture in row) + _GAP for row in rows]
     ends = np.cumsum(heights).tolist()
     held = max(1, sum(end <= TALLEST for end in ends))
-    left_out = len(pictures) - held * columns
+    left_out = len(small) - held * columns
     width = round(WIDTH)
     foot = _LINE if left_out > 0 else 0
     sheet = Image.new("RGB", (columns * (width + _GAP) - _GAP, ends[held - 1] + foot), "white")
@@ -162,7 +178,7 @@ def _sheet(pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
         for column, picture in enumerate(row):
             sheet.paste(picture, (column * (width + _GAP), end - height))
     if foot:
-        told = f"the first {held * columns} of {len(pictures)}"
+        told = f"the first {held * columns} of {len(small)}"
         place, shade = (_EDGE, sheet.height - foot / 2), palette.LIGHT["soft"]
         ImageDraw.Draw(sheet).text(place, told, fill=shade, font=font_of(_SMALL), anchor="lm")
     return np.asarray(sheet)

@@ -257,7 +257,7 @@ def shown_sequence(sequence: HeatedSeries | HeatedTokens) -> dict[str, Any]:
         {
             "text": token,
             "value": f"{value:+.2f}",
-            "colour": f"{_side(value)} / {_TINT * abs(value):.3f}",
+            "colour": f"{side_colour(value)} / {_TINT * abs(value):.3f}",
         }
         for token, value in pairs
     ]
@@ -265,7 +265,7 @@ def shown_sequence(sequence: HeatedSeries | HeatedTokens) -> dict[str, Any]:
     return {**told, "tokens": tokens, "signed": bool((heat < 0).any()), "heated": bool(heat.any())}
 
 
-def _side(value: float) -> str:
+def side_colour(value: float) -> str:
     """The colour of what speaks for a class, or against it, for a style."""
     return " ".join(map(str, _FOR if value >= 0 else _AGAINST))
 

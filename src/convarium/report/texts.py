@@ -61,7 +61,7 @@ def _tokens(run: Run, data: Part | Dataset, i: int) -> list[str]:
 
 def token_pieces(steps: TextPreprocessing, text: str) -> list[str]:
     """A text in pieces, each a token that the steps see and what follows it up to the next."""
-    starts = [start for start, _ in steps.tokens.spans(text)][: steps.longest]
+    starts = [start for start, _ in steps.tokens.spans(text)]
     ends = [*starts[1:], len(text)][: len(starts)]
-    pieces = [text[start:end] for start, end in zip(starts, ends, strict=True)]
+    pieces = [text[start:end] for start, end in zip(starts, ends, strict=True)][: steps.longest]
     return [" ".join(piece.split()) + " " * (piece != piece.rstrip()) for piece in pieces]

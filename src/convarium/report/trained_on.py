@@ -12,7 +12,7 @@ from convarium import seeds
 from convarium.data import Dataset, Part, Preprocessing, fit_preprocessing
 from convarium.report.augmented import AugmentedSample, augmented_samples
 from convarium.train.config import TrainConfig
-from convarium.train.from_config import changes_of
+from convarium.train.from_config import changes_of, refuse_foreign
 
 _FITTED = 512  # pictures that mean and deviation come from, which are put back when they are shown
 
@@ -62,6 +62,7 @@ def seen_in_training(
         DataError: a sample cannot be read.
         OptionError: an option of the configuration is for another kind of data.
     """
+    refuse_foreign(config, dataset.kind)
     ids = _usable(dataset) if ids is None else ids
     chosen = some_of_each_class(dataset, ids, _FITTED, seed)
     if preprocessing is None:
@@ -69,14 +70,14 @@ def seen_in_training(
     augmentation = changes_of(config, preprocessing)
     shown = augmented_samples(
         dataset,
-        chosen[:samples],
+        chosen[: max(2, samples)],  # one alone would be mixed with itself
         preprocessing,
         augmentation,
         seed=seed,
         epoch=epoch,
         versions=versions,
     )
-    return SeenInTraining(shown, augmentation.lines())
+    return SeenInTraining(shown[:samples], augmentation.lines())
 
 
 def _usable(dataset: Dataset) -> NDArray[np.int64]:

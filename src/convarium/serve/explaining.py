@@ -45,6 +45,8 @@ class Explainer:
     def values(self, read: str | None, sample: Tensor, asked: Asked) -> dict[str, Any]:
         """Raw signed values at the layer's resolution, with what they are of.
 
+        Of a sample that is shorter than the network reads they are those of its own positions.
+
         Args:
             read: the text before `apply`; None for samples of other kinds.
             sample: as `apply` gives it.
@@ -52,7 +54,8 @@ class Explainer:
         """
         heat = self._heat(sample, asked)
         target = None if heat.target is None else self.classes[heat.target[0]]
-        values = heat.values[0].nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+        found = heat.values.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+        values = (found if heat.extents is None else heat.resized(found, heat.input_size))[0]
         told = {
             "target": target,
             "score": float(heat.logit[0].nan_to_num()),

@@ -74,14 +74,7 @@ def augmentation_of(
     Raises:
         OptionError: an option that another kind has.
     """
-    table = {each.name: each.default for each in dataclasses.fields(config)}
-    for name in _FOREIGN[kind]:
-        value = getattr(config, name)
-        if value != table[name]:
-            other = _OWNERS.get(name, "images")
-            raise OptionError(
-                f"{name} (={value!r}) is for {other}, and the data holds {kind}; leave it out."
-            )
+    refuse_foreign(config, kind)
     if kind == "images":
         return Augmentation(**_shared(Augmentation, config))
     if kind == "grids":  # a mirrored field is of another climate
@@ -98,6 +91,22 @@ def augmentation_of(
         mixup=config.mixup,
         cutmix=config.cutmix,
     )
+
+
+def refuse_foreign(config: TrainConfig, kind: str) -> None:
+    """Refuse options that another kind of samples has.
+
+    Raises:
+        OptionError: so.
+    """
+    table = {each.name: each.default for each in dataclasses.fields(config)}
+    for name in _FOREIGN[kind]:
+        value = getattr(config, name)
+        if value != table[name]:
+            other = _OWNERS.get(name, "images")
+            raise OptionError(
+                f"{name} (={value!r}) is for {other}, and the data holds {kind}; leave it out."
+            )
 
 
 def changes_of(config: TrainConfig, preprocessing: Preprocessing) -> Changes:

@@ -17,7 +17,8 @@ from convarium.train.config import TrainConfig
 from convarium.train.learner import Learner
 
 _SMOOTHING = 0.9
-_FALLS = 0.1  # of the steps, within which a loss that is smallest has never fallen
+_EARLY = 0.1  # of the steps, within which a loss may be smallest by chance
+_FALLS = 0.1  # of the first loss, by which it is smaller than chance makes it
 _DIVERGED = 4.0  # times the smallest loss
 
 
@@ -29,17 +30,24 @@ class RateSweep:
         rates: of the steps that were taken.
         losses: at each of them, smoothed.
         best: the rate with the smallest smoothed loss.
-        suggestion: a tenth of it, the peak to train with.
     """
 
     rates: tuple[float, ...]
     losses: tuple[float, ...]
     best: float
-    suggestion: float
+
+    @property
+    def suggestion(self) -> float | None:
+        """A tenth of the best rate, the peak to train with; None where the loss never fell."""
+        place, first = self.rates.index(self.best), self.losses[0]
+        early = place < _EARLY * len(self.rates)
+        if early and first - self.losses[place] < _FALLS * abs(first):
+            return None
+        return self.best / 10
 
     def sentence(self) -> str:
         """The result, and what to do with it."""
-        if self.rates.index(self.best) < _FALLS * len(self.rates):
+        if self.suggestion is None:
             return (
                 f"the smoothed loss falls at no rate ({len(self.rates)} steps on a copy), so no "
                 "peak follows; look at the labels and at what is changed at random, or give more "
@@ -92,7 +100,7 @@ def find_learning_rate(
         learner = Learner(copy.deepcopy(model), parts, config, preprocessing)
         rates, losses = _sweep(learner, low, high, steps)
     best = rates[min(range(len(losses)), key=losses.__getitem__)]
-    return RateSweep(tuple(rates), tuple(losses), best, best / 10)
+    return RateSweep(tuple(rates), tuple(losses), best)
 
 
 def _sweep(

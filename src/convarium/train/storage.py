@@ -206,7 +206,9 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], Position]:
             continue
         if damaged:
             words = "; ".join(f"{broken.name}: {reason}" for broken, reason in damaged.items())
-            warnings.warn(f"Went back to {path.name}; {words}.", stacklevel=2)
+            only = f"latest is not there; went on from the newest checkpoint, {path.name}."
+            pointer = list(damaged) == [folder / "latest"]
+            warnings.warn(only if pointer else f"Went back to {path.name}; {words}.", stacklevel=2)
             files.write_text(folder / "latest", path.name + "\n")
             for broken in set(damaged).intersection(found):
                 shutil.rmtree(broken, ignore_errors=True)
