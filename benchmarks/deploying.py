@@ -1,6 +1,6 @@
 """What tuning is worth: the chosen form against eager torch, and against every single form.
 
-Run by `make bench`, or: python benchmarks/deploying.py [--networks resnet50 ...] [--side 224]
+Run by `make bench`, or: python benchmarks/deploying.py [--networks resnet50 ...] [--goals latency]
 Needs the extras openvino, quantise and onnx. The networks have their initial weights, so accuracy
 is not judged here: bf16 and int8 count whatever they answer, and float32 forms
 must equal the network as always. n, machine and versions stand in the result.
@@ -35,17 +35,20 @@ def main() -> None:
     """Tune each network for both goals, time all forms in turns, and write the ratios."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--networks", nargs="+", default=NETWORKS)
+    parser.add_argument("--goals", nargs="+", choices=GOALS, default=list(GOALS))
     parser.add_argument("--side", type=int, default=224)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--engines", nargs="+", default=list(FORMS))
     arguments = parser.parse_args()
-    rows = [measured(name, goal, arguments) for name in arguments.networks for goal in GOALS]
-    for goal in GOALS:
+    rows: list[dict[str, Any]] = []
+    for name in arguments.networks:
+        for goal in arguments.goals:
+            rows.append(measured(name, goal, arguments))
+            versions = ("onnxruntime", "openvino", "nncf")
+            path = write("deploying", {"rows": rows}, versions, by_processor=True)
+    for goal in arguments.goals:
         found = [row["times_faster"] for row in rows if row["goal"] == goal]
         print(f"{goal}: {statistics.geometric_mean(found):.2f} times as fast as eager torch")
-    path = write(
-        "deploying", {"rows": rows}, ("onnxruntime", "openvino", "nncf"), by_processor=True
-    )
     print(path)
 
 
