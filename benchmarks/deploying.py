@@ -72,18 +72,36 @@ def measured(name: str, goal: str, arguments: argparse.Namespace) -> dict[str, A
             points=POINTS,
             seconds=1800.0,
         )
-        files = {row.form.file for row in found.rows if row.form.file is not None}
-        maker = Maker(network, Path(folder), samples, samples, labelled, POINTS, None, 0.0, files)
+        written = {row.form.file for row in found.rows if row.form.file is not None}
+        maker = Maker(
+            network,
+            Path(folder),
+            samples=samples,
+            calibration=samples,
+            labelled=labelled,
+            points=POINTS,
+            finetune=0,
+            card=None,
+            until=0.0,
+            written=written,
+        )
         forms = {row.form.label: row.form for row in found.rows}
         calls = {label: call(maker, form, samples[:size]) for label, form in forms.items()}
         taken = alternate(calls, arguments.rounds, turn=TURN)
+    return told(name, goal, found, taken)
+
+
+def told(
+    name: str, goal: str, found: deploy.Tuning, taken: dict[str, list[float]]
+) -> dict[str, Any]:
+    """The row of a network for a goal; prints its one line."""
     chosen = found.chosen.form.label
-    eager = next(label for label, form in forms.items() if form.engine == "eager")
+    eager = next(row.form.label for row in found.rows if row.form.engine == "eager")
     best = min(taken, key=lambda label: statistics.median(taken[label]))
     row = {
         "network": name,
         "goal": goal,
-        "batch_size": size,
+        "batch_size": GOALS[goal],
         "chosen": chosen,
         "times_faster": ratio(taken[eager], taken[chosen]),
         "best": best,
