@@ -152,12 +152,14 @@ def _rounds(
 def _turn(call: Call, seconds: float, wait: Call, clock: Callable[[], float]) -> float:
     """Seconds of one call, by itself or among many of its own kind."""
     taken: list[float] = []
-    while not taken or (seconds and (len(taken) < 2 or sum(taken) < seconds)):
+    whole = 0.0
+    while not taken or (seconds and (len(taken) < 2 or whole < seconds)):
         wait()
         before = clock()
         call()
         wait()
         taken.append(clock() - before)
+        whole += taken[-1]
     return statistics.median(taken[1:] or taken)
 
 
