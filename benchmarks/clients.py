@@ -131,3 +131,38 @@ def resident(process: subprocess.Popen[str]) -> int:
     """Bytes of memory that a process holds."""
     pages = Path(f"/proc/{process.pid}/statm").read_text().split()[1]
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+async def at_rate(
+    process: subprocess.Popen[str], bodies: Sequence[bytes], rate: float, seconds: float
+) -> tuple[int, Load]:
+    """Requests that are due so many times a second: how many, and what became of them."""
+    load, free, running = Load(), [], set()
+    start = time.perf_counter()
+
+    async def one(number: int) -> None:
+        connection: Any = None
+        while free and connection is None:  # one that the server closed meanwhile is none
+            connection = free.pop()
+            connection = None if connection[0].at_eof() else connection
+        body, due = bodies[number % len(bodies)], start + number / rate
+        try:
+            connection = connection or await asyncio.open_connection("127.0.0.1", process.port)
+            if await asked(connection, body, load, due=due):
+                free.append(connection)
+        except Exception as error:  # whatever it is, it is a request without an answer
+            load.add(type(error).__name__, 0.0)
+
+    sent, total = 0, int(rate * seconds)
+    while sent < total:
+        due = min(total, int((time.perf_counter() - start) * rate) + 1)
+        for number in range(sent, due):
+            task = asyncio.ensure_future(one(number))
+            running.add(task)
+            task.add_done_callback(running.discard)
+        sent = due
+        await asyncio.sleep(max(0.0, start + sent / rate - time.perf_counter()))
+    await asyncio.gather(*running)
+    for _, writer in free:
+        writer.close()
+    return sent, load

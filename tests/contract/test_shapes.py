@@ -32,7 +32,7 @@ def test_shapes_follow_from_the_stages(kind, batch, height, width, in_channels, 
     shape = {"in_channels": in_channels, "num_classes": num_classes}
     if name == "text_cnn":
         del shape["in_channels"]
-    with torch.device("meta"), torch.no_grad():
+    with torch.no_grad():
         model = models.create(name, **(options | shape)).eval()
         sides = (height, width)[: model.spatial_dims]
         x = model.example_input(batch, sides)
@@ -58,7 +58,7 @@ def test_shapes_follow_from_the_stages(kind, batch, height, width, in_channels, 
 def test_sizes_of_fields_follow_from_the_factor(kind, batch, sizes, factor, more, targets):
     name, options, _ = SPECIMENS[kind]
     shape = {"in_channels": targets + more, "out_channels": targets, "factor": list(factor)}
-    with torch.device("meta"), torch.no_grad():
+    with torch.no_grad():
         model = models.create(name, **(options | shape)).eval()
         x = model.example_input(batch, sizes)
         maps, y = model.features(x), model(x)

@@ -22,13 +22,13 @@ DROPS = ("drop_prob", "drop_path", "p", "drop_rate", "probability")
 
 
 def uniform(key: str, n: int) -> np.ndarray:
-    """Numbers in [0, 1) that follow from the key."""
-    mask = np.uint64(0xFFFFFFFF)
-    h = np.arange(n, dtype=np.uint64) * np.uint64(2654435761) + np.uint64(zlib.crc32(key.encode()))
-    h &= mask
-    h ^= h >> np.uint64(16)
-    h = (h * np.uint64(0x45D9F3B)) & mask
-    h ^= h >> np.uint64(16)
+    """Numbers in [0, 1) that follow from the key; integers of 32 bits, so products wrap around."""
+    h = np.arange(n, dtype=np.uint32)
+    h *= np.uint32(2654435761)
+    h += np.uint32(zlib.crc32(key.encode()))
+    h ^= h >> np.uint32(16)
+    h *= np.uint32(0x45D9F3B)
+    h ^= h >> np.uint32(16)
     return h / 2.0**32
 
 

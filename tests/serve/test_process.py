@@ -119,7 +119,7 @@ def test_a_server_ends_gracefully_under_load_and_loses_nothing(photos, pictures)
     assert events.count("request") == len(seen)
 
 
-@pytest.mark.parametrize("whole_group", [False, True])
+@pytest.mark.parametrize("whole_group", [pytest.param(False, marks=pytest.mark.long), True])
 def test_fields_and_volumes_are_answered_before_the_end(winds, scans, tmp_path, whole_group):
     volume = io.BytesIO()
     np.save(volume, np.zeros((12, 12, 12), np.float32))
