@@ -129,7 +129,10 @@ def test_the_layer_that_hurts_is_found_and_kept(trained: nn.Module, tmp_path: Pa
     assert "1 layers in fp32" in result.attempts[1].sentence()
 
 
-@pytest.mark.parametrize(("activation", "name"), [(nn.SiLU(), "Swish"), (nn.GELU(), "Gelu")])
+@pytest.mark.parametrize(
+    ("activation", "name"),
+    [(nn.SiLU(), "Swish"), pytest.param(nn.GELU(), "Gelu", marks=pytest.mark.long)],
+)
 def test_activations_are_no_row_of_rounded_steps(
     activation: nn.Module, name: str, tmp_path: Path
 ) -> None:
