@@ -26,7 +26,7 @@ from typing import Any
 
 import torch
 
-from clipart import trained
+from clipart import table, trained
 from convarium import deploy, models
 from convarium.cli.labelled import samples_of
 from convarium.deploy.accuracy import drop, right_answers
@@ -140,7 +140,8 @@ def judged(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """A trained network, tuned as it is: what the chosen form loses, and what all others do."""
     sizes = {"side": arguments.trained_side, "epochs": arguments.epochs}
     run = trained(name, arguments.trained, **sizes, pictures=arguments.pictures)
-    calibration, labelled = samples_of(run, None)
+    source = table(arguments.trained, arguments.pictures)
+    calibration, labelled = samples_of(run, str(source))
     found = deploy.tune(
         run.model,
         run.tuned,
@@ -154,7 +155,7 @@ def judged(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     forward, chosen = deploy.in_use(run.model, run.tuned) or (run.model, "the network itself")
     before, after = (right_answers(each, labelled) for each in (run.model, forward))
     lost = drop(before, after)
-    print(f"{name}, trained: {chosen}, {found.speedup:.2f} times as fast; {lost.sentence()}")
+    print(f"{name}, trained: {chosen}; {lost.sentence()}")
     return {
         "network": name,
         **sizes,
