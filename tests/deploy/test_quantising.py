@@ -17,7 +17,9 @@ from torch import Tensor, nn
 from convarium import deploy
 from convarium.deploy import quantising
 from convarium.deploy.accuracy import drop
+from convarium.deploy.artefact import runtime_package
 from convarium.deploy.finetuning import error, finetuned, rounding
+from convarium.deploy.integers import quantise_openvino
 from convarium.deploy.sensitivity import Steps, damage
 from convarium.errors import DataError, OptionError
 from convarium.intervals import newcombe_pairs
@@ -125,6 +127,28 @@ def test_the_layer_that_hurts_is_found_and_kept(trained: nn.Module, tmp_path: Pa
     assert result.attempts[0].drop is not None
     assert not result.attempts[0].drop.shown
     assert "1 layers in fp32" in result.attempts[1].sentence()
+
+
+@pytest.mark.parametrize(
+    ("activation", "name"),
+    [(nn.SiLU(), "Swish"), pytest.param(nn.GELU(), "Gelu", marks=pytest.mark.long)],
+)
+def test_activations_are_no_row_of_rounded_steps(
+    activation: nn.Module, name: str, tmp_path: Path
+) -> None:
+    """Rounded between its parts, an activation could not be computed within the layer before it."""
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(3, 8, 3), activation, nn.Conv2d(8, 8, 3), nn.Flatten(), nn.Linear(512, 2)]
+    samples, path = torch.randn(4, 3, 12, 12), tmp_path / "net.xml"
+    deploy.export(nn.Sequential(*layers), path, samples=samples, format="openvino")
+    quantise_openvino(path, tmp_path / "int8.xml", samples, (), None)
+    model = runtime_package("openvino").Core().read_model(str(tmp_path / "int8.xml"))
+    operations = model.get_ordered_ops()
+    types = [each.get_type_name() for each in operations]
+    assert types.count(name) == 1
+    assert not {"Sigmoid", "Erf"} & set(types)
+    before = operations[types.index(name)].input_value(0).get_node()
+    assert before.get_type_name() in ("Convolution", "Add")
 
 
 def test_sensitivity_leaves_the_network_alone(trained: nn.Module) -> None:

@@ -237,9 +237,9 @@ def test_from_end_to_end_decoding_counts(tmp_path: Path, monkeypatch: pytest.Mon
     assert torch.equal(first, torch.stack(expected[:4]))
     assert torch.equal(second, torch.stack([expected[k] for k in (4, 0, 1, 2)]))
 
-    def slow(source: bytes) -> Any:
+    def slow(source: bytes, at_least: Any = None) -> Any:
         time.sleep(0.01)
-        return read_image(source)
+        return read_image(source, at_least=at_least)
 
     monkeypatch.setattr(picture_files, "read_image", slow)
     given = {"samples": SAMPLES, "engines": ["eager", "folded"], "threads": [1], "batch_size": 4}

@@ -19,6 +19,13 @@ def test_tuning_is_a_geometric_mean_and_stands_beside_the_best_form():
     assert rows[2].what == "one, latency: its time / that of b"
 
 
+def test_what_a_trained_network_loses_is_told_with_its_interval():
+    loss = {"n": 3600, "before": 80.0, "after": 79.9, "interval": [-0.1, 0.3], "points": 0.5}
+    judged = [{"network": "one", "chosen": "a", "loss": loss}]
+    (row,) = results_known.KNOWN["deploying_accuracy"].figures({"rows": judged})
+    assert row[1:] == ("0.10 of 80.0", "3,600", "(-0.10 to 0.30)", "under 0.5")
+
+
 @pytest.mark.parametrize("asked", [5.0, 3.5])
 def test_files_to_labels_are_beside_what_is_asked(asked):
     it = {"network": "n", "form": "f", "times_the_usual": 7.8337, "bound": asked}

@@ -26,6 +26,13 @@ class Labelled:
     part: Part
     preprocessing: Preprocessing
 
+    def smaller(self) -> Labelled:
+        """The same samples, of which large JPEGs are decoded at a reduced scale."""
+        from convarium import data
+
+        dataset = data.reduced(self.part.dataset, self.preprocessing)
+        return Labelled(data.Part(dataset, self.part.ids), self.preprocessing)
+
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         from convarium import data
         from convarium.tasks.objective import batch_target

@@ -81,6 +81,7 @@ def _predict(arguments: argparse.Namespace, world: World) -> int:
     dataset = data.open_inputs(
         arguments.inputs, kind=opened.preprocessing.kind, columns=input_columns(arguments, opened)
     )
+    arguments.reduced = arguments.reduced or _tuned_for_less(forward, dataset)
     if arguments.reduced:
         dataset = data.reduced(dataset, opened.preprocessing)
     if into_folder:
@@ -169,6 +170,13 @@ def _fastest(opened: Run) -> tuple[Callable[..., Tensor], str]:
         )
         return opened.model, _OWN
     return found
+
+
+def _tuned_for_less(forward: Callable[..., Tensor], dataset: Dataset) -> bool:
+    """Whether `tune` chose to read large JPEGs at a reduced scale, and these may be some."""
+    from convarium.data.samples import EncodedSamples
+
+    return getattr(forward, "reduced", False) and isinstance(dataset.samples, EncodedSamples)
 
 
 def _deliver(

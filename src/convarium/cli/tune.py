@@ -93,6 +93,8 @@ def _tuned(
     from convarium.progress import Progress
 
     samples = opened.samples() if calibration is None else calibration[:32]
+    pictures = _pictures(arguments, opened)
+    smaller = None if labelled is None or pictures is None else labelled.smaller()
     chosen = {} if arguments.engines is None else {"engines": arguments.engines}
     with Progress(0, "tune", unit="forms", enabled=not arguments.json) as progress:
         return deploy.tune(
@@ -101,13 +103,14 @@ def _tuned(
             samples=samples,
             calibration=calibration,
             labelled=labelled,
+            smaller=smaller,
             goal=arguments.goal,
             batch_size=arguments.batch_size,
             threads=arguments.threads,
             streams=arguments.streams,
             points=arguments.points,
             finetune=arguments.finetune,
-            pictures=_pictures(arguments, opened),
+            pictures=pictures,
             seconds=arguments.time_limit,
             card=opened.card,
             fresh=arguments.fresh,

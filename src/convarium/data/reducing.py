@@ -32,10 +32,19 @@ def reduced(dataset: Dataset, preprocessing: Preprocessing) -> Dataset:
             f"Only JPEGs have a reduced scale, and {dataset.source} holds no image files; leave it "
             "out."
         )
-    short = preprocessing.resize
     found, samples = copy.copy(dataset), copy.copy(dataset.samples)
-    _, height, width = preprocessing.input_shape
-    size = (height, width) if short is None else (short, short)
-    samples.enough = _SPARE * size[0], _SPARE * size[1]
+    samples.enough = enough_for(preprocessing)
     found.samples, found.pictures = samples, None
     return found
+
+
+def enough_for(preprocessing: Preprocessing) -> tuple[int, int]:
+    """Height and width of a picture that are enough for a network's input.
+
+    >>> enough_for(Preprocessing((3, 224, 160), (0.5,) * 3, (0.2,) * 3))
+    (448, 320)
+    """
+    short = preprocessing.resize
+    _, height, width = preprocessing.input_shape
+    size = (height, width) if short is None else (short, short)
+    return _SPARE * size[0], _SPARE * size[1]

@@ -70,10 +70,18 @@ class Drop:
 def drop(before: Right, after: Right, points: float = POINTS) -> Drop:
     """Compare two forms by which samples each answers rightly, `(N,)`.
 
+    Raises:
+        DataError: they have not answered the same number of samples.
+
     >>> same = np.arange(2000) < 1800
     >>> drop(same, same).shown, drop(same[:100], same[:100]).shown
     (True, False)
     """
+    if len(before) != len(after):
+        raise DataError(
+            f"Accuracy is compared on the same samples, and there are {len(before)} and "
+            f"{len(after)}; check that all can be read."
+        )
     low, high = newcombe_pairs(before, after)
     share = [100 * float(right.mean()) for right in (before, after)]
     return Drop(len(before), share[0], share[1], Interval(100 * low, 100 * high), points)

@@ -11,6 +11,8 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -33,8 +35,9 @@ _TENSORS_ONLY: Final = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 class Artefact:
     """An exported file, ready to run; give it to `predict.Predictor` as its forward.
 
-    Of a program of torch's (.pt2) no pickled objects are loaded. Its sizes are expressions that
-    torch evaluates, though: run only programs from people that you trust.
+    Several threads may call it at once. Of a program of torch's (.pt2) no pickled objects are
+    loaded. Its sizes are expressions that torch evaluates, though: run only programs from people
+    that you trust.
 
     Args:
         path: ends in .onnx, .xml, .pt2 or .pte.
@@ -180,19 +183,32 @@ def _openvino(artefact: Artefact, batch_size: int | None) -> Callable[[Tensor], 
         "NUM_STREAMS": streams,
     }
     compiled = core.compile_model(model, "CPU", settings)
-    requests = [compiled.create_infer_request() for _ in range(streams)]
+    free: deque[list[Any]] = deque()  # requests that nobody uses now: one is never shared
+
+    @contextlib.contextmanager
+    def taken() -> Iterator[list[Any]]:
+        try:
+            requests = free.pop()
+        except IndexError:
+            requests = [compiled.create_infer_request() for _ in range(streams)]
+        try:
+            yield requests
+        finally:
+            free.append(requests)
 
     def run(x: Tensor) -> Tensor:
-        return torch.from_numpy(requests[0].infer([x.numpy()], share_inputs=True)[0].copy())
+        with taken() as (request,):
+            return torch.from_numpy(request.infer([x.numpy()], share_inputs=True)[0].copy())
 
     def run_beside(x: Tensor) -> Tensor:
         parts = [part.numpy() for part in x.tensor_split(streams) if len(part)]
-        used = requests[: len(parts)]
-        with contextlib.ExitStack() as waiting:  # for all of them, also where one fails
-            for request, part in zip(used, parts, strict=True):
-                request.start_async([part], share_inputs=True)
-                waiting.callback(request.wait)
-        found = [request.get_output_tensor(0).data.copy() for request in used]
+        with taken() as requests:
+            used = requests[: len(parts)]
+            with contextlib.ExitStack() as waiting:  # for all of them, also where one fails
+                for request, part in zip(used, parts, strict=True):
+                    request.start_async([part], share_inputs=True)
+                    waiting.callback(request.wait)
+            found = [request.get_output_tensor(0).data.copy() for request in used]
         return torch.from_numpy(np.concatenate(found))
 
     return run if streams == 1 else run_beside
@@ -225,9 +241,11 @@ def _executorch(artefact: Artefact, batch_size: int | None) -> Callable[[Tensor]
             "it lacks an operation of the network, or is older than the file; choose another format"
         ) from error
     kept = program, method  # a method reads what its program holds
+    alone = threading.Lock()  # its inputs and outputs have one place each
 
     def run(x: Tensor) -> Tensor:
-        return torch.cat([kept[1].execute([one])[0].clone() for one in torch.split(x, 1)])
+        with alone:
+            return torch.cat([kept[1].execute([one])[0].clone() for one in torch.split(x, 1)])
 
     return run
 

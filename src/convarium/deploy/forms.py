@@ -51,19 +51,27 @@ class Form:
         precision: "fp32", "bf16" or "int8".
         threads: that it computes with.
         streams: parts of a batch that OpenVINO computes beside each other, on as many threads.
+        reduced: whether large JPEGs are decoded at a reduced scale before it.
     """
 
     engine: str
     precision: str
     threads: int
     streams: int = 1
+    reduced: bool = False
 
     @property
     def label(self) -> str:
         """As it stands in a table."""
         plural = "s" if self.threads > 1 else ""
         streams = f", {self.streams} streams" if self.streams > 1 else ""
-        return f"{self.engine} {self.precision}, {self.threads} thread{plural}{streams}"
+        reduced = ", reduced JPEGs" if self.reduced else ""
+        return f"{self.engine} {self.precision}, {self.threads} thread{plural}{streams}{reduced}"
+
+    @property
+    def exact(self) -> bool:
+        """Whether its answers are to equal the network's, and not only its accuracy."""
+        return self.precision == "fp32" and not self.reduced
 
     @property
     def file(self) -> str | None:
@@ -84,6 +92,7 @@ class Maker:
         samples: (N, C, *S) real preprocessed inputs.
         calibration: more of them, from training data, for 8-bit numbers; None makes no such forms.
         labelled: batches of inputs and class numbers.
+        smaller: the same samples, with large JPEGs decoded at a reduced scale.
         points: of accuracy that may be lost.
         finetune: passes in which 8-bit forms learn to be rounded, where they do not hold without.
         card: goes into the files.
@@ -96,6 +105,7 @@ class Maker:
     samples: Tensor
     calibration: Tensor | None
     labelled: Labelled | None
+    smaller: Labelled | None
     points: float
     finetune: int
     card: Mapping[str, Any] | None
@@ -192,6 +202,7 @@ class InFile:
 
     def __init__(self, folder: Path, form: Form, batch_size: int) -> None:
         self.path, self.batch_size = folder / str(form.file), batch_size
+        self.reduced = form.reduced
         self._folder, self._form = folder, form
         self._timed: Forward = opened(folder, form, batch_size)
         self._any: Forward | None = None
@@ -224,6 +235,7 @@ class InTorch:
 
     def __init__(self, network: nn.Module, form: Form, input_shape: tuple[int, ...]) -> None:
         self.threads, self.batch_size = form.threads, input_shape[0]
+        self.reduced = form.reduced
         self.kind = torch.bfloat16 if form.precision == "bf16" else torch.float32
         self.order = torch.contiguous_format
         self.run: Callable[..., Tensor]

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from convarium.deploy.artefact import runtime_package, unreported
+from convarium.deploy.channels_first import channels_first
 from convarium.deploy.onnx_file import silent
 from convarium.deploy.openvino_file import save
 from convarium.errors import import_extra
@@ -88,7 +89,7 @@ def quantise_onnx(source: Path, target: Path, calibration: Tensor, kept: Sequenc
 def quantise_openvino(
     source: Path, target: Path, calibration: Tensor, kept: Sequence[Tensor], card: str | None
 ) -> None:
-    """Write the 8-bit form of an IR by NNCF; the arguments are those of `quantise_onnx`.
+    """Write the 8-bit form of an IR by NNCF, with linear layers on channels as convolutions.
 
     Args:
         source: the float file.
@@ -103,7 +104,7 @@ def quantise_openvino(
     openvino = runtime_package("openvino")
     with unreported(), silent():
         nncf = import_extra("nncf", "quantise")
-    model, marks = openvino.Core().read_model(str(source)), _marks(kept)
+    model, marks = channels_first(openvino.Core().read_model(str(source))), _marks(kept)
     names = [
         operation.get_friendly_name()
         for operation in model.get_ordered_ops()

@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from convarium.deploy.artefact import runtime_package
-from convarium.deploy.onnx_file import card_text, write_onnx
+from convarium.deploy.artefact import runtime_package, unreported
+from convarium.deploy.onnx_file import card_text, silent, write_onnx
 from convarium.deploy.pictures import Front
 
 #: Where the card stands in the file's runtime information.
@@ -37,7 +37,8 @@ def write_openvino(
     text = None if card is None else card_text(card)
     middle = path.with_suffix(".onnx")
     write_onnx(network, middle, samples, opset=opset, card=None, free=free)
-    model = openvino.Core().read_model(str(middle))
+    with unreported(), silent():  # activations become one operation each, as NNCF knows them
+        model = openvino.convert_model(str(middle))
     if front is not None:
         model = front.before(model)
     save(model, path, text)

@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 
 from convarium.data import Preprocessing, read_image
+from convarium.data.decode import image_size
 from convarium.data.parallel import ordered
+from convarium.data.reducing import enough_for
 from convarium.errors import OptionError
 
 #: Batches of a pass, so that what is decoded before the first one counts little.
@@ -50,24 +52,37 @@ class PictureFiles:
             digest.update(len(content).to_bytes(8, "little") + content)
         return digest.hexdigest()
 
-    def batches(self, batch_size: int, count: int = BATCHES) -> Iterator[Tensor]:
+    @property
+    def shrink(self) -> bool:
+        """Whether one of them comes smaller at a reduced scale, as `data.reduced` has it."""
+        enough = enough_for(self.preprocessing)
+        sizes = ((read_image(each, at_least=enough), image_size(each)) for each in self.files)
+        return any(pixels.shape[:2] != size for pixels, size in sizes)
+
+    def batches(
+        self, batch_size: int, count: int = BATCHES, *, reduced: bool = False
+    ) -> Iterator[Tensor]:
         """So many batches of inputs (B, C, H, W); the files begin again behind the last one.
 
-        As many threads decode as torch computes with.
+        As many threads decode as torch computes with; large JPEGs at a reduced scale, if asked to.
 
         Raises:
             DataError: a file cannot be read.
         """
         steps = self.preprocessing
+        enough = enough_for(steps) if reduced else None
 
         def made(number: int) -> Tensor:
             places = [(number * batch_size + k) % len(self.files) for k in range(batch_size)]
-            pixels, _ = steps.padded([steps.apply(read_image(self.files[k])) for k in places])
+            read = (read_image(self.files[k], at_least=enough) for k in places)
+            pixels, _ = steps.padded([steps.apply(each) for each in read])
             return steps.finish(pixels)
 
         return ordered(made, range(count), torch.get_num_threads())
 
-    def run(self, forward: Callable[[Tensor], Tensor], batch_size: int) -> None:
+    def run(
+        self, forward: Callable[[Tensor], Tensor], batch_size: int, *, reduced: bool = False
+    ) -> None:
         """A pass of `BATCHES` batches."""
-        for batch in self.batches(batch_size):
+        for batch in self.batches(batch_size, reduced=reduced):
             forward(batch)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -172,8 +172,9 @@ class Choices:
 def in_use(model: nn.Module, folder: str | Path) -> tuple[Forward, str] | None:
     """The form that `tune` chose for a network, ready for batches of any size, and its label.
 
-    None where there is none for this network, machine and versions, its file is not the one that
-    was verified, or it does not run.
+    Its attribute `reduced` says whether large JPEGs are to be decoded at a reduced scale. None
+    where there is none for this network, machine and versions, its file is not the one that was
+    verified, or it does not run.
 
     Args:
         model: the network; it must live as long as the form is used.
@@ -184,10 +185,11 @@ def in_use(model: nn.Module, folder: str | Path) -> tuple[Forward, str] | None:
     if found is None:
         return None
     form, shape = found
+    label = replace(form, reduced=False).label
     try:
         if form.file is not None:
-            return InFile(Path(folder), form, shape[0]), form.label
-        return InTorch(network, form, shape), form.label
+            return InFile(Path(folder), form, shape[0]), label
+        return InTorch(network, form, shape), label
     except ConvariumError:
         return None
 

@@ -28,6 +28,7 @@ from convarium.progress import Progress
 Goal = Literal["latency", "throughput", "end_to_end"]
 GOALS: Final = {"latency": 1, "throughput": 16, END_TO_END: 16}
 
+_REDUCED: Final = "reduced JPEGs"
 _ALONE: Final = 0.4  # seconds
 _TURNS: Final = 4.0
 _TURN: Final = 0.06  # several passes of one form: as it is used, with its weights in the cache
@@ -43,6 +44,7 @@ def tune(
     samples: Tensor,
     calibration: Tensor | None = None,
     labelled: Labelled | None = None,
+    smaller: Labelled | None = None,
     goal: Goal = "latency",
     batch_size: int | None = None,
     engines: Sequence[str] = tuple(FORMS),
@@ -70,6 +72,8 @@ def tune(
         samples: (N, C, *S) preprocessed real inputs to verify on.
         calibration: training samples for 8-bit forms.
         labelled: batches of inputs and class numbers, validation samples.
+        smaller: the same samples with large JPEGs at a reduced scale (`data.reduced`), for the goal
+            "end_to_end": where accuracy is shown to hold on them, files may be read so.
         goal: "latency", of one sample; "throughput", of 16 at once; or "end_to_end", of 16 from the
             bytes of `pictures`, which threads decode ahead.
         batch_size: another number of samples in a pass.
@@ -101,13 +105,13 @@ def tune(
         "input": list(samples.shape[1:]),
         "goal": (goal, size, None if pictures is None else pictures.sha256),
         "tried": [each if each is None else list(each) for each in (engines, threads, streams)],
-        "points": (points, labelled is not None, finetune),
+        "points": (points, labelled is not None, smaller is not None, finetune),
     }
     place = Choices(network, Path(folder), fresh=fresh)
     if (known := place.read(settings)) is not None:
         return known
     until = time.monotonic() + seconds
-    given = (samples, calibration, labelled, points, finetune, card, until)
+    given = (samples, calibration, labelled, smaller, points, finetune, card, until)
     search = _Search(Maker(network, Path(folder), *given), size, pictures, progress)
     search.run(engines, threads, streams)
     result = Tuning(
@@ -164,6 +168,8 @@ class _Search:
                 self._try(replace(form, threads=count))
         if self.batch_size > 1:
             self._beside(streams)
+        if self.pictures is not None:
+            self._smaller(self.pictures)
 
     def _beside(self, streams: Sequence[int] | None) -> None:
         """Parts of a batch beside each other, for the fastest forms that can."""
@@ -172,6 +178,14 @@ class _Search:
             counts = [form.threads] if streams is None else streams
             for count in (count for count in counts if 1 < count <= self.batch_size):
                 self._try(replace(form, streams=count))
+
+    def _smaller(self, pictures: PictureFiles) -> None:
+        """Large JPEGs at a reduced scale, for the fastest forms."""
+        if not pictures.shrink:
+            self.skipped[_REDUCED] = "no JPEG has four times the sides that are needed"
+            return
+        for form in self._fastest(_FINALISTS):
+            self._try(replace(form, reduced=True))
 
     def ranked(self) -> list[TunedForm]:
         """All that count, the fastest first; the first five have been timed in turns.
@@ -183,7 +197,7 @@ class _Search:
             reasons = "; ".join(f"{label}: {why}" for label, why in self.skipped.items())
             raise OptionError(f"No form of the network can be used here ({reasons}).")
         best = self._fastest(_FINALISTS)
-        calls = {form.label: self._call(self.found[form][0]) for form in best}
+        calls = {form.label: self._call(form, self.found[form][0]) for form in best}
         slowest = max(self.found[form][1].ms for form in best) / 1e3
         turn = min(_TURN, _PASSES * slowest)
         timings = paired_timing(calls, rounds=_ROUNDS, seconds=_TURNS, turn=turn)
@@ -195,9 +209,10 @@ class _Search:
         ordered = sorted(self.found.items(), key=lambda item: item[1][1].ms)
         return [form for form, _ in ordered[:count]]
 
-    def _call(self, forward: Forward) -> Any:
+    def _call(self, form: Form, forward: Forward) -> Any:
         if self.pictures is not None:
-            return functools.partial(self.pictures.run, forward, self.batch_size)
+            given = forward, self.batch_size
+            return functools.partial(self.pictures.run, *given, reduced=form.reduced)
         return lambda: forward(self.batch)
 
     def _try(self, form: Form) -> None:
@@ -214,29 +229,39 @@ class _Search:
 
     def _measure(self, form: Form) -> None:
         whole = self.maker.make(form, None if form.file else self.batch_size)
-        outputs = whole(self.maker.samples)
-        scale = float(self.expected.abs().max()) or 1.0
-        difference = float((outputs - self.expected).abs().max()) / scale
+        outputs, expected = self._answers(form, whole)
+        scale = float(expected.abs().max()) or 1.0
+        difference = float((outputs - expected).abs().max()) / scale
         lost = self._lost(form, whole)
-        if form.precision == "fp32" and not difference <= TOLERANCE:
+        if form.exact and not difference <= TOLERANCE:
             raise OptionError(f"it differs by {difference:.2g} of the largest output")
-        if form.precision != "fp32" and (lost is None or not lost.shown):
+        if not form.exact and (lost is None or not lost.shown):
             words = "there is no labelled data" if lost is None else lost.sentence()
             raise OptionError(f"it is not shown that accuracy holds: {words}")
         forward = self.maker.make(form, self.batch_size) if form.file else whole
-        call = self._call(forward)
+        call = self._call(form, forward)
         timing = paired_timing({"pass": call}, rounds=_ROUNDS, warmup=3, seconds=_ALONE)["pass"]
-        row = TunedForm(form, 0.0, 0.0, difference, agreement(outputs, self.expected), lost)
+        row = TunedForm(form, 0.0, 0.0, difference, agreement(outputs, expected), lost)
         self.found[form] = forward, self._timed(row, timing.median)
+
+    def _answers(self, form: Form, forward: Forward) -> tuple[Tensor, Tensor]:
+        """Its outputs and the network's own: on the samples, or on the files it reads otherwise."""
+        if self.pictures is None or not form.reduced:
+            return forward(self.maker.samples), self.expected
+        count = len(self.pictures.files)
+        (less,) = self.pictures.batches(count, 1, reduced=True)
+        (whole,) = self.pictures.batches(count, 1)
+        return forward(less), reference(self.maker.network, whole)
 
     def _lost(self, form: Form, forward: Forward) -> Drop | None:
         """What it loses on labelled samples; equal forms need not be asked."""
-        if self.maker.labelled is None or form.precision == "fp32":
+        labelled = self.maker.smaller if form.reduced else self.maker.labelled
+        if labelled is None or self.maker.labelled is None or form.exact:
             return None
         if self.before is None:
             network = self.maker.network
             self.before = right_answers(lambda x: reference(network, x), self.maker.labelled)
-        after = right_answers(forward, self.maker.labelled)
+        after = right_answers(forward, labelled)
         return drop(self.before, after, self.maker.points)
 
     def _timed(self, row: TunedForm, seconds: float) -> TunedForm:

@@ -1,0 +1,86 @@
+"""Files that several threads run at once: each thread has the answers to its own samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from convarium import deploy, predict
+from convarium.data import Dataset, Preprocessing
+from convarium.data.samples import ArraySamples
+from convarium.deploy import forms
+from convarium.deploy.exporting import FORMATS
+
+THREADS, PASSES = 6, 15
+
+
+def network() -> nn.Sequential:
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(3, 16, 3), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 16, 3), nn.ReLU()]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 4)).eval()
+
+
+def apart(forward: Callable[[Tensor], Tensor], model: nn.Module, sizes: tuple[int, ...]) -> float:
+    """The largest difference where every thread asks again and again, with samples of its own."""
+    given = [torch.randn(sizes[k % len(sizes)], 3, 24, 24) for k in range(THREADS)]
+    with torch.no_grad():
+        expected = [model(x) for x in given]
+
+    def ask(k: int) -> float:
+        return max(float((forward(given[k]) - expected[k]).abs().max()) for _ in range(PASSES))
+
+    with ThreadPoolExecutor(THREADS) as threads:
+        return max(threads.map(ask, range(THREADS)))
+
+
+@pytest.mark.parametrize(
+    ("engine", "streams"), [("onnx", 1), ("openvino", 1), ("openvino", 2), ("torch", 1)]
+)
+def test_threads_do_not_share_what_a_file_computes_with(
+    engine: str, streams: int, tmp_path: Path
+) -> None:
+    model = network()
+    path = tmp_path / f"net{FORMATS[engine].suffix}"
+    deploy.export(model, path, samples=torch.randn(3, 3, 24, 24), format=engine)
+    assert apart(deploy.Artefact(path, threads=1, streams=streams), model, (1, 5, 2)) < 1e-4
+
+
+@pytest.mark.long
+def test_threads_do_not_share_what_a_file_for_phones_computes_with(tmp_path: Path) -> None:
+    pytest.importorskip("executorch")
+    model, path = network(), tmp_path / "net.pte"
+    deploy.export(model, path, samples=torch.randn(3, 3, 24, 24), format="executorch")
+    assert apart(deploy.Artefact(path), model, (1, 2)) < 1e-4
+
+
+@pytest.mark.parametrize("engine", ["eager", "folded", "openvino"])
+def test_threads_may_share_a_predictor_of_the_form_that_tune_chose(
+    engine: str, tmp_path: Path
+) -> None:
+    model, steps = network(), Preprocessing((3, 24, 24), (0.5,) * 3, (0.2,) * 3, tuple("abcd"))
+    if engine == "openvino":
+        deploy.export(
+            model, tmp_path / "model.xml", samples=torch.randn(3, 3, 24, 24), format=engine
+        )
+        forward: Callable[..., Tensor] = forms.InFile(tmp_path, forms.Form(engine, "fp32", 1), 4)
+    else:
+        forward = forms.InTorch(model, forms.Form(engine, "fp32", 1), (4, 3, 24, 24))
+    card = {"task": "classification", **steps.to_card()}
+    own, shared = predict.Predictor(model, card), predict.Predictor(forward, card)
+    pixels = torch.randint(0, 256, (THREADS, 30, 3, 24, 24), dtype=torch.uint8).numpy()
+    data = [Dataset(ArraySamples(x, [("all", 30)]), source="made") for x in pixels]
+
+    def asked(predictor: predict.Predictor, k: int) -> list[float]:
+        return [row.confidence for row in predictor.records(data[k], batch_size=4)]
+
+    expected = [asked(own, k) for k in range(THREADS)]
+    with ThreadPoolExecutor(THREADS) as threads:
+        found = [*threads.map(lambda k: [asked(shared, k) for _ in range(3)], range(THREADS))]
+    for own_answers, times in zip(expected, found, strict=True):
+        for answers in times:
+            assert answers == pytest.approx(own_answers, abs=1e-5)
