@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from forked import Forked, execute
 from torch import Tensor, nn
 
 from convarium import deploy, predict
@@ -84,3 +85,26 @@ def test_threads_may_share_a_predictor_of_the_form_that_tune_chose(
     for own_answers, times in zip(expected, found, strict=True):
         for answers in times:
             assert answers == pytest.approx(own_answers, abs=1e-5)
+
+
+LET_GO = """
+import os, signal, threading
+import torch
+from convarium import deploy
+taken = []
+signal.signal(signal.SIGUSR1, lambda number, frame: taken.append(number))
+held = [deploy.Artefact("net.xml", threads=1)]
+held[0](torch.randn(1, 3, 24, 24))
+thread = threading.Thread(target=held.clear)
+thread.start()
+thread.join()
+os.kill(os.getpid(), signal.SIGUSR1)
+print("taken:", taken == [signal.SIGUSR1])
+"""
+
+
+def test_a_signal_is_taken_after_another_thread_has_let_go_of_a_file(tmp_path: Path) -> None:
+    samples = torch.randn(2, 3, 24, 24)
+    deploy.export(network(), tmp_path / "net.xml", samples=samples, format="openvino")
+    done = Forked(execute, LET_GO, {}, folder=tmp_path).wait(100)
+    assert (done.returncode, done.stdout) == (0, "taken: True\n"), done.stderr

@@ -9,6 +9,7 @@ Every failure of a runtime is one error, and each runs on the processor.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import sys
 import threading
@@ -28,6 +29,7 @@ from convarium.errors import OptionError, VerificationError, import_extra
 Precision = Literal["fp32", "bf16"]
 
 _HINTS: Final = {"fp32": "f32", "bf16": "bf16"}
+_one = threading.Lock()  # so that two threads make no second Core
 _REPORTING: Final = "openvino_telemetry"
 _TENSORS_ONLY: Final = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 
@@ -132,9 +134,27 @@ def runtime_package(name: str) -> ModuleType:
         return import_extra(name, "openvino")
 
 
+def openvino_core() -> Any:
+    """OpenVINO's one Core of this process, which stays until the process ends.
+
+    A Core gives the thread that first compiles with it memory to take signals on. Where another
+    thread lets go of the Core, that memory is gone, and the next signal kills the process.
+
+    Raises:
+        MissingExtraError: OpenVINO is not installed.
+    """
+    with _one:
+        return _core()
+
+
+@functools.cache
+def _core() -> Any:
+    return runtime_package("openvino").Core()
+
+
 def has_bf16() -> bool:
     """Whether this processor computes in bf16, so that it is worth trying."""
-    found = runtime_package("openvino").Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    found = openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return "BF16" in found
 
 
@@ -169,7 +189,7 @@ def _onnx(artefact: Artefact, batch_size: int | None) -> Callable[[Tensor], Tens
 
 
 def _openvino(artefact: Artefact, batch_size: int | None) -> Callable[[Tensor], Tensor]:
-    core = runtime_package("openvino").Core()
+    core = openvino_core()
     model = core.read_model(str(artefact.path))
     streams = artefact.streams
     if batch_size is not None and batch_size % streams == 0:

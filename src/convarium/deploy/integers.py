@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from convarium.deploy.artefact import runtime_package, unreported
+from convarium.deploy.artefact import openvino_core, runtime_package, unreported
 from convarium.deploy.channels_first import channels_first
 from convarium.deploy.onnx_file import silent
 from convarium.deploy.openvino_file import save
@@ -101,10 +101,10 @@ def quantise_openvino(
     Raises:
         MissingExtraError: a package of the extra "quantise" is not installed.
     """
-    openvino = runtime_package("openvino")
+    runtime_package("openvino")
     with unreported(), silent():
         nncf = import_extra("nncf", "quantise")
-    model, marks = channels_first(openvino.Core().read_model(str(source))), _marks(kept)
+    model, marks = channels_first(openvino_core().read_model(str(source))), _marks(kept)
     names = [
         operation.get_friendly_name()
         for operation in model.get_ordered_ops()

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from convarium.data import Preprocessing
 from convarium.data.resizing import LONGEST, covering
-from convarium.deploy.artefact import runtime_package
+from convarium.deploy.artefact import openvino_core, runtime_package
 from convarium.errors import OptionError, VerificationError
 
 #: Values that may be one apart, as a share.
@@ -93,7 +93,7 @@ class Front:
         channels, height, width = self.preprocessing.input_shape
         given = openvino.opset13.parameter([-1, height, width, channels], openvino.Type.u8)
         plain = openvino.Model([openvino.opset13.result(given)], [given])
-        run = openvino.Core().compile_model(self.before(plain), "CPU")
+        run = openvino_core().compile_model(self.before(plain), "CPU")
         found = torch.from_numpy(run([pictures.numpy()])[0].copy())
         expected = torch.stack([self.preprocessing.apply(each.numpy()) for each in pictures])
         apart = (found.int() - expected.movedim(1, -1).int()).abs()

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from convarium.deploy.artefact import runtime_package
+from convarium.deploy.artefact import openvino_core
 from convarium.errors import VerificationError, import_extra
 
 Numbers = NDArray[Any]
@@ -89,7 +89,7 @@ def _in_onnxruntime(path: Path) -> Run:
 
 
 def _in_openvino(path: Path) -> Run:
-    core = runtime_package("openvino").Core()
+    core = openvino_core()
     settings = {
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         "INFERENCE_PRECISION_HINT": "f32",

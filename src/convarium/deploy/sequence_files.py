@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from convarium.deploy import manifest
-from convarium.deploy.artefact import runtime_package
+from convarium.deploy.artefact import openvino_core
 from convarium.deploy.exporting import members, place_weights
 from convarium.deploy.onnx_file import (
     CARD_KEY,
@@ -174,7 +174,7 @@ def _save(program: Any, path: Path, card: Mapping[str, Any] | None) -> None:
         middle = path.with_suffix(".onnx")
         with silent():
             program.save(middle, external_data=False)
-        save(runtime_package("openvino").Core().read_model(str(middle)), path, text)
+        save(openvino_core().read_model(str(middle)), path, text)
         middle.unlink()
         return
     if text is not None:
