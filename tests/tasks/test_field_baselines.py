@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from convarium import data, tasks
+from convarium.data.grids.signs import never_negative
 from convarium.layers import block_mean
 from convarium.tasks.field_scores import rmse
 
@@ -50,3 +51,41 @@ def test_without_a_climatology_there_is_no_delta_method():
     x = pairs.batch(np.arange(3)).x.numpy()
     np.testing.assert_array_equal(found["nearest"], x.repeat(2, -2).repeat(2, -1))
     assert found["bilinear"] == pytest.approx(found["bicubic"], abs=10)
+
+
+def test_the_ratio_is_exact_where_fields_are_a_pattern_times_a_number():
+    random = np.random.default_rng(1)
+    pattern, size = random.gamma(0.5, size=(12, 16)), random.gamma(2.0, size=(30, 1, 1))
+    pattern[:4, :8] = 0
+    values = {"pr": (pattern * size).astype("f4")}
+    grid = seas().grid.cut(rows=slice(0, 12), columns=slice(0, 16))
+    fields = data.fields_of_arrays(values, grid, units={"pr": "mm/day"})
+    pairs = data.perfect_pairs(fields, 4, ["pr"])
+    train, test = np.arange(20), np.arange(20, 30)
+    climatology = data.fit_climatology(pairs.read(train)[1], fields.months[train], (4, 4))
+    found = tasks.baseline_fields(pairs, test, climatology)
+    truth = pairs.read(test)[1]
+    np.testing.assert_allclose(found["ratio scaled"], truth, rtol=1e-4, atol=1e-5)
+    assert rmse(truth, found["delta + constraint"]) > 0.05
+    assert found["delta + constraint"].min() < 0 <= found["bilinear scaled"].min()
+
+
+@pytest.mark.parametrize(
+    ("unit", "zeros", "least", "expected"),
+    [
+        ("mm/day", 0.0, 0.01, True),
+        ("kg m**-2 s**-1", 0.0, -1e-9, True),
+        ("kg m-2 s-1", 0.5, -0.5, False),  # evaporation, and dew
+        ("1", 0.5, 0.0, True),
+        ("1", 0.0, 0.01, False),
+        ("K", 0.0, 200.0, False),
+    ],
+)
+def test_what_is_never_below_0(unit, zeros, least, expected):
+    random = np.random.default_rng(0)
+    values = least + random.gamma(0.5, 2.0, size=(20, 8, 8))
+    values[random.random(values.shape) < zeros] = 0
+    values[3, 0, 0] = least
+    grid = seas().grid.cut(rows=slice(0, 8), columns=slice(0, 8))
+    fields = data.fields_of_arrays({"pr": values.astype("f4")}, grid, units={"pr": unit})
+    assert never_negative(data.perfect_pairs(fields, 4, ["pr"])) is expected

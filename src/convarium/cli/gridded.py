@@ -108,7 +108,8 @@ def add_field_preparing(parser: Parser) -> None:
     group.add_argument(
         "--constraint",
         choices=("none", "additive", "multiplicative", "softmax"),
-        help="what makes block means of the result the coarse field (additive)",
+        help="what makes block means of the result the coarse field (additive; multiplicative of "
+        "what is never below 0, such as precipitation)",
     )
     group.add_argument(
         "--start",
