@@ -13,6 +13,7 @@ from convarium.cli.gridded import add_held_out
 from convarium.cli.parsing import (
     Parser,
     add_prediction_arguments,
+    natural,
     positive,
     write,
     write_json,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from convarium import tasks
     from convarium.data import Dataset, Part, Preprocessing, Skipped
     from convarium.data.grids.samples import GridSamples
     from convarium.predict import Run
@@ -56,6 +58,14 @@ def add_arguments(parser: Parser) -> None:
     add_held_out(
         parser, "fields: degrees of the cells that count (with --part, those that the run held out)"
     )
+    parser.add_argument(
+        "--draws",
+        type=natural,
+        default=0,
+        metavar="N",
+        help="fields: draws of each time whose CRPS, ranks and extremes are measured too (0)",
+    )
+    parser.add_argument("--seed", type=natural, default=0, help="of the draws (0)")
     parser.add_argument("-o", "--output", metavar="FILE", help="predictions as .csv or .parquet")
     add_tta(parser)
     add_reduced(parser)
@@ -103,6 +113,8 @@ def _evaluate(arguments: argparse.Namespace, world: World) -> int:
         raise OptionError("Several runs are evaluated together where they give fields; name one.")
     if arguments.block is not None and opened.preprocessing.kind != "grids":
         raise OptionError("--block is for times of gridded fields; leave it out.")
+    if arguments.draws and (opened.preprocessing.kind != "grids" or len(runs) > 1):
+        raise OptionError("--draws are of one run of gridded fields; leave them out.")
     if arguments.held_out is not None and opened.preprocessing.kind != "grids":
         raise OptionError("--held-out is a region of gridded fields; leave it out.")
     dataset = opened_data(arguments, opened)
@@ -130,6 +142,11 @@ def _evaluate(arguments: argparse.Namespace, world: World) -> int:
         return 0
     evaluation = found[0] if len(found) == 1 else _ensemble(found, dataset)
     evaluation = beside_others(evaluation, part, opened.preprocessing, block=arguments.block)
+    if arguments.draws:
+        fields = cast("tasks.FieldEvaluation", evaluation)
+        measured_now = part.dataset if isinstance(part, data.Part) else part
+        asked = (arguments.draws, arguments.seed)
+        evaluation = predict.evaluated_draws(fields, opened, measured_now, *asked)
     if arguments.output:
         predict.write_predictions(arguments.output, evaluation, dataset)
     _tell(arguments, evaluation, known, [*dict.fromkeys([*dataset.skipped, *skipped])])

@@ -2,6 +2,7 @@ from .calibrating import fit_temperature as fit_temperature
 from .downscaling import Downscaled as Downscaled
 from .downscaling import downscale as downscale
 from .downscaling import fine_values as fine_values
+from .evaluated_draws import evaluated_draws as evaluated_draws
 from .fine_datasets import fine_dataset as fine_dataset
 from .neighbours import Neighbours as Neighbours
 from .neighbours import build_index as build_index
@@ -36,6 +37,7 @@ __all__ = [
     "check_table_name",
     "check_vectors_name",
     "downscale",
+    "evaluated_draws",
     "field_samples",
     "fine_dataset",
     "fine_values",

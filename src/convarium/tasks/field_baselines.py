@@ -21,6 +21,7 @@ from convarium.data.grids.signs import never_negative
 from convarium.layers import ConstraintKind, InterpolationKind
 from convarium.models import Interpolator
 
+DELTA: Final = "delta + constraint"
 _METHODS: Final[dict[str, tuple[InterpolationKind, ConstraintKind, str]]] = {
     "nearest": ("nearest", "none", ""),
     "bilinear": ("linear", "none", ""),
@@ -28,7 +29,7 @@ _METHODS: Final[dict[str, tuple[InterpolationKind, ConstraintKind, str]]] = {
     "bilinear + constraint": ("linear", "additive", ""),
     "bicubic + constraint": ("cubic", "additive", ""),
     "delta": ("linear", "none", "delta"),
-    "delta + constraint": ("linear", "additive", "delta"),
+    DELTA: ("linear", "additive", "delta"),
 }
 _SCALED: Final[dict[str, tuple[InterpolationKind, ConstraintKind, str]]] = {
     "bilinear scaled": ("linear", "multiplicative", ""),

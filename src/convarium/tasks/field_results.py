@@ -6,10 +6,11 @@ error of a method is smaller than that of another: both are drawn at the same ti
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from convarium.data.grids.fields import pieces
 from convarium.errors import DataError
 from convarium.intervals import Interval, block_bootstrap
 from convarium.tasks import field_scores as scores
+from convarium.tasks.field_draws import Draws
 from convarium.tasks.field_groups import BLOCK, Groups
 from convarium.tasks.field_spectra import spectrum_ratio
 
@@ -41,7 +43,8 @@ class FieldRow:
         mae: mean absolute error.
         bias: mean error.
         anomaly_correlation: over the cells, the mean over times; NaN without a climatology.
-        quantile_error: mean size of the error of each cell's 99th percentile over the times.
+        quantile_error: mean size of the error of each cell's 99th percentile over the times; of
+            draws it is the mean of theirs.
         ssim: structural similarity; NaN of a group of cells.
         high_waves: power of waves too short for the coarse field, as a share of the truth's; NaN of
             a group of cells.
@@ -50,7 +53,8 @@ class FieldRow:
         crps: of a distribution; the mean absolute error of a value.
         crps_interval: of it.
         return_error: mean size of the error of what each cell reaches once in ten years, by the
-            largest values of the years; NaN of fewer than ten years, or where there are no dates.
+            largest values of the years; NaN of fewer than ten years, or where there are no dates;
+            of draws it is the mean of theirs.
     """
 
     method: str
@@ -93,6 +97,8 @@ class FieldComparison:
         block: times that are drawn together for intervals; of few times, a quarter of them.
         crps: by method, of each time and cell (n, H, W), where it gives distributions.
         years: of each time (n,), for what is reached once in ten years.
+        draws: by method, where its field is the first of several: extremes are the means over all
+            of them, as CRPS is of all.
 
     Raises:
         DataError: a method's fields have another shape than the truth.
@@ -109,6 +115,7 @@ class FieldComparison:
     block: int = 1
     crps: Mapping[str, Array] = field(default_factory=dict)
     years: Array | None = None
+    draws: Mapping[str, Draws] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, value in self.values.items():
@@ -131,21 +138,33 @@ class FieldComparison:
             for method in self.values
         )
 
-    def gain(self, method: str, over: str) -> tuple[float, Interval]:
-        """The share by which a method's RMSE is smaller than another's, with its interval.
+    def gain(
+        self, method: str, over: str, figure: Literal["rmse", "crps"] = "rmse"
+    ) -> tuple[float, Interval]:
+        """The share by which a method's RMSE or CRPS is smaller than another's, with its interval.
 
         NaN where the other's is 0, as it is of a field that never changes.
         """
-        ours, theirs = (
-            _sums_of_times(self.values[name], self.truth, self._areas())[:, [0, 3]]
-            for name in (method, over)
-        )
+        found = self._squares if figure == "rmse" else self._distances
+        ours, theirs = found(method), found(over)
+        mean = _root_mean if figure == "rmse" else _mean
 
         def share(ids: NDArray[np.int64]) -> float:
-            return scores.share_gained(_root_mean(ours[ids]), _root_mean(theirs[ids]))
+            return scores.share_gained(mean(ours[ids]), mean(theirs[ids]))
 
         n = len(self.truth)
         return share(np.arange(n)), self._interval(share, n)
+
+    def _squares(self, method: str) -> NDArray[np.float64]:
+        """Of each time the squared errors by area, and the area, (n, 2)."""
+        return _sums_of_times(self.values[method], self.truth, self._areas())[:, [0, 3]]
+
+    def _distances(self, method: str) -> NDArray[np.float64]:
+        """Of each time the CRPS by area, and the area, (n, 2)."""
+        if method not in self.crps:
+            return _sums_of_times(self.values[method], self.truth, self._areas())[:, [1, 3]]
+        own = np.where(np.isnan(self.truth), np.nan, self.crps[method])
+        return _sums_of_times(own, np.zeros_like(self.truth), self._areas())[:, [1, 3]]
 
     def _row(
         self,
@@ -177,22 +196,37 @@ class FieldComparison:
             mae=_mean(sizes),
             bias=_mean(apart),
             anomaly_correlation=correlation,
-            quantile_error=scores.quantile_error(truth, value, areas=areas),
+            quantile_error=self._extremes(scores.cell_quantiles, method, truth, value, chosen),
             ssim=_ssim(truth, value) if whole else math.nan,
             high_waves=self._high_waves(truth, value) if whole else math.nan,
             conservation_error=self._conservation(truth, value, chosen) if whole else math.nan,
             crps=_mean(distances),
             crps_interval=self._interval(lambda ids: _mean(distances[ids]), len(truth)),
-            return_error=self._return_error(truth, value, chosen),
+            return_error=self._return_error(method, truth, value, chosen),
         )
 
     def _areas(self) -> Array | None:
         return None if self.areas is None else np.asarray(self.areas).reshape(-1, 1)
 
-    def _return_error(self, truth: Array, value: Array, chosen: Any) -> float:
+    def _extremes(
+        self,
+        statistic: Callable[[Array, Array], NDArray[np.float64]],
+        method: str,
+        truth: Array,
+        value: Array,
+        chosen: Any,
+    ) -> float:
+        """Mean size of the error of a statistic of each cell; of draws it is the mean of theirs."""
+        draws, found = self.draws.get(method), statistic(truth, value)
+        for m in range(1, 1 if draws is None else draws.count):
+            found += (statistic(truth, cast("Draws", draws).one(m, chosen)) - found) / (m + 1)
+        return scores.mean_of(np.abs(found - statistic(truth, truth)), self._areas())
+
+    def _return_error(self, method: str, truth: Array, value: Array, chosen: Any) -> float:
         if self.years is None:
             return math.nan
-        return scores.return_error(truth, value, self.years[chosen], areas=self._areas())
+        once = functools.partial(scores.cell_returns, years=self.years[chosen])
+        return self._extremes(once, method, truth, value, chosen)
 
     def _interval(self, statistic: Any, n: int) -> Interval:
         return interval_of_times(statistic, n, self.block)

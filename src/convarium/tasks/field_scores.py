@@ -127,15 +127,25 @@ def quantile_error(
     Raises:
         OptionError: the level is not between 0 and 1.
     """
+    ours, theirs = (cell_quantiles(truth, each, level) for each in (value, truth))
+    return mean_of(np.abs(ours - theirs), areas)
+
+
+def cell_quantiles(truth: Array, value: Array, level: float = 0.99) -> Floats:
+    """Each cell's quantile over the times that the truth has, (H, W); NaN where it has none.
+
+    Raises:
+        OptionError: the level is not between 0 and 1.
+    """
     if not 0 < level < 1:
         raise OptionError(f"level (={level}) must lie between 0 and 1, such as 0.99.")
     found = np.full(truth.shape[1:], np.nan)
     for row in range(truth.shape[1]):  # of which a piece of all times is small
-        y = truth[:, row]
-        known, some = np.where(np.isnan(y), np.nan, value[:, row]), ~np.isnan(y).all(0)
-        ours, theirs = (_quantile(x[:, some], level) for x in (known, y))
-        found[row, some] = np.abs(ours - theirs)
-    return mean_of(found, areas)
+        gaps = np.isnan(truth[:, row])
+        some = ~gaps.all(0)
+        known = value[:, row] if not gaps.any() else np.where(gaps, np.nan, value[:, row])
+        found[row, some] = _quantile(known[:, some], level)
+    return found
 
 
 def _quantile(values: Array, level: float) -> Floats:
@@ -197,18 +207,25 @@ def return_error(
     Returns:
         NaN of fewer years than `once_in`.
     """
-    every = np.unique(years)
+    ours, theirs = (cell_returns(truth, each, years, once_in) for each in (value, truth))
+    return mean_of(np.abs(ours - theirs), areas)
+
+
+def cell_returns(truth: Array, value: Array, years: Array, once_in: float = 10.0) -> Floats:
+    """What each cell reaches once in so many years, (H, W); NaN where a year is not known.
+
+    All of it is NaN of fewer years than `once_in`; the arguments are those of `return_error`.
+    """
+    found, every = np.full(truth.shape[1:], np.nan), np.unique(years)
     if len(every) < max(once_in, _FEWEST_MAXIMA):
-        return math.nan
+        return found
     known = np.where(np.isnan(truth), np.nan, value)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of years without a known value
-        tops = [np.stack([np.nanmax(x[years == y], 0) for y in every]) for x in (known, truth)]
-    some = ~np.isnan(tops[1]).any(0)
-    found = np.full(truth.shape[1:], np.nan)
-    ours, theirs = (return_values(top[:, some], once_in) for top in tops)
-    found[some] = np.abs(ours - theirs)
-    return mean_of(found, areas)
+        tops = np.stack([np.nanmax(known[years == year], 0) for year in every])
+    some = ~np.isnan(tops).any(0)
+    found[some] = return_values(tops[:, some], once_in)
+    return found
 
 
 def conservation_error(
