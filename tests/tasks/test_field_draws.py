@@ -96,6 +96,24 @@ def test_extremes_of_draws_are_the_mean_of_theirs(truth, draws):
     assert low < gain < high
 
 
+def test_figures_that_are_means_have_intervals(truth, draws):
+    """Of a figure that is the same at each time both ends are it; means lie between theirs."""
+    usual = np.zeros_like(truth[0])
+    given = {"field": truth[0], "off": truth[1] + 0.5}
+    comparison = tasks.FieldComparison(
+        truth[1], given, areas=None, factor=(2, 2), climatology=usual, block=12
+    )
+    groups = {"first": (np.arange(120), None)}
+    field, off, *others = comparison.rows(groups)
+    assert set(field.intervals) == {"mae", "bias", "anomaly_correlation", "high_waves"}
+    for name, (low, high) in field.intervals.items():
+        assert low < getattr(field, name) < high
+    assert off.intervals["bias"] == pytest.approx((0.5, 0.5))
+    assert off.intervals["mae"] == pytest.approx((0.5, 0.5))
+    assert [row.intervals for row in others] == [{}, {}]
+    assert field.to_json()["intervals"]["mae"] == field.intervals["mae"]
+
+
 def test_cells_are_drawn_from_their_distributions():
     shape = (400, 4, 5)
     normal = FieldDistribution("normal", np.stack([np.full(shape, 3.0), np.full(shape, 0.5)]))

@@ -79,17 +79,24 @@ def anomaly_correlation(
         climatology: of each time, (n, H, W) or (H, W).
         areas: of the cells; None counts all alike.
     """
-    found = []
+    return mean_of_sums(correlation_sums(truth, value, climatology, areas))
+
+
+def correlation_sums(
+    truth: Array, value: Array, climatology: Array, areas: Array | None = None
+) -> Floats:
+    """`anomaly_correlation` of each time and 1, or 0 and 0 where it does not count, (n, 2)."""
+    found = np.zeros((len(truth), 2))
     usual = np.broadcast_to(climatology, truth.shape)
-    for one, other, mean in zip(truth, value, usual, strict=True):
+    for i, (one, other, mean) in enumerate(zip(truth, value, usual, strict=True)):
         a, b = _apart(mean, one), _apart(mean, other)
         gap = np.isnan(a) | np.isnan(b)
         known = (np.where(gap, np.nan, field) for field in (a, b))
         one, other = (field - mean_of(field, areas) for field in known)
         size = math.sqrt(mean_of(one**2, areas) * mean_of(other**2, areas))
         if size > 0:
-            found.append(mean_of(one * other, areas) / size)
-    return float(np.mean(found)) if found else math.nan
+            found[i] = mean_of(one * other, areas) / size, 1
+    return found
 
 
 def ssim(truth: Array, value: Array) -> float:
@@ -101,13 +108,18 @@ def ssim(truth: Array, value: Array) -> float:
     Raises:
         OptionError: the fields are smaller than a window.
     """
+    return mean_of_sums(ssim_sums(truth, value))
+
+
+def ssim_sums(truth: Array, value: Array) -> Floats:
+    """Of each time the sum of `ssim` over its windows, and how many there are, (n, 2)."""
     if min(truth.shape[-2:]) < WINDOW:
         raise OptionError(
             f"SSIM needs fields of {WINDOW} x {WINDOW} cells, not {truth.shape[-2:]}."
         )
     span = float(np.fmax.reduce(truth, axis=None)) - float(np.fmin.reduce(truth, axis=None))
     one, two = (_K1 * span) ** 2, (_K2 * span) ** 2
-    total, count = 0.0, 0
+    sums = np.zeros((len(truth), 2))
     for some in pieces(np.arange(len(truth))):
         y, v = truth[some].astype(np.float64), value[some].astype(np.float64)
         a, b = _smoothed(y), _smoothed(v)
@@ -115,8 +127,18 @@ def ssim(truth: Array, value: Array) -> float:
         shared = _smoothed(y * v) - a * b
         upper = (2 * a * b + one) * (2 * shared + two)
         found = upper / ((a * a + b * b + one) * (sum(varied) + two))
-        total, count = total + float(np.nansum(found)), count + int((~np.isnan(found)).sum())
-    return total / count if count else math.nan
+        sums[some, 0], sums[some, 1] = np.nansum(found, (1, 2)), (~np.isnan(found)).sum((1, 2))
+    return sums
+
+
+def mean_of_sums(sums: Floats) -> float:
+    """The mean from sums and what they are divided by, (n, 2); NaN of nothing.
+
+    >>> mean_of_sums(np.array([[1.0, 2.0], [5.0, 2.0]]))
+    1.5
+    """
+    total, count = sums.sum(0)
+    return float(total / count) if count else math.nan
 
 
 def quantile_error(
