@@ -77,7 +77,7 @@ torch.nn.init.normal_(fields.places.local.weight)
 kept = Path("run")
 kept.mkdir()
 files.write_tensors(kept / "scatter.safetensors", {"patterns": torch.randn(3, 1, 8, 12)})
-models.push_to_hub(fields.eval(), "me/fields", {"beside": ["x"]}, folder=kept)
+models.push_to_hub(fields.eval(), "me/fields", {"classes": ["u"], "beside": ["x"]}, folder=kept)
 folder, x = models.pull_from_hub("me/fields"), torch.randn(2, 1, 4, 6)
 out["fields"] = torch.equal(models.load(folder)(x), fields(x))
 patterns = [files.read_tensors(each / "scatter.safetensors")["patterns"] for each in (kept, folder)]
@@ -103,6 +103,9 @@ def test_a_network_goes_up_and_comes_down_and_stays_without_the_network(
     assert out["classes"] == ["a", "b", "c"]
     assert out["same"]
     assert out["again"] == [5, True]
+    about = (server.folder / "me" / "fields" / "README.md").read_text()
+    assert "tags: [convarium]" in about
+    assert "- variables: u" in about
     assert (out["fields"], out["patterns"], out["without"]) == (True, True, None)
     assert out["nothing"].startswith("DataError: Cannot fetch card.json of me/nothing (404")
     assert out["empty"].startswith("DataError: Cannot fetch model.safetensors of me/empty (404")

@@ -142,8 +142,11 @@ def fetch_either(repo_id: str, first: str, second: str) -> Path:
 
 def readme(model: Network, repo_id: str, card: Mapping[str, Any], licence: str | None) -> str:
     """The repository's page: what the network is and how it is used."""
+    fields = model.input_kind == "fields"
     parameters = sum(p.numel() for p in model.parameters())
-    head = ["library_name: convarium", "tags: [convarium, image-classification]"]
+    images = model.input_kind == "maps" and model.spatial_dims == 2
+    tags = ["convarium", *(["image-classification"] if images else [])]
+    head = ["library_name: convarium", f"tags: [{', '.join(tags)}]"]
     if licence:
         head.append(f"license: {json.dumps(licence)}")
     classes = [str(name) for name in card.get("classes", ())]
@@ -151,7 +154,7 @@ def readme(model: Network, repo_id: str, card: Mapping[str, Any], licence: str |
     facts = [
         f"- network: `{model.name}` ({type(model).__name__}), {parameters:,} parameters",
         f"- takes: {model.in_channels} channels, {model.spatial_dims} spatial axes",
-        *([f"- classes: {shown}"] if classes else []),
+        *([f"- {'variables' if fields else 'classes'}: {shown}"] if classes else []),
     ]
     use = [
         "import convarium",
