@@ -44,7 +44,8 @@ def field_evaluation(
     from convarium import predict
     from convarium.data import Part
 
-    dataset, learnt = data.dataset if isinstance(data, Part) else data, None
+    dataset = data.dataset if isinstance(data, Part) else data
+    learnt: NDArray[np.int64] | None = None
     if cast("GridSamples", dataset.samples).pairs.coarse is not None:
         with contextlib.suppress(RunError):  # other data, or a run that does not say
             learnt = run.part(dataset, "train").ids

@@ -37,6 +37,7 @@ _NUMBERS: Final = 2**24  # of all patterns, at most: 64 MiB
 _PIECE: Final = 32
 
 Drawing = Callable[[NDArray[np.float32], NDArray[np.int64]], NDArray[np.float32]]
+_Left = Callable[[Part, FieldPreprocessing, NDArray[np.int64]], Tensor]
 
 
 def keep_scatter(
@@ -79,7 +80,7 @@ def scatter_of(
     """
     cells = math.prod(preprocessing.grid.shape) * len(preprocessing.classes)
     most = max(1, min(_PATTERNS, _NUMBERS // cells))
-    left = _left_by_delta if of_delta else functools.partial(_left, network)
+    left: _Left = _left_by_delta if of_delta else functools.partial(_left, network)
     known, later = (
         left(part, preprocessing, _spread(part.ids, most)) for part in (train, validation)
     )

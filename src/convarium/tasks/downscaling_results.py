@@ -126,7 +126,7 @@ class FieldEvaluation:
 
         Of distributions alone; values have the mean absolute error.
         """
-        found = {}
+        found: dict[str, tuple[str, float, Interval]] = {}
         for k, (name, rows) in enumerate(self.rows.items()):
             if self.distribution(k) is None:
                 continue
