@@ -53,7 +53,9 @@ def keep_scatter(
     if preprocessing.bound and kind and len(network.parts) == 1:
         given = (network, parts.train, parts.validation, preprocessing)
         found = {"patterns": scatter_of(*given)}
-        if preprocessing.climatology is not None:
+        usual, later = preprocessing.climatology, parts.validation
+        months = cast("GridSamples", later.dataset.samples).pairs.fine.months[later.ids]
+        if usual is not None and usual.knows(months):
             found["delta"] = scatter_of(*given, of_delta=True)
         files.write_tensors(folder / FILE, found)
 
@@ -97,7 +99,7 @@ def read_scatter(
     Args:
         folder: of the run.
         coarse: whose rows and direction they get; None leaves them as they are.
-        of_delta: those of the delta method; runs of before keep none, and (0, T, H, W) is given.
+        of_delta: those of the delta method; where a run keeps none, (0, T, H, W) is given.
 
     Raises:
         RunError: it has none.
