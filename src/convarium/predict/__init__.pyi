@@ -2,8 +2,8 @@ from .calibrating import fit_temperature as fit_temperature
 from .downscaling import Downscaled as Downscaled
 from .downscaling import downscale as downscale
 from .downscaling import fine_values as fine_values
-from .evaluated_draws import evaluated_draws as evaluated_draws
 from .fine_datasets import fine_dataset as fine_dataset
+from .judged_draws import evaluated_draws as evaluated_draws
 from .neighbours import Neighbours as Neighbours
 from .neighbours import build_index as build_index
 from .neighbours import index_recall as index_recall

@@ -41,7 +41,7 @@ class PatternDraws:
     @property
     def count(self) -> int:
         """The draws M of each time."""
-        return self.weights.shape[1]
+        return int(self.weights.shape[1])
 
     def one(self, m: int, times: Any = slice(None)) -> Array:
         """Draw number `m` of some times, (n, H, W)."""
