@@ -35,6 +35,7 @@ Floats = NDArray[np.float64]
 WINDOW, _SIGMA = 11, 1.5  # of SSIM
 _K1, _K2 = 0.01, 0.03
 _FEWEST_MAXIMA = 5
+_AT_ONCE = 2**21  # numbers whose quantiles are found together
 
 
 def mean_of(values: Array, areas: Array | None = None) -> float:
@@ -114,9 +115,8 @@ def ssim(truth: Array, value: Array) -> float:
 def ssim_sums(truth: Array, value: Array) -> Floats:
     """Of each time the sum of `ssim` over its windows, and how many there are, (n, 2)."""
     if min(truth.shape[-2:]) < WINDOW:
-        raise OptionError(
-            f"SSIM needs fields of {WINDOW} x {WINDOW} cells, not {truth.shape[-2:]}."
-        )
+        sizes = truth.shape[-2:]
+        raise OptionError(f"SSIM needs fields of {WINDOW} x {WINDOW} cells, not {sizes}.")
     span = float(np.fmax.reduce(truth, axis=None)) - float(np.fmin.reduce(truth, axis=None))
     one, two = (_K1 * span) ** 2, (_K2 * span) ** 2
     sums = np.zeros((len(truth), 2))
@@ -162,19 +162,19 @@ def cell_quantiles(truth: Array, value: Array, level: float = 0.99) -> Floats:
     if not 0 < level < 1:
         raise OptionError(f"level (={level}) must lie between 0 and 1, such as 0.99.")
     found = np.full(truth.shape[1:], np.nan)
-    for row in range(truth.shape[1]):  # of which a piece of all times is small
-        gaps = np.isnan(truth[:, row])
+    size = max(1, _AT_ONCE // max(1, truth[:, :1].size))
+    for rows in (slice(k, k + size) for k in range(0, truth.shape[1], size)):
+        gaps = np.isnan(truth[:, rows])
         some = ~gaps.all(0)
-        known = value[:, row] if not gaps.any() else np.where(gaps, np.nan, value[:, row])
-        found[row, some] = _quantile(known[:, some], level)
+        known = np.where(gaps, np.nan, value[:, rows])
+        found[rows][some] = _quantile(known[:, some], level)
     return found
 
 
 def _quantile(values: Array, level: float) -> Floats:
     """Of each column; without missing numbers all at once."""
-    if np.isnan(values).any():
-        return np.asarray(np.nanquantile(values, level, axis=0), np.float64)
-    return np.asarray(np.quantile(values, level, axis=0), np.float64)
+    of = np.nanquantile if np.isnan(values).any() else np.quantile
+    return np.asarray(of(values, level, axis=0), np.float64)
 
 
 def return_values(maxima: Array, years: float) -> Floats:
@@ -234,9 +234,9 @@ def return_error(
 
 
 def cell_returns(truth: Array, value: Array, years: Array, once_in: float = 10.0) -> Floats:
-    """What each cell reaches once in so many years, (H, W); NaN where a year is not known.
+    """What each cell reaches once in so many years, as `return_error` has it, (H, W).
 
-    All of it is NaN of fewer years than `once_in`; the arguments are those of `return_error`.
+    NaN where a year is not known, and of fewer years than `once_in`.
     """
     found, every = np.full(truth.shape[1:], np.nan), np.unique(years)
     if len(every) < max(once_in, _FEWEST_MAXIMA):
