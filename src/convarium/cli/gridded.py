@@ -108,8 +108,7 @@ def add_field_preparing(parser: Parser) -> None:
     group.add_argument(
         "--constraint",
         choices=("none", "additive", "multiplicative", "softmax"),
-        help="what makes block means of the result the coarse field (additive; multiplicative of "
-        "what is never below 0, such as precipitation)",
+        help="makes block means the coarse field (additive; of precipitation multiplicative)",
     )
     group.add_argument(
         "--start",
