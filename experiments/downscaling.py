@@ -147,6 +147,8 @@ def shortened(value: Any) -> Any:
     """Four digits of numbers, and of those in intervals."""
     if isinstance(value, tuple | list):
         return [shortened(each) for each in value]
+    if isinstance(value, Mapping):
+        return {name: shortened(each) for name, each in value.items()}
     return evidence.digits(value) if isinstance(value, float) else value
 
 

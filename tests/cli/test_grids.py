@@ -124,7 +124,9 @@ def test_maps_of_places_are_left_out_where_nothing_could_fit_them(folder, capsys
     assert not (folder / "no").exists()
 
 
-def test_coarse_fields_become_fine_ones(folder, capsys):
+@pytest.fixture(scope="module")
+def coarse(folder):
+    """The pairs of the run, the coarse fields of all times, and these as a file."""
     options = {"variables": ["u"], "predictors": ["v"], "factor": [4, 4]}
     pairs = data.open_dataset(str(folder / "field.nc"), fields=options).samples.pairs
     x, grid = pairs.read(range(60))[0], pairs.fine.grid.coarse((4, 4))
@@ -136,8 +138,12 @@ def test_coarse_fields_become_fine_ones(folder, capsys):
     dims, units = ("time", "lat", "lon"), {"units": "m/s"}
     variables = {name: (dims, x[:, k], units) for k, name in enumerate("uv")}
     xarray.Dataset(variables, coords).to_netcdf(folder / "coarse.nc", engine="h5netcdf")
-    capsys.readouterr()
-    words = ["downscale", str(folder / "run"), str(folder / "coarse.nc")]
+    return pairs, x, str(folder / "coarse.nc")
+
+
+def test_coarse_fields_become_fine_ones(folder, coarse, capsys):
+    pairs, _, source = coarse
+    words = ["downscale", str(folder / "run"), source]
     assert main([*words, "-o", str(folder / "fine.nc"), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["times"], told["rows"], told["columns"]) == (60, 12, 24)
@@ -150,25 +156,50 @@ def test_coarse_fields_become_fine_ones(folder, capsys):
     assert np.sqrt(by_area) == pytest.approx(rmse, rel=1e-3)
     assert main([*words, "-o", str(folder / "again.zarr")]) == 0
     assert "60 fields of 12 x 24 cells (u)" in capsys.readouterr().out
+
+
+def test_draws_are_as_rough_as_the_truth_and_keep_block_means(folder, coarse, capsys):
+    pairs, x, source = coarse
+    words = ["downscale", str(folder / "run"), source]
     assert main([*words, "-o", str(folder / "drawn.nc"), "--draws", "2"]) == 0
     assert "(u, u_draw1, u_draw2)" in capsys.readouterr().out
-    found = xarray.load_dataset(folder / "drawn.nc")
-    np.testing.assert_allclose(found.u, fields[0], atol=1e-6)
+    found, truth = (xarray.load_dataset(folder / f"{name}.nc") for name in ("drawn", "field"))
     assert found.u_draw1.attrs["long_name"].endswith(", a draw, downscaled by edsr_small")
-    rough = [float((found[name] - fields[1]).std()) for name in ("u", "u_draw1", "u_draw2")]
+    rough = [float((found[name] - truth.u.values).std()) for name in ("u", "u_draw1", "u_draw2")]
     assert rough[1:] == pytest.approx([rough[0] * 2**0.5] * 2, rel=0.15)
     weights = pairs.fine.grid.areas.reshape(3, 4, 1)
     blocks = found.u_draw1.values.reshape(60, 3, 4, 6, 4).mean(4)
     means = (blocks * weights).sum(2) / weights.sum(1)
     np.testing.assert_allclose(means, x[:, 0], atol=1e-5)
-    source, opened = folder / "coarse.nc", [predict.open_run(folder / "run")]
+    opened = [predict.open_run(folder / "run")]
     own = predict.fine_dataset(opened, source, draws=2)
+    np.testing.assert_allclose(own.u, found.u, atol=1e-5)
     np.testing.assert_allclose(own.u_draw2, found.u_draw2, atol=1e-5)
     again = predict.fine_dataset(opened, source, draws=1, seed=1)
     assert 0.5 * rough[1] < float((again.u_draw1 - found.u_draw1).std())
     both = ["downscale", str(folder / "run"), *words[1:], "-o", str(folder / "no.nc")]
     assert main([*both, "--draws", "1"]) == 2
     assert "of one run: several have a spread already" in capsys.readouterr().err
+
+
+def test_draws_are_evaluated_as_they_are_written(folder, coarse, capsys):
+    pairs, _, source = coarse
+    run, fine = predict.open_run(folder / "run"), str(folder / "field.nc")
+    words = ["evaluate", str(folder / "run"), fine, "--draws"]
+    assert main([*words, "2", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    rows = {row["method"]: row for row in told["methods"]["u"] if row["group"] == "all"}
+    found = predict.fine_dataset([run], source, draws=1).u_draw1.values
+    squares = ((found - xarray.load_dataset(fine).u.values) ** 2).mean((0, 2))
+    by_area = np.average(squares, weights=pairs.fine.grid.areas)
+    assert np.sqrt(by_area) == pytest.approx(rows["network, drawn"]["rmse"], rel=1e-4)
+    assert rows["network, drawn"]["crps"] < rows["network"]["crps"]
+    assert rows["delta + constraint, drawn"]["crps"] < rows["delta + constraint"]["crps"]
+    own = told["outputs"]["u"]
+    assert (own["draws"], own["crps_gain"]["over"]) == (2, "delta + constraint, drawn")
+    assert len(own["ranks"]) == 3
+    assert main([*words, "1"]) == 2
+    assert "draws (=1) must be 2 or more" in capsys.readouterr().err
 
 
 def test_the_next_verbs_say_what_helps(folder, capsys):

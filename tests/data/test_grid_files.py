@@ -133,6 +133,13 @@ def test_what_cannot_be_read_is_told_in_a_sentence(tmp_path):
     dataset().drop_vars("lat").to_netcdf(tmp_path / "bare.nc", engine="h5netcdf")
     with pytest.raises(DataError, match="has no latitude"):
         open_fields(tmp_path / "bare.nc", ["UWND"])
+    curved = dataset().rename(lat="y", lon="x").drop_vars(["y", "x"])
+    curved = curved.assign_coords(
+        {name: (("y", "x"), np.zeros((7, 12))) for name in ("lat", "lon")}
+    )
+    curved.to_netcdf(tmp_path / "curved.nc", engine="h5netcdf")
+    with pytest.raises(DataError, match=r"curvilinear grid \(lat, lon have two axes\)"):
+        open_fields(tmp_path / "curved.nc", ["UWND"])
     mixed = dataset()
     mixed["coarse"] = (("time", "lat2", "lon2"), np.zeros((24, 2, 3)))
     mixed = mixed.assign_coords(lat2=[0.0, 1.0], lon2=[0.0, 1.0, 2.0])

@@ -23,9 +23,10 @@ from convarium.models import hub
 
 PLAY = """
 import json
+from pathlib import Path
 import torch
 import convarium
-from convarium import models
+from convarium import files, models
 out, NET = {}, "resnet20_cifar"
 def said(call, *args, **kwargs):
     try:
@@ -71,6 +72,18 @@ out["nothing"] = said(models.create, NET, pretrained="me/nothing")
 out["empty"] = said(models.create, NET, pretrained="me/empty")
 out["other"] = said(models.create, "resnet32_cifar", pretrained="me/net")
 out["name"] = said(models.push_to_hub, model, "not a name")
+fields = models.create("espcn", factor=2, cells=[4, 6], cell_kernel=3, constraint="additive")
+torch.nn.init.normal_(fields.places.local.weight)
+kept = Path("run")
+kept.mkdir()
+files.write_tensors(kept / "scatter.safetensors", {"patterns": torch.randn(3, 1, 8, 12)})
+models.push_to_hub(fields.eval(), "me/fields", {"classes": ["u"], "beside": ["x"]}, folder=kept)
+folder, x = models.pull_from_hub("me/fields"), torch.randn(2, 1, 4, 6)
+out["fields"] = torch.equal(models.load(folder)(x), fields(x))
+patterns = [files.read_tensors(each / "scatter.safetensors")["patterns"] for each in (kept, folder)]
+out["patterns"] = torch.equal(*patterns)
+models.push_to_hub(fields, "me/again", models.read_card(folder))
+out["without"] = models.read_card(models.pull_from_hub("me/again")).get("beside")
 out["unsaved"] = said(models.push_to_hub, type(model)(num_classes=3), "me/net")
 """
 OFFLINE = """
@@ -90,6 +103,10 @@ def test_a_network_goes_up_and_comes_down_and_stays_without_the_network(
     assert out["classes"] == ["a", "b", "c"]
     assert out["same"]
     assert out["again"] == [5, True]
+    about = (server.folder / "me" / "fields" / "README.md").read_text()
+    assert "tags: [convarium]" in about
+    assert "- variables: u" in about
+    assert (out["fields"], out["patterns"], out["without"]) == (True, True, None)
     assert out["nothing"].startswith("DataError: Cannot fetch card.json of me/nothing (404")
     assert out["empty"].startswith("DataError: Cannot fetch model.safetensors of me/empty (404")
     assert "holds resnet20_cifar, not resnet32_cifar" in out["other"]

@@ -74,9 +74,9 @@ PUBLIC = {
     """,
     "convarium.predict": """
         Downscaled Neighbours Predictor Run Tiling VectorQuality build_index check_table_name
-        check_vectors_name downscale field_samples fine_dataset fine_values fit_temperature
-        index_recall nearest open_run read_vectors record_baselines record_result vector_quality
-        write_predictions write_records write_shards write_table write_vectors
+        check_vectors_name downscale evaluated_draws field_samples fine_dataset fine_values
+        fit_temperature index_recall nearest open_run read_vectors record_baselines record_result
+        vector_quality write_predictions write_records write_shards write_table write_vectors
     """,
     "convarium.report": """
         AugmentedSample Explained HeatedSeries HeatedTokens Pair Picture augmented_samples

@@ -1,10 +1,15 @@
 """Methods without training: their formulas, and fields with gaps."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
 from convarium import data, tasks
+from convarium.data.grids.pairs import FieldPairs
+from convarium.data.grids.quantile_maps import fit_quantile_maps
+from convarium.data.grids.signs import never_negative
 from convarium.layers import block_mean
 from convarium.tasks.field_scores import rmse
 
@@ -50,3 +55,79 @@ def test_without_a_climatology_there_is_no_delta_method():
     x = pairs.batch(np.arange(3)).x.numpy()
     np.testing.assert_array_equal(found["nearest"], x.repeat(2, -2).repeat(2, -1))
     assert found["bilinear"] == pytest.approx(found["bicubic"], abs=10)
+
+
+def test_the_ratio_is_exact_where_fields_are_a_pattern_times_a_number():
+    random = np.random.default_rng(1)
+    pattern, size = random.gamma(0.5, size=(12, 16)), random.gamma(2.0, size=(30, 1, 1))
+    pattern[:4, :8] = 0
+    values = {"pr": (pattern * size).astype("f4")}
+    grid = seas().grid.cut(rows=slice(0, 12), columns=slice(0, 16))
+    fields = data.fields_of_arrays(values, grid, units={"pr": "mm/day"})
+    pairs = data.perfect_pairs(fields, 4, ["pr"])
+    train, test = np.arange(20), np.arange(20, 30)
+    climatology = data.fit_climatology(pairs.read(train)[1], fields.months[train], (4, 4))
+    found = tasks.baseline_fields(pairs, test, climatology)
+    truth = pairs.read(test)[1]
+    np.testing.assert_allclose(found["ratio scaled"], truth, rtol=1e-4, atol=1e-5)
+    assert rmse(truth, found["delta + constraint"]) > 0.05
+    assert found["delta + constraint"].min() < 0 <= found["bilinear scaled"].min()
+
+
+@pytest.mark.parametrize(
+    ("unit", "zeros", "least", "expected"),
+    [
+        ("mm/day", 0.0, 0.01, True),
+        ("kg m**-2 s**-1", 0.0, -1e-9, True),
+        ("kg m-2 s-1", 0.5, -0.5, False),  # evaporation, and dew
+        ("1", 0.5, 0.0, True),
+        ("1", 0.0, 0.01, False),
+        ("K", 0.0, 200.0, False),
+    ],
+)
+def test_what_is_never_below_0(unit, zeros, least, expected):
+    random = np.random.default_rng(0)
+    values = least + random.gamma(0.5, 2.0, size=(20, 8, 8))
+    values[random.random(values.shape) < zeros] = 0
+    values[3, 0, 0] = least
+    grid = seas().grid.cut(rows=slice(0, 8), columns=slice(0, 8))
+    fields = data.fields_of_arrays({"pr": values.astype("f4")}, grid, units={"pr": unit})
+    assert never_negative(data.perfect_pairs(fields, 4, ["pr"])) is expected
+
+
+def a_model(fine, wrong, unit, train):
+    """Pairs of fine fields (n, H, W) and a model's, which are their block means gone wrong."""
+    grid = seas().grid.cut(rows=slice(0, 12), columns=slice(0, 16))
+    means = wrong(fine.reshape(-1, 3, 4, 4, 4).mean((2, 4)))
+    observed, model = (
+        data.fields_of_arrays({"t": values.astype("f4")}, own, units={"t": unit})
+        for values, own in ((fine, grid), (means, grid.coarse((4, 4))))
+    )
+    pairs = FieldPairs(observed, (4, 4), ("t",), coarse=model)
+    x, y = pairs.read(train)
+    found = data.fit_climatology(y, observed.months[train], (4, 4))
+    climatology = dataclasses.replace(found, coarse=x.mean(0, keepdims=True))
+    return dataclasses.replace(pairs, climatology=climatology), climatology
+
+
+@pytest.mark.parametrize("unit", ["K", "mm/day"])
+def test_quantile_mapping_undoes_what_a_model_does_to_the_distribution(unit):
+    """A wrong size of anomalies, and what bends the distribution."""
+    random = np.random.default_rng(5)
+    pattern, state = random.gamma(1.0, size=(12, 16)), random.gamma(2.0, size=(300, 1, 1))
+    fine = 280 + 5 * pattern - 4 * state if unit == "K" else pattern * state
+    train, test = np.arange(200), np.arange(200, 300)
+    inside = np.argsort(state[test, 0, 0])[10:90]  # between the ends of the training
+    ours, theirs = "quantile mapping + constraint", "delta + constraint"
+    if unit == "mm/day":
+        ours, theirs = "quantile mapping scaled", "ratio scaled"
+    for wrong in (lambda x: 3 * x + 7, lambda x: x**1.5):
+        pairs, climatology = a_model(fine, wrong, unit, train)
+        (x, truth), months = pairs.read(test), pairs.fine.months[test]
+        own = fit_quantile_maps(pairs, train, climatology).corrected(x, months)
+        means = truth.reshape(-1, 1, 3, 4, 4, 4).mean((3, 5))
+        np.testing.assert_allclose(own[inside], means[inside], rtol=0.05, atol=0.05)
+        found = tasks.baseline_fields(pairs, test, climatology, train=train)
+        assert rmse(truth, found[ours]) < 0.3 * rmse(truth, found[theirs])
+        assert unit == "K" or found[ours].min() >= 0
+    assert ours not in tasks.baseline_fields(pairs, test, climatology)

@@ -190,7 +190,7 @@ def chosen(
         recipe=given.get("recipe"),
     )
     if arguments.model not in (None, "auto"):
-        own = {k: v for k, v in choice.options.items() if k == "constraint"}
+        own = {k: v for k, v in choice.options.items() if k in ("constraint", "non_negative")}
         choice = dataclasses.replace(choice, model=arguments.model, options=own)
     said = model_options(arguments)
     still: dict[str, Any] = {"shift": False} if arguments.cells else {}  # or the cells would move

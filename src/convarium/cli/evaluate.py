@@ -9,10 +9,12 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
+from convarium.cli.evaluating_fields import check_draws, ensemble, field_evaluation, inside
 from convarium.cli.gridded import add_held_out
 from convarium.cli.parsing import (
     Parser,
     add_prediction_arguments,
+    natural,
     positive,
     write,
     write_json,
@@ -24,8 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from convarium.data import Dataset, Part, Preprocessing, Skipped
-    from convarium.data.grids.samples import GridSamples
+    from convarium.data import Dataset, Part, Skipped
     from convarium.predict import Run
     from convarium.processes import World
     from convarium.tasks import Evaluation
@@ -56,6 +57,14 @@ def add_arguments(parser: Parser) -> None:
     add_held_out(
         parser, "fields: degrees of the cells that count (with --part, those that the run held out)"
     )
+    parser.add_argument(
+        "--draws",
+        type=natural,
+        default=0,
+        metavar="N",
+        help="fields: draws of each time whose CRPS, ranks and extremes are measured too (0)",
+    )
+    parser.add_argument("--seed", type=natural, default=0, help="of the draws (0)")
     parser.add_argument("-o", "--output", metavar="FILE", help="predictions as .csv or .parquet")
     add_tta(parser)
     add_reduced(parser)
@@ -103,13 +112,14 @@ def _evaluate(arguments: argparse.Namespace, world: World) -> int:
         raise OptionError("Several runs are evaluated together where they give fields; name one.")
     if arguments.block is not None and opened.preprocessing.kind != "grids":
         raise OptionError("--block is for times of gridded fields; leave it out.")
+    check_draws(runs, arguments.draws)
     if arguments.held_out is not None and opened.preprocessing.kind != "grids":
         raise OptionError("--held-out is a region of gridded fields; leave it out.")
     dataset = opened_data(arguments, opened)
     skipped: list[data.Skipped] = []
     part, known = measured(arguments.part, runs, dataset, world)
     if arguments.held_out is not None:
-        part = _inside(part, arguments.held_out)
+        part = inside(part, arguments.held_out)
     if arguments.reduced:
         dataset = data.reduced(dataset, opened.preprocessing)
         part = data.Part(dataset, part.ids) if isinstance(part, data.Part) else dataset
@@ -128,39 +138,13 @@ def _evaluate(arguments: argparse.Namespace, world: World) -> int:
         ]
     if not world.first:
         return 0
-    evaluation = found[0] if len(found) == 1 else _ensemble(found, dataset)
-    evaluation = beside_others(evaluation, part, opened.preprocessing, block=arguments.block)
+    evaluation = found[0] if len(found) == 1 else ensemble(found, dataset)
+    if opened.preprocessing.kind == "grids":
+        evaluation = field_evaluation(evaluation, part, opened, arguments)
     if arguments.output:
         predict.write_predictions(arguments.output, evaluation, dataset)
     _tell(arguments, evaluation, known, [*dict.fromkeys([*dataset.skipped, *skipped])])
     return 0
-
-
-def _ensemble(found: Sequence[Evaluation], dataset: Dataset) -> Evaluation:
-    """What runs of fields are worth together."""
-    from convarium import tasks
-
-    areas = cast("GridSamples", dataset.samples).pairs.areas
-    own = None if areas is None else areas.reshape(-1, 1)
-    return tasks.together(cast("Sequence[tasks.FieldEvaluation]", found), own)
-
-
-def beside_others(
-    evaluation: Evaluation,
-    data: Dataset | Part,
-    preprocessing: Preprocessing,
-    *,
-    block: int | None = None,
-) -> Evaluation:
-    """Of fields the evaluation with what needs no training beside it; others as they are."""
-    from convarium import tasks
-    from convarium.data import FieldPreprocessing, Part
-
-    if not isinstance(evaluation, tasks.FieldEvaluation):
-        return evaluation
-    dataset = data.dataset if isinstance(data, Part) else data
-    steps = cast("FieldPreprocessing", preprocessing)
-    return tasks.beside_baselines(evaluation, dataset, steps, block=block)
 
 
 def opened_data(arguments: argparse.Namespace, run: Run) -> Dataset:
@@ -220,18 +204,6 @@ def measured(
     if ids is None:
         return dataset, known
     return Part(runs[0].counting(dataset, name, ids), ids), 0
-
-
-def _inside(data: Dataset | Part, region: Sequence[float]) -> Dataset | Part:
-    """Fields of which the cells of a region alone count."""
-    from convarium.data import Part
-    from convarium.data.grids.holding import held_out
-
-    if isinstance(data, Part):
-        return Part(held_out(data.dataset, region, data.ids), data.ids)
-    import numpy as np
-
-    return held_out(data, region, np.arange(len(data)))
 
 
 def _in_all(name: str, runs: Sequence[Run], dataset: Dataset) -> NDArray[np.int64]:

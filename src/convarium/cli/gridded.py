@@ -108,7 +108,7 @@ def add_field_preparing(parser: Parser) -> None:
     group.add_argument(
         "--constraint",
         choices=("none", "additive", "multiplicative", "softmax"),
-        help="what makes block means of the result the coarse field (additive)",
+        help="makes block means the coarse field (additive; of precipitation multiplicative)",
     )
     group.add_argument(
         "--start",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from convarium.cli.announcing import announce
 from convarium.cli.beside import beside_rules, check_baselines, compare, places_lines
 from convarium.cli.choosing import Prepared
-from convarium.cli.evaluate import beside_others
+from convarium.cli.evaluating_fields import beside_others
 from convarium.cli.gridded import add_field_preparing
 from convarium.cli.parsing import (
     Parser,
@@ -205,7 +205,8 @@ def trained(
     with Progress(len(test), "test", enabled=not quiet) as progress:
         predictor = predict.open_run(out).predictor
         evaluation = predictor.evaluate(test, progress=progress, world=world)
-    evaluation = beside_others(evaluation, test, ready.preprocessing)
+    learnt = ready.parts.train.ids
+    evaluation = beside_others(evaluation, test, ready.preprocessing, train=learnt)
     page = out / "report.html"
     if world.first:
         predict.record_result(out, "test", evaluation, test)

@@ -26,6 +26,7 @@ from convarium.models.registry import build
 
 CARD: Final = "card.json"
 WEIGHTS: Final = "model.safetensors"
+SCATTER: Final = "scatter.safetensors"  # of a run of fields, beside its network
 FORMAT_VERSION: Final = 1
 
 

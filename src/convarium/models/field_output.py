@@ -37,7 +37,7 @@ class FieldOutput(nn.Module):
         out_channels: fields T.
         factor: fine cells per coarse one, one number an axis.
         constraint: what makes block means the coarse field; see `layers.Constraint`.
-        non_negative: the result is not below 0.
+        non_negative: the result is not below 0, and coarse fields that are count as 0.
         parts: a "value", a "normal" distribution's mean and spread, or "quantiles".
         levels: of the quantiles.
         start: what the head's answer is added to: "none", the interpolated "coarse" field, or the
@@ -101,6 +101,8 @@ class FieldOutput(nn.Module):
         mean, std = per_channel(self.mean, coarse), per_channel(self.std, coarse)
         if mask is not None:
             coarse = torch.where(mask, coarse, mean)
+        if self.non_negative:
+            coarse = coarse.relu()
         pieces = list(torch.split(head, self.out_channels, 1))
         z = pieces[self.middle]
         begun = self._begun(coarse, fine)

@@ -45,7 +45,8 @@ class FieldToField(Network):
         factor: fine cells per coarse one, one number or one an axis.
         constraint: what makes the block means of the result the coarse field: "none", "additive",
             "multiplicative" or "softmax".
-        non_negative: the result is not below 0; a constraint is "multiplicative" or "softmax" then.
+        non_negative: the result is not below 0; a constraint is "multiplicative" or "softmax" then,
+            and coarse fields below 0 count as 0.
         parts: a "value"; "normal": mean and spread; or "quantiles" of the given levels.
         levels: of the quantiles, rising, with .5 among them.
         start: what the head's answer is added to: the interpolated "coarse" field, the first

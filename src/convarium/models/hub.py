@@ -2,25 +2,28 @@
 
     network + card -> model.safetensors, card.json, README.md -> repository -> the same folder
 
-Only safetensors and JSON are read. What was fetched once is found again without the network.
+Of a run of fields its patterns for draws go along, if its folder is given. Only safetensors and
+JSON are read. What was fetched once is found again without the network.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from convarium.errors import DataError, OptionError, import_extra
 from convarium.files import write_text
-from convarium.models.checkpoint import CARD, WEIGHTS, read_card, save
+from convarium.models.checkpoint import CARD, SCATTER, WEIGHTS, read_card, save
 from convarium.models.contract import Network
 
 EXTRA: Final = "hub"
+_BESIDE: Final = (SCATTER,)
 
 
 def push_to_hub(
@@ -31,6 +34,7 @@ def push_to_hub(
     licence: str | None = None,
     private: bool = False,
     message: str = "Network saved by convarium",
+    folder: str | Path | None = None,
 ) -> str:
     """Upload what `save` writes, and a README that says how to use it, as one commit.
 
@@ -43,6 +47,7 @@ def push_to_hub(
         licence: of the weights, as the Hub abbreviates it ("apache-2.0"); None states none.
         private: whether a repository that is made now is visible to its owner alone.
         message: of the commit.
+        folder: of the run that the network is of: what it keeps for draws of fields goes along.
 
     Returns:
         The repository's address.
@@ -52,13 +57,17 @@ def push_to_hub(
         DataError: the Hub cannot be reached, or refuses.
         MissingExtraError: huggingface_hub is not installed.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        save(model, folder, card)
-        write_text(Path(folder) / "README.md", readme(model, repo_id, card or {}, licence))
+    beside = [] if folder is None else [n for n in _BESIDE if (Path(folder) / n).exists()]
+    with tempfile.TemporaryDirectory() as sent:
+        plain = {key: value for key, value in (card or {}).items() if key != "beside"}
+        save(model, sent, {**plain, "beside": beside} if beside else plain)
+        write_text(Path(sent) / "README.md", readme(model, repo_id, card or {}, licence))
+        for name in beside:
+            shutil.copyfile(Path(cast("Path", folder)) / name, Path(sent) / name)
         with _explained(f"Cannot upload to {repo_id}", "log in with: hf auth login"):
             api = _client().HfApi()
             made = api.create_repo(repo_id, private=private or None, exist_ok=True)
-            api.upload_folder(repo_id=made.repo_id, folder_path=folder, commit_message=message)
+            api.upload_folder(repo_id=made.repo_id, folder_path=sent, commit_message=message)
     return str(made)
 
 
@@ -75,8 +84,10 @@ def pull_from_hub(repo_id: str, revision: str | None = None) -> Path:
         MissingExtraError: huggingface_hub is not installed.
     """
     folder = fetch(repo_id, CARD, revision).parent
-    read_card(folder)
+    beside = read_card(folder).get("beside") or ()
     # The same commit, even if the branch has moved on in between.
+    for name in (each for each in _BESIDE if each in beside):
+        fetch(repo_id, name, folder.name)
     return fetch(repo_id, WEIGHTS, folder.name).parent
 
 
@@ -131,8 +142,11 @@ def fetch_either(repo_id: str, first: str, second: str) -> Path:
 
 def readme(model: Network, repo_id: str, card: Mapping[str, Any], licence: str | None) -> str:
     """The repository's page: what the network is and how it is used."""
+    fields = model.input_kind == "fields"
     parameters = sum(p.numel() for p in model.parameters())
-    head = ["library_name: convarium", "tags: [convarium, image-classification]"]
+    images = model.input_kind == "maps" and model.spatial_dims == 2
+    tags = ["convarium", *(["image-classification"] if images else [])]
+    head = ["library_name: convarium", f"tags: [{', '.join(tags)}]"]
     if licence:
         head.append(f"license: {json.dumps(licence)}")
     classes = [str(name) for name in card.get("classes", ())]
@@ -140,7 +154,7 @@ def readme(model: Network, repo_id: str, card: Mapping[str, Any], licence: str |
     facts = [
         f"- network: `{model.name}` ({type(model).__name__}), {parameters:,} parameters",
         f"- takes: {model.in_channels} channels, {model.spatial_dims} spatial axes",
-        *([f"- classes: {shown}"] if classes else []),
+        *([f"- {'variables' if fields else 'classes'}: {shown}"] if classes else []),
     ]
     use = [
         "import convarium",

@@ -3,6 +3,7 @@ from .downscaling import Downscaled as Downscaled
 from .downscaling import downscale as downscale
 from .downscaling import fine_values as fine_values
 from .fine_datasets import fine_dataset as fine_dataset
+from .judged_draws import evaluated_draws as evaluated_draws
 from .neighbours import Neighbours as Neighbours
 from .neighbours import build_index as build_index
 from .neighbours import index_recall as index_recall
@@ -36,6 +37,7 @@ __all__ = [
     "check_table_name",
     "check_vectors_name",
     "downscale",
+    "evaluated_draws",
     "field_samples",
     "fine_dataset",
     "fine_values",

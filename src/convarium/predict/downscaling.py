@@ -88,7 +88,7 @@ def downscale(
 
     Raises:
         OptionError: runs that do not go together, or no such kind of file.
-        DataError: the coarse file does not fit the runs.
+        DataError: the coarse file does not fit the runs, or is below 0 where they cannot be.
         RunError: the file cannot be written, or there is nothing to draw with.
     """
     path = Path(path)
@@ -252,10 +252,8 @@ def made(
     found = []
     for start in range(0, len(ids), most):
         some = ids[start : start + most]
-        members = [
-            _one(network, each, some, tiling)
-            for network, each in zip(networks, opened, strict=True)
-        ]
+        pairs = zip(networks, opened, strict=True)
+        members = [_one(network, each, some, tiling) for network, each in pairs]
         found.append(_together(networks[0], members).numpy())
         progress.advance(len(some))
     return np.concatenate(found)
@@ -265,7 +263,8 @@ def _one(
     network: FieldToField, coarse: CoarseFields, ids: NDArray[np.int64], tiling: Tiling
 ) -> Tensor:
     """What one network gives; NaN where the training times never had a value."""
-    y = fine_fields(network, coarse.batch(ids), tiling, wraps=coarse.fields.grid.wraps)
+    std = network.writer.std.tolist() if network.writer.non_negative else None
+    y = fine_fields(network, coarse.batch(ids, std), tiling, wraps=coarse.fields.grid.wraps)
     empty = coarse.never_known()
     if empty is not None:
         y[:, torch.from_numpy(np.tile(empty, (len(network.parts), 1, 1)))] = math.nan

@@ -11,6 +11,7 @@ of all sums of it: a draw conserves what the field does.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -27,13 +28,16 @@ from convarium.data.grids.coarse import CoarseFields
 from convarium.data.grids.samples import GridSamples, time_name
 from convarium.errors import RunError
 from convarium.models import FieldToField
+from convarium.models.checkpoint import SCATTER
+from convarium.tasks.field_baselines import DELTA, baseline_fields
 
-FILE: Final = "scatter.safetensors"
+FILE: Final = SCATTER
 _PATTERNS: Final = 128  # at most
 _NUMBERS: Final = 2**24  # of all patterns, at most: 64 MiB
 _PIECE: Final = 32
 
 Drawing = Callable[[NDArray[np.float32], NDArray[np.int64]], NDArray[np.float32]]
+_Left = Callable[[Part, FieldPreprocessing, NDArray[np.int64]], Tensor]
 
 
 def keep_scatter(
@@ -47,12 +51,22 @@ def keep_scatter(
         return
     kind = network.constraint in ("none", "additive") and not network.writer.non_negative
     if preprocessing.bound and kind and len(network.parts) == 1:
-        patterns = scatter_of(network, parts.train, parts.validation, preprocessing)
-        files.write_tensors(folder / FILE, {"patterns": patterns})
+        given = (network, parts.train, parts.validation, preprocessing)
+        found = {"patterns": scatter_of(*given)}
+        usual, later = preprocessing.climatology, parts.validation
+        months = cast("GridSamples", later.dataset.samples).pairs.fine.months[later.ids]
+        if usual is not None and usual.knows(months):
+            found["delta"] = scatter_of(*given, of_delta=True)
+        files.write_tensors(folder / FILE, found)
 
 
 def scatter_of(
-    network: FieldToField, train: Part, validation: Part, preprocessing: FieldPreprocessing
+    network: FieldToField,
+    train: Part,
+    validation: Part,
+    preprocessing: FieldPreprocessing,
+    *,
+    of_delta: bool = False,
 ) -> Tensor:
     """The patterns of what a network leaves.
 
@@ -61,26 +75,31 @@ def scatter_of(
         train: the training times.
         validation: times that say how large it is.
         preprocessing: of the network.
+        of_delta: of what the delta method with the constraint leaves, in place of the network.
 
     Shape:
         -> (K, T, H, W)
     """
     cells = math.prod(preprocessing.grid.shape) * len(preprocessing.classes)
     most = max(1, min(_PATTERNS, _NUMBERS // cells))
+    left: _Left = _left_by_delta if of_delta else functools.partial(_left, network)
     known, later = (
-        _left(network, part, preprocessing, _spread(part.ids, most)) for part in (train, validation)
+        left(part, preprocessing, _spread(part.ids, most)) for part in (train, validation)
     )
     size = later.square().mean() / known.square().mean().clamp(min=1e-30)
     patterns: Tensor = known * (size / len(known)).sqrt()
     return patterns
 
 
-def read_scatter(folder: Path, coarse: CoarseFields | None = None) -> Tensor:
+def read_scatter(
+    folder: Path, coarse: CoarseFields | None = None, *, of_delta: bool = False
+) -> Tensor:
     """The patterns of a run.
 
     Args:
         folder: of the run.
         coarse: whose rows and direction they get; None leaves them as they are.
+        of_delta: those of the delta method; where a run keeps none, (0, T, H, W) is given.
 
     Raises:
         RunError: it has none.
@@ -90,7 +109,10 @@ def read_scatter(folder: Path, coarse: CoarseFields | None = None) -> Tensor:
             f"{folder} has no patterns to draw fields with. Runs keep them that give values of one "
             "domain, as with --means or --places, and have the additive constraint or none."
         )
-    patterns = files.read_tensors(folder / FILE)["patterns"]
+    kept = files.read_tensors(folder / FILE)
+    patterns = kept["patterns"]
+    if of_delta:
+        patterns = kept.get("delta", patterns[:0])
     if coarse is None:
         return patterns
     patterns = patterns[..., coarse.rows, :]
@@ -123,8 +145,7 @@ def with_draws(
     Their random numbers follow from the seed and the date or number of each time, in whichever
     file it stands.
     """
-    keys = [f"{seed}, {time_name(time)}" for time in times]
-    found = values[:, None] + drawn(patterns, keys, count).numpy()
+    found = values[:, None] + drawn(patterns, keys_of(times, seed), count).numpy()
     whole: NDArray[np.float32] = np.concatenate([values, *found.swapaxes(0, 1)], 1)
     return whole
 
@@ -140,10 +161,20 @@ def drawn(patterns: Tensor, keys: Iterable[int | str], count: int) -> Tensor:
     Shape:
         -> (n, M, T, H, W)
     """
-    size = (count, len(patterns))
-    seeded = (np.random.default_rng(seeds.derive("scatter", key)) for key in keys)
-    weights = torch.from_numpy(np.stack([each.standard_normal(size, "f4") for each in seeded]))
+    weights = torch.from_numpy(weights_of(keys, count, len(patterns)))
     return torch.einsum("nmk,kthw->nmthw", weights, patterns)
+
+
+def keys_of(times: NDArray[Any], seed: int) -> list[str]:
+    """What tells times from others, by their dates or numbers and a seed."""
+    return [f"{seed}, {time_name(time)}" for time in times]
+
+
+def weights_of(keys: Iterable[int | str], count: int, patterns: int) -> NDArray[np.float32]:
+    """How much of each pattern is in each draw of some times, (n, M, K)."""
+    seeded = (np.random.default_rng(seeds.derive("scatter", key)) for key in keys)
+    drawn_now = [each.standard_normal((count, patterns), "f4") for each in seeded]
+    return np.array(drawn_now, np.float32).reshape(-1, count, patterns)
 
 
 @torch.no_grad()
@@ -160,6 +191,13 @@ def _left(
         y = network(*(None if each is None else each.to(device) for each in given))
         found.append(torch.nan_to_num(batch.y - y.cpu()))
     return torch.cat(found)
+
+
+def _left_by_delta(part: Part, preprocessing: FieldPreprocessing, ids: NDArray[np.int64]) -> Tensor:
+    """The truth less what the delta method with the constraint gives, likewise."""
+    pairs = preprocessing.pairs_of(cast("GridSamples", part.dataset.samples).pairs)
+    fields = baseline_fields(pairs, ids, preprocessing.climatology)[DELTA]
+    return torch.nan_to_num(torch.from_numpy(pairs.counted(ids)[1] - fields))
 
 
 def _spread(ids: NDArray[np.int64], most: int) -> NDArray[np.int64]:

@@ -10,7 +10,6 @@ from .contract import Record as Record
 from .contract import Task as Task
 from .downscaling import Downscaling as Downscaling
 from .downscaling_results import FieldEvaluation as FieldEvaluation
-from .downscaling_results import FieldRecord as FieldRecord
 from .field_baselines import baseline_fields as baseline_fields
 from .field_comparing import beside_baselines as beside_baselines
 from .field_distributions import crps_members as crps_members
@@ -22,6 +21,7 @@ from .field_groups import band_groups as band_groups
 from .field_groups import season_groups as season_groups
 from .field_losses import field_loss as field_loss
 from .field_losses import soft_penalty as soft_penalty
+from .field_records import FieldRecord as FieldRecord
 from .field_results import FieldComparison as FieldComparison
 from .field_results import FieldRow as FieldRow
 from .field_scores import return_values as return_values

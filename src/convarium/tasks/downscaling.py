@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import numpy as np
 
 from convarium.errors import DataError, OptionError
-from convarium.tasks.downscaling_results import FieldEvaluation, FieldRecord, middle_fields
+from convarium.tasks.downscaling_results import FieldEvaluation, middle_fields
+from convarium.tasks.field_records import FieldRecord
 from convarium.tasks.objective import Objective, batch_target
 from convarium.tasks.regression import Regression
 

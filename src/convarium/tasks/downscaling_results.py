@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from convarium.intervals import Interval
 from convarium.tasks import field_scores as scores
+from convarium.tasks import field_words as words
+from convarium.tasks.field_draws import Draws, PatternDraws
 from convarium.tasks.field_ensembles import FieldDistribution, Rank
 from convarium.tasks.field_groups import BLOCK
 from convarium.tasks.field_results import (
@@ -22,47 +24,13 @@ from convarium.tasks.field_results import (
     interval_of_times,
 )
 
-NETWORK = "network"  # among the methods of a comparison
+NETWORK, DRAWN = "network", "network, drawn"  # among the methods of a comparison
 
 
 def middle_fields(parts: Sequence[str], variables: int) -> slice:
     """Where the fields themselves are among what is given: values, means or medians."""
     first = parts.index("q0.5") if "q0.5" in parts else 0
     return slice(first * variables, (first + 1) * variables)
-
-
-@dataclass(frozen=True)
-class FieldRecord:
-    """The fine fields of one time in a few numbers.
-
-    Args:
-        id: the time's number in its data set.
-        names, units: of the variables.
-        mean, low, high: over the cells, one a variable.
-    """
-
-    id: int
-    names: tuple[str, ...] = field(repr=False)
-    units: tuple[str, ...] = field(repr=False)
-    mean: tuple[float, ...]
-    low: tuple[float, ...]
-    high: tuple[float, ...]
-    target: ClassVar[None] = None
-
-    def columns(self) -> Mapping[str, Any]:
-        """`mean_<name>`, `low_<name>` and `high_<name>` of each variable."""
-        found = {}
-        for k, name in enumerate(self.names):
-            for word in ("mean", "low", "high"):
-                found[f"{word}_{name}"] = getattr(self, word)[k]
-        return found
-
-    def sentence(self) -> str:
-        """Each variable's range with its unit."""
-        rows = zip(self.names, self.low, self.high, self.units, strict=True)
-        return "; ".join(
-            f"{name} {low:.4g} to {high:.4g} {unit}".rstrip() for name, low, high, unit in rows
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +52,7 @@ class FieldEvaluation:
         areas: of the cells, `(H, 1)`, by which errors count; None counts all alike.
         block: times that intervals keep together.
         members: of an ensemble of networks of values what each gives, `(M, N, T, H, W)`.
+        draws: by variable, fields that are drawn beside the network's.
     """
 
     names: tuple[str, ...]
@@ -100,6 +69,7 @@ class FieldEvaluation:
     areas: NDArray[np.float64] | None = None
     block: int = BLOCK
     members: NDArray[np.float32] | None = None
+    draws: Mapping[str, Draws] = field(default_factory=dict)
     shown_as: ClassVar[str] = "fields"
 
     @property
@@ -137,7 +107,8 @@ class FieldEvaluation:
         """By variable, what comes nearest to the truth without training."""
         found = {}
         for name, rows in self.rows.items():
-            others = [row for row in rows if row.group == WHOLE and row.method != NETWORK]
+            own = {NETWORK, *self.comparisons[name].draws}
+            others = [row for row in rows if row.group == WHOLE and row.method not in own]
             found[name] = min(others, key=lambda row: row.rmse).method
         return found
 
@@ -149,8 +120,27 @@ class FieldEvaluation:
             for name, method in self.strongest.items()
         }
 
-    def distribution(self, variable: int) -> FieldDistribution | None:
+    @cached_property
+    def crps_gains(self) -> Mapping[str, tuple[str, float, Interval]]:
+        """By variable, what has the least CRPS without the network, and how much less this has.
+
+        Of distributions alone; values have the mean absolute error.
+        """
+        found: dict[str, tuple[str, float, Interval]] = {}
+        for k, (name, rows) in enumerate(self.rows.items()):
+            if self.distribution(k) is None:
+                continue
+            others = [row for row in rows if row.group == WHOLE and NETWORK not in row.method]
+            over = min(others, key=lambda row: row.crps).method
+            own = DRAWN if name in self.draws else NETWORK
+            found[name] = (over, *self.comparisons[name].gain(own, over, "crps"))
+        return found
+
+    def distribution(self, variable: int) -> FieldDistribution | PatternDraws | None:
         """The distributions of a variable; None of single values."""
+        draws = self.draws.get(self.names[variable])
+        if isinstance(draws, PatternDraws):
+            return draws
         if self.members is not None:
             return FieldDistribution("members", self.members[:, :, variable])
         if len(self.parts) == 1:
@@ -169,7 +159,7 @@ class FieldEvaluation:
     def ranks(self, variable: int) -> list[Rank]:
         """Where the truth falls in a variable's distribution; nothing of single values."""
         found = self.distribution(variable)
-        return [] if found is None else found.ranks(self.truth[:, variable])
+        return [] if found is None else found.ranks(self.truth[:, variable], self.areas)
 
     @cached_property
     def crps(self) -> tuple[float, ...]:
@@ -202,29 +192,28 @@ class FieldEvaluation:
         for k, (name, unit) in enumerate(zip(self.names, self.units, strict=True)):
             for row in self.rows.get(name, ()):
                 if row.group == WHOLE:
-                    found.append(f"  {name}: {_row_in_words(row, unit)}")
+                    found.append(f"  {name}: {words.row(row, unit)}")
             if name not in self.rows:
                 figures = self._figures(k)
                 found.append(f"  {name}: RMSE {figures['rmse']:.4g} {unit}".rstrip())
-            ranks = self.ranks(k)
+            ranks, drawn = self.ranks(k), self._row_of(k)
             if ranks:
-                found.append(f"  {name}: {self._spread_in_words(k)}")
+                told = words.distribution(self.crps[k], unit, drawn, ranks)
+                found.append(f"  {name}: {told}{words.gained(self.crps_gains.get(name))}")
+            if name in self.draws and drawn is not None:
+                shown = (NETWORK, DRAWN, self.strongest[name])
+                rows = [each for each in self.rows[name] if each.group == WHOLE]
+                chosen = [each for each in rows if each.method in shown]
+                found.append(f"  {name}: {words.extremes(chosen, unit)}")
         return found
 
-    def _spread_in_words(self, k: int) -> str:
-        """CRPS with its interval, and how much of the truth lies outside of the distribution."""
-        told = f"CRPS {self.crps[k]:.4g} {self.units[k]}".rstrip()
-        row = self._row_of(k)
-        if row is not None:
-            told += " ({:.4g} to {:.4g})".format(*row.crps_interval)
-        (low, below, few), *_, (high, above, many) = self.ranks(k)
-        told += f"; the truth is {low} in {below:.1%} ({few:.1%} is right)"
-        return f"{told}, and {high} in {above:.1%} ({many:.1%})"
-
     def _row_of(self, k: int) -> FieldRow | None:
-        """The network's row over all times and cells, where it was compared."""
-        rows = self.rows.get(self.names[k], ())
-        return next((row for row in rows if (row.method, row.group) == (NETWORK, WHOLE)), None)
+        """The row of the network, or of its draws, over all times and cells; None without one."""
+        name = self.names[k]
+        own = (DRAWN if name in self.draws else NETWORK, WHOLE)
+        return next(
+            (row for row in self.rows.get(name, ()) if (row.method, row.group) == own), None
+        )
 
     def _figures(self, k: int) -> dict[str, float]:
         truth, value = self.truth[:, k], self.fields[:, k]
@@ -243,12 +232,7 @@ class FieldEvaluation:
         for k, name in enumerate(self.names):
             outputs[name] = {"unit": self.units[k], **self._figures(k), **self._distribution(k)}
             if name in self.gains:
-                gain, interval = self.gains[name]
-                outputs[name]["gain"] = {
-                    "over": self.strongest[name],
-                    "share": None if math.isnan(gain) else gain,
-                    "interval": None if np.isnan(interval).any() else list(interval),
-                }
+                outputs[name]["gain"] = words.gain_as_json(self.strongest[name], *self.gains[name])
         return {**found, "outputs": outputs}
 
     def _distribution(self, k: int) -> dict[str, Any]:
@@ -256,8 +240,13 @@ class FieldEvaluation:
         ranks, row = self.ranks(k), self._row_of(k)
         if not ranks:
             return {}
-        interval = {} if row is None else {"crps_interval": list(row.crps_interval)}
-        return {**interval, "ranks": [rank._asdict() for rank in ranks]}
+        found: dict[str, Any] = {} if row is None else {"crps_interval": list(row.crps_interval)}
+        name = self.names[k]
+        if name in self.draws:
+            found["draws"] = self.draws[name].count
+        if name in self.crps_gains:
+            found["crps_gain"] = words.gain_as_json(*self.crps_gains[name])
+        return {**found, "ranks": [rank._asdict() for rank in ranks]}
 
     def to_json(self) -> dict[str, Any]:
         """The summary, and the rows of all methods and groups."""
@@ -289,10 +278,3 @@ class FieldEvaluation:
                 own[f"rmse_{name}"] = scores.rmse(one, other, self.areas)
                 own[f"bias_{name}"] = scores.bias(one, other, self.areas)
             yield {"id": i, **own}
-
-
-def _row_in_words(row: FieldRow, unit: str) -> str:
-    low, high = row.rmse_interval
-    told = f"{row.method:<22} RMSE {row.rmse:.4g} ({low:.4g} to {high:.4g}) {unit}".rstrip()
-    told += f", MAE {row.mae:.4g}, bias {row.bias:.2g}, fine waves {row.high_waves:.2f}"
-    return f"{told}, conservation error {row.conservation_error:.1e}"

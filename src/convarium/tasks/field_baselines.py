@@ -1,31 +1,50 @@
 """What a network of fields has to beat: interpolation and the delta method, each constrained too.
 
 Bilinear interpolation is a weak opponent. The delta method knows the fine pattern of the training
-period, and with the constraint it is the strongest guess that needs no training.
+period, and with the constraint it is the strongest guess that needs no training. Of what is never
+below 0, such as precipitation, blocks are scaled too, and the delta method has a ratio of fields. A
+model's fields are corrected by quantile mapping besides.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from convarium.data.grids.climatology import Climatology
 from convarium.data.grids.fields import pieces
 from convarium.data.grids.pairs import FieldPairs
+from convarium.data.grids.quantile_maps import QuantileMaps, fit_quantile_maps
+from convarium.data.grids.signs import never_negative
 from convarium.layers import ConstraintKind, InterpolationKind
 from convarium.models import Interpolator
 
-_METHODS: Final[dict[str, tuple[InterpolationKind, ConstraintKind, bool]]] = {
-    "nearest": ("nearest", "none", False),
-    "bilinear": ("linear", "none", False),
-    "bicubic": ("cubic", "none", False),
-    "bilinear + constraint": ("linear", "additive", False),
-    "bicubic + constraint": ("cubic", "additive", False),
-    "delta": ("linear", "none", True),
-    "delta + constraint": ("linear", "additive", True),
+_Begun = tuple[Tensor, Tensor | None]  # coarse fields for the constraint, and a fine one
+
+DELTA: Final = "delta + constraint"
+_METHODS: Final[dict[str, tuple[InterpolationKind, ConstraintKind, str]]] = {
+    "nearest": ("nearest", "none", ""),
+    "bilinear": ("linear", "none", ""),
+    "bicubic": ("cubic", "none", ""),
+    "bilinear + constraint": ("linear", "additive", ""),
+    "bicubic + constraint": ("cubic", "additive", ""),
+    "delta": ("linear", "none", "delta"),
+    DELTA: ("linear", "additive", "delta"),
+}
+_SCALED: Final[dict[str, tuple[InterpolationKind, ConstraintKind, str]]] = {
+    "bilinear scaled": ("linear", "multiplicative", ""),
+    "ratio scaled": ("linear", "multiplicative", "ratio"),
+}
+_MAPPED: Final[dict[str, tuple[InterpolationKind, ConstraintKind, str]]] = {
+    "quantile mapping": ("linear", "none", "mapped"),
+    "quantile mapping + constraint": ("linear", "additive", "mapped"),
+}
+_MAPPED_SCALED: Final[dict[str, tuple[InterpolationKind, ConstraintKind, str]]] = {
+    "quantile mapping scaled": ("linear", "multiplicative", "mapped"),
 }
 
 
@@ -35,6 +54,7 @@ def baseline_fields(
     climatology: Climatology | None = None,
     *,
     wrap: bool | None = None,
+    train: NDArray[np.int64] | None = None,
 ) -> dict[str, NDArray[np.float32]]:
     """The fine targets of some times by each method that needs no training.
 
@@ -43,24 +63,49 @@ def baseline_fields(
         ids: numbers of the times.
         climatology: of the training times, for the delta method; None leaves it out.
         wrap: whether columns go all the way around; None asks the grid.
+        train: numbers of the training times, for quantile mapping of a model's fields; None leaves
+            it out.
 
     Returns:
         By method, (n, T, H, W).
     """
     around = pairs.wrap if wrap is None else wrap
-    found: dict[str, list[NDArray[np.float32]]] = {}
+    bounded, maps = never_negative(pairs), None
+    methods = _METHODS | (_SCALED if bounded else {})
+    if climatology is None:
+        methods = {name: each for name, each in methods.items() if not each[2]}
+    elif train is not None and pairs.coarse is not None:
+        maps = fit_quantile_maps(pairs, train, climatology)
+        methods |= _MAPPED_SCALED if bounded else _MAPPED
+    found: dict[str, list[NDArray[np.float32]]] = {name: [] for name in methods}
     for chosen in pieces(ids):
         batch = pairs.batch(chosen)
-        x = batch.x[:, : len(pairs.targets)]
-        delta = None
-        if climatology is not None:
-            coarse = pairs.read(chosen)[0][:, : len(pairs.targets)]
-            months = pairs.fine.months[chosen]
-            delta = torch.from_numpy(climatology.delta(coarse, months, wrap=around))
-        for name, (kind, constraint, from_delta) in _METHODS.items():
-            if from_delta and delta is None:
-                continue
+        begun: dict[str, _Begun] = {"": (batch.x[:, : len(pairs.targets)], None)}
+        coarse, months = pairs.read(chosen)[0][:, : len(pairs.targets)], pairs.fine.months[chosen]
+        for start in {each[2] for each in methods.values()} - {"", "mapped"}:
+            own = cast("Climatology", climatology)
+            way = own.delta if start == "delta" else own.ratio
+            begun[start] = (begun[""][0], torch.from_numpy(way(coarse, months, wrap=around)))
+        if maps is not None:
+            begun["mapped"] = _mapped(maps, coarse, months, bounded=bounded, wrap=around)
+        for name, (kind, constraint, start) in methods.items():
             method = Interpolator(pairs.factor, kind=kind, constraint=constraint, wrap=around)
-            y = method(x, batch.mask, delta if from_delta else None, batch.weights)
-            found.setdefault(name, []).append(y.numpy())
+            x, fine = begun[start]
+            found[name].append(method(x, batch.mask, fine, batch.weights).numpy())
     return {name: np.concatenate(fields) for name, fields in found.items()}
+
+
+def _mapped(
+    maps: QuantileMaps,
+    coarse: NDArray[np.float32],
+    months: NDArray[np.int64],
+    *,
+    bounded: bool,
+    wrap: bool,
+) -> _Begun:
+    """Coarse fields whose quantiles are mapped, and the delta method's field of them."""
+    x, own = maps.corrected(coarse, months), maps.observed
+    if bounded:
+        x = np.maximum(x, 0)
+    fine = (own.ratio if bounded else own.delta)(x, months, wrap=wrap)
+    return torch.from_numpy(np.nan_to_num(x)), torch.from_numpy(fine)

@@ -6,6 +6,7 @@ import dataclasses
 from typing import cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from convarium.data import Dataset, FieldPreprocessing
 from convarium.data.grids.samples import GridSamples
@@ -27,6 +28,7 @@ def beside_baselines(
     preprocessing: FieldPreprocessing,
     *,
     block: int | None = None,
+    train: NDArray[np.int64] | None = None,
 ) -> FieldEvaluation:
     """The evaluation with a comparison for each variable, by seasons and bands of latitude.
 
@@ -38,6 +40,7 @@ def beside_baselines(
         dataset: that the times are of.
         preprocessing: of the run; it has the climatology of the training times.
         block: times that intervals keep together; None asks how often they come.
+        train: numbers of the training times, for quantile mapping of a model's fields.
     """
     samples = cast("GridSamples", dataset.samples)
     pairs, ids = preprocessing.pairs_of(samples.pairs), evaluation.ids
@@ -46,7 +49,7 @@ def beside_baselines(
     same = pairs.fine.grid.same(preprocessing.grid)
     if climatology is not None and not (same and climatology.knows(months)):
         climatology = None
-    values = baseline_fields(pairs, ids, climatology)
+    values = baseline_fields(pairs, ids, climatology, train=train)
     coarse = pairs.conserved(ids)
     of_months = None if climatology is None else climatology.of(months)[0]
     block = block_of(pairs.fine.times[ids]) if block is None else block

@@ -10,6 +10,8 @@ References:
     the American Statistical Association 102, eqs. 20 and 21.
     Gneiting, Ranjan 2011, "Comparing density forecasts using threshold- and quantile-weighted
     scoring rules", Journal of Business and Economic Statistics 29, eq. 7 (quantiles).
+    Ferro 2014, "Fair scores for ensemble forecasts", Quarterly Journal of the Royal Meteorological
+    Society 140, eq. 4 (CRPS of draws).
     Hamill 2001, "Interpretation of rank histograms for verifying ensemble forecasts", Monthly
     Weather Review 129.
 """
@@ -100,30 +102,55 @@ def crps_members(truth: Array, members: Array, areas: Array | None = None) -> fl
     return mean_of(member_cells(truth, members), areas)
 
 
-def member_cells(truth: Array, members: Array) -> Floats:
-    """`crps_members` of each cell and time."""
+def member_cells(truth: Array, members: Array, *, fair: bool = False) -> Floats:
+    """`crps_members` of each cell and time.
+
+    Args:
+        truth: (n, H, W).
+        members: (M, n, H, W).
+        fair: what is to be expected of the distribution that the members, two or more, are draws
+            of (Ferro 2014, eq. 4); else of themselves, which is more, as there are few of them.
+    """
     x = np.sort(np.asarray(members, np.float64), axis=0)
     m = len(x)
     rank = (2 * np.arange(m) + 1 - m).reshape(-1, *[1] * (x.ndim - 1))
-    between = (rank * x).sum(0) / m**2  # half of the mean of |x - x'|
+    pairs = m * (m - 1) if fair else m**2
+    between = (rank * x).sum(0) / pairs  # half of the mean of |x - x'|
     found: Floats = np.abs(x - truth).mean(0) - between
     return found
 
 
-def rank_histogram(truth: Array, members: Array, *, seed: int = 0) -> Floats:
+def rank_histogram(
+    truth: Array, members: Array, *, seed: int = 0, areas: Array | None = None
+) -> Floats:
     """The share of cells and times in which the truth has each rank among the members, (M + 1,).
 
     It is flat where the truth might be one of the members; equal values share ranks at random. Of
     quantiles it is the difference of their levels where these are right.
+
+    Args:
+        truth: (n, H, W).
+        members: (M, n, H, W).
+        seed: of the ranks of equal values.
+        areas: of the cells; None counts all alike.
     """
+    counts = rank_counts(truth, members, seed=seed, areas=areas)
+    found: Floats = counts / max(counts.sum(), 1e-12)
+    return found
+
+
+def rank_counts(
+    truth: Array, members: Array, *, seed: int = 0, areas: Array | None = None
+) -> Floats:
+    """`rank_histogram` before it is divided by the area of all that is known."""
     known = ~np.isnan(truth)
     y = np.asarray(truth, np.float64)[known]
     x = np.asarray(members, np.float64)[:, known]
     below, equal = (x < y).sum(0), (x == y).sum(0)
     numbers = seeds.uniform(np.arange(y.size), seed, "rank histogram")
     ranks = below + np.floor(numbers * (equal + 1)).astype(int)
-    found: Floats = np.bincount(ranks, minlength=len(x) + 1) / max(1, y.size)
-    return found
+    weights = None if areas is None else np.broadcast_to(areas, known.shape)[known]
+    return np.bincount(ranks, weights, minlength=len(x) + 1).astype(np.float64)
 
 
 def _normal(z: Floats) -> Floats:

@@ -64,20 +64,14 @@ class FieldDistribution:
             return normal_cells(truth, *self.values)
         return quantile_cells(truth, self.values, self.levels)
 
-    def ranks(self, truth: Array) -> list[Rank]:
-        """Where the truth falls: among members, between quantiles, or in tenths."""
+    def ranks(self, truth: Array, areas: Array | None = None) -> list[Rank]:
+        """Where the truth falls: among members, between quantiles, or in tenths; by area."""
         if self.kind == "members":
-            ends, right = [f"member {k + 1}" for k in range(len(self.values))], None
-            shares = rank_histogram(truth, self.values)
-        else:
-            levels = _TENTHS if self.kind == "normal" else self.levels
-            ends = [f"{100 * level:g} %" for level in levels]
-            right = np.diff([0.0, *levels, 1.0])
-            shares = rank_histogram(truth, self._quantiles())
-        names = [f"below {ends[0]}", *(f"up to {end}" for end in ends[1:]), f"above {ends[-1]}"]
-        expected = np.full(len(shares), 1 / len(shares)) if right is None else right
-        rows = zip(names, shares.tolist(), expected.tolist(), strict=True)
-        return [Rank(*row) for row in rows]
+            return member_ranks(rank_histogram(truth, self.values, areas=areas), "member")
+        levels = _TENTHS if self.kind == "normal" else self.levels
+        shares = rank_histogram(truth, self._quantiles(), areas=areas)
+        right = np.diff([0.0, *levels, 1.0])
+        return _ranks([f"{100 * level:g} %" for level in levels], shares, right)
 
     def _quantiles(self) -> Array:
         if self.kind == "quantiles":
@@ -85,6 +79,17 @@ class FieldDistribution:
         mean, spread = self.values.astype(np.float64)
         normal = NormalDist()
         return np.stack([mean + spread * normal.inv_cdf(level) for level in _TENTHS])
+
+
+def member_ranks(shares: Array, word: str) -> list[Rank]:
+    """Ranks among members, (M + 1,), each as likely as the others; `word` names a member."""
+    ends = [f"{word} {k + 1}" for k in range(len(shares) - 1)]
+    return _ranks(ends, shares, np.full(len(shares), 1 / len(shares)))
+
+
+def _ranks(ends: Sequence[str], shares: Array, right: Array) -> list[Rank]:
+    names = [f"below {ends[0]}", *(f"up to {end}" for end in ends[1:]), f"above {ends[-1]}"]
+    return [Rank(*row) for row in zip(names, shares.tolist(), right.tolist(), strict=True)]
 
 
 def together(evaluations: Sequence[FieldEvaluation], areas: Array | None = None) -> FieldEvaluation:

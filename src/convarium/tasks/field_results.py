@@ -1,15 +1,16 @@
 """Fine fields of several methods beside each other: the figures of each, over all and by groups.
 
-The errors have 95 % intervals by bootstrap over blocks of times, and so has the share by which the
-error of a method is smaller than that of another: both are drawn at the same times.
+What is a mean over times has 95 % intervals by bootstrap over blocks of them, and so has the share
+by which the error of a method is smaller than that of another: both are drawn at the same times.
 """
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +19,9 @@ from convarium.data.grids.fields import pieces
 from convarium.errors import DataError
 from convarium.intervals import Interval, block_bootstrap
 from convarium.tasks import field_scores as scores
+from convarium.tasks.field_draws import Draws
 from convarium.tasks.field_groups import BLOCK, Groups
-from convarium.tasks.field_spectra import spectrum_ratio
+from convarium.tasks.field_spectra import high_waves
 
 Array = NDArray[Any]
 
@@ -41,7 +43,8 @@ class FieldRow:
         mae: mean absolute error.
         bias: mean error.
         anomaly_correlation: over the cells, the mean over times; NaN without a climatology.
-        quantile_error: mean size of the error of each cell's 99th percentile over the times.
+        quantile_error: mean size of the error of each cell's 99th percentile over the times; of
+            draws it is the mean of theirs.
         ssim: structural similarity; NaN of a group of cells.
         high_waves: power of waves too short for the coarse field, as a share of the truth's; NaN of
             a group of cells.
@@ -50,7 +53,9 @@ class FieldRow:
         crps: of a distribution; the mean absolute error of a value.
         crps_interval: of it.
         return_error: mean size of the error of what each cell reaches once in ten years, by the
-            largest values of the years; NaN of fewer than ten years, or where there are no dates.
+            largest values of the years; NaN of fewer than ten years, or where there are no dates;
+            of draws it is the mean of theirs.
+        intervals: of the figures that are means over times, by name, where the group is "all".
     """
 
     method: str
@@ -68,6 +73,7 @@ class FieldRow:
     crps: float
     crps_interval: Interval
     return_error: float
+    intervals: Mapping[str, Interval] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Values for JSON; what is not known is None."""
@@ -93,6 +99,8 @@ class FieldComparison:
         block: times that are drawn together for intervals; of few times, a quarter of them.
         crps: by method, of each time and cell (n, H, W), where it gives distributions.
         years: of each time (n,), for what is reached once in ten years.
+        draws: by method, where its field is the first of several: extremes are the means over all
+            of them, as CRPS is of all.
 
     Raises:
         DataError: a method's fields have another shape than the truth.
@@ -109,6 +117,7 @@ class FieldComparison:
     block: int = 1
     crps: Mapping[str, Array] = field(default_factory=dict)
     years: Array | None = None
+    draws: Mapping[str, Draws] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, value in self.values.items():
@@ -131,18 +140,22 @@ class FieldComparison:
             for method in self.values
         )
 
-    def gain(self, method: str, over: str) -> tuple[float, Interval]:
-        """The share by which a method's RMSE is smaller than another's, with its interval.
+    def gain(
+        self, method: str, over: str, figure: Literal["rmse", "crps"] = "rmse"
+    ) -> tuple[float, Interval]:
+        """The share by which a method's RMSE or CRPS is smaller than another's, with its interval.
 
         NaN where the other's is 0, as it is of a field that never changes.
         """
         ours, theirs = (
-            _sums_of_times(self.values[name], self.truth, self._areas())[:, [0, 3]]
+            self._errors(name, self.truth, self.values[name], slice(None))[figure]
             for name in (method, over)
         )
+        power = 0.5 if figure == "rmse" else 1.0
 
         def share(ids: NDArray[np.int64]) -> float:
-            return scores.share_gained(_root_mean(ours[ids]), _root_mean(theirs[ids]))
+            own, other = (_mean_at(each, ids) ** power for each in (ours, theirs))
+            return scores.share_gained(own, other)
 
         n = len(self.truth)
         return share(np.arange(n)), self._interval(share, n)
@@ -158,49 +171,85 @@ class FieldComparison:
         truth, value = self.truth[chosen], self.values[method][chosen]
         if cells is not None:
             truth = np.where(cells, truth, np.nan)
-        areas, sums = self._areas(), _sums_of_times(value, truth, self._areas())
-        errors, sizes, apart = (sums[:, [k, 3]] for k in range(3))
-        distances = sizes
-        if method in self.crps:
-            own = np.where(np.isnan(truth), np.nan, self.crps[method][chosen])
-            distances = _sums_of_times(own, np.zeros_like(truth), areas)[:, [1, 3]]
-        whole = cells is None
-        correlation = math.nan
-        if self.climatology is not None:
-            correlation = scores.anomaly_correlation(truth, value, self.climatology[chosen], areas)
+        tables = self._tables(method, truth, value, chosen, whole=cells is None)
+        means = {name: scores.mean_of_sums(table) for name, table in tables.items()}
+        once = functools.partial(self._interval, n=len(truth))
+        intervals = {
+            name: once(functools.partial(_mean_at, table))
+            for name, table in tables.items()
+            if name not in ("rmse", "crps") and group == WHOLE and math.isfinite(means[name])
+        }
         return FieldRow(
             method=method,
             group=group,
             n=len(truth),
-            rmse=_root_mean(errors),
-            rmse_interval=self._interval(lambda ids: _root_mean(errors[ids]), len(truth)),
-            mae=_mean(sizes),
-            bias=_mean(apart),
-            anomaly_correlation=correlation,
-            quantile_error=scores.quantile_error(truth, value, areas=areas),
-            ssim=_ssim(truth, value) if whole else math.nan,
-            high_waves=self._high_waves(truth, value) if whole else math.nan,
-            conservation_error=self._conservation(truth, value, chosen) if whole else math.nan,
-            crps=_mean(distances),
-            crps_interval=self._interval(lambda ids: _mean(distances[ids]), len(truth)),
-            return_error=self._return_error(truth, value, chosen),
+            rmse=math.sqrt(means["rmse"]),
+            rmse_interval=once(lambda ids: math.sqrt(_mean_at(tables["rmse"], ids))),
+            mae=means["mae"],
+            bias=means["bias"],
+            anomaly_correlation=means.get("anomaly_correlation", math.nan),
+            quantile_error=self._extremes(scores.cell_quantiles, method, truth, value, chosen),
+            ssim=means.get("ssim", math.nan),
+            high_waves=means.get("high_waves", math.nan),
+            conservation_error=(
+                self._conservation(truth, value, chosen) if cells is None else math.nan
+            ),
+            crps=means["crps"],
+            crps_interval=once(functools.partial(_mean_at, tables["crps"])),
+            return_error=self._return_error(method, truth, value, chosen),
+            intervals=intervals,
         )
+
+    def _errors(
+        self, method: str, truth: Array, value: Array, chosen: Any
+    ) -> dict[str, NDArray[np.float64]]:
+        """Of each time sums of errors by area, and the area, (n, 2)."""
+        areas, sums = self._areas(), _sums_of_times(value, truth, self._areas())
+        found = {name: sums[:, [k, 3]] for k, name in enumerate(("rmse", "mae", "bias"))}
+        if method not in self.crps:
+            return found | {"crps": found["mae"]}
+        own = np.where(np.isnan(truth), np.nan, self.crps[method][chosen])
+        return found | {"crps": _sums_of_times(own, np.zeros_like(truth), areas)[:, [1, 3]]}
+
+    def _tables(
+        self, method: str, truth: Array, value: Array, chosen: Any, *, whole: bool
+    ) -> dict[str, NDArray[np.float64]]:
+        """Figures that are means over times: of each a sum, and what it is divided by, (n, 2)."""
+        found = self._errors(method, truth, value, chosen)
+        if self.climatology is not None:
+            given = (truth, value, self.climatology[chosen], self._areas())
+            found["anomaly_correlation"] = scores.correlation_sums(*given)
+        if whole and min(truth.shape[1:]) >= scores.WINDOW:
+            found["ssim"] = scores.ssim_sums(truth, value)
+        if whole and max(self.factor) > 1:
+            found["high_waves"] = high_waves(truth, value, max(self.factor), wrap=self.wrap)
+        return found
 
     def _areas(self) -> Array | None:
         return None if self.areas is None else np.asarray(self.areas).reshape(-1, 1)
 
-    def _return_error(self, truth: Array, value: Array, chosen: Any) -> float:
+    def _extremes(
+        self,
+        statistic: Callable[[Array, Array], NDArray[np.float64]],
+        method: str,
+        truth: Array,
+        value: Array,
+        chosen: Any,
+    ) -> float:
+        """Mean size of the error of a statistic of each cell; of draws it is the mean of theirs."""
+        draws, found = self.draws.get(method), statistic(truth, value)
+        for m in range(1, 1 if draws is None else draws.count):
+            found += (statistic(truth, cast("Draws", draws).one(m, chosen)) - found) / (m + 1)
+        return scores.mean_of(np.abs(found - statistic(truth, truth)), self._areas())
+
+    def _return_error(self, method: str, truth: Array, value: Array, chosen: Any) -> float:
         if self.years is None:
             return math.nan
-        return scores.return_error(truth, value, self.years[chosen], areas=self._areas())
+        once = functools.partial(scores.cell_returns, years=self.years[chosen])
+        return self._extremes(once, method, truth, value, chosen)
 
     def _interval(self, statistic: Any, n: int) -> Interval:
         return interval_of_times(statistic, n, self.block)
-
-    def _high_waves(self, truth: Array, value: Array) -> float:
-        if max(self.factor) == 1:
-            return math.nan
-        return spectrum_ratio(truth, value, max(self.factor), wrap=self.wrap)[1]
 
     def _conservation(self, truth: Array, value: Array, chosen: Any) -> float:
         """Over the cells that the truth has, of which the coarse field is the mean."""
@@ -234,16 +283,6 @@ def _sums_of_times(value: Array, truth: Array, areas: Array | None) -> NDArray[n
     return np.concatenate(found)
 
 
-def _mean(sums: NDArray[np.float64]) -> float:
-    """The mean from sums and areas, (n, 2)."""
-    total, area = sums.sum(0)
-    return float(total / area) if area else math.nan
-
-
-def _root_mean(errors: NDArray[np.float64]) -> float:
-    """Root of the mean of squares from their sums and areas, (n, 2)."""
-    return math.sqrt(_mean(errors))
-
-
-def _ssim(truth: Array, value: Array) -> float:
-    return scores.ssim(truth, value) if min(truth.shape[1:]) >= scores.WINDOW else math.nan
+def _mean_at(sums: NDArray[np.float64], ids: NDArray[np.int64]) -> float:
+    """The mean over some times from sums and what they are divided by, (n, 2)."""
+    return scores.mean_of_sums(sums[ids])

@@ -35,6 +35,7 @@ Floats = NDArray[np.float64]
 WINDOW, _SIGMA = 11, 1.5  # of SSIM
 _K1, _K2 = 0.01, 0.03
 _FEWEST_MAXIMA = 5
+_AT_ONCE = 2**21  # numbers whose quantiles are found together
 
 
 def mean_of(values: Array, areas: Array | None = None) -> float:
@@ -79,17 +80,24 @@ def anomaly_correlation(
         climatology: of each time, (n, H, W) or (H, W).
         areas: of the cells; None counts all alike.
     """
-    found = []
+    return mean_of_sums(correlation_sums(truth, value, climatology, areas))
+
+
+def correlation_sums(
+    truth: Array, value: Array, climatology: Array, areas: Array | None = None
+) -> Floats:
+    """`anomaly_correlation` of each time and 1, or 0 and 0 where it does not count, (n, 2)."""
+    found = np.zeros((len(truth), 2))
     usual = np.broadcast_to(climatology, truth.shape)
-    for one, other, mean in zip(truth, value, usual, strict=True):
+    for i, (one, other, mean) in enumerate(zip(truth, value, usual, strict=True)):
         a, b = _apart(mean, one), _apart(mean, other)
         gap = np.isnan(a) | np.isnan(b)
         known = (np.where(gap, np.nan, field) for field in (a, b))
         one, other = (field - mean_of(field, areas) for field in known)
         size = math.sqrt(mean_of(one**2, areas) * mean_of(other**2, areas))
         if size > 0:
-            found.append(mean_of(one * other, areas) / size)
-    return float(np.mean(found)) if found else math.nan
+            found[i] = mean_of(one * other, areas) / size, 1
+    return found
 
 
 def ssim(truth: Array, value: Array) -> float:
@@ -101,13 +109,17 @@ def ssim(truth: Array, value: Array) -> float:
     Raises:
         OptionError: the fields are smaller than a window.
     """
+    return mean_of_sums(ssim_sums(truth, value))
+
+
+def ssim_sums(truth: Array, value: Array) -> Floats:
+    """Of each time the sum of `ssim` over its windows, and how many there are, (n, 2)."""
     if min(truth.shape[-2:]) < WINDOW:
-        raise OptionError(
-            f"SSIM needs fields of {WINDOW} x {WINDOW} cells, not {truth.shape[-2:]}."
-        )
+        sizes = truth.shape[-2:]
+        raise OptionError(f"SSIM needs fields of {WINDOW} x {WINDOW} cells, not {sizes}.")
     span = float(np.fmax.reduce(truth, axis=None)) - float(np.fmin.reduce(truth, axis=None))
     one, two = (_K1 * span) ** 2, (_K2 * span) ** 2
-    total, count = 0.0, 0
+    sums = np.zeros((len(truth), 2))
     for some in pieces(np.arange(len(truth))):
         y, v = truth[some].astype(np.float64), value[some].astype(np.float64)
         a, b = _smoothed(y), _smoothed(v)
@@ -115,8 +127,18 @@ def ssim(truth: Array, value: Array) -> float:
         shared = _smoothed(y * v) - a * b
         upper = (2 * a * b + one) * (2 * shared + two)
         found = upper / ((a * a + b * b + one) * (sum(varied) + two))
-        total, count = total + float(np.nansum(found)), count + int((~np.isnan(found)).sum())
-    return total / count if count else math.nan
+        sums[some, 0], sums[some, 1] = np.nansum(found, (1, 2)), (~np.isnan(found)).sum((1, 2))
+    return sums
+
+
+def mean_of_sums(sums: Floats) -> float:
+    """The mean from sums and what they are divided by, (n, 2); NaN of nothing.
+
+    >>> mean_of_sums(np.array([[1.0, 2.0], [5.0, 2.0]]))
+    1.5
+    """
+    total, count = sums.sum(0)
+    return float(total / count) if count else math.nan
 
 
 def quantile_error(
@@ -127,22 +149,32 @@ def quantile_error(
     Raises:
         OptionError: the level is not between 0 and 1.
     """
+    ours, theirs = (cell_quantiles(truth, each, level) for each in (value, truth))
+    return mean_of(np.abs(ours - theirs), areas)
+
+
+def cell_quantiles(truth: Array, value: Array, level: float = 0.99) -> Floats:
+    """Each cell's quantile over the times that the truth has, (H, W); NaN where it has none.
+
+    Raises:
+        OptionError: the level is not between 0 and 1.
+    """
     if not 0 < level < 1:
         raise OptionError(f"level (={level}) must lie between 0 and 1, such as 0.99.")
     found = np.full(truth.shape[1:], np.nan)
-    for row in range(truth.shape[1]):  # of which a piece of all times is small
-        y = truth[:, row]
-        known, some = np.where(np.isnan(y), np.nan, value[:, row]), ~np.isnan(y).all(0)
-        ours, theirs = (_quantile(x[:, some], level) for x in (known, y))
-        found[row, some] = np.abs(ours - theirs)
-    return mean_of(found, areas)
+    size = max(1, _AT_ONCE // max(1, truth[:, :1].size))
+    for rows in (slice(k, k + size) for k in range(0, truth.shape[1], size)):
+        gaps = np.isnan(truth[:, rows])
+        some = ~gaps.all(0)
+        known = np.where(gaps, np.nan, value[:, rows])
+        found[rows][some] = _quantile(known[:, some], level)
+    return found
 
 
 def _quantile(values: Array, level: float) -> Floats:
     """Of each column; without missing numbers all at once."""
-    if np.isnan(values).any():
-        return np.asarray(np.nanquantile(values, level, axis=0), np.float64)
-    return np.asarray(np.quantile(values, level, axis=0), np.float64)
+    of = np.nanquantile if np.isnan(values).any() else np.quantile
+    return np.asarray(of(values, level, axis=0), np.float64)
 
 
 def return_values(maxima: Array, years: float) -> Floats:
@@ -197,18 +229,25 @@ def return_error(
     Returns:
         NaN of fewer years than `once_in`.
     """
-    every = np.unique(years)
+    ours, theirs = (cell_returns(truth, each, years, once_in) for each in (value, truth))
+    return mean_of(np.abs(ours - theirs), areas)
+
+
+def cell_returns(truth: Array, value: Array, years: Array, once_in: float = 10.0) -> Floats:
+    """What each cell reaches once in so many years, as `return_error` has it, (H, W).
+
+    NaN where a year is not known, and of fewer years than `once_in`.
+    """
+    found, every = np.full(truth.shape[1:], np.nan), np.unique(years)
     if len(every) < max(once_in, _FEWEST_MAXIMA):
-        return math.nan
+        return found
     known = np.where(np.isnan(truth), np.nan, value)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of years without a known value
-        tops = [np.stack([np.nanmax(x[years == y], 0) for y in every]) for x in (known, truth)]
-    some = ~np.isnan(tops[1]).any(0)
-    found = np.full(truth.shape[1:], np.nan)
-    ours, theirs = (return_values(top[:, some], once_in) for top in tops)
-    found[some] = np.abs(ours - theirs)
-    return mean_of(found, areas)
+        tops = np.stack([np.nanmax(known[years == year], 0) for year in every])
+    some = ~np.isnan(tops).any(0)
+    found[some] = return_values(tops[:, some], once_in)
+    return found
 
 
 def conservation_error(

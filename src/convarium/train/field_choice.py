@@ -5,16 +5,12 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Final, cast
 
-import numpy as np
-
 from convarium.data import Dataset, GridOptions
 from convarium.data.grids.samples import GridSamples
 from convarium.errors import OptionError
 
 FITS_PLACES: Final = ("none", "additive")  # constraints under which what is left can be added
 _STEPS = 450  # updates of a training, about
-_ASKED = 64  # times that say whether a field can be below 0
-_ZEROS = 0.01  # of the cells, where it cannot
 
 
 def field_choice(
@@ -48,17 +44,6 @@ def field_choice(
     if bounded:
         options = {"constraint": "multiplicative", "non_negative": True}
     return "espcn", options | {"channels": [64, 64], "kernel_sizes": [5, 3, 3]}, config
-
-
-def never_negative(dataset: Dataset) -> bool:
-    """Whether the fine fields are often 0 and never below, as precipitation is.
-
-    Up to 64 of the earlier half of the times are asked.
-    """
-    pairs = cast("GridSamples", dataset.samples).pairs
-    ids = np.unique(np.linspace(0, (len(pairs) - 1) // 2, _ASKED).round().astype(np.int64))
-    values = pairs.read(ids)[1]
-    return bool((values == 0).mean() > _ZEROS and not (values < 0).any())
 
 
 def of_a_model(dataset: Dataset) -> bool:

@@ -10,16 +10,17 @@ import dataclasses
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from convarium.data import Dataset
 from convarium.data.given import TRAIN
+from convarium.data.grids.signs import never_negative
 from convarium.data.kinds import check_settings
 from convarium.errors import OptionError
 from convarium.train.config import TrainConfig
-from convarium.train.field_choice import field_choice, fields_in_words, never_negative, of_a_model
+from convarium.train.field_choice import field_choice, fields_in_words, of_a_model
 from convarium.train.from_config import FOR_IMAGES
 from convarium.train.named import recipe_named
 from convarium.train.series_choice import (
@@ -35,6 +36,9 @@ from convarium.train.volume_choice import (
     volume_network,
     volumes_in_words,
 )
+
+if TYPE_CHECKING:
+    from convarium.data.grids.samples import GridSamples
 
 _SIDES = (32, 48, 64, 96)
 # peak learning rate for batches of 128, and weight decay of a short and of a long training
@@ -210,8 +214,8 @@ def _for_series(dataset: Dataset) -> tuple[str, dict[str, Any], dict[str, Any]]:
 
 
 def _for_grids(dataset: Dataset) -> tuple[str, dict[str, Any], dict[str, Any]]:
-    paired, bounded = of_a_model(dataset), never_negative(dataset)
-    return field_choice(len(dataset), paired=paired, bounded=bounded)
+    bounded = never_negative(cast("GridSamples", dataset.samples).pairs)
+    return field_choice(len(dataset), paired=of_a_model(dataset), bounded=bounded)
 
 
 # of kinds with a choice of their own: what is chosen, and how it is said

@@ -106,6 +106,27 @@ class Climatology:
         result: Values = self._whole[places] + finer.numpy()
         return result
 
+    def ratio(
+        self,
+        x: NDArray[Any],
+        months: NDArray[np.int64],
+        *,
+        kind: InterpolationKind = "linear",
+        wrap: bool = False,
+    ) -> Values:
+        """The delta method of what is never below 0: the fine climatology times what x is of its.
+
+        Arguments and shapes are those of `delta`. Cells that are missing, or whose climatology is
+        0, have the mean ratio of their field.
+        """
+        places = self.places(months)
+        given, usual = np.asarray(x, np.float32), self.coarse[places]
+        some = (usual > 0) & ~np.isnan(given)
+        shares = np.divide(given, usual, out=np.full_like(given, np.nan), where=some)
+        finer = interpolate(torch.from_numpy(filled(shares)), self.factor, kind, wrap=wrap)
+        result: Values = self._whole[places] * finer.numpy()
+        return result
+
     @cached_property
     def _whole(self) -> Values:
         """The fine fields without gaps."""

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from convarium.data.grids.fields import Fields
+from convarium.data.grids.fields import Fields, Values
 from convarium.data.grids.grid import Floats, Grid, edges_of, step_of
 from convarium.data.grids.inputs import FieldInputs
 from convarium.data.grids.opening import HERE, open_fields
@@ -25,6 +25,7 @@ from convarium.data.grids.units import same_units
 from convarium.errors import DataError
 
 _OFF = 0.02  # of a step: what a cell may lie off another
+_BELOW = 0.01  # of a deviation: what a field that is never below 0 may be below it
 _POLE = 90.0
 
 
@@ -75,13 +76,23 @@ class CoarseFields:
         inside = np.flatnonzero(np.abs(self.grid.latitude) <= _POLE)
         return slice(int(inside[0]), int(inside[-1]) + 1)
 
-    def batch(self, ids: Sequence[int] | NDArray[np.int64]) -> CoarseBatch:
+    def batch(
+        self, ids: Sequence[int] | NDArray[np.int64], bounded: Sequence[float] | None = None
+    ) -> CoarseBatch:
         """Some times as tensors.
 
+        Args:
+            ids: numbers of the times.
+            bounded: deviations of the first fields, where these are never below 0; None asks
+                nothing.
+
         Raises:
-            DataError: cells are missing, and the network was trained on fields without gaps.
+            DataError: cells are missing, and the network was trained on fields without gaps; or a
+                field is clearly below 0 that should not be.
         """
         x = self.fields.read(ids)
+        if bounded is not None:
+            self._check_sign(x, bounded)
         months = self.fields.months[np.asarray(ids, np.int64)]
         if not self.steps.masked and np.isnan(x).any():
             known = ~np.isnan(x).any(1)
@@ -91,6 +102,16 @@ class CoarseFields:
             )
         read, mask, fine = self._inputs.tensors(x, months)
         return CoarseBatch(read, mask, fine, weights_of(self.steps, self.grid))
+
+    def _check_sign(self, x: Values, deviations: Sequence[float]) -> None:
+        for k, (name, std) in enumerate(zip(self.fields.names, deviations, strict=False)):
+            found = float(np.nanmin(x[:, k], initial=np.inf))
+            if found < -_BELOW * std:
+                raise DataError(
+                    f"{name} is as low as {found:.4g}, and the network was trained on fields that "
+                    "are never below 0; correct the sign or the unit of the coarse fields, or "
+                    "train with --constraint additive."
+                )
 
     @cached_property
     def _inputs(self) -> FieldInputs:

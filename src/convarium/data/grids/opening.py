@@ -188,6 +188,12 @@ def _ordered(variable: Any, axes: Mapping[str, str | None], path: Any) -> Any:
     """A variable as (time, latitude, longitude)."""
     for kind in ("latitude", "longitude"):
         if axes[kind] is None or axes[kind] not in variable.coords:
+            wide = [str(name) for name, each in variable.coords.items() if each.ndim > 1]
+            if wide:
+                raise DataError(
+                    f"{variable.name} in {path} lies on a curvilinear grid ({', '.join(wide)} have "
+                    "two axes); bring it to a regular grid of latitudes and longitudes first."
+                )
             raise DataError(
                 f"{variable.name} in {path} has no {kind}: its axes are "
                 f"{', '.join(map(str, variable.dims))}; name the axis with --axis {kind}=NAME (in "
