@@ -25,6 +25,8 @@ Floats = NDArray[np.float32]
 
 WIDTH, _LEFT, _RIGHT = 720.0, 52.0, 12.0
 _PANEL, _GAP, _TOP, _BAND, _FOOT = 92.0, 14.0, 8.0, 12.0, 34.0
+#: The time axis of a drawn series, in shares of the drawing's width.
+SPAN = (_LEFT / WIDTH, 1 - _RIGHT / WIDTH)
 _COLUMNS = 720  # of a longer series each column has the smallest and the largest of several steps
 _LEVELS = 12
 _FAINT = 0.04
@@ -78,6 +80,7 @@ class HeatedTokens:
         title: what it is, such as the class named.
         note: the rest of what is to be said.
         group: heading of the texts that it stands among.
+        first: number in the text of the first token here, from 0.
 
     Raises:
         ShapeError: another number of tokens than of values.
@@ -89,6 +92,7 @@ class HeatedTokens:
     title: str
     note: str = ""
     group: str = ""
+    first: int = 0
 
     def __post_init__(self) -> None:
         if np.shape(self.heat) != (len(self.tokens),) or not len(self.tokens):

@@ -181,11 +181,11 @@ def inputs_of(run: Run, given: Given) -> Tensor:
     return run.preprocessing.finish(pixels)
 
 
-def field_of(desk: Desk, run: str) -> ReceptiveField:
-    """The receptive fields of a run's network at its own input, kept."""
+def field_of(desk: Desk, run: str, shape: tuple[int, ...] | None = None) -> ReceptiveField:
+    """The receptive fields of a run's network, kept; without a shape those at its own input."""
     opened = desk.opened(run)
-    shape = tuple(opened.preprocessing.example(1).shape)
-    key = ("field", run, desk.version(run))
+    shape = shape or tuple(opened.preprocessing.example(1).shape)
+    key = ("field", run, desk.version(run), shape)
     return desk.kept(key, lambda: receptive_field(opened.model, shape))
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _MOST: Final = 60  # samples of a page
 _SETS: Final = 200  # of copies, that are told
 _TOLD: Final = 500  # of what was left out
+_TRAINED: Final = ("images", "volumes", "series")  # what training makes of these is drawn
 
 
 def sources(desk: Desk) -> dict[str, Any]:
@@ -81,7 +82,7 @@ def facts(opened: Opened) -> dict[str, Any]:
         "by_part": _by_part(opened),
         "balance": class_balance([*classes.values()], [*classes]) if classes else "",
         "drawn": opened.dataset.kind in ("images", "volumes", "series", "grids"),
-        "shows_training": opened.dataset.kind in ("images", "volumes"),
+        "shows_training": opened.dataset.kind in _TRAINED,
         "remark": opened.remark,
     }
 
@@ -159,7 +160,7 @@ def trained_on(
         seed: draws which samples, and what happens to them.
 
     Raises:
-        OptionError: a number is out of range, or the data holds neither images nor volumes.
+        OptionError: a number is out of range, or the data holds texts or fields.
         DataError: the data is not read yet, or a sample cannot be read.
     """
     limits = {"epoch": (epoch, 0, 10**6), "samples": (samples, 1, 12)}
@@ -178,8 +179,8 @@ def augmented(
     from convarium.report.trained_on import seen_in_training
 
     dataset, config, steps = opened.dataset, opened.config, opened.preprocessing
-    if dataset.kind not in ("images", "volumes"):
-        raise OptionError(f"Images and volumes are drawn here, and these are {dataset.kind}.")
+    if dataset.kind not in _TRAINED:
+        raise OptionError(f"Images, volumes and series are drawn here, not {dataset.kind}.")
     size = None
     if config is None:
         choice = train.recommend(dataset)
