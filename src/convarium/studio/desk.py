@@ -131,9 +131,10 @@ class Desk:
 
         folder, signature = self.folder(run), self.version(run)
         with self._lock:
-            known = self._open.get(run)
-            if first := known is None or known[0] != signature:
-                known = self._open[run] = signature, Future()
+            held = self._open.get(run)
+            first = held is None or held[0] != signature
+            known = (signature, Future()) if held is None or first else held
+            self._open[run] = known
             self._open.move_to_end(run)
             while len(self._open) > _OPEN:
                 self._open.popitem(last=False)

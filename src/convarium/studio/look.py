@@ -15,15 +15,12 @@ from convarium.explain.methods import METHODS, attributed
 from convarium.explain.painting import heat_colours, signed_colours
 from convarium.measure import ReceptiveField, receptive_field
 from convarium.predict import Run
-from convarium.report import draw_series, explain_samples
-from convarium.report.explained_sequences import explain_sequences
 from convarium.report.pictures import address
-from convarium.report.sequences import HeatedSeries
 from convarium.serve.refusals import RefusedError
 from convarium.serve.served import batch_of
-from convarium.studio.answers import svg_address
 from convarium.studio.desk import Desk
 from convarium.studio.given import Given, read_given
+from convarium.studio.heated import HEATED
 
 _BARS: Final = 8
 _VALUES: Final = 4096  # of a map that is sent as numbers, at most
@@ -104,10 +101,9 @@ def heat(
     """The heatmap of a sample that was given before; arguments are those of `show`."""
     opened, given = desk.opened(run), given_before(desk, run, sample)
     _check_raw(raw, given.kind)
-    if given.kind in ("texts", "series"):
-        return _along(opened, given, _asked(opened, method, layer, target))
-    if given.kind == "volumes":
-        return _slices(opened, given, _asked(opened, method, layer, target))
+    if given.kind != "images":
+        told = HEATED[given.kind](opened, given, _asked(opened, method, layer, target))
+        return {**told, **_places(desk, run, given, told)}
     found = heat_of(desk, run, sample, method, layer, target)
     maps = found.signed() if raw else found.display()
     pixels = maps[0].numpy()
@@ -235,31 +231,16 @@ def _asked(run: Run, method: str | None, layer: str | None, target: str | None) 
     return {"method": method or default_method(run), "layer": layer, "target": number}
 
 
-def _along(run: Run, given: Given, asked: Mapping[str, Any]) -> dict[str, Any]:
-    """Heat along a text or a series."""
-    found = explain_sequences(run, given.alone, most=1, **asked)
-    (drawn,), (row,) = found.sequences, found.rows
-    told = {key: row[key] for key in ("target", "logit", "layer", "status", "note")}
-    told |= {"method": row["method"], "title": METHODS[row["method"]].title}
-    if isinstance(drawn, HeatedSeries):
-        return {**told, "drawing": svg_address(draw_series(drawn))}
-    return {**told, "tokens": list(drawn.tokens), "heat": drawn.heat.tolist()}
-
-
-def _slices(run: Run, given: Given, asked: Mapping[str, Any]) -> dict[str, Any]:
-    """Slices of a volume through its strongest heat."""
-    found = explain_samples(run, given.alone, most=1, **asked)
-    (picture,), (row,) = found.pictures, found.rows
-    flat = np.zeros(picture.image.shape[:2]) if picture.heat is None else picture.heat
-    told = {key: row[key] for key in ("target", "logit", "method", "layer", "status", "note")}
-    return {
-        **told,
-        "title": METHODS[row["method"]].title,
-        "below": address(picture.image),
-        "about": picture.note,
-        "picture": address(np.rint(255 * heat_colours(flat)).astype(np.uint8)),
-        "raw": False,
-    }
+def _places(desk: Desk, run: str, given: Given, told: Mapping[str, Any]) -> dict[str, Any]:
+    """How many positions the map of a heat has along each axis, which can be asked about."""
+    if not told["layered"]:
+        return {"size": None}
+    shape = tuple(inputs_of(desk.opened(run), given).shape)
+    try:
+        found = field_of(desk, run, shape).at(told["layer"])
+    except ConvariumError:
+        return {"size": None}
+    return {"size": list(found.shape[2:]) if found.status == "exact" else None}
 
 
 def _told(heat: Attribution, classes: Sequence[str]) -> dict[str, Any]:

@@ -108,7 +108,7 @@ def corrections_of(folder: Path) -> Mapping[str, str]:
 def _place(desk: Desk, run: str, corrected: bool) -> str:
     """Where the data of a run lies; of one with corrections, where it was read and found to be."""
     with contextlib.suppress(ConvariumError):
-        told = read_data(desk, run) if corrected else {"state": "none"}
+        told: dict[str, Any] = read_data(desk, run) if corrected else {"state": "none"}
         if told["state"] == "done" and not told["result"][0].remark:
             return str(told["result"][0].place)
     return place_of_run(desk.folder(run), desk.data)
