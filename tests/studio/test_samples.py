@@ -20,7 +20,7 @@ from convarium import data, models, train
 from convarium.errors import DataError, OptionError, RunError
 from convarium.studio import samples
 from convarium.studio.desk import Desk
-from convarium.studio.opened import changed_at, open_data, open_run_data
+from convarium.studio.opened import Opened, changed_at, open_data, open_run_data
 from convarium.studio.pictured import drawn
 
 
@@ -280,3 +280,17 @@ def test_series_and_volumes_are_drawn(tmp_path):
         assert samples.page(desk)["total"] == told["samples"]
         desk.jobs.close()
     assert kinds == {"series": "image/svg+xml", "volumes": "image/png"}
+
+
+def test_series_are_shown_as_training_changes_them(tmp_path):
+    steps = np.linspace(0, 6, 30)
+    values = np.stack([np.sin(steps + k) for k in range(24)]).astype(np.float32)
+    np.savez(tmp_path / "waves.npz", x=values[:, None], y=np.arange(24) % 2)
+    opened = Opened(data.open_dataset(tmp_path / "waves.npz", kind="series"))
+    opened.dataset.survey()
+    assert samples.facts(opened)["shows_training"]
+    told = samples.augmented(opened, samples=2, versions=3)
+    drawing = ElementTree.fromstring(told["drawing"])
+    lines = [each for each in drawing.iter() if each.tag.endswith("polyline")]
+    assert len(lines) >= 2 * (1 + 3)
+    assert not told["from_run"]
