@@ -31,6 +31,7 @@ def augmentation(result: Result) -> list[Figure]:
             it["ratio"],
             n=it["n"],
             asked=asked,
+            spread=spread_of(it),
         )
         for it in result["operations"]
     ]
