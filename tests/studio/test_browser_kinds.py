@@ -49,7 +49,8 @@ def test_look_draws_a_series_with_its_heat(page, address):
     page.wait_for_selector("img.wide")
     assert page.locator("img.wide").evaluate("each => each.naturalWidth") > 100
     assert page.locator(".bars li").count() == 3
-    assert page.get_by_label("Values").count() == 0
+    page.get_by_label("Values").select_option("raw")
+    page.wait_for_selector("text=/^Raw values from/")
     page.locator("img.wide").click(position={"x": 60, "y": 40})  # before the fourth step
     page.wait_for_selector("text=/^Position [0-3] of stage3: the field has 14 time steps/")
     assert page.locator(".drawn svg").count() == 1

@@ -71,6 +71,27 @@ def test_what_goes_first_is_what_explain_removes(looked, name):
     assert told["target"] == CLASSES[int(heat.target[0])]
 
 
+def test_raw_values_keep_their_signs(looked):
+    desk, found = looked
+    for name, (run, x, shown) in found.items():
+        method = explain.grad_cam if name == "scans" else explain.hires_cam
+        heat = method(run.model, x, target=0)
+        asked = {"target": CLASSES[0]}
+        raw = look.heat(desk, name, shown["sample"], **asked, raw=True)
+        scaled = look.heat(desk, name, shown["sample"], **asked)
+        assert raw["raw"]
+        assert not scaled["raw"]
+        assert raw["low"] == pytest.approx(float(heat.values.min()), rel=1e-4)
+        assert raw["low"] < 0
+        if name == "reviews":
+            assert raw["heat"] == pytest.approx(heat.signed()[0].tolist(), abs=1e-6)
+            assert scaled["heat"] == pytest.approx(heat.display()[0].tolist(), abs=1e-6)
+        against = "var%28--hit%29"  # blue
+        drawings = [told.get("drawing", "") for told in (raw, scaled)]
+        assert [against in drawing for drawing in drawings] == [name == "curves", False]
+        assert raw.get("picture", 0) != scaled.get("picture", 1)
+
+
 def test_only_the_tokens_of_its_field_move_a_position(looked):
     desk, found = looked
     run, ids, shown = found["reviews"]

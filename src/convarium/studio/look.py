@@ -78,10 +78,9 @@ def show(
         name: of the file.
         which: of several samples in the file, from 0.
         method, layer, target: of the heatmap; None takes the run's own.
-        raw: signed values instead of what speaks for the class, scaled to [0, 1]; of images.
+        raw: signed values instead of what speaks for the class, scaled to [0, 1].
     """
     opened = desk.opened(run)
-    _check_raw(raw, opened.preprocessing.kind)
     given = read_given(opened, content, name, desk.limits, which)
     sample = hashlib.sha256(content).hexdigest()[:16] + f"-{which}"
     desk.keep(("given", run, sample), given, given.size)
@@ -100,9 +99,9 @@ def heat(
 ) -> dict[str, Any]:
     """The heatmap of a sample that was given before; arguments are those of `show`."""
     opened, given = desk.opened(run), given_before(desk, run, sample)
-    _check_raw(raw, given.kind)
     if given.kind != "images":
-        told = HEATED[given.kind](opened, given, _asked(opened, method, layer, target))
+        signs = heat_of(desk, run, sample, method, layer, target) if raw else None
+        told = HEATED[given.kind](opened, given, _asked(opened, method, layer, target), signs)
         return {**told, **_places(desk, run, given, told)}
     found = heat_of(desk, run, sample, method, layer, target)
     maps = found.signed() if raw else found.display()
@@ -201,17 +200,6 @@ def class_number(name: str | None, classes: Sequence[str]) -> int | None:
 def default_method(run: Run) -> str:
     """The method that heatmaps of a run are made with where none is named."""
     return "hires_cam" if run.preprocessing.kind in ("texts", "series") else "grad_cam"
-
-
-def _check_raw(raw: bool, kind: str) -> None:
-    """Refuse signed values where there is one way to draw the heat.
-
-    Raises:
-        OptionError: the samples are no images.
-    """
-    if raw and kind != "images":
-        words = "as slices of what speaks for the class" if kind == "volumes" else "with its signs"
-        raise OptionError(f"raw is for images; the heat of {kind} is always shown {words}.")
 
 
 def _layers(desk: Desk, run: str) -> list[str]:

@@ -140,13 +140,14 @@ class Look {
   }
 
   drawHeat() {
-    const { el, clear } = this.context;
+    const { el, clear, number } = this.context;
     const { heat } = this.found;
     clear(this.heated).append(this.drawControls());
     if (heat.tokens) this.heated.append(this.drawTokens(heat));
     else if (heat.drawing) this.heated.append(this.drawSeries(heat));
     else this.heated.append(...this.drawPicture(heat));
     if (heat.size && !heat.below && this.about.kind !== "images") this.heated.append(el("p", { class: "soft" }, `Click a ${heat.tokens ? "token" : "time step"} to see what its position sees.`));
+    if (heat.raw && !heat.picture) this.heated.append(el("p", { class: "soft" }, `Raw values from ${number(heat.low)} to ${number(heat.high)}: orange speaks for it, blue against it.`));
     const status = heat.status === "fine" ? null : el("p", { class: "soft" }, `The map is ${heat.status}.`);
     const about = `${heat.title} at ${heat.layer}${heat.target === null ? "" : `, for ${heat.target}`}: ${heat.shows ?? "evidence for the class"}.`;
     this.heated.append(el("p", { class: "soft" }, about), ...[status, heat.note ? el("p", { class: "soft" }, heat.note) : null].filter(Boolean));
@@ -170,9 +171,7 @@ class Look {
       field("Layer", layers),
       field("Class", select([["", "the predicted one"], ...about.classes.map((name) => [name, name])], asked.target ?? "", change("target"))),
     ];
-    if (about.kind === "images") {
-      controls.push(field("Values", select([["", "scaled: what speaks for it"], ["raw", "raw: signed"]], asked.raw ? "raw" : "", (value) => { asked.raw = value === "raw"; this.again(); })));
-    }
+    controls.push(field("Values", select([["", "scaled: what speaks for it"], ["raw", "raw: signed"]], asked.raw ? "raw" : "", (value) => { asked.raw = value === "raw"; this.again(); })));
     return el("div", { class: "row" }, controls);
   }
 
