@@ -51,6 +51,14 @@ class Opened:
         return {word: int((self.part == number).sum()) for number, word in enumerate(PARTS)}
 
     @property
+    def shows_training(self) -> bool:
+        """Whether what training makes of a sample can be shown: of texts it is known by a run."""
+        kind = self.dataset.kind
+        return kind in ("images", "volumes", "series") or (
+            kind == "texts" and self.config is not None
+        )
+
+    @property
     def training_ids(self) -> NDArray[np.int64] | None:
         """Samples of the training part; None where nothing says which they are."""
         return None if self.part is None else np.flatnonzero(self.part == 0)

@@ -65,7 +65,7 @@ ROUTES: Final = (
     Route("GET", "/api/data/overview", "samples:overview"),
     Route("GET", "/api/data/page", "samples:page"),
     Route("GET", "/api/data/picture", "samples:picture"),
-    Route("GET", "/api/data/trained_on", "samples:trained_on", slow=True),
+    Route("GET", "/api/data/trained_on", "training:trained_on", slow=True),
 )
 
 #: The rows by method and path.

@@ -131,7 +131,7 @@ function training(context) {
     try {
       const told = await api("data/trained_on", { query: { ...wanted, run } });
       words.textContent = `${told.from_run ? "As the run was trained" : "As train would choose it"}: ${told.settings.join("; ") || "nothing is changed at random"}.`;
-      clear(place).append(drawn(told.drawing));
+      clear(place).append(told.texts ? texts(context, told) : drawn(told.drawing));
     } catch (error) {
       if (error.name !== "AbortError") clear(place).append(notice(error.message));
     }
@@ -142,6 +142,14 @@ function training(context) {
       slider("First epoch", { low: 0, high: 50, value: 0 }, (value) => (wanted.epoch = value)),
       button("Show this epoch", ask),
       button("Other samples", () => { wanted.seed += 1; ask(); })), place);
+}
+
+// Texts as the network gets them: with the words that become unknown in an epoch.
+function texts({ el }, { texts: shown, epoch }) {
+  const word = (text, gone) => (words, k) => el("span", { class: gone[k] ? "gone" : text.rare[k] ? "rare" : null, title: gone[k] ? "unknown in this epoch" : text.rare[k] ? "unknown in every epoch" : null }, words);
+  return el("div", {}, el("p", { class: "soft" }, "Coloured words become unknown by chance in that epoch; those struck through are unknown in every one."),
+    shown.map((text) => el("div", {}, el("h3", {}, text.label || "no label", " ", el("small", { class: "soft" }, text.name)),
+      text.dropped.map((gone, k) => el("p", { class: "tokens" }, el("small", { class: "soft" }, `epoch ${epoch + k} `), text.words.map(word(text, gone)))))));
 }
 
 function alike(context, found) {
