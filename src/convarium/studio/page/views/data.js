@@ -45,7 +45,7 @@ function parts(context, found) {
   return [
     facts(context, found),
     samples(context, found),
-    found.shows_training ? training(context) : null,
+    found.shows_training ? training(context) : unshown(context, found),
     alike(context, found),
     leftOut(context, found),
   ].filter(Boolean);
@@ -142,6 +142,15 @@ function training(context) {
       slider("First epoch", { low: 0, high: 50, value: 0 }, (value) => (wanted.epoch = value)),
       button("Show this epoch", ask),
       button("Other samples", () => { wanted.seed += 1; ask(); })), place);
+}
+
+// Why nothing is drawn of what training makes of some kinds.
+function unshown({ el, card }, { kind }) {
+  const words = {
+    texts: "Which words can become unknown follows from the training texts: choose the data of a run.",
+    grids: "Fields are never mirrored, since a mirrored one is of another climate; with --shift the coarse cells begin at any fine cell, and nothing else is changed at random.",
+  }[kind];
+  return words ? card("What training sees", el("p", { class: "soft" }, words)) : null;
 }
 
 // Texts as the network gets them: with the words that become unknown in an epoch.
