@@ -10,6 +10,7 @@ Run by `make results`, or: python tools/write_results.py
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import sys
@@ -45,6 +46,7 @@ def main() -> int:
     return 0
 
 
+@functools.cache
 def page() -> str:
     """The whole page."""
     found = [(path, json.loads(path.read_text(encoding="utf-8"))) for path in results()]

@@ -57,7 +57,7 @@ def test_a_fine_cell_follows_most_from_its_own_coarse_cell(winds, tmp_path, fall
     desk = Desk([winds])
     content = fields(tmp_path / "coarse.nc", 3, falling=falling).read_bytes()
     sample = look_fields.show_fields(desk, "winds", content, time=1)["sample"]
-    for row, column in ((0, 0), (3, 16), (15, 23)):
+    for row, column in ((3, 16), (15, 23)):
         told = fine_cells.cell(desk, "winds", sample, row, column)
         opacity = pixels_of(told["picture"])[..., 3].astype(float)
         strongest = np.unravel_index(opacity.argmax(), opacity.shape)

@@ -299,7 +299,7 @@ def test_series_are_shown_as_training_changes_them(tmp_path):
 def test_words_that_training_drops_are_shown_for_a_run_s_texts(tmp_path):
     rows = [f"a red shoe and a hat number {k},{'ab'[k % 2]}" for k in range(12)]
     (tmp_path / "texts.csv").write_text("\n".join(["text,label", *rows]) + "\n")
-    dataset = data.open_dataset(tmp_path / "texts.csv")
+    dataset = data.open_dataset(tmp_path / "texts.csv", text_column="text")
     dataset.survey()
     assert not samples.facts(Opened(dataset))["shows_training"]
     with pytest.raises(OptionError, match="texts of a run are shown here, not texts"):

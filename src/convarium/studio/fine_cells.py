@@ -80,7 +80,8 @@ def cell(
     _check(row, column, len(rows), x.shape[-1] * alone.network.factor[-1])
     place = (rows[-1 - row if held.rising else row], column)
     found = effective_receptive_field(alone, x, position=place)
-    whole = receptive_field(alone, tuple(x.shape))
+    key = ("fine cells", run, desk.version(run), sample, name)
+    whole = desk.kept(key, lambda: receptive_field(alone, tuple(x.shape)))
     values = found.values.numpy()
     box = [[each.start, each.stop] for each in whole.box(place, values.shape)]
     if held.rising:
