@@ -108,8 +108,9 @@ class Pane(NamedTuple):
 def panes(volume: Volume) -> tuple[Pane, ...]:
     """The coronal, the sagittal and the axial slice of `slices_picture`, where they lie in it.
 
-    >>> panes(Volume(np.zeros((1, 8, 8, 8), np.int16)))[0].box
-    (0.0, 0.0, 0.4923076923076923, 0.4923076923076923)
+    >>> coronal, sagittal, axial = panes(Volume(np.zeros((1, 8, 8, 8), np.int16)))
+    >>> (coronal.rows, coronal.columns), (sagittal.rows, sagittal.columns), axial.box[3]
+    ((0, 2), (0, 1), 1.0)
     """
     depth, height, width = _sizes(volume.size, volume.spacing)
     high, wide = depth + _GAP + height, width + _GAP + height
