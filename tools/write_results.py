@@ -14,7 +14,7 @@ import functools
 import json
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -98,13 +98,20 @@ def overview(found: list[tuple[Path, Mapping[str, Any]]]) -> str:
             part["holds"] for part in result.values() if isinstance(part, dict) and "holds" in part
         ]
         verdicts = [result["holds"]] if "holds" in result else inner
-        words = "in the table" if "bounds" in result else "nothing"
+        asked = "bounds" in result or any(figure.asked for figure in figures_of(result))
+        words = "in the table" if asked else "nothing"
         if verdicts:
             words = "holds" if all(verdicts) else "**does not hold here**"
         title = title_of(path, result)
         command = f"`{command_of(path, result)}`"
         rows.append((f"[{running(title)}](#{slug(title)})", words, command))
     return table(("result", "what was asked for", "command"), rows) + "\n"
+
+
+def figures_of(result: Mapping[str, Any]) -> Sequence[results_figures.Figure]:
+    """The rows of a result."""
+    known = results_known.KNOWN.get(name_of(result))
+    return known.figures(result) if known else results_figures.summaries(result)
 
 
 def slug(title: str) -> str:
@@ -116,7 +123,7 @@ def slug(title: str) -> str:
 def section(path: Path, result: Mapping[str, Any]) -> str:
     """Heading, sentence, figures and provenance of one file."""
     known = results_known.KNOWN.get(name_of(result))
-    figures = known.figures(result) if known else results_figures.summaries(result)
+    figures = figures_of(result)
     sentence = known.sentence if known else str(result.get("claim", ""))
     if name_of(result) in results_fields.KNOWN:
         sentence = f"{sentence} {result.get('claim', '')}".strip()
