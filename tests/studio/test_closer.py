@@ -145,6 +145,16 @@ def test_a_map_that_has_no_such_position_is_a_sentence(looked):
             closer.field(desk, "curves", sample, **place)
 
 
+def test_a_position_that_nothing_moves_is_a_sentence(looked):
+    desk, found = looked
+    with pytest.raises(OptionError, match="no whole window fits"):
+        closer.field(desk, "reviews", found["reviews"][2]["sample"], column=0)
+    short = look.show(desk, "reviews", b"red", "a.txt")
+    assert short["heat"]["length"] == 1
+    told = closer.field(desk, "reviews", short["sample"], column=2)
+    assert [token.strip() for token in told["tokens"]] == ["red"]
+
+
 def test_panes_say_where_the_slices_of_a_volume_lie():
     volume = Volume(np.zeros((1, 8, 10, 12), np.float32), spacing=(3.0, 1.0, 2.0))
     at = (5, 2, 7)
