@@ -146,17 +146,20 @@ def removals(
     *,
     output: str = "probability",
     steps: int | None = None,
+    batch_size: int = 32,
 ) -> dict[str, RemovalCurve]:
     """Deletion and insertion of a heatmap, each with its controls.
 
     A token that is gone leaves padding, the id 0.
 
     Args:
-        model, x, heat, output, steps: as of `deletion`.
+        model, x, heat, output, steps, batch_size: as of `deletion`.
     """
-    more: dict[str, Any] = {} if x.is_floating_point() else {"baseline": 0}
+    asked: dict[str, Any] = {"output": output, "steps": steps, "batch_size": batch_size}
+    if not x.is_floating_point():
+        asked["baseline"] = 0
     return {
-        name: _function(name, "removal")(model, x, heat, output=output, steps=steps, **more)
+        name: _function(name, "removal")(model, x, heat, **asked)
         for name in ("deletion", "insertion")
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
 
@@ -22,6 +23,7 @@ from convarium.studio.given import Given
 from convarium.studio.look import field_of, given_before, heat_of, inputs_of
 
 _STEPS: Final = 16
+_MOST, _AT_ONCE = 32, 4_000_000  # inputs at a time, and numbers in them: volumes are large
 _COLOUR: Final = (0, 229, 255)  # cyan, which neither the heat's colours nor grey have
 _SHOWN: Final = 120  # tokens of a text
 
@@ -47,8 +49,14 @@ def curves(
     opened, given = desk.opened(run), given_before(desk, run, sample)
     heat = heat_of(desk, run, sample, method, layer, target)
     x, output = inputs_of(opened, given), scored(opened)
-    positions = int(np.prod(heat.input_size))
-    found = removals(opened.model, x, heat, output=output, steps=min(_STEPS, positions))
+    found = removals(
+        opened.model,
+        x,
+        heat,
+        output=output,
+        steps=min(_STEPS, math.prod(heat.input_size)),
+        batch_size=max(1, min(_MOST, _AT_ONCE // x.numel())),
+    )
     return {
         **{name: _curve(each) for name, each in found.items()},
         "output": output,
