@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 
-from results_figures import Figure, Known, Result, number, percent, row
+from results_figures import Figure, Known, Result, number, percent, row, within
 
 
 def deploying(result: Result) -> list[Figure]:
@@ -19,18 +19,15 @@ def deploying(result: Result) -> list[Figure]:
         )
         for it in found:
             name, chosen = f"{it['network']}, {goal}", it["chosen"]
-            n = it["seconds"][chosen]["n"]
-            rows.append(
-                row(f"{name}: times as fast as eager, by {chosen}", it["times_faster"], n=n)
-            )
-            rows.append(
-                row(
-                    f"{name}: its time / that of {it['best']}",
-                    it["chosen_against_best"],
-                    n=n,
-                    asked="at most 1.03",
-                )
-            )
+            times, best = it["seconds"], it["best"]
+            n = times[chosen]["n"]
+            what = f"{name}: times as fast as eager, by {chosen}"
+            eager = next(times[form] for form in times if form.startswith("eager"))
+            rows.append(row(what, it["times_faster"], n=n, spread=within(eager, times[chosen])))
+            what = f"{name}: its time / that of {best}"
+            spread = within(times[chosen], times[best]) if chosen != best else "the same form"
+            rows.append(row(what, it["chosen_against_best"], n=n, spread=spread))
+            rows[-1] = rows[-1]._replace(asked="at most 1.03")
     return rows
 
 
@@ -59,6 +56,7 @@ def predicting(result: Result) -> list[Figure]:
             it["times_the_usual"],
             n=it["seconds"]["ours"]["n"],
             asked=f"at least {number(it['bound'])}",
+            spread=within(it["seconds"]["usual"], it["seconds"]["ours"]),
         )
         for it in result["rows"]
     ]
@@ -72,12 +70,16 @@ def serving(result: Result) -> list[Figure]:
         least = f"at least {result['bounds'][it['network']]}"
         span, late = f"{over['seconds'] / 60:.3g} minutes", over["let_in_since_due_ms"]["99"]
         sent, unanswered = f"{over['sent']:,}", str(over["unanswered"])
+        speeds, taken = it["images_per_second"], f"{over['statuses']['200']:,}"
+        share = row(f"{name}: server / in-process loop", it["share_of_loop"], asked=least)
+        spread = within(speeds["server"], speeds[it["reference"]])
         rows += [
-            row(f"{name}: server / in-process loop", it["share_of_loop"], asked=least),
+            share._replace(n=str(speeds["server"]["n"]), spread=spread),
             Figure(f"{name}: unanswered in {span} of overload", unanswered, sent, "", "0"),
             row(
                 f"{name}: 99 % of the accepted answered within",
                 late,
+                n=taken,
                 unit=" ms",
                 asked=f"under {over['deadline_ms']:g} ms",
             ),

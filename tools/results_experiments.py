@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from results_figures import Figure, Known, Result, number, percent, row, spread_of
+from results_figures import Figure, Known, Result, counted, number, percent, row, spread_of
 
 
 def blur_pooling(result: Result) -> list[Figure]:
@@ -24,7 +24,7 @@ def families_compared(result: Result) -> list[Figure]:
         size = f"{it['parameters'] / 1e6:.2f} M parameters, {it['macs'] / 1e9:.3f} GMACs"
         top = f"; top-1 {it['accuracy']:.2f} % ({it['accuracy_source']})" if it["accuracy"] else ""
         figure = f"{size}, field {it['fields'][-1]}, {number(it['latency_ms'])} ms{top}"
-        rows.append(Figure(it["name"], figure, "", "", ""))
+        rows.append(Figure(it["name"], figure, "1 image", "", ""))
     return rows
 
 
@@ -47,10 +47,8 @@ def planted_shortcut(result: Result) -> list[Figure]:
         "background_found": found["planted"],
         **dict.fromkeys(("false_places", "false_backgrounds"), found["planted"] + found["clean"]),
     }
-    return [
-        Figure(name.replace("_", " ").replace("regions", "masks"), str(found[name]), str(n), "", "")
-        for name, n in of.items()
-    ]
+    words = {name: name.replace("_", " ").replace("regions", "masks") for name in of}
+    return [counted(words[name], found[name], n, share=False) for name, n in of.items()]
 
 
 def recipe_results(result: Result) -> list[Figure]:
@@ -62,9 +60,9 @@ def recipe_results(result: Result) -> list[Figure]:
         n, interval = f"{run['n']:,}", spread_of(run, percent)
         rows.append(Figure(f"{what}: test accuracy", percent(run["accuracy"]), n, interval, ""))
         if "accuracy_with_flips" in run:
-            flips = percent(run["accuracy_with_flips"])
-            rows.append(Figure("the same with --tta flip", flips, n, "", ""))
-        rows.append(row("its minutes", run["seconds"] / 60))
+            right = round(run["accuracy_with_flips"] * run["n"])
+            rows.append(counted("the same with --tta flip", right, run["n"]))
+        rows.append(row("its minutes", run["seconds"] / 60, n="1 run"))
     return rows
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from convarium.intervals import wilson
+
 Result = Mapping[str, Any]
 
 
@@ -46,6 +48,19 @@ def spread_of(found: Result, shown: Callable[[float], str] = number) -> str:
     return f"{shown(found['lowest'])} to {shown(found['highest'])}" if "lowest" in found else ""
 
 
+def within(top: Result, bottom: Result) -> str:
+    """What a ratio of two lies within, by the ranges of both; where its own were not kept."""
+    low, high = top["lowest"] / bottom["highest"], top["highest"] / bottom["lowest"]
+    return f"within {number(low)} to {number(high)}"
+
+
+def counted(what: str, right: int, n: int, *, share: bool = True, asked: str = "") -> Figure:
+    """The row of a count of n, or of its share, with Wilson's interval."""
+    low, high = wilson(right, n)
+    figure = percent(right / n) if share else str(right)
+    return Figure(what, figure, f"{n:,}", f"({percent(low)} to {percent(high)})", asked)
+
+
 def row(
     what: str,
     found: Result | float,
@@ -54,10 +69,11 @@ def row(
     unit: str = "",
     shown: Callable[[float], str] = number,
     asked: str = "",
+    spread: str = "",
 ) -> Figure:
     """The row of a number, or of a summary with its n and spread."""
     if not isinstance(found, Mapping):
-        return Figure(what, shown(found) + unit, str(n), "", asked)
+        return Figure(what, shown(found) + unit, str(n), spread, asked)
     value = found["mean"] if "mean" in found else found["median"]
     return Figure(what, shown(value) + unit, str(found["n"]), spread_of(found, shown), asked)
 

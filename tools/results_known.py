@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import numpy as np
 import results_deploy
 import results_experiments
+import results_fields
 import results_sequences
-from results_figures import Figure, Known, Result, number, percent, row, spread_of
+from results_figures import (
+    Figure,
+    Known,
+    Result,
+    counted,
+    number,
+    percent,
+    row,
+    spread_of,
+    within,
+)
+
+from convarium.intervals import of_mean
 
 
 def augmentation(result: Result) -> list[Figure]:
@@ -17,6 +31,7 @@ def augmentation(result: Result) -> list[Figure]:
             it["ratio"],
             n=it["n"],
             asked=asked,
+            spread=spread_of(it),
         )
         for it in result["operations"]
     ]
@@ -55,26 +70,17 @@ def densenet_memory(result: Result) -> list[Figure]:
     return rows
 
 
-def downscaling(result: Result) -> list[Figure]:
-    """Time and memory of making files of fields finer."""
-    bounds, rows = result["bounds"], []
-    limit = f"at most {number(bounds['seconds_of_10000'])} s for 10,000"
-    memory = f"at most {number(bounds['bytes'] / 1e9)} GB"
-    for name, asked in (("many", (limit, "")), ("large", ("", memory))):
-        found = result[name]
-        what = f"{found['fields']:,} fields of {' x '.join(map(str, found['cells']))} cells"
-        rows.append(row(f"{what}: time", found["seconds"], unit=" s", asked=asked[0]))
-        rows.append(row(f"{what}: memory", found["bytes"] / 1e9, unit=" GB", asked=asked[1]))
-    return rows
-
-
 def explaining(result: Result) -> list[Figure]:
     """Grad-CAM against the forward pass and other libraries."""
     asked = {name: f"at most {number(bound)}" for name, bound in result["bounds"].items()}
     rows = [row(f"{name}, seconds", found) for name, found in result["seconds"].items()]
     n = result["seconds"]["ours"]["n"]
-    rows += [row(k, v, n=n, asked=asked.get(k, "")) for k, v in result["ratios"].items()]
-    return [*rows, row("memory: ours / forward", result["memory"]["ours / forward"])]
+    for name, value in result["ratios"].items():
+        sides = [result["seconds"].get(side) for side in name.split(" / ")]
+        spread = within(*sides) if all(sides) else ""
+        rows.append(row(name, value, n=n, asked=asked.get(name, ""), spread=spread))
+    memory = row("memory: ours / forward", result["memory"]["ours / forward"], n="1 process each")
+    return [*rows, memory]
 
 
 def families(result: Result) -> list[Figure]:
@@ -100,19 +106,24 @@ def fashion_mnist(result: Result) -> list[Figure]:
         for run in result["runs"]
     ]
     n = f"{len(rows)} seeds"
-    mean = row("mean of the seeds", result["mean_accuracy"], n=n, shown=percent, asked=asked)
-    linear = row("a linear classifier on the pixels", result["linear_reference"], shown=percent)
-    return [mean, *rows, linear._replace(n=f"{result['runs'][0]['n']:,}")]
+    low, high = of_mean(np.array([run["accuracy"] for run in result["runs"]]))
+    spread = f"({percent(low)} to {percent(high)})"
+    mean = Figure("mean of the seeds", percent(result["mean_accuracy"]), n, spread, asked)
+    images = result["runs"][0]["n"]
+    right = round(result["linear_reference"] * images)
+    return [mean, *rows, counted("a linear classifier on the pixels", right, images)]
 
 
 def loader(result: Result) -> list[Figure]:
     """Epochs from JPEG files against Pillow, torchvision and DataLoader."""
     bounds, n = result["bounds"], result["seconds"]["files"]["n"]
-    rows = [row(f"{name}: seconds an epoch", it) for name, it in result["seconds"].items()]
-    return rows + [
-        row(f"{name}: times the peer's speed", value, n=n, asked=f"at least {bounds[name]}")
-        for name, value in result["times_the_peer"].items()
-    ]
+    seconds = result["seconds"]
+    rows = [row(f"{name}: seconds an epoch", it) for name, it in seconds.items()]
+    for name, value in result["times_the_peer"].items():
+        rows.append(row(f"{name}: times the peer's speed", value, n=n))
+        spread = within(seconds["peer"], seconds[name])
+        rows[-1] = rows[-1]._replace(asked=f"at least {bounds[name]}", spread=spread)
+    return rows
 
 
 def measuring(result: Result) -> list[Figure]:
@@ -125,8 +136,10 @@ def measuring(result: Result) -> list[Figure]:
             what = f"{it['network']} at {size}: {kind.replace('_', ' ')}, from name to result"
             rows.append(row(what, found, unit=" s", asked=asked))
         what = f"{it['network']}: cost of a built network / torchinfo {it['torchinfo']}"
-        ratio = it["ratio of cost to torchinfo"]
-        rows.append(row(what, ratio, asked=f"at most {number(it['bound'])}"))
+        ratio, times = it["ratio of cost to torchinfo"], it["seconds without building"]
+        spread = within(times["cost"], times["torchinfo"])
+        asked = f"at most {number(it['bound'])}"
+        rows.append(row(what, ratio, n=times["cost"]["n"], asked=asked, spread=spread))
     return rows
 
 
@@ -135,8 +148,8 @@ def probe_share(result: Result) -> list[Figure]:
     asked = f"at most {percent(result['bounds']['share'])}"
     return [
         row("the probe's share of the run", result["share"], shown=percent, asked=asked, n="1 run"),
-        row("the run, from the command to the report", result["run_seconds"], unit=" s"),
-        row("the probe", result["probe_seconds"], unit=" s"),
+        row("the run, from the command to the report", result["run_seconds"], unit=" s", n="1 run"),
+        row("the probe", result["probe_seconds"], unit=" s", n="1 run"),
     ]
 
 
@@ -148,13 +161,16 @@ def startup(result: Result) -> list[Figure]:
         for name, it in result["seconds"].items()
     ]
     beyond = "seconds_beyond_import_torch"
-    rows.append(row("beyond `import torch`", result[beyond], unit=" s"))
+    n = result["seconds"]["import torch"]["n"]
+    rows.append(row("beyond `import torch`", result[beyond], unit=" s", n=n))
     rows[-1] = rows[-1]._replace(asked=f"at most {bounds[beyond]} s")
     slow = result["build_on_meta"]
     what = f"slowest of {slow['networks']} networks built without memory ({slow['slowest']})"
     return [
         *rows,
-        row(what, slow["seconds"], unit=" s", asked=f"under {bounds['slowest build']} s"),
+        row(what, slow["seconds"], unit=" s", n="best of 3")._replace(
+            asked=f"under {bounds['slowest build']} s"
+        ),
     ]
 
 
@@ -162,14 +178,15 @@ def streaming(result: Result) -> list[Figure]:
     """A step of live data against the window anew and a peer."""
     goals, rows = result["goals"], []
     for it in result["rows"]:
-        start, n = f"batch {it['batch']}", it["seconds"]["ours"]["n"]
+        start, times = f"batch {it['batch']}", it["seconds"]
+        n = times["ours"]["n"]
         for name, words in (("window", "the window anew"), ("peer", "pytorch-tcn")):
-            asked = f"at least {number(goals[name])}"
+            asked, spread = f"at least {number(goals[name])}", within(times[name], times["ours"])
             rows.append(row(f"{start}: {words} / a step", it["times_faster"][name], n=n))
-            rows[-1] = rows[-1]._replace(asked=asked)
-        asked = f"at most {number(goals['history'])}"
+            rows[-1] = rows[-1]._replace(asked=asked, spread=spread)
+        asked, spread = f"at most {number(goals['history'])}", within(times["old"], times["ours"])
         rows.append(row(f"{start}: after a hundredfold history / at first", it["history"], n=n))
-        rows[-1] = rows[-1]._replace(asked=asked)
+        rows[-1] = rows[-1]._replace(asked=asked, spread=spread)
     return rows
 
 
@@ -177,8 +194,11 @@ def training(result: Result) -> list[Figure]:
     """Images a second against Lightning and timm."""
     bounds, rows = result["bounds"], []
     for it in result["rows"]:
+        speeds = it["images_per_second"]
         for peer, value in it["ratios"].items():
-            rows.append(row(f"{it['network']}: ours / {peer}", value, n=result["rounds"]))
+            spread = within(speeds["ours"], speeds[peer])
+            what = f"{it['network']}: ours / {peer}"
+            rows.append(row(what, value, n=result["rounds"], spread=spread))
     for peer, value in result["geometric means"].items():
         asked = f"at least {bounds['defaults']}"
         rows.append(row(f"geometric mean: ours / {peer}", value, n=result["rounds"], asked=asked))
@@ -225,7 +245,6 @@ KNOWN = {
     "densenet_memory": Known(
         "Memory of DenseNet", "DenseNet-121 training, batch 32 at 224x224.", densenet_memory
     ),
-    "downscaling": Known("Finer fields", "From coarse files to fine ones.", downscaling),
     "explaining": Known("Heatmaps", "Grad-CAM of ResNet-50, batch 8 at 224x224.", explaining),
     "families": Known(
         "Training steps of the families",
@@ -253,5 +272,6 @@ KNOWN = {
     ),
     **results_deploy.KNOWN,
     **results_experiments.KNOWN,
+    **results_fields.KNOWN,
     **results_sequences.KNOWN,
 }

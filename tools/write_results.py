@@ -10,13 +10,15 @@ Run by `make results`, or: python tools/write_results.py
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import results_fields
 import results_figures
 import results_known
 from write_families import running, table
@@ -29,8 +31,9 @@ OPENING = """# Every figure
 
 Each figure of the project that a benchmark or an experiment stored, with its n, its 95 % interval
 over seeds or samples ("to", in brackets) or the range of its rounds, and what was asked for. Speeds
-are ratios to a reference timed in the same run, taking turns. What they mean, and what was tried
-beside them, stands in [what they say](README.md).
+are ratios to a reference timed in the same run, taking turns; where the ratios of the single rounds
+were not kept, "within" says what the ranges of both sides allow at most. What they mean, and what
+was tried beside them, stands in [what they say](README.md).
 
 Written by `make results` from the JSON files that are named under each table; `make bench` and the
 experiments' commands write those anew.
@@ -43,6 +46,7 @@ def main() -> int:
     return 0
 
 
+@functools.cache
 def page() -> str:
     """The whole page."""
     found = [(path, json.loads(path.read_text(encoding="utf-8"))) for path in results()]
@@ -66,12 +70,24 @@ def name_of(result: Mapping[str, Any]) -> str:
 
 
 def title_of(path: Path, result: Mapping[str, Any]) -> str:
-    """The heading: the known title, and the processor where files differ in it."""
+    """The heading: the known title, and the processor or the part in which files differ."""
     known = results_known.KNOWN.get(name_of(result))
     title = known.title if known else name_of(result).replace("_", " ").capitalize()
-    apart = path.stem.startswith(f"{name_of(result)}-")
-    processor = re.sub(r"\(\w+\)", "", result["machine"]["processor"])
-    return f"{title}, on: {processor}" if apart else title
+    name = name_of(result)
+    if path.stem.startswith(f"{name}-"):
+        processor = re.sub(r"\(\w+\)", "", result["machine"]["processor"])
+        return f"{title}, on: {processor}"
+    further = path.stem.removeprefix(f"{name}_").replace("_", " ")
+    return title if path.stem.removeprefix(f"{name}_") == path.stem else f"{title}: {further}"
+
+
+def command_of(path: Path, result: Mapping[str, Any]) -> str:
+    """The command, from the root of the repository on."""
+    python, script, *rest = str(result["command"]).split(" ")
+    folder = path.parents[1]
+    if "/" not in script and (folder / script).is_file():
+        script = f"{folder.name}/{script}"
+    return " ".join([python, script, *rest])
 
 
 def overview(found: list[tuple[Path, Mapping[str, Any]]]) -> str:
@@ -82,12 +98,20 @@ def overview(found: list[tuple[Path, Mapping[str, Any]]]) -> str:
             part["holds"] for part in result.values() if isinstance(part, dict) and "holds" in part
         ]
         verdicts = [result["holds"]] if "holds" in result else inner
-        words = "in the table" if "bounds" in result else "nothing"
+        asked = "bounds" in result or any(figure.asked for figure in figures_of(result))
+        words = "in the table" if asked else "nothing"
         if verdicts:
             words = "holds" if all(verdicts) else "**does not hold here**"
         title = title_of(path, result)
-        rows.append((f"[{running(title)}](#{slug(title)})", words, f"`{result['command']}`"))
+        command = f"`{command_of(path, result)}`"
+        rows.append((f"[{running(title)}](#{slug(title)})", words, command))
     return table(("result", "what was asked for", "command"), rows) + "\n"
+
+
+def figures_of(result: Mapping[str, Any]) -> Sequence[results_figures.Figure]:
+    """The rows of a result."""
+    known = results_known.KNOWN.get(name_of(result))
+    return known.figures(result) if known else results_figures.summaries(result)
 
 
 def slug(title: str) -> str:
@@ -99,8 +123,10 @@ def slug(title: str) -> str:
 def section(path: Path, result: Mapping[str, Any]) -> str:
     """Heading, sentence, figures and provenance of one file."""
     known = results_known.KNOWN.get(name_of(result))
-    figures = known.figures(result) if known else results_figures.summaries(result)
+    figures = figures_of(result)
     sentence = known.sentence if known else str(result.get("claim", ""))
+    if name_of(result) in results_fields.KNOWN:
+        sentence = f"{sentence} {result.get('claim', '')}".strip()
     cells = [tuple(running(cell) for cell in figure) for figure in figures]
     blocks = [
         f"## {title_of(path, result)}",
@@ -121,7 +147,7 @@ def provenance(path: Path, result: Mapping[str, Any]) -> str:
     )
     versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
     file = path.relative_to(ROOT).as_posix()
-    return f"`{result['command']}` on {result['date']}: {place}; {versions}. File: `{file}`."
+    return f"`{command_of(path, result)}` on {result['date']}: {place}; {versions}. File: `{file}`."
 
 
 if __name__ == "__main__":

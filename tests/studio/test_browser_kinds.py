@@ -28,10 +28,10 @@ def audited(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def address(curves, audited, tmp_path_factory):
+def address(curves, reviews, audited, tmp_path_factory):
     scans = save_scans(tmp_path_factory.mktemp("scans") / "scans", ("dense", "hollow"))
     winds = save_winds(tmp_path_factory.mktemp("fields"))
-    with serving(studio.Desk([curves, scans, winds, audited])) as found:
+    with serving(studio.Desk([curves, reviews, scans, winds, audited])) as found:
         yield found
 
 
@@ -49,7 +49,28 @@ def test_look_draws_a_series_with_its_heat(page, address):
     page.wait_for_selector("img.wide")
     assert page.locator("img.wide").evaluate("each => each.naturalWidth") > 100
     assert page.locator(".bars li").count() == 3
-    assert page.get_by_label("Values").count() == 0
+    page.get_by_label("Values").select_option("raw")
+    page.wait_for_selector("text=/^Raw values from/")
+    page.locator("img.wide").click(position={"x": 60, "y": 40})  # before the fourth step
+    page.wait_for_selector("text=/^Position [0-3] of stage3: the field has 14 time steps/")
+    assert page.locator(".drawn svg").count() == 1
+    page.get_by_role("button", name="Measure deletion and insertion").click()
+    page.wait_for_selector("h3:has-text('Insertion')")
+    assert page.locator("figure.chart svg").count() == 2
+    check(page)
+
+
+def test_look_shows_what_a_token_sees(page, address):
+    page.goto(f"{address}/#/look/reviews")
+    page.get_by_label("Text", exact=True).fill("a red shoe and a blue hat")
+    page.get_by_role("button", name="Read it").click()
+    page.locator(".tokens span", has_text="shoe").click()
+    page.wait_for_selector("text=/^Token 2 of stage1: the field has 5 tokens/")
+    within = page.locator(".tokens .within").all_inner_texts()
+    assert "".join(within).split() == ["a", "red", "shoe", "and", "a"]
+    page.get_by_role("button", name="Measure deletion and insertion").click()
+    page.wait_for_selector("h3:has-text('Insertion')")
+    assert "edges" not in page.locator("figure.chart").first.inner_text()
     check(page)
 
 
@@ -61,8 +82,15 @@ def test_look_draws_slices_of_a_volume(page, address):
     sizes = page.locator(".stage img").evaluate_all("all => all.map((each) => each.naturalWidth)")
     assert sizes[0] > 12
     assert sizes[0] == sizes[1]
-    page.get_by_label("Class", exact=True).select_option("hollow")
-    page.wait_for_selector("text=for hollow")
+    other = "dense" if "hollow" in page.locator(".said").inner_text() else "hollow"
+    page.get_by_label("Class", exact=True).select_option(other)
+    page.wait_for_selector(f"text=for {other}: evidence")
+    stage = page.locator(".stage")
+    stage.scroll_into_view_if_needed()
+    box = stage.bounding_box()
+    stage.click(position={"x": 0.01 * box["width"], "y": 0.99 * box["height"]})  # axial
+    page.wait_for_selector("text=/^Depth ., row 4, column 0 of stage2/")
+    assert page.locator(".drawn svg image").count() == 4
     check(page)
 
 
@@ -70,11 +98,19 @@ def test_look_draws_fields_time_by_time(page, address, tmp_path):
     page.goto(f"{address}/#/look/winds")
     page.set_input_files("#look-file", fields(tmp_path / "coarse.nc", 3))
     page.wait_for_selector("h2:has-text('2001-02-01')")
-    assert page.locator("figure img").count() == 2
+    assert page.locator("figure img:not(.heat)").count() == 2
     assert "16 \u00d7 24 cells" in page.locator("figcaption").nth(1).inner_text()
     page.get_by_label("Time, 1 to 3").fill("3")
     page.get_by_label("Time, 1 to 3").press("Enter")
     page.wait_for_selector("h2:has-text('2001-04-01')")
+    assert page.locator(".stage .heat").is_hidden()
+    fine = page.locator("img.asked")
+    fine.scroll_into_view_if_needed()
+    fine.click(position={"x": 2, "y": 2})
+    page.wait_for_selector("text=/Row 0 from the north, column 0 of u: the field has 13 . 13/")
+    assert page.locator(".stage .heat").is_visible()
+    assert page.locator(".boxes rect").get_attribute("width") == "7"
+    assert "no score of a class" in page.locator("section").last.inner_text()
     check(page)
 
 

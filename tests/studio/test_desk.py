@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import subprocess
+import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from convarium import predict
 from convarium.cli import main
-from convarium.errors import DataError, RunError
+from convarium.errors import ConvariumError, DataError, RunError
 from convarium.studio import Desk
 
 
@@ -118,6 +122,41 @@ def test_a_run_is_opened_once_and_anew_when_its_files_change(photos, tmp_path):
     assert desk.opened("run") is not first
 
 
+def test_a_run_that_is_being_opened_keeps_nobody_else_waiting(photos, monkeypatch):
+    desk, begun_to, go_on, opened = Desk([photos]), threading.Event(), threading.Event(), []
+    known = predict.open_run
+
+    def slow(folder):
+        opened.append(folder)
+        begun_to.set()
+        go_on.wait(20)
+        return known(folder)
+
+    monkeypatch.setattr(predict, "open_run", slow)
+    with ThreadPoolExecutor(3) as pool:
+        both = [pool.submit(desk.opened, "photos") for _ in range(2)]
+        assert begun_to.wait(20)
+        try:
+            assert pool.submit(desk.known, ("x",)).result(5) is None
+        finally:
+            go_on.set()
+        first, second = (each.result(20) for each in both)
+    assert first is second
+    assert opened == [photos]
+
+
+def test_a_run_that_could_not_be_opened_is_tried_again(photos, tmp_path):
+    run = shutil.copytree(photos, tmp_path / "run")
+    weights = (run / "model.safetensors").read_bytes()
+    (run / "model.safetensors").write_bytes(b"")
+    desk = Desk([run])
+    for _ in range(2):
+        with pytest.raises(ConvariumError):
+            desk.opened("run")
+    (run / "model.safetensors").write_bytes(weights)
+    assert desk.opened("run").card["classes"]
+
+
 def test_results_are_kept_while_there_is_room(photos):
     desk = Desk([photos])
     made = []
@@ -135,3 +174,19 @@ def test_large_samples_leave_when_their_bytes_are_too_many():
     assert [k for k in range(5) if desk.known(("given", k)) is not None] == [2, 3, 4]
     desk.keep(("given", 9), 9, 2**40)
     assert (desk.known(("given", 9)), desk.known(("given", 4))) == (9, None)
+
+
+def test_the_command_ends_at_once_whatever_its_threads_do():
+    words = """
+import sys, threading, time
+from convarium.cli import main, studio
+def run(arguments):
+    threading.Thread(target=time.sleep, args=(600,)).start()
+    sys.stdout.write("told")
+    return 0
+studio.run = run
+sys.argv = ["convarium", "studio"]
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", words], capture_output=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, b"told")

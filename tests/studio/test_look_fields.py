@@ -13,7 +13,7 @@ from small_fields import fields, save_winds
 from convarium import predict
 from convarium.data.grids.coarse import open_coarse
 from convarium.errors import ConvariumError, DataError, OptionError
-from convarium.studio import Desk, look, look_fields
+from convarium.studio import Desk, fine_cells, look, look_fields
 
 xarray = pytest.importorskip("xarray")
 
@@ -50,6 +50,27 @@ def test_values_without_a_file_are_those_that_downscale_writes(winds, tmp_path, 
     found = predict.fine_values(run, open_coarse(coarse, run.preprocessing), [2, 0])
     with xarray.open_dataset(tmp_path / "fine.nc") as fine:
         np.testing.assert_allclose(found["u"], fine.u.values[[2, 0]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("falling", [False, True])
+def test_a_fine_cell_follows_most_from_its_own_coarse_cell(winds, tmp_path, falling):
+    desk = Desk([winds])
+    content = fields(tmp_path / "coarse.nc", 3, falling=falling).read_bytes()
+    sample = look_fields.show_fields(desk, "winds", content, time=1)["sample"]
+    for row, column in ((3, 16), (15, 23)):
+        told = fine_cells.cell(desk, "winds", sample, row, column)
+        opacity = pixels_of(told["picture"])[..., 3].astype(float)
+        strongest = np.unravel_index(opacity.argmax(), opacity.shape)
+        assert strongest == (row // 2, column // 2)
+        (top, bottom), (left, right) = told["box"]
+        opacity[top:bottom, left:right] = 0
+        assert not opacity.any()
+        assert told["area_95"] <= told["places"] == (bottom - top) * (right - left)
+    for asked, words in (({"column": 24}, "below 16 and 24"), ({"name": "v"}, "no field 'v'")):
+        with pytest.raises(OptionError, match=words):
+            fine_cells.cell(desk, "winds", sample, **{"row": 0, "column": 0, **asked})
+    with pytest.raises(ConvariumError, match="load them again"):
+        fine_cells.cell(desk, "winds", "other", 0, 0)
 
 
 @pytest.mark.parametrize(

@@ -159,3 +159,21 @@ def test_the_command_names_the_place_of_the_data_wherever_the_studio_was_started
     assert source(Desk([run], "other")) == "shapes"  # that of the run's folder, which is there
     monkeypatch.chdir(tmp_path / "other")
     assert source(Desk([run], str(shapes))) == str(shapes)
+
+
+def test_the_command_names_the_data_that_fits_where_something_else_lies_at_its_place(
+    trained, shapes, tmp_path
+):
+    run = shutil.copytree(trained, tmp_path / "shapes")
+    other = shutil.copytree(shapes, tmp_path / "other")
+    (other / "disc" / "3.png").unlink()
+    config = run / "config.toml"
+    config.write_text(config.read_text().replace(f'"{shapes}"', f'"{other}"'))
+    for own, fits in ((str(shapes), str(shapes)), (None, str(other))):
+        desk = Desk([run], own)
+        settled(samples.overview, desk, "shapes")
+        if own is not None:
+            relabel.correct(desk, "shapes", "disc/4.png", "ring")
+        command = shlex.split(relabel.corrections(desk, "shapes")["command"])
+        assert command[:3] == ["convarium", "train", fits]
+        desk.jobs.close()

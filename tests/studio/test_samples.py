@@ -18,9 +18,9 @@ from PIL import Image
 
 from convarium import data, models, train
 from convarium.errors import DataError, OptionError, RunError
-from convarium.studio import samples
+from convarium.studio import samples, training
 from convarium.studio.desk import Desk
-from convarium.studio.opened import changed_at, open_data, open_run_data
+from convarium.studio.opened import Opened, changed_at, open_data, open_run_data
 from convarium.studio.pictured import drawn
 
 
@@ -110,7 +110,7 @@ def test_a_picture_is_the_sample_whole_pixel_by_pixel(desk, photos):
         (lambda desk: samples.page(desk, start=-1), "start must be 0"),
         (lambda desk: samples.page(desk, part="../train"), "must be one of train"),
         (lambda desk: samples.page(desk, label="be"), "no class 'be'. Did you mean 'bee'"),
-        (lambda desk: samples.trained_on(desk, versions=99), "versions"),
+        (lambda desk: training.trained_on(desk, versions=99), "versions"),
         (lambda desk: samples.overview(desk, "../../etc"), "no run '../../etc'"),
     ],
 )
@@ -147,7 +147,7 @@ def test_samples_wait_until_the_data_is_read(desk):
 
 def test_training_is_shown_as_it_would_be_chosen(desk, photos):
     read(desk)
-    told = samples.trained_on(desk, samples=2, versions=3)
+    told = training.trained_on(desk, samples=2, versions=3)
     assert not told["from_run"]
     dataset = data.open_dataset(photos)
     config = train.recommend(dataset).config
@@ -176,7 +176,7 @@ def test_a_run_knows_its_split_and_its_settings(run):
     assert told["remark"] == ""
     shown = samples.page(desk, "photos", part="validation", count=60)["samples"]
     assert sorted(row["id"] for row in shown) == sorted(parts.validation.ids.tolist())
-    seen = samples.trained_on(desk, "photos", samples=1, versions=1)
+    seen = training.trained_on(desk, "photos", samples=1, versions=1)
     assert seen["from_run"]
     assert "pad by 3 pixels and crop" in seen["settings"]
     assert samples.sources(desk)["sources"] == [{"run": "photos", "name": "photos"}]
@@ -280,3 +280,39 @@ def test_series_and_volumes_are_drawn(tmp_path):
         assert samples.page(desk)["total"] == told["samples"]
         desk.jobs.close()
     assert kinds == {"series": "image/svg+xml", "volumes": "image/png"}
+
+
+def test_series_are_shown_as_training_changes_them(tmp_path):
+    steps = np.linspace(0, 6, 30)
+    values = np.stack([np.sin(steps + k) for k in range(24)]).astype(np.float32)
+    np.savez(tmp_path / "waves.npz", x=values[:, None], y=np.arange(24) % 2)
+    opened = Opened(data.open_dataset(tmp_path / "waves.npz", kind="series"))
+    opened.dataset.survey()
+    assert samples.facts(opened)["shows_training"]
+    told = training.augmented(opened, samples=2, versions=3)
+    drawing = ElementTree.fromstring(told["drawing"])
+    lines = [each for each in drawing.iter() if each.tag.endswith("polyline")]
+    assert len(lines) >= 2 * (1 + 3)
+    assert not told["from_run"]
+
+
+def test_words_that_training_drops_are_shown_for_a_run_s_texts(tmp_path):
+    rows = [f"a red shoe and a hat number {k},{'ab'[k % 2]}" for k in range(12)]
+    (tmp_path / "texts.csv").write_text("\n".join(["text,label", *rows]) + "\n")
+    dataset = data.open_dataset(tmp_path / "texts.csv", text_column="text")
+    dataset.survey()
+    assert not samples.facts(Opened(dataset))["shows_training"]
+    with pytest.raises(OptionError, match="texts of a run are shown here, not texts"):
+        training.augmented(Opened(dataset))
+    parts = data.split(dataset, validation=0.2)
+    steps = data.fit_preprocessing(parts.train)
+    config = train.TrainConfig(word_dropout=0.5)
+    opened = Opened(dataset, config=config, preprocessing=steps)
+    told = training.augmented(opened, samples=4, versions=3, epoch=2)
+    assert told == training.augmented(opened, samples=4, versions=3, epoch=2)
+    assert [len(text["dropped"]) for text in told["texts"]] == [3] * 4
+    for text in told["texts"]:
+        assert "".join(text["words"]).split()[:3] == ["a", "red", "shoe"]
+        assert all(len(gone) == len(text["words"]) for gone in text["dropped"])
+    dropped = np.mean([gone for text in told["texts"] for gone in text["dropped"]])
+    assert 0.2 < dropped < 0.7

@@ -28,7 +28,10 @@ def test_every_stored_result_has_a_section_with_all_that_stands_behind_it() -> N
     for path in write_results.results():
         stored = json.loads(path.read_text(encoding="utf-8"))
         text = section(path.stem)
-        assert f"`{stored['command']}` on {stored['date']}: " in text
+        command = write_results.command_of(path, stored)
+        assert f"`{command}` on {stored['date']}: " in text
+        assert command.split()[2:] == stored["command"].split()[2:]
+        assert (write_results.ROOT / command.split()[1]).is_file(), command
         assert stored["machine"]["processor"] in text
         assert all(f"{name} {version}" in text for name, version in stored["versions"].items())
         assert len(ROW.findall(text)) > 3, path.name
@@ -42,6 +45,31 @@ def test_figures_are_those_of_the_files() -> None:
     assert "**does not hold here**" in write_results.page()
     shown = section("blur_pooling")
     assert "| consistency, difference | 5.80 % | 3 | (3.22 % to 8.38 %) |" in shown
+
+
+def test_every_section_has_a_heading_of_its_own() -> None:
+    heads = re.findall(r"^## (.*)$", write_results.page(), flags=re.MULTILINE)
+    assert len({*heads}) == len(heads)
+
+
+def test_a_ratio_lies_within_what_both_ranges_allow() -> None:
+    first, second = ({"lowest": low, "highest": high} for low, high in ((2.0, 4.0), (1.0, 5.0)))
+    assert results_figures.within(first, second) == "within 0.4 to 4"
+    assert results_figures.counted("found", 5, 6, share=False) == (
+        *("found", "5", "6", "(43.65 % to 96.99 %)", ""),
+    )
+
+
+def test_fields_have_units_and_the_interval_of_their_months() -> None:
+    folder = write_results.ROOT / "experiments" / "results"
+    stored = json.loads((folder / "downscaling_winds.json").read_text())["by_cells"]
+    (row,) = (
+        it for it in stored["rows"] if (it["group"], it["method"]) == ("all", "delta + constraint")
+    )
+    low, high = (results_figures.number(end) for end in row["rmse_interval"])
+    words = f"{results_figures.number(row['rmse'])} m/s | {row['n']} fields | ({low} to {high})"
+    assert f"| delta + constraint: root mean square | {words} |" in section("downscaling_winds")
+    assert "of the recipe before" in section("downscaling_winds_curve").lower()
 
 
 def test_an_unknown_result_shows_its_summaries() -> None:

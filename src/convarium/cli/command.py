@@ -47,7 +47,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
-            return _dispatch(arguments)
+            code = _dispatch(arguments)
+        if argv is None and arguments[:1] == ["studio"]:
+            _leave(code)
+        return code
     except ConvariumError as error:
         sys.stderr.write(f"convarium{_process()}: {error}\n")
         return 2
@@ -66,6 +69,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         words = f"the memory is too small ({reason}); take a smaller batch or smaller images"
         sys.stderr.write(f"convarium{_process()}: {words}\n")
         return 2
+
+
+def _leave(code: int) -> None:
+    """End the process at once: its threads may load torch for seconds, and nobody waits for it."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code)
 
 
 def _dispatch(arguments: list[str]) -> int:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from convarium.explain.attribution import Attribution
     from convarium.explain.controls import Controlled
+    from convarium.explain.removal import RemovalCurve
 
 
 class Method(NamedTuple):
@@ -72,12 +73,6 @@ METHODS: Mapping[str, Method] = {
         "edges that come back through the ReLUs, which depend little on the class",
     ),
     "occlusion": Method("Occlusion", "inputs", False, "what the score loses behind a moving patch"),
-}
-#: Numbers that say whether a heatmap is faithful, and the modules of their functions.
-FAITHFULNESS: Mapping[str, str] = {
-    "deletion": "removal",
-    "insertion": "removal",
-    "average_drop": "drops",
 }
 
 
@@ -138,13 +133,34 @@ def faithfulness(
     Args:
         model, x, heat, output: as of `deletion`.
     """
-    if x.is_floating_point():
-        names, more = list(FAITHFULNESS), {}
-    else:  # ids of tokens, which can be left out, but not dimmed
-        names, more = ["deletion", "insertion"], {"baseline": 0}
+    found: dict[str, Controlled] = {**removals(model, x, heat, output=output)}
+    if x.is_floating_point():  # ids of tokens can be left out, but not dimmed
+        found["average_drop"] = _function("average_drop", "drops")(model, x, heat, output=output)
+    return found
+
+
+def removals(
+    model: nn.Module,
+    x: Tensor,
+    heat: Attribution,
+    *,
+    output: str = "probability",
+    steps: int | None = None,
+    batch_size: int = 32,
+) -> dict[str, RemovalCurve]:
+    """Deletion and insertion of a heatmap, each with its controls.
+
+    A token that is gone leaves padding, the id 0.
+
+    Args:
+        model, x, heat, output, steps, batch_size: as of `deletion`.
+    """
+    asked: dict[str, Any] = {"output": output, "steps": steps, "batch_size": batch_size}
+    if not x.is_floating_point():
+        asked["baseline"] = 0
     return {
-        name: _function(name, FAITHFULNESS[name])(model, x, heat, output=output, **more)
-        for name in names
+        name: _function(name, "removal")(model, x, heat, **asked)
+        for name in ("deletion", "insertion")
     }
 
 

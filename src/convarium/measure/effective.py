@@ -127,7 +127,8 @@ def effective_receptive_field(
     if not total > 0:
         raise OptionError(
             f"No input moves {found.name or 'the output'} at {found.position}: every gradient is "
-            "0; give inputs or a network for which it is not."
+            "0, as where no whole window fits or each ReLU is closed; ask about another position, "
+            "or give other inputs."
         )
     return _described(found, values / total, len(x))
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convarium.errors import OptionError, ShapeError
-from convarium.explain.painting import heat_colours
+from convarium.explain.painting import heat_colours, signed_colours
 from convarium.report import wording
 from convarium.report.faithful import score_rows
 from convarium.report.pictures import address
@@ -25,6 +25,8 @@ Floats = NDArray[np.float32]
 
 WIDTH, _LEFT, _RIGHT = 720.0, 52.0, 12.0
 _PANEL, _GAP, _TOP, _BAND, _FOOT = 92.0, 14.0, 8.0, 12.0, 34.0
+#: The time axis of a drawn series, in shares of the drawing's width.
+SPAN = (_LEFT / WIDTH, 1 - _RIGHT / WIDTH)
 _COLUMNS = 720  # of a longer series each column has the smallest and the largest of several steps
 _LEVELS = 12
 _FAINT = 0.04
@@ -38,15 +40,16 @@ class HeatedSeries:
 
     Args:
         values: `(C, T)`, a curve a channel; what is not finite is left out.
-        heat: `(T,)` in [0, 1].
+        heat: `(T,)` in [0, 1], or in [-1, 1] where it is signed.
         title: what it is, such as the class named.
         note: the rest of what is to be said.
         channels: names of the curves.
         group: heading of the series that it stands among.
+        signed: whether the heat below 0 speaks against the class.
 
     Raises:
         ShapeError: the heat has another length, or there are not as many names as curves.
-        OptionError: the heat leaves [0, 1] or is not finite.
+        OptionError: the heat leaves its range or is not finite.
     """
 
     values: Floats
@@ -55,6 +58,7 @@ class HeatedSeries:
     note: str = ""
     channels: Sequence[str] = ()
     group: str = ""
+    signed: bool = False
 
     def __post_init__(self) -> None:
         shape = np.shape(self.values)
@@ -65,7 +69,7 @@ class HeatedSeries:
             )
         if self.channels and len(self.channels) != shape[0]:
             raise ShapeError(f"channels has {len(self.channels)} names for {shape[0]} curves.")
-        _check(self.heat, 0)
+        _check(self.heat, -1 if self.signed else 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +82,7 @@ class HeatedTokens:
         title: what it is, such as the class named.
         note: the rest of what is to be said.
         group: heading of the texts that it stands among.
+        first: number in the text of the first token here, from 0.
 
     Raises:
         ShapeError: another number of tokens than of values.
@@ -89,6 +94,7 @@ class HeatedTokens:
     title: str
     note: str = ""
     group: str = ""
+    first: int = 0
 
     def __post_init__(self) -> None:
         if np.shape(self.heat) != (len(self.tokens),) or not len(self.tokens):
@@ -143,7 +149,7 @@ def sequence_page(
 def draw_series(series: HeatedSeries) -> str:
     """The curves of a series as one SVG, thick and coloured where the heat is, over a heat band.
 
-    Without any heat there is no band.
+    Without any heat there is no band. What speaks against the class is blue.
 
     Args:
         series: of any length; each column of a long one spans several time steps.
@@ -157,14 +163,16 @@ def draw_series(series: HeatedSeries) -> str:
     label += " with their heat" if np.any(series.heat) else ""
     drawing = Drawing(WIDTH, height, label, least=0.6)
     across = Axis(0, max(1, length - 1), _LEFT, WIDTH - _RIGHT)
-    steps, _, heat = columns_of(series.heat)
+    steps, lowest, highest = columns_of(series.heat)
+    heat = np.where(-lowest > highest, lowest, highest)
     for k in range(channels):
         top = _TOP + k * (_PANEL + _GAP)
         name = series.channels[k] if series.channels else ""
         _curve(drawing, series.values[k], (steps, heat), across, (top, name))
     band = height - _FOOT - _BAND
     if heat.any():
-        colours = np.rint(255 * heat_colours(heat[None])).astype(np.uint8)
+        shares = signed_colours(heat[None]) if series.signed else heat_colours(heat[None])
+        colours = np.rint(255 * shares).astype(np.uint8)
         box = (_LEFT, band, WIDTH - _RIGHT - _LEFT, _BAND)
         drawing.picture(box, address(colours))
     for tick in [tick for tick in across.ticks(8) if tick == round(tick)]:
@@ -194,7 +202,7 @@ def _curve(
         drawing.words(_LEFT + 4, top + 11, wording.shorten(name, 40), "soft", size=11)
     _, smallest, largest = columns_of(values)
     runs: list[list[tuple[float, float, int]]] = [[]]
-    levels = np.ceil(_LEVELS * heat).astype(int)
+    levels = np.copysign(np.ceil(_LEVELS * np.abs(heat)), heat).astype(int)
     for column, level in enumerate(levels.tolist()):
         edges = sorted({float(smallest[column]), float(largest[column])})
         if not np.isfinite(edges).all():
@@ -204,14 +212,19 @@ def _curve(
     for run in filter(None, runs):
         points = [(x, y) for x, y, _ in run]
         if len(points) == 1:  # a step between holes, or a series of one
-            drawing.dot(*points[0], "miss" if run[0][2] > _FAINT * _LEVELS else "soft", 2.2)
+            drawing.dot(*points[0], _colour_of(run[0][2]) or "soft", 2.2)
             continue
         drawing.line(points, "soft", thick=1.2)
         for begin, end, level in _pieces([level for _, _, level in run]):
-            strength = level / _LEVELS
-            if strength > _FAINT:
+            strength = abs(level) / _LEVELS
+            if colour := _colour_of(level):
                 piece = points[max(0, begin - 1) : end]
-                drawing.line(piece, "miss", thick=1.2 + 2.4 * strength, strength=strength)
+                drawing.line(piece, colour, thick=1.2 + 2.4 * strength, strength=strength)
+
+
+def _colour_of(level: int) -> str:
+    """The colour of a level of heat; "" of one that is too faint."""
+    return "" if abs(level) <= _FAINT * _LEVELS else ("miss" if level > 0 else "hit")
 
 
 def _pieces(levels: list[int]) -> list[tuple[int, int, int]]:
@@ -250,8 +263,7 @@ def shown_sequence(sequence: HeatedSeries | HeatedTokens) -> dict[str, Any]:
     """What a template shows of a sequence."""
     told = {"title": sequence.title, "note": sequence.note, "drawing": "", "tokens": []}
     if isinstance(sequence, HeatedSeries):
-        heated = bool(np.any(sequence.heat))
-        return {**told, "drawing": draw_series(sequence), "heated": heated}
+        return {**told, "drawing": draw_series(sequence), "heated": bool(np.any(sequence.heat))}
     pairs = zip(sequence.tokens, np.asarray(sequence.heat).tolist(), strict=True)
     tokens = [
         {

@@ -90,6 +90,42 @@ def slices_picture(
     return pixels.transpose(1, 2, 0)
 
 
+class Pane(NamedTuple):
+    """Where one slice lies in `slices_picture`.
+
+    Args:
+        box: left, top, right and bottom, in shares of the picture.
+        rows, columns: axes of the volume that go down and across.
+        upright: its rows go up instead.
+    """
+
+    box: tuple[float, float, float, float]
+    rows: int
+    columns: int
+    upright: bool
+
+
+def panes(volume: Volume) -> tuple[Pane, ...]:
+    """The coronal, the sagittal and the axial slice of `slices_picture`, where they lie in it.
+
+    >>> coronal, sagittal, axial = panes(Volume(np.zeros((1, 8, 8, 8), np.int16)))
+    >>> (coronal.rows, coronal.columns), (sagittal.rows, sagittal.columns), axial.box[3]
+    ((0, 2), (0, 1), 1.0)
+    """
+    depth, height, width = _sizes(volume.size, volume.spacing)
+    high, wide = depth + _GAP + height, width + _GAP + height
+    boxes = (
+        ((0, 0, width, depth), 0, 2),
+        ((width + _GAP, 0, wide, depth), 0, 1),
+        ((0, depth + _GAP, width, high), 1, 2),
+    )
+    upright = volume.affine is not None
+    return tuple(
+        Pane((left / wide, top / high, right / wide, bottom / high), rows, columns, upright)
+        for (left, top, right, bottom), rows, columns in boxes
+    )
+
+
 def slices_heat(heat: Floats, volume: Volume, at: Place) -> Floats:
     """The same slices of a map, at the places of `slices_picture`'s.
 

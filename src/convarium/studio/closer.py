@@ -1,20 +1,31 @@
-"""A closer look at one image: whether its heatmap is faithful, and what a position sees."""
+"""A closer look at one sample: whether its heatmap is faithful, and what a position sees."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Final, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
-from convarium.errors import OptionError
-from convarium.explain import RemovalCurve, deletion, insertion
-from convarium.measure import effective_receptive_field
+from convarium.data import TextPreprocessing
+from convarium.explain import RemovalCurve
+from convarium.explain.methods import removals
+from convarium.measure import EffectiveField, ReceptiveField, effective_receptive_field
+from convarium.predict import Run
+from convarium.report import draw_effective_field
+from convarium.report.faithful import scored
 from convarium.report.pictures import address
+from convarium.report.texts import token_pieces
 from convarium.studio.desk import Desk
+from convarium.studio.given import Given
 from convarium.studio.look import field_of, given_before, heat_of, inputs_of
 
 _STEPS: Final = 16
+_MOST, _AT_ONCE = 32, 4_000_000  # inputs at a time, and numbers in them: volumes are large
 _COLOUR: Final = (0, 229, 255)  # cyan, which neither the heat's colours nor grey have
+_SHOWN: Final = 120  # tokens of a text
 
 
 def curves(
@@ -27,6 +38,8 @@ def curves(
 ) -> dict[str, Any]:
     """Deletion and insertion of the heatmap, beside a random order and an edge detector's.
 
+    Pixels, time steps and voxels are removed, or the tokens of a text, which have no edges.
+
     Args:
         desk: keeps the sample.
         run: its name.
@@ -34,14 +47,18 @@ def curves(
         method, layer, target: of the heatmap.
     """
     opened, given = desk.opened(run), given_before(desk, run, sample)
-    _check_image(given.kind)
     heat = heat_of(desk, run, sample, method, layer, target)
-    x = inputs_of(opened, given)
-    output: Any = "probability" if opened.card["task"] == "classification" else "score"
-    settings: dict[str, Any] = {"steps": min(_STEPS, x[0, 0].numel()), "output": output}
+    x, output = inputs_of(opened, given), scored(opened)
+    found = removals(
+        opened.model,
+        x,
+        heat,
+        output=output,
+        steps=min(_STEPS, math.prod(heat.input_size)),
+        batch_size=max(1, min(_MOST, _AT_ONCE // x.numel())),
+    )
     return {
-        "deletion": _curve(deletion(opened.model, x, heat, **settings)),
-        "insertion": _curve(insertion(opened.model, x, heat, **settings)),
+        **{name: _curve(each) for name, each in found.items()},
         "output": output,
         "method": heat.method,
         "target": None if heat.target is None else opened.card["classes"][heat.target[0]],
@@ -49,41 +66,91 @@ def curves(
 
 
 def field(
-    desk: Desk, run: str, sample: str, row: int, column: int, layer: str | None = None
+    desk: Desk,
+    run: str,
+    sample: str,
+    column: int,
+    row: int | None = None,
+    depth: int | None = None,
+    layer: str | None = None,
 ) -> dict[str, Any]:
-    """What a position of a layer sees of an image: its field as a box, and the weight inside it.
+    """What a position of a layer sees of a sample: its field, and the weight inside it.
 
     Args:
         desk: keeps the sample.
         run: its name.
         sample: of `look.show`.
-        row, column: of the layer's map.
+        column: of the layer's map; along a series or a text the only number.
+        row: of the map of an image or a volume.
+        depth: of the map of a volume.
         layer: dotted name; None takes the network's own choice for heatmaps.
     """
     opened, given = desk.opened(run), given_before(desk, run, sample)
-    _check_image(given.kind)
     x = inputs_of(opened, given)
     layer = layer or getattr(opened.model, "heatmap_layer", None)
-    found = effective_receptive_field(opened.model, x, layer=layer, position=(row, column))
-    whole = field_of(desk, run)
+    place = [each for each in (depth, row, column) if each is not None]
+    found = effective_receptive_field(opened.model, x, layer=layer, position=place)
+    whole = field_of(desk, run, tuple(x.shape))
     own = whole.at(found.layer)
-    weight = np.sqrt(found.values.numpy() / float(found.values.max()))
-    inks = np.empty((*weight.shape, 4), np.uint8)
-    inks[..., :3] = _COLOUR
-    inks[..., 3] = np.rint(235 * weight)
     return {
         "layer": found.layer,
-        "position": [row, column],
+        "position": place,
         "map": list(own.shape[2:]),
         "status": own.status,
         "size": list(own.size),
-        "box": [[each.start, each.stop] for each in own.box(found.position, x.shape[2:])],
-        "picture": address(inks, quick=True),
+        "box": [[each.start, each.stop] for each in own.box(found.position, found.values.shape)],
         "sentence": found.sentence(),
         "area_50": found.area_50,
         "area_95": found.area_95,
         "deviation": list(found.deviation),
+        **_WEIGHT[given.kind](opened, given, found, whole),
     }
+
+
+def weight_picture(values: NDArray[np.floating]) -> str:
+    """The weight of each place as a picture to lie over another: the root of it, in cyan.
+
+    Shape:
+        values: `(H, W)`, 0 or more.
+    """
+    inks = np.empty((*values.shape, 4), np.uint8)
+    inks[..., :3] = _COLOUR
+    inks[..., 3] = np.rint(235 * np.sqrt(values / float(values.max())))
+    return address(inks, quick=True)
+
+
+def _over(run: Run, given: Given, found: EffectiveField, whole: ReceptiveField) -> dict[str, Any]:
+    """The weight over an image."""
+    return {"picture": weight_picture(found.values.numpy())}
+
+
+def _drawn(run: Run, given: Given, found: EffectiveField, whole: ReceptiveField) -> dict[str, Any]:
+    """The weight along a series as a curve, and of a volume summed along each axis."""
+    name = run.card.get("model", {}).get("name", "the network")
+    return {"drawing": draw_effective_field(found, whole, name)}
+
+
+def _tokens(run: Run, given: Given, found: EffectiveField, whole: ReceptiveField) -> dict[str, Any]:
+    """The tokens of a text, each with the root of its weight, around the field."""
+    pieces = token_pieces(cast("TextPreprocessing", run.preprocessing), given.value)
+    (seen,) = whole.at(found.layer).box(found.position, found.values.shape) or (range(len(pieces)),)
+    first = max(0, min((seen.start + seen.stop - _SHOWN) // 2, len(pieces) - _SHOWN))
+    weight = np.sqrt(found.values.numpy() / float(found.values.max()))
+    last = first + _SHOWN
+    return {
+        "tokens": pieces[first:last],
+        "weight": weight[first:last].round(4).tolist(),
+        "first": first,
+    }
+
+
+#: How the weight is shown over a sample of each kind.
+_WEIGHT: Final[Mapping[str, Callable[..., dict[str, Any]]]] = {
+    "images": _over,
+    "series": _drawn,
+    "volumes": _drawn,
+    "texts": _tokens,
+}
 
 
 def _curve(found: RemovalCurve) -> dict[str, Any]:
@@ -99,8 +166,3 @@ def _curve(found: RemovalCurve) -> dict[str, Any]:
         "area_random": float(found.random[0]),
         "area_edges": None if found.edges is None else float(found.edges[0]),
     }
-
-
-def _check_image(kind: str) -> None:
-    if kind != "images":
-        raise OptionError(f"This is measured for images, and the run takes {kind}.")

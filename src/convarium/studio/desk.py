@@ -9,6 +9,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -72,7 +73,7 @@ class Desk:
         self.draining = False
         self.jobs = Jobs()
         self._words = [Path(word) for word in words]
-        self._open: OrderedDict[str, tuple[Any, Run]] = OrderedDict()
+        self._open: OrderedDict[str, tuple[Any, Future[Run]]] = OrderedDict()
         self._results: OrderedDict[tuple[Any, ...], tuple[Any, int]] = OrderedDict()
         self._names, self._audit_names = Names(), Names()
         self._lock = threading.RLock()
@@ -121,7 +122,7 @@ class Desk:
             return {self._audit_names.of(each, name): each for each, name in found.items()}
 
     def opened(self, run: str) -> Run:
-        """A run with its network, kept open until its files change.
+        """A run with its network, opened once, however many ask, and kept until its files change.
 
         Raises:
             RunError: it is gone, not finished, or damaged.
@@ -130,14 +131,24 @@ class Desk:
 
         folder, signature = self.folder(run), self.version(run)
         with self._lock:
-            known = self._open.get(run)
-            if known is None or known[0] != signature:
-                known = signature, open_run(folder)
-                self._open[run] = known
+            held = self._open.get(run)
+            first = held is None or held[0] != signature
+            known = (signature, Future()) if held is None or first else held
+            self._open[run] = known
             self._open.move_to_end(run)
             while len(self._open) > _OPEN:
                 self._open.popitem(last=False)
-        return known[1]
+        if not first:
+            return known[1].result()
+        try:
+            known[1].set_result(open_run(folder))
+        except BaseException as error:
+            with self._lock:  # the next who asks tries it again
+                if self._open.get(run) is known:
+                    del self._open[run]
+            known[1].set_exception(error)
+            raise
+        return known[1].result()
 
     def version(self, run: str) -> tuple[Any, ...]:
         """What changes when the files of a run do."""

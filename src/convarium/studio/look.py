@@ -15,15 +15,12 @@ from convarium.explain.methods import METHODS, attributed
 from convarium.explain.painting import heat_colours, signed_colours
 from convarium.measure import ReceptiveField, receptive_field
 from convarium.predict import Run
-from convarium.report import draw_series, explain_samples
-from convarium.report.explained_sequences import explain_sequences
 from convarium.report.pictures import address
-from convarium.report.sequences import HeatedSeries
 from convarium.serve.refusals import RefusedError
 from convarium.serve.served import batch_of
-from convarium.studio.answers import svg_address
 from convarium.studio.desk import Desk
 from convarium.studio.given import Given, read_given
+from convarium.studio.heated import HEATED
 
 _BARS: Final = 8
 _VALUES: Final = 4096  # of a map that is sent as numbers, at most
@@ -81,10 +78,9 @@ def show(
         name: of the file.
         which: of several samples in the file, from 0.
         method, layer, target: of the heatmap; None takes the run's own.
-        raw: signed values instead of what speaks for the class, scaled to [0, 1]; of images.
+        raw: signed values instead of what speaks for the class, scaled to [0, 1].
     """
     opened = desk.opened(run)
-    _check_raw(raw, opened.preprocessing.kind)
     given = read_given(opened, content, name, desk.limits, which)
     sample = hashlib.sha256(content).hexdigest()[:16] + f"-{which}"
     desk.keep(("given", run, sample), given, given.size)
@@ -103,11 +99,10 @@ def heat(
 ) -> dict[str, Any]:
     """The heatmap of a sample that was given before; arguments are those of `show`."""
     opened, given = desk.opened(run), given_before(desk, run, sample)
-    _check_raw(raw, given.kind)
-    if given.kind in ("texts", "series"):
-        return _along(opened, given, _asked(opened, method, layer, target))
-    if given.kind == "volumes":
-        return _slices(opened, given, _asked(opened, method, layer, target))
+    if given.kind != "images":
+        signs = heat_of(desk, run, sample, method, layer, target) if raw else None
+        told = HEATED[given.kind](opened, given, _asked(opened, method, layer, target), signs)
+        return {**told, **_places(desk, run, given, told)}
     found = heat_of(desk, run, sample, method, layer, target)
     maps = found.signed() if raw else found.display()
     pixels = maps[0].numpy()
@@ -181,11 +176,11 @@ def inputs_of(run: Run, given: Given) -> Tensor:
     return run.preprocessing.finish(pixels)
 
 
-def field_of(desk: Desk, run: str) -> ReceptiveField:
-    """The receptive fields of a run's network at its own input, kept."""
+def field_of(desk: Desk, run: str, shape: tuple[int, ...] | None = None) -> ReceptiveField:
+    """The receptive fields of a run's network, kept; without a shape those at its own input."""
     opened = desk.opened(run)
-    shape = tuple(opened.preprocessing.example(1).shape)
-    key = ("field", run, desk.version(run))
+    shape = shape or tuple(opened.preprocessing.example(1).shape)
+    key = ("field", run, desk.version(run), shape)
     return desk.kept(key, lambda: receptive_field(opened.model, shape))
 
 
@@ -207,17 +202,6 @@ def default_method(run: Run) -> str:
     return "hires_cam" if run.preprocessing.kind in ("texts", "series") else "grad_cam"
 
 
-def _check_raw(raw: bool, kind: str) -> None:
-    """Refuse signed values where there is one way to draw the heat.
-
-    Raises:
-        OptionError: the samples are no images.
-    """
-    if raw and kind != "images":
-        words = "as slices of what speaks for the class" if kind == "volumes" else "with its signs"
-        raise OptionError(f"raw is for images; the heat of {kind} is always shown {words}.")
-
-
 def _layers(desk: Desk, run: str) -> list[str]:
     """Layers with a map that has places; where the network cannot be followed, its own alone."""
     own = getattr(desk.opened(run).model, "heatmap_layer", None)
@@ -235,31 +219,16 @@ def _asked(run: Run, method: str | None, layer: str | None, target: str | None) 
     return {"method": method or default_method(run), "layer": layer, "target": number}
 
 
-def _along(run: Run, given: Given, asked: Mapping[str, Any]) -> dict[str, Any]:
-    """Heat along a text or a series."""
-    found = explain_sequences(run, given.alone, most=1, **asked)
-    (drawn,), (row,) = found.sequences, found.rows
-    told = {key: row[key] for key in ("target", "logit", "layer", "status", "note")}
-    told |= {"method": row["method"], "title": METHODS[row["method"]].title}
-    if isinstance(drawn, HeatedSeries):
-        return {**told, "drawing": svg_address(draw_series(drawn))}
-    return {**told, "tokens": list(drawn.tokens), "heat": drawn.heat.tolist()}
-
-
-def _slices(run: Run, given: Given, asked: Mapping[str, Any]) -> dict[str, Any]:
-    """Slices of a volume through its strongest heat."""
-    found = explain_samples(run, given.alone, most=1, **asked)
-    (picture,), (row,) = found.pictures, found.rows
-    flat = np.zeros(picture.image.shape[:2]) if picture.heat is None else picture.heat
-    told = {key: row[key] for key in ("target", "logit", "method", "layer", "status", "note")}
-    return {
-        **told,
-        "title": METHODS[row["method"]].title,
-        "below": address(picture.image),
-        "about": picture.note,
-        "picture": address(np.rint(255 * heat_colours(flat)).astype(np.uint8)),
-        "raw": False,
-    }
+def _places(desk: Desk, run: str, given: Given, told: Mapping[str, Any]) -> dict[str, Any]:
+    """How many positions the map of a heat has along each axis, which can be asked about."""
+    if not told["layered"]:
+        return {"size": None}
+    shape = tuple(inputs_of(desk.opened(run), given).shape)
+    try:
+        found = field_of(desk, run, shape).at(told["layer"])
+    except ConvariumError:
+        return {"size": None}
+    return {"size": list(found.shape[2:]) if found.status == "exact" else None}
 
 
 def _told(heat: Attribution, classes: Sequence[str]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ from convarium.predict.fine_files import steps_of
 from convarium.report.maps import Scale, field_map
 from convarium.report.pictures import address, fit
 from convarium.studio.desk import Desk
+from convarium.studio.fine_cells import hold
 
 _LARGEST: Final = 4_000_000  # fine cells of a field
 
@@ -43,9 +45,14 @@ def show_fields(desk: Desk, run: str, content: bytes, time: int = 0) -> dict[str
         path = Path(folder, "coarse.nc")
         path.write_bytes(content)
         try:
-            return _shown(opened, _coarse(opened, path), time)
+            coarse = _coarse(opened, path)
+            shown = _shown(opened, coarse, time)
+            batch = coarse.batch([time])
         except DataError as error:
             raise DataError(str(error).replace(str(path), "the file")) from error
+    sample = hashlib.sha256(content).hexdigest()[:16] + f"-{time}"
+    hold(desk, run, sample, coarse, batch)
+    return {**shown, "sample": sample}
 
 
 def _coarse(run: Run, path: Path) -> CoarseFields:
@@ -77,7 +84,7 @@ def _shown(run: Run, coarse: CoarseFields, time: int) -> dict[str, Any]:
         "time": time,
         "when": time_name(coarse.fields.times[time]),
         "coarse_size": list(coarse.fields.grid.shape),
-        "fine_size": [rows, columns],
+        "fine_size": [*next(iter(fine.values())).shape[1:]],
         "notes": list(coarse.notes),
         "fields": found,
     }

@@ -33,6 +33,7 @@ class Opened:
         config: how the run was trained; None of data without a run.
         preprocessing: of the run.
         remark: what to know about it, in a sentence.
+        place: where it was found, where a run was trained on it.
     """
 
     dataset: Dataset
@@ -40,6 +41,7 @@ class Opened:
     config: TrainConfig | None = None
     preprocessing: Preprocessing | None = None
     remark: str = ""
+    place: str = ""
 
     @property
     def counts(self) -> dict[str, int]:
@@ -47,6 +49,14 @@ class Opened:
         if self.part is None:
             return {}
         return {word: int((self.part == number).sum()) for number, word in enumerate(PARTS)}
+
+    @property
+    def shows_training(self) -> bool:
+        """Whether what training makes of a sample can be shown: of texts it is known by a run."""
+        kind = self.dataset.kind
+        return kind in ("images", "volumes", "series") or (
+            kind == "texts" and self.config is not None
+        )
 
     @property
     def training_ids(self) -> NDArray[np.int64] | None:
@@ -162,14 +172,14 @@ def open_run_data(folder: Path, other: str | None, progress: Progress | None = N
     settings, steps = train.read_settings(folder), train.read_preprocessing(folder)
     stored = settings["data"]
     reading = {"task": stored.get("task"), "kind": steps.kind, **stored.get("columns", {})}
-    dataset = _data_of(folder.name, stored, other, reading, progress)
+    dataset, place = _data_of(folder.name, stored, other, reading, progress)
     config = train.TrainConfig.from_mapping(settings["train"])
     part, remark = None, ""
     if dataset.fingerprint() == stored.get("fingerprint"):
         part = _parts(folder, len(dataset))
     else:
         remark = f"This is not the data that {folder.name} was trained on: its parts are unknown."
-    return Opened(dataset, part, config, steps, remark)
+    return Opened(dataset, part, config, steps, remark, place)
 
 
 def place_of_run(folder: Path, other: str | None) -> str:
@@ -189,8 +199,8 @@ def _data_of(
     other: str | None,
     reading: Mapping[str, Any],
     progress: Progress | None,
-) -> Dataset:
-    """What a run was trained on: at its place, or else the studio's own.
+) -> tuple[Dataset, str]:
+    """What a run was trained on, and where it lies: at its place, or else the studio's own.
 
     Where neither is it, the first that can be read.
     """
@@ -198,7 +208,7 @@ def _data_of(
 
     source = place_now(stored)
     hub = source.startswith("hf:") and source != other  # nobody asked for anything from elsewhere
-    read: list[Dataset] = []
+    read: list[tuple[Dataset, str]] = []
     errors: list[ConvariumError] = []
     for place in dict.fromkeys((None if hub else source, other)):
         if place is None:
@@ -210,8 +220,8 @@ def _data_of(
             errors.append(error)
             continue
         if dataset.fingerprint() == stored.get("fingerprint"):
-            return dataset
-        read.append(dataset)
+            return dataset, place
+        read.append((dataset, place))
     if read:
         return read[0]
     if other is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from convarium import files
 from convarium.data.corrections import read_corrections, write_corrections
-from convarium.errors import DataError, OptionError, RunError, did_you_mean
+from convarium.errors import ConvariumError, DataError, OptionError, RunError, did_you_mean
 from convarium.studio.desk import Desk
 from convarium.studio.opened import place_of_run
 from convarium.studio.runs import card_of, settings_of
@@ -41,7 +42,7 @@ def corrections(desk: Desk, run: str) -> dict[str, Any]:
     found, learnt = corrections_of(folder), _learnt(folder)
     samples = _samples(desk, run) if found else {}
     path = folder / _FILE
-    words = ["convarium", "train", place_of_run(folder, desk.data) or "DATA"]
+    words = ["convarium", "train", _place(desk, run, bool(found)) or "DATA"]
     words += ["--corrections", str(path), "--out", f"{folder}-corrected"]
     return {
         "run": run,
@@ -102,6 +103,15 @@ def corrections_of(folder: Path) -> Mapping[str, str]:
     """What the folder's file says; before there is one, what the run was trained with already."""
     path = folder / _FILE
     return read_corrections(path) if path.exists() else _learnt(folder)
+
+
+def _place(desk: Desk, run: str, corrected: bool) -> str:
+    """Where the data of a run lies; of one with corrections, where it was read and found to be."""
+    with contextlib.suppress(ConvariumError):
+        told: dict[str, Any] = read_data(desk, run) if corrected else {"state": "none"}
+        if told["state"] == "done" and not told["result"][0].remark:
+            return str(told["result"][0].place)
+    return place_of_run(desk.folder(run), desk.data)
 
 
 def _learnt(folder: Path) -> Mapping[str, str]:

@@ -35,6 +35,7 @@ ROUTES: Final = (
     Route("POST", "/api/look/show", "look:show", slow=True),
     Route("GET", "/api/look/heat", "look:heat", slow=True),
     Route("POST", "/api/look/fields", "look_fields:show_fields", slow=True),
+    Route("GET", "/api/look/cell", "fine_cells:cell", slow=True),
     Route("GET", "/api/look/curves", "closer:curves", slow=True),
     Route("GET", "/api/look/field", "closer:field", slow=True),
     Route("GET", "/api/runs/list", "runs:listed"),
@@ -64,7 +65,7 @@ ROUTES: Final = (
     Route("GET", "/api/data/overview", "samples:overview"),
     Route("GET", "/api/data/page", "samples:page"),
     Route("GET", "/api/data/picture", "samples:picture"),
-    Route("GET", "/api/data/trained_on", "samples:trained_on", slow=True),
+    Route("GET", "/api/data/trained_on", "training:trained_on", slow=True),
 )
 
 #: The rows by method and path.

@@ -1,4 +1,4 @@
-"""The view *Data*: samples, balance, copies, what was left out, and what training makes of it.
+"""The view *Data*: samples, balance, copies, and what was left out.
 
 a run or the studio's data -> opened once -> plain values for JSON, pictures by number
 """
@@ -81,7 +81,7 @@ def facts(opened: Opened) -> dict[str, Any]:
         "by_part": _by_part(opened),
         "balance": class_balance([*classes.values()], [*classes]) if classes else "",
         "drawn": opened.dataset.kind in ("images", "volumes", "series", "grids"),
-        "shows_training": opened.dataset.kind in ("images", "volumes"),
+        "shows_training": opened.shows_training,
         "remark": opened.remark,
     }
 
@@ -112,7 +112,7 @@ def page(
     """
     if not 0 <= start <= 2**31 or not 1 <= count <= _MOST:
         raise OptionError(f"start must be 0 or more, and count from 1 to {_MOST}.")
-    return listed(_ready(desk, run), part, label, name, start, count)
+    return listed(ready(desk, run), part, label, name, start, count)
 
 
 def listed(
@@ -142,62 +142,7 @@ def picture(desk: Desk, id: int, run: str = "", side: int = 160) -> Answer:
     """
     from convarium.studio.pictured import drawn
 
-    return drawn(_ready(desk, run).dataset, id, side)
-
-
-def trained_on(
-    desk: Desk, run: str = "", epoch: int = 0, samples: int = 6, versions: int = 5, seed: int = 0
-) -> dict[str, Any]:
-    """What training makes of some samples: that of the run, or as `train` would choose it.
-
-    Args:
-        desk: knows the data.
-        run: whose data and settings; nothing is the studio's own.
-        epoch: the first one shown.
-        samples: how many.
-        versions: how many epochs.
-        seed: draws which samples, and what happens to them.
-
-    Raises:
-        OptionError: a number is out of range, or the data holds neither images nor volumes.
-        DataError: the data is not read yet, or a sample cannot be read.
-    """
-    limits = {"epoch": (epoch, 0, 10**6), "samples": (samples, 1, 12)}
-    limits |= {"versions": (versions, 1, 8), "seed": (seed, 0, 2**31)}
-    for name, (value, low, high) in limits.items():
-        if not low <= value <= high:
-            raise OptionError(f"{name} (={value}) must be from {low} to {high}.")
-    return augmented(_ready(desk, run), epoch, samples, versions, seed)
-
-
-def augmented(
-    opened: Opened, epoch: int = 0, samples: int = 6, versions: int = 5, seed: int = 0
-) -> dict[str, Any]:
-    """The page of augmented samples as a drawing, and the settings in words."""
-    from convarium import report, train
-    from convarium.report.trained_on import seen_in_training
-
-    dataset, config, steps = opened.dataset, opened.config, opened.preprocessing
-    if dataset.kind not in ("images", "volumes"):
-        raise OptionError(f"Images and volumes are drawn here, and these are {dataset.kind}.")
-    size = None
-    if config is None:
-        choice = train.recommend(dataset)
-        config, size = choice.config, choice.size
-    found = seen_in_training(
-        dataset,
-        config,
-        steps,
-        size=size,
-        ids=opened.training_ids,
-        seed=seed,
-        epoch=epoch,
-        samples=samples,
-        versions=versions,
-    )
-    title = f"{dataset.source}: what training sees"
-    svg = report.draw_augmented(found.samples, found.settings, title=title, epoch=epoch)
-    return {"drawing": svg, "settings": list(found.settings), "from_run": opened.config is not None}
+    return drawn(ready(desk, run).dataset, id, side)
 
 
 def read_data(desk: Desk, run: str, again: bool = False) -> dict[str, Any]:
@@ -231,7 +176,7 @@ def read_data(desk: Desk, run: str, again: bool = False) -> dict[str, Any]:
     return desk.jobs.ask(("data", run), work, anew=again, version=times)
 
 
-def _ready(desk: Desk, run: str) -> Opened:
+def ready(desk: Desk, run: str) -> Opened:
     """The data, which must have been read.
 
     Raises:

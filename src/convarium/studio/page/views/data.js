@@ -45,7 +45,7 @@ function parts(context, found) {
   return [
     facts(context, found),
     samples(context, found),
-    found.shows_training ? training(context) : null,
+    found.shows_training ? training(context) : unshown(context, found),
     alike(context, found),
     leftOut(context, found),
   ].filter(Boolean);
@@ -131,7 +131,7 @@ function training(context) {
     try {
       const told = await api("data/trained_on", { query: { ...wanted, run } });
       words.textContent = `${told.from_run ? "As the run was trained" : "As train would choose it"}: ${told.settings.join("; ") || "nothing is changed at random"}.`;
-      clear(place).append(drawn(told.drawing));
+      clear(place).append(told.texts ? texts(context, told) : drawn(told.drawing));
     } catch (error) {
       if (error.name !== "AbortError") clear(place).append(notice(error.message));
     }
@@ -142,6 +142,23 @@ function training(context) {
       slider("First epoch", { low: 0, high: 50, value: 0 }, (value) => (wanted.epoch = value)),
       button("Show this epoch", ask),
       button("Other samples", () => { wanted.seed += 1; ask(); })), place);
+}
+
+// Why nothing is drawn of what training makes of some kinds.
+function unshown({ el, card }, { kind }) {
+  const words = {
+    texts: "Which words can become unknown follows from the training texts: choose the data of a run.",
+    grids: "Fields are never mirrored, since a mirrored one is of another climate; with --shift the coarse cells begin at any fine cell, and nothing else is changed at random.",
+  }[kind];
+  return words ? card("What training sees", el("p", { class: "soft" }, words)) : null;
+}
+
+// Texts as the network gets them: with the words that become unknown in an epoch.
+function texts({ el }, { texts: shown, epoch }) {
+  const word = (text, gone) => (words, k) => el("span", { class: gone[k] ? "gone" : text.rare[k] ? "rare" : null, title: gone[k] ? "unknown in this epoch" : text.rare[k] ? "unknown in every epoch" : null }, words);
+  return el("div", {}, el("p", { class: "soft" }, "Coloured words become unknown by chance in that epoch; those struck through are unknown in every one."),
+    shown.map((text) => el("div", {}, el("h3", {}, text.label || "no label", " ", el("small", { class: "soft" }, text.name)),
+      text.dropped.map((gone, k) => el("p", { class: "tokens" }, el("small", { class: "soft" }, `epoch ${epoch + k} `), text.words.map(word(text, gone)))))));
 }
 
 function alike(context, found) {

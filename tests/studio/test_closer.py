@@ -1,0 +1,172 @@
+"""A closer look at texts, series and volumes: what goes first, and what a position sees."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from drawn_shapes import CLASSES
+from small_runs import save_scans
+
+from convarium import explain, measure, predict
+from convarium.data import Volume
+from convarium.errors import OptionError
+from convarium.report.slices import panes, slices_heat
+from convarium.studio import Desk, closer, look
+
+TEXT = "a red shoe and a blue hat"
+SERIES = np.random.default_rng(0).normal(size=(2, 57)).astype("f4")
+SCAN = np.random.default_rng(1).normal(size=(8, 10, 12)).astype("f4")
+
+
+def as_file(values):
+    file = io.BytesIO()
+    np.save(file, values)
+    return file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def looked(reviews, curves, tmp_path_factory):
+    """The desk, and of each kind the run, its network's input and what was shown."""
+    scans = save_scans(tmp_path_factory.mktemp("scans") / "scans", CLASSES)
+    desk, found = Desk([reviews, curves, scans]), {}
+    given = {
+        "reviews": (reviews, TEXT.encode(), "a.txt", TEXT),
+        "curves": (curves, as_file(SERIES), "a.npy", None),
+        "scans": (scans, as_file(SCAN), "a.npy", Volume(SCAN[None])),
+    }
+    for name, (folder, content, file, value) in given.items():
+        run = predict.open_run(folder)
+        if value is None:
+            x = (torch.from_numpy(SERIES) - torch.tensor([[0.0], [1.0]])) / torch.tensor(
+                [[1.0], [2]]
+            )
+            x = x[None]
+        else:
+            x = run.preprocessing.finish(run.preprocessing.apply(value)[None])
+        found[name] = run, x, look.show(desk, name, content, file)
+    return desk, found
+
+
+@pytest.mark.parametrize("name", ["reviews", "curves", "scans"])
+def test_what_goes_first_is_what_explain_removes(looked, name):
+    desk, found = looked
+    run, x, shown = found[name]
+    method = explain.grad_cam if name == "scans" else explain.hires_cam
+    heat = method(run.model, x)
+    told = closer.curves(desk, name, shown["sample"])
+    empty = {"baseline": 0} if name == "reviews" else {}
+    for word in ("deletion", "insertion"):
+        expected = getattr(explain, word)(
+            run.model, x, heat, steps=min(16, x[0, ..., :].numel()), **empty
+        )
+        assert told[word]["heat"] == pytest.approx(expected.values[0].tolist(), rel=1e-4)
+        assert told[word]["area_random"] == pytest.approx(float(expected.random[0]), rel=1e-4)
+        assert (told[word]["edges"] is None) == (name == "reviews")
+    with torch.no_grad():
+        whole = float(run.model(x).softmax(1).max())
+    assert told["deletion"]["heat"][0] == pytest.approx(whole, rel=1e-4)
+    assert told["target"] == CLASSES[int(heat.target[0])]
+
+
+def test_raw_values_keep_their_signs(looked):
+    desk, found = looked
+    for name, (run, x, shown) in found.items():
+        method = explain.grad_cam if name == "scans" else explain.hires_cam
+        heat = method(run.model, x, target=0)
+        asked = {"target": CLASSES[0]}
+        raw = look.heat(desk, name, shown["sample"], **asked, raw=True)
+        scaled = look.heat(desk, name, shown["sample"], **asked)
+        assert raw["raw"]
+        assert not scaled["raw"]
+        assert raw["low"] == pytest.approx(float(heat.values.min()), rel=1e-4)
+        assert raw["low"] < 0
+        if name == "reviews":
+            assert raw["heat"] == pytest.approx(heat.signed()[0].tolist(), abs=1e-6)
+            assert scaled["heat"] == pytest.approx(heat.display()[0].tolist(), abs=1e-6)
+        against = "var%28--hit%29"  # blue
+        drawings = [told.get("drawing", "") for told in (raw, scaled)]
+        assert [against in drawing for drawing in drawings] == [name == "curves", False]
+        assert raw.get("picture", 0) != scaled.get("picture", 1)
+
+
+def test_only_the_tokens_of_its_field_move_a_position(looked):
+    desk, found = looked
+    run, ids, shown = found["reviews"]
+    told = closer.field(desk, "reviews", shown["sample"], column=3, layer="stage1")
+    ((start, stop),) = told["box"]
+    assert [token.strip() for token in told["tokens"]] == TEXT.split()
+    moved = []
+    with torch.no_grad():
+        before = run.model.features(ids)[0][0, :, 3]
+        for k in range(7):
+            other = ids.clone()
+            other[0, k] = 2 if int(ids[0, k]) != 2 else 3
+            moved.append(not torch.equal(run.model.features(other)[0][0, :, 3], before))
+    assert moved == [start <= k < stop for k in range(7)]
+    assert [weight > 0 for weight in told["weight"]] == moved
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "place"),
+    [
+        ("curves", "stage2", {"column": 20}),
+        ("scans", "stage1", {"depth": 1, "row": 4, "column": 0}),
+    ],
+)
+def test_the_field_of_a_step_or_a_voxel_is_where_its_gradient_is(looked, name, layer, place):
+    desk, found = looked
+    run, x, shown = found[name]
+    told = closer.field(desk, name, shown["sample"], **place, layer=layer)
+    x = x.clone().requires_grad_()
+    run.model.eval()
+    y = run.model.features(x)[["stage1", "stage2"].index(layer)].sum(1)
+    y[(0, *place.values())].backward()
+    weight = x.grad.abs().sum((0, 1))
+    places = weight.nonzero()
+    box = torch.tensor(told["box"])
+    assert (places.amin(0) >= box[:, 0]).all()
+    assert (places.amax(0) < box[:, 1]).all()
+    assert told["area_95"] <= int((weight > 0).sum())
+    assert told["map"] == list(y.shape[1:])
+    assert told["drawing"].startswith("<svg")
+    expected = measure.receptive_field(run.model, tuple(x.shape)).at(layer)
+    assert tuple(told["size"]) == expected.size
+
+
+def test_a_map_that_has_no_such_position_is_a_sentence(looked):
+    desk, found = looked
+    sample = found["curves"][2]["sample"]
+    assert found["curves"][2]["heat"]["size"] == [57]
+    for place in ({"column": 57}, {"column": 3, "row": 0}):
+        with pytest.raises(OptionError, match="a whole number for each axis of a map of 57"):
+            closer.field(desk, "curves", sample, **place)
+
+
+def test_a_position_that_nothing_moves_is_a_sentence(looked):
+    desk, found = looked
+    with pytest.raises(OptionError, match="no whole window fits"):
+        closer.field(desk, "reviews", found["reviews"][2]["sample"], column=0)
+    short = look.show(desk, "reviews", b"red", "a.txt")
+    assert short["heat"]["length"] == 1
+    told = closer.field(desk, "reviews", short["sample"], column=2)
+    assert [token.strip() for token in told["tokens"]] == ["red"]
+
+
+def test_panes_say_where_the_slices_of_a_volume_lie():
+    volume = Volume(np.zeros((1, 8, 10, 12), np.float32), spacing=(3.0, 1.0, 2.0))
+    at = (5, 2, 7)
+    for pane in panes(volume):
+        fixed = 3 - pane.rows - pane.columns
+        for mark in ([1, 1, 1], [6, 8, 10]):
+            mark[fixed] = at[fixed]
+            heat = np.zeros(volume.size, np.float32)
+            heat[tuple(mark)] = 1
+            sheet = slices_heat(heat, volume, at)
+            left, top, right, bottom = pane.box
+            rows, columns = (heat.shape[axis] for axis in (pane.rows, pane.columns))
+            y = top + (mark[pane.rows] + 0.5) / rows * (bottom - top)
+            x = left + (mark[pane.columns] + 0.5) / columns * (right - left)
+            assert sheet[int(y * sheet.shape[0]), int(x * sheet.shape[1])] > 0.5
