@@ -141,7 +141,7 @@ def test_a_time_budget_decides_on_the_epochs_and_resume_keeps_them(
 ):
     # seconds of the processor pass as those of the wall do where nothing else runs
     clock = types.SimpleNamespace(monotonic=time.process_time, perf_counter=time.process_time)
-    for module in ("cli.train", "cli.choosing", "train.budget", "train.training"):
+    for module in ("cli.train", "cli.in_time", "train.budget", "train.training"):
         monkeypatch.setattr(f"convarium.{module}.time", clock)
     out = tmp_path / "run"
     words = ["train", bars, "--out", str(out), "--time-budget", "4s", *SMALL]
