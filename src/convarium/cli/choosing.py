@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from convarium.cli.gridded import given_grids
-from convarium.cli.parsing import given_options, refuse_idle
+from convarium.cli.parsing import given_changes, refuse_idle
 from convarium.cli.reading import given_series, given_tokens, reading_of
 from convarium.errors import OptionError
 from convarium.processes import ALONE, World
@@ -187,7 +187,7 @@ def chosen(
     from convarium.train.field_choice import without_bias
     from convarium.train.series_choice import for_members
 
-    given = given_options(arguments)
+    given = given_changes(arguments)
     choice = train.recommend(
         dataset,
         size=size,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convarium.cli.choosing import Prepared, data_of, model_options, network, prepared, shares
-from convarium.cli.parsing import Parser, given_options, positive, refuse_idle
+from convarium.cli.parsing import Parser, given_changes, positive, refuse_idle
 from convarium.errors import DataError, OptionError
 from convarium.processes import ALONE, World
 
@@ -109,7 +109,7 @@ def _chosen(arguments: argparse.Namespace, stream: ShardStream, started: float |
     """Network, recipe and split as they follow from the data and the flags."""
     from convarium import data, train
 
-    given = given_options(arguments)
+    given = given_changes(arguments)
     seed = given.get("seed", 0)
     split = {**shares(arguments), **_own(arguments), "seed": seed}
     parts = _with_test(data.split_stream(stream, **split), stream)
