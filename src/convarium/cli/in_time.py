@@ -48,7 +48,7 @@ def prepared_in_time(
         ready = ready.probed(decided)
         decided = ready.probe
         try:
-            found, looked = _planned(ready, started), time.monotonic()
+            found, looked = planned(ready, started), time.monotonic()
         except TooShortError as error:
             refusal, epoch = error, error.epoch
         else:
@@ -64,8 +64,16 @@ def prepared_in_time(
     return dataclasses.replace(found, plan=plan, probe=plan.probe)
 
 
-def _planned(ready: Prepared, started: float) -> Prepared:
-    """The same with the epochs that fit."""
+def planned(ready: Prepared, started: float) -> Prepared:
+    """The same with the epochs that fit.
+
+    Args:
+        ready: with what its probe decided.
+        started: when the time budget began.
+
+    Raises:
+        OptionError: not a single epoch fits.
+    """
     from convarium.train.budget import plan_budget
 
     plan = plan_budget(

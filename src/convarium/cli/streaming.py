@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -133,23 +132,9 @@ def _chosen(arguments: argparse.Namespace, stream: ShardStream, started: float |
     ready = Prepared(choice, parts, preprocessing, network(choice, preprocessing))
     if config.time_budget is None or started is None:
         return ready
-    return _in_time(ready, started)
+    from convarium.cli.in_time import planned
 
-
-def _in_time(ready: Prepared, started: float) -> Prepared:
-    """The epochs that fit into the time budget."""
-    from convarium.train.budget import plan_budget
-
-    ready = ready.probed()
-    plan = plan_budget(
-        ready.model,
-        ready.parts,
-        ready.config,
-        preprocessing=ready.preprocessing,
-        spent=time.monotonic() - started,
-        probe=ready.probe,
-    )
-    return dataclasses.replace(ready, plan=plan, probe=plan.probe)
+    return planned(ready.probed(), started)
 
 
 def _resumed(arguments: argparse.Namespace, out: Path) -> Prepared:
