@@ -72,6 +72,16 @@ def test_a_recipe_stands_between_the_data_s_choice_and_the_flags(recipe, bars, t
     assert ("random weights" in shown) == RECIPES[recipe].pretrained
 
 
+@pytest.mark.parametrize(("flags", "pad"), [([], 0), (["--pad-crop", "2"], 2)])
+def test_a_resized_crop_takes_the_padded_one_s_place(bars, tmp_path, flags, pad):
+    words = ["train", bars, *SMALL, "--epochs", "1", "--recipe", "baseline", *flags]
+    assert main([*words, "--resized-crop", "0.3", "--out", str(tmp_path / "run"), "--json"]) == 0
+    stored = settings(tmp_path / "run")
+    assert (stored["resized_crop"], stored["pad_crop"]) == (0.3, pad)
+    again = [*words, "--resized-crop", "0.3", "--out", str(tmp_path / "run"), "--resume", "--json"]
+    assert main(again) == 0
+
+
 def test_the_recipe_of_2015_brings_its_network_and_size(bars):
     from convarium import data
 
@@ -141,7 +151,7 @@ def test_a_time_budget_decides_on_the_epochs_and_resume_keeps_them(
 ):
     # seconds of the processor pass as those of the wall do where nothing else runs
     clock = types.SimpleNamespace(monotonic=time.process_time, perf_counter=time.process_time)
-    for module in ("cli.train", "cli.choosing", "train.budget", "train.training"):
+    for module in ("cli.train", "cli.in_time", "train.budget", "train.training"):
         monkeypatch.setattr(f"convarium.{module}.time", clock)
     out = tmp_path / "run"
     words = ["train", bars, "--out", str(out), "--time-budget", "4s", *SMALL]
@@ -210,7 +220,7 @@ def test_numbers_and_several_labels_are_trained_on_and_cross_validated(task, tmp
         (["--folds", "1"], "2 or more"),
         (["--folds", "3", "--test", "0.2"], "each fold is tested"),
         (["--folds", "3", "--time-budget", "9"], "for one run"),
-        (["--folds", "3", "--resume"], "no run"),
+        (["--folds", "3", "--resume"], "no folds"),
         (["--track", "mlfow"], "mlflow"),
         (["--loss", "mse"], "does not belong to classification"),
         (["--optimizer", "lion"], "muon"),

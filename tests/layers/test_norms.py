@@ -22,6 +22,11 @@ def test_group_norm_takes_the_largest_group_count_that_divides():
     assert counts == [32, 16, 2, 1]
 
 
+def test_a_group_has_two_channels_or_more():
+    counts = [layers.make_norm("group", c, 2).num_groups for c in (1, 2, 4, 8, 16, 32)]
+    assert counts == [1, 1, 2, 4, 8, 16]
+
+
 def test_layer_norm_works_at_every_rank():
     for rank in (1, 2, 3):
         x = torch.randn(2, 5, *[3] * rank)

@@ -87,11 +87,25 @@ def test_five_crops_are_the_corners_and_the_centre_of_the_resized_picture(photos
         assert torch.equal(steps.crops(dataset.read(i))[4], steps.apply(dataset.read(i)))
 
 
+@pytest.mark.parametrize(("size", "by"), [((8, 8), (1, 1)), ((40, 72), (2, 4))])
+def test_crops_of_a_picture_that_just_covers_the_input_are_it_shifted(photos, size, by):
+    steps = data.Preprocessing((3, *size), (0.5,) * 3, (0.25,) * 3, CLASSES)
+    image = data.open_dataset(photos).read(2)
+    crops, own = steps.crops(image), steps.apply(image)
+    assert torch.equal(crops[4], own)
+    rows, columns = (torch.arange(side) for side in size)
+    for crop, (down, across) in zip(crops, [(-1, -1), (-1, 1), (1, -1), (1, 1)], strict=False):
+        from_rows = (rows + down * by[0]).clamp(0, size[0] - 1)
+        from_columns = (columns + across * by[1]).clamp(0, size[1] - 1)
+        assert torch.equal(crop, own[:, from_rows][:, :, from_columns])
+
+
 @pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("resize", [10, 8, None])
 @pytest.mark.parametrize("tta", ["five_crops", "flip_five_crops"])
-def test_crops_are_averaged_with_their_mirror_images(photos, tta, workers):
+def test_crops_are_averaged_with_their_mirror_images(photos, tta, resize, workers):
     dataset, model = data.open_dataset(photos), Linear(3)
-    predictor = predict.Predictor(model, card_of(resize=10), tta=tta)
+    predictor = predict.Predictor(model, card_of(resize=resize), tta=tta)
     steps = predictor.preprocessing
     crops = torch.stack([steps.crops(dataset.read(i)) for i in range(len(dataset))], 1)
     views = [steps.finish(each) for each in crops]
@@ -119,23 +133,18 @@ def test_labels_and_numbers_are_averaged_too(photos):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("tta", "resize", "words"),
-    [
-        ("flipp", None, "Did you mean 'flip'"),
-        ("five_crops", None, "larger than the input"),
-        ("flip_five_crops", 8, "larger than the input"),
-    ],
-)
-def test_views_that_cannot_be_made_are_refused_at_once(tta, resize, words):
-    with pytest.raises(OptionError, match=words):
-        predict.Predictor(Linear(3), card_of(resize=resize), tta=tta)
-
-
-def test_crops_without_room_are_refused(photos):
-    steps = data.Preprocessing.from_card(card_of())
-    with pytest.raises(DataError, match="just cover it"):
-        steps.crops(data.open_dataset(photos).read(0))
+def test_views_that_cannot_be_made_are_refused_at_once():
+    with pytest.raises(OptionError, match="Did you mean 'flip'"):
+        predict.Predictor(Linear(3), card_of(), tta="flipp")
+    volumes = data.VolumePreprocessing((1, 4, 4, 4), (0.5,), (0.25,), CLASSES)
+    assert (
+        predict.Predictor(Linear(3), {**card_of(), **volumes.to_card()}, tta="flip").tta == "flip"
+    )
+    for tta in ("five_crops", "flip_five_crops"):
+        with pytest.raises(OptionError, match="corners of images, and these are volumes"):
+            predict.Predictor(Linear(3), {**card_of(), **volumes.to_card()}, tta=tta)
+    with pytest.raises(DataError, match="Five crops are for pictures"):
+        volumes.crops(np.zeros((4, 4, 1), np.uint8))
 
 
 def test_the_command_says_which_views_it_averaged(photos, tmp_path, capsys):
@@ -154,5 +163,5 @@ def test_the_command_says_which_views_it_averaged(photos, tmp_path, capsys):
     assert result["tta"] == "flip"
     assert main(["predict", str(folder), str(photos / "ape"), "--tta", "flip", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["tta"] == "flip"
-    assert main([*words[:-1], "five_crops"]) == 2
-    assert "larger than the input" in capsys.readouterr().err
+    assert main([*words[:-1], "five_crops"]) == 0
+    assert "test-time augmentation: five_crops" in capsys.readouterr().out

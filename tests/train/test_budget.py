@@ -74,6 +74,11 @@ def test_the_plan_takes_all_epochs_that_fit_and_changes_nothing_else(digits):
     assert planned <= 0.97 * 30.0 + 1e-3 < planned + plan.epoch + 2e-3
     same = dataclasses.replace(plan.config, epochs=CONFIG.epochs, time_budget=None, time_around=0.0)
     assert same == CONFIG
+    later = plan.later(2 * plan.epoch)
+    assert later.config.epochs == plan.config.epochs - 2
+    assert later.probe.config == later.config
+    with pytest.raises(OptionError, match="too short for one epoch"):
+        plan.later(30.0)
 
 
 def test_what_does_not_fit_at_all_is_said(digits):

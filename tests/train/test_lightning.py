@@ -94,6 +94,24 @@ def test_pairs_of_any_loader_are_trained_on_and_scored(network):
     torch.testing.assert_close(module.training_step(batch, 0), plain)
 
 
+class Endless(torch.utils.data.IterableDataset):
+    def __iter__(self):
+        while True:
+            yield torch.rand(6, 1, 8, 8), torch.arange(6) % 3
+
+
+def test_a_loader_without_a_length_needs_the_number_of_steps(network):
+    pytest.importorskip("lightning")
+    loader = DataLoader(Endless(), batch_size=None)
+    module = lightning_module(network(), TASK, train.TrainConfig())
+    for epochs in (1, -1):
+        with pytest.raises(OptionError, match="max_steps"):
+            trainer(max_epochs=epochs).fit(module, loader)
+    run = trainer(max_steps=3)
+    run.fit(module, loader)
+    assert run.global_step == 3
+
+
 def test_a_stem_that_starts_from_data_takes_the_first_batch():
     pytest.importorskip("lightning")
     images = torch.rand(12, 1, 16, 16)

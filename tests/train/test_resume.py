@@ -77,6 +77,15 @@ def test_resume_after_a_death_ends_with_the_same_bits(fit, die, tmp_path, step, 
         assert first == second
 
 
+def test_a_resumed_run_says_again_who_is_in_which_part(fit, die, tmp_path):
+    die("cut", 3)
+    path = tmp_path / "cut" / "splits.parquet"
+    before = path.read_bytes()
+    path.unlink()
+    fit("cut", resume=True)
+    assert path.read_bytes() == before
+
+
 def test_a_run_from_before_an_option_existed_goes_on_with_its_default(fit, die, tmp_path):
     fit("whole")
     die("cut", 3)

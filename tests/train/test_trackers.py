@@ -66,11 +66,12 @@ def test_tensorboard_reads_back_every_step(fit, tmp_path):
     assert len(found.Scalars("step/loss")) == 8
 
 
-def test_mlflow_reads_back_every_step(fit, tmp_path, monkeypatch):
+@pytest.mark.parametrize("store", ["file://{}/mlruns", "sqlite:///{}/mlflow.db"])
+def test_mlflow_reads_back_every_step(fit, tmp_path, monkeypatch, store):
     mlflow = pytest.importorskip(
         "mlflow", reason="needs the extra mlflow, which brings dozens of packages"
     )
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "mlruns").as_uri())
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store.format(tmp_path))
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     history = twice(fit, "mlflow")
     client = mlflow.MlflowClient()

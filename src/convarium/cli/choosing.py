@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from convarium.cli.gridded import given_grids
-from convarium.cli.parsing import given_options, refuse_idle
+from convarium.cli.parsing import given_changes, refuse_idle
 from convarium.cli.reading import given_series, given_tokens, reading_of
 from convarium.errors import OptionError
 from convarium.processes import ALONE, World
@@ -23,9 +22,6 @@ if TYPE_CHECKING:
     from convarium.train import Choice, Probe
     from convarium.train.budget import Plan
 
-_REPORT = 2.0  # seconds that are kept for the report, and at most a tenth of a time budget
-_FEWEST_EPOCHS = 5  # in a time budget, before images are made smaller
-_SMALLER = (96, 64, 48, 32)
 _DECIDED = (
     *("name", "num_classes", "in_channels", "spatial_dims", "vocabulary", "out_channels", "factor"),
     *("fine_channels", "masked", "wrap", "parts", "levels"),
@@ -110,7 +106,18 @@ def prepared(
     choice, split = chosen(arguments, dataset, arguments.size)
     parts = data.split(dataset, **split)
     if choice.config.time_budget is not None and started is not None:
-        return _in_time(arguments, dataset, choice, parts, started)
+        from convarium.cli.in_time import prepared_in_time
+
+        return prepared_in_time(arguments, dataset, choice, parts, started)
+    return fitted(arguments, dataset, choice, parts)
+
+
+def fitted(
+    arguments: argparse.Namespace, dataset: Dataset, choice: Choice, parts: Parts
+) -> Prepared:
+    """What to train with a choice: its preprocessing and its network."""
+    from convarium import data
+
     preprocessing = data.fit_preprocessing(
         parts.train, size=choice.size, **settings_of(arguments, dataset, choice)
     )
@@ -180,7 +187,7 @@ def chosen(
     from convarium.train.field_choice import without_bias
     from convarium.train.series_choice import for_members
 
-    given = given_options(arguments)
+    given = given_changes(arguments)
     choice = train.recommend(
         dataset,
         size=size,
@@ -223,48 +230,6 @@ def _members(model: str, said: Mapping[str, Any]) -> int:
     found = said.get("members", find(model).keywords.get("members", 1))
     # others are refused where the network is made
     return found if isinstance(found, int) and found > 1 else 1
-
-
-def _in_time(
-    arguments: argparse.Namespace, dataset: Dataset, choice: Choice, parts: Parts, started: float
-) -> Prepared:
-    """The epochs that fit into the time budget; images of files get smaller where few would."""
-    from convarium import data
-    from convarium.train.budget import plan_budget
-
-    if "epochs" in given_options(arguments):
-        raise OptionError("--epochs follows from --time-budget; leave one of them out.")
-    sizes = [choice.size]
-    if arguments.size is None and choice.size is not None:
-        whole = choice.size
-        sizes += [side for side in _SMALLER if isinstance(whole, int) and side < whole]
-    report = min(_REPORT, 0.1 * (choice.config.time_budget or 0.0))
-    decided = None
-    for size in sizes:
-        if size != choice.size:
-            choice, _ = chosen(arguments, dataset, size)
-        preprocessing = data.fit_preprocessing(
-            parts.train, size=choice.size, **settings_of(arguments, dataset, choice)
-        )
-        model = network(choice, preprocessing)
-        ready = Prepared(choice, parts, preprocessing, model).probed(decided)
-        decided = ready.probe
-        try:
-            plan = plan_budget(
-                model,
-                parts,
-                ready.config,
-                preprocessing=preprocessing,
-                spent=time.monotonic() - started + report,
-                probe=ready.probe,
-            )
-        except OptionError:
-            if size == sizes[-1]:
-                raise
-            continue
-        if plan.config.epochs >= _FEWEST_EPOCHS or size == sizes[-1]:
-            break
-    return dataclasses.replace(ready, plan=plan, probe=plan.probe)
 
 
 def shares(arguments: argparse.Namespace) -> dict[str, float]:

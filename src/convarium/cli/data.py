@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from convarium.cli.parsing import (
     Parser,
     add_config_arguments,
-    given_options,
+    given_changes,
     natural,
     positive,
     write,
@@ -74,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
     from convarium import data
     from convarium.progress import Progress
 
-    changes = {k: v for k, v in given_options(arguments).items() if k in CHANGES}
+    changes = {k: v for k, v in given_changes(arguments).items() if k in CHANGES}
     if not arguments.show:
         _refuse_idle(arguments, changes)
     dataset = data.open_dataset(arguments.data, **given_reading(arguments))

@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace, out: Path) -> int:
     if not arguments.resume:
         train.refuse_existing(out)
     elif not (out / "fold-1" / "config.toml").exists():
-        raise RunError(f"There is no run in {out} to resume; train without --resume.")
+        raise RunError(f"There are no folds in {out} to resume; leave --folds or --resume out.")
     dataset = data_of(arguments)
     results = []
     found = None

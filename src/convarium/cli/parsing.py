@@ -106,6 +106,14 @@ def given_options(values: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in vars(values).items() if name in names}
 
 
+def given_changes(values: argparse.Namespace) -> dict[str, Any]:
+    """The same, to be put over a choice: a crop that is resized takes the padded one's place."""
+    given = given_options(values)
+    if given.get("resized_crop") is None:
+        return given
+    return {**given, "pad_crop": given.get("pad_crop", 0)}
+
+
 def refuse_idle(given: Mapping[str, Any], config: TrainConfig) -> None:
     """Refuse flags that have no effect with the others.
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convarium.cli.choosing import Prepared, data_of, model_options, network, prepared, shares
-from convarium.cli.parsing import Parser, given_options, positive, refuse_idle
+from convarium.cli.parsing import Parser, given_changes, positive, refuse_idle
 from convarium.errors import DataError, OptionError
 from convarium.processes import ALONE, World
 
@@ -109,7 +108,7 @@ def _chosen(arguments: argparse.Namespace, stream: ShardStream, started: float |
     """Network, recipe and split as they follow from the data and the flags."""
     from convarium import data, train
 
-    given = given_options(arguments)
+    given = given_changes(arguments)
     seed = given.get("seed", 0)
     split = {**shares(arguments), **_own(arguments), "seed": seed}
     parts = _with_test(data.split_stream(stream, **split), stream)
@@ -133,23 +132,9 @@ def _chosen(arguments: argparse.Namespace, stream: ShardStream, started: float |
     ready = Prepared(choice, parts, preprocessing, network(choice, preprocessing))
     if config.time_budget is None or started is None:
         return ready
-    return _in_time(ready, started)
+    from convarium.cli.in_time import planned
 
-
-def _in_time(ready: Prepared, started: float) -> Prepared:
-    """The epochs that fit into the time budget."""
-    from convarium.train.budget import plan_budget
-
-    ready = ready.probed()
-    plan = plan_budget(
-        ready.model,
-        ready.parts,
-        ready.config,
-        preprocessing=ready.preprocessing,
-        spent=time.monotonic() - started,
-        probe=ready.probe,
-    )
-    return dataclasses.replace(ready, plan=plan, probe=plan.probe)
+    return planned(ready.probed(), started)
 
 
 def _resumed(arguments: argparse.Namespace, out: Path) -> Prepared:

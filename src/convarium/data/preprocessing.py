@@ -173,29 +173,31 @@ class Preprocessing:
     def crops(self, image: NDArray[np.uint8]) -> Tensor:
         """The four corners (upper left, upper right, lower left, lower right) and the centre.
 
-        They are cut from the resized picture; the last one is what `apply` gives.
+        Corners are cut from the resized picture; the last one is what `apply` gives. Where that
+        leaves no room, its edge pixels are repeated by a sixteenth of its sides first, so that the
+        corners are it, shifted.
 
         Shape:
             image: uint8 `(H, W, C)`. Returns: uint8 `(5, C, H, W)` of `input_shape`.
 
         Raises:
-            DataError: the picture is resized until it just covers the input, or it is none.
+            DataError: the samples are no pictures.
         """
         if self.kind != "images":
             raise DataError(f"Five crops are for pictures, and these are {self.kind}; use 'none'.")
-        if self.resize is None or self.margin == 0:
-            raise DataError(
-                "Five crops need pictures that are larger than the input, and this preprocessing "
-                "resizes them until they just cover it; use another preprocessing with `resize`."
-            )
         channels, height, width = self.input_shape
-        image = with_channels(image, channels)
-        whole = resized(image, self.resize, self.resize, self.interpolation)
-        bottom, right = whole.shape[0] - height, whole.shape[1] - width
+        own = self.apply(image).numpy()
+        if self.resize is not None and self.margin:
+            image = with_channels(image, channels)
+            whole = resized(image, self.resize, self.resize, self.interpolation)
+            whole = whole.transpose(2, 0, 1)
+        else:
+            by = [max(1, round(side / 16)) for side in (height, width)]
+            whole = np.pad(own, [(0, 0), *((n, n) for n in by)], mode="edge")
+        bottom, right = whole.shape[1] - height, whole.shape[2] - width
         corners = [(0, 0), (0, right), (bottom, 0), (bottom, right)]
-        cut = [whole[top : top + height, left : left + width] for top, left in corners]
-        pixels = np.stack([*cut, center_even(whole, height, width)])
-        return torch.from_numpy(np.array(pixels.transpose(0, 3, 1, 2), order="C"))
+        cut = [whole[:, top : top + height, left : left + width] for top, left in corners]
+        return torch.from_numpy(np.stack([*cut, own]))
 
     def finish(self, pixels: Tensor) -> Tensor:
         """(pixels / 255 - mean) / std, on the device of `pixels`; volumes are not divided by 255.

@@ -1,7 +1,8 @@
 """Normalisations by name.
 
     "batch"      over the batch and all positions, per channel; running averages in eval mode
-    "group"      over all positions and the channels of one of gcd(32, C) groups, per sample
+    "group"      over all positions and the channels of one group, per sample: gcd(32, C) groups, or
+                 C / 2 where that would be one channel a group, which is "instance"
     "layer"      over the channels of one position, per sample (`ChannelNorm`)
     "instance"   over all positions, per sample and channel
     "none"       nothing; the convolution before it then has a bias
@@ -62,7 +63,10 @@ def make_norm(
     if kind == "batch":
         return rank.batch_norm(channels, eps=eps, momentum=momentum)
     if kind == "group":
-        return nn.GroupNorm(math.gcd(_GROUPS, channels), channels, eps=eps)
+        groups = math.gcd(_GROUPS, channels)
+        if groups == channels > 1:
+            groups //= 2
+        return nn.GroupNorm(groups, channels, eps=eps)
     if kind == "layer":
         return ChannelNorm(channels, eps=eps)
     if kind == "instance":

@@ -27,7 +27,7 @@ class Views:
         preprocessing: of the card.
 
     Raises:
-        OptionError: an unknown word, or crops where pictures are resized to just cover the input.
+        OptionError: an unknown word, or views of samples that do not have them.
     """
 
     def __init__(self, tta: str, preprocessing: Preprocessing) -> None:
@@ -42,10 +42,10 @@ class Views:
             )
         self._flip, self._crops = "flip" in tta, "five_crops" in tta
         self._preprocessing = preprocessing
-        if self._crops and preprocessing.margin == 0:
+        if self._crops and preprocessing.kind != "images":
             raise OptionError(
-                f"tta (={tta!r}) needs pictures that are larger than the input, and the card's "
-                "preprocessing resizes them until they just cover it; use 'flip' or 'none'."
+                f"tta (={tta!r}) cuts corners of images, and these are {preprocessing.kind}; use "
+                "'flip' or 'none'."
             )
 
     def of(self, batch: Batch, dataset: Dataset, workers: int) -> Iterator[Batch]:

@@ -28,6 +28,15 @@ _SHARE = 0.97  # of the time that is planned; the rest is for what the timing di
 _LOOKED = 0.03  # of the time that the timing may take
 _MOST_STEPS = 40
 _EVALUATED = 512
+_WARMED = 32
+
+
+class TooShortError(OptionError):
+    """Not a single epoch fits into the time; `epoch` says how long one takes, in seconds."""
+
+    def __init__(self, message: str, epoch: float) -> None:
+        super().__init__(message)
+        self.epoch = epoch
 
 
 @dataclass(frozen=True)
@@ -57,6 +66,18 @@ class Plan:
         return (
             f"{epochs} epoch{'s' * (epochs > 1)} of {self.epoch:.2g} s in {duration(planned)}, "
             f"for a budget of {duration(self.seconds)}"
+        )
+
+    def later(self, seconds: float) -> Plan:
+        """The plan where so much more of the time is gone.
+
+        Raises:
+            OptionError: not a single epoch fits any more.
+        """
+        around = self.config.time_around + seconds
+        chosen = _fitting(self.config, around, self.first_epoch, self.epoch)
+        return dataclasses.replace(
+            self, config=chosen, probe=dataclasses.replace(self.probe, config=chosen)
         )
 
 
@@ -100,23 +121,31 @@ def plan_budget(
         count = min(_MOST_STEPS, learner.steps)
         own, count, packing = look_at_cache(learner, Path(folder, "cache"), count, looked / 2)
         training.parts = learner.parts = own
-        first_epoch, epoch = _epochs(training, count, looked)
-        test = len(parts.test) * _evaluation(training, parts.test)
+        rate = _evaluation(training)
+        first_epoch, epoch = _epochs(training, count, looked, rate)
+    test = len(parts.test) * rate
     around = spent + time.monotonic() - start + packing + test
-    left = _SHARE * budget - around
-    if first_epoch > left:
-        raise OptionError(
-            f"time_budget (={budget:g} s) is too short for one epoch of about "
-            f"{duration(first_epoch)} with the {duration(around)} around it; "
-            "give more time, smaller images or a smaller network."
-        )
-    epochs = 1 + int((left - first_epoch) / epoch)
-    chosen = dataclasses.replace(config, epochs=epochs, time_around=round(around, 3))
+    chosen = _fitting(config, around, first_epoch, epoch)
     found = dataclasses.replace(found, config=chosen)
     return Plan(chosen, first_epoch, epoch, test, budget, found)
 
 
-def _epochs(training: Training, count: int, seconds: float) -> tuple[float, float]:
+def _fitting(config: TrainConfig, around: float, first_epoch: float, epoch: float) -> TrainConfig:
+    """The configuration with the epochs that fit."""
+    budget = config.time_budget or 0.0
+    left = _SHARE * budget - around
+    if first_epoch > left:
+        raise TooShortError(
+            f"time_budget (={budget:g} s) is too short for one epoch of about "
+            f"{duration(first_epoch)} with the {duration(around)} around it; "
+            "give more time, smaller images or a smaller network.",
+            epoch,
+        )
+    epochs = 1 + int((left - first_epoch) / epoch)
+    return dataclasses.replace(config, epochs=epochs, time_around=round(around, 3))
+
+
+def _epochs(training: Training, count: int, seconds: float, rate: float) -> tuple[float, float]:
     """Seconds of the first epoch, and of each other, from up to `count` steps."""
     learner = training.learner
     learner.model.train()
@@ -127,10 +156,9 @@ def _epochs(training: Training, count: int, seconds: float) -> tuple[float, floa
     first = sum(cold) + statistics.mean(settled) * (learner.steps - len(cold))
     step = statistics.mean(warm)
     after = _timed(training.checkpoint)
-    after += len(training.parts.validation) * _evaluation(training, training.parts.validation)
+    after += len(training.parts.validation) * rate
     if training.config.mixing:
-        clean = clean_samples(training.parts.train, training.config.seed)
-        after += len(clean) * _evaluation(training, clean)
+        after += len(clean_samples(training.parts.train, training.config.seed)) * rate
     return first + after, learner.steps * step + after
 
 
@@ -161,12 +189,13 @@ def _sizes(training: Training) -> int:
     return 1 if training.config.start_size is None else SIZES
 
 
-def _evaluation(training: Training, part: Part) -> float:
-    """Seconds that one sample of a part takes in an evaluation; 0 for an empty part."""
+def _evaluation(training: Training) -> float:
+    """Seconds that one sample takes in an evaluation; 0 where none is evaluated."""
+    part = max(training.parts.validation, training.parts.test, key=len)
     if not len(part):
         return 0.0
-    some = Part(part.dataset, part.ids[:_EVALUATED])
-    _timed(lambda: training.evaluation(some))
+    warmed, some = (Part(part.dataset, part.ids[:most]) for most in (_WARMED, _EVALUATED))
+    _timed(lambda: training.evaluation(warmed))
     return _timed(lambda: training.evaluation(some)) / len(some)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import torch
@@ -156,8 +157,18 @@ class _Steps:
         self.log(f"val_{self.task.metric}", score, batch_size=len(batch), prog_bar=True)
 
     def configure_optimizers(self) -> dict[str, Any]:
-        """The optimiser, and the schedule over the Trainer's steps."""
-        config, total = self.config, int(self.trainer.estimated_stepping_batches)
+        """The optimiser, and the schedule over the Trainer's steps.
+
+        Raises:
+            OptionError: the Trainer cannot tell how many steps there will be.
+        """
+        config, steps = self.config, self.trainer.estimated_stepping_batches
+        if not 1 <= steps < math.inf:
+            raise OptionError(
+                "The schedule needs to know how many steps there will be; give "
+                "Trainer(max_steps=), or max_epochs= and a DataLoader that has a length."
+            )
+        total = int(steps)
         optimizer = build_optimizer(self.model, config)
         set_rate(optimizer, config.learning_rate)
 

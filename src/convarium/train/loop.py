@@ -129,6 +129,8 @@ def _run(
         if world.share(first and storage.is_finished(folder)):
             return _load_finished(training, folder)
         training.restore(folder)
+        if first:
+            storage.mend_split(folder, training.parts)
     elif first:
         storage.write_start(folder, training.parts, training.preprocessing)
         training.checkpoint()

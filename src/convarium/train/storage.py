@@ -171,6 +171,12 @@ def write_start(folder: Path, parts: Parts, preprocessing: Preprocessing) -> Non
     files.write_tensors(folder / "preprocessing" / "samples.safetensors", samples)
 
 
+def mend_split(folder: Path, parts: Parts) -> None:
+    """Write again who is in which part, where the file is gone."""
+    if not (folder / "splits.parquet").exists():
+        parts.write(folder / "splits.parquet")
+
+
 def save_checkpoint(folder: Path, tensors: Mapping[str, Tensor], position: Position) -> None:
     """Write `checkpoint-<step>`, point `latest` at it, and keep only the one before it."""
     name = f"checkpoint-{position.step}"
