@@ -71,9 +71,9 @@ def test_what_is_asked_of_memories_stands_beside_the_tcn(script):
     rows = figures("sequence_memory", {"summary": summary, "runs": runs})
     assert {row.what: (row.figure, row.asked) for row in rows} == {
         "adding 600, tcn (chance 0.167)": ("0.0002", "under 0.001"),
-        "adding 600, tcn (chance 0.167): minutes": ("10", "at most 30"),
+        "adding 600, tcn (chance 0.167): minutes of a core": ("10", "at most 30"),
         "copying 1000, tcn (chance 0.0204)": ("0.0001", "under 0.000204"),
-        "copying 1000, tcn (chance 0.0204): minutes": ("10", "at most 30"),
+        "copying 1000, tcn (chance 0.0204): minutes of a core": ("10", "at most 30"),
         "copying 1000, gru (chance 0.0204)": ("0.02", ""),
     }
 
