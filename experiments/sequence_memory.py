@@ -7,10 +7,10 @@
 TCN, LSTM and GRU learn each task from the same batches with the same steps of Adam; the width of
 the recurrent ones is that whose parameters are nearest the TCN's, and the LSTM's forget gates start
 open. For each task, network and seed: the score on test sequences now and then while it learns, the
-last of which counts (no step is chosen by it), parameters and seconds of training on one thread.
-Finished runs are kept: called again with the same settings, it goes on with what is missing. The
-tasks are described in `memory_tasks.py`; "adding" is scored by its squared error, "copying" by the
-mean loss of a step, images by the share of wrong answers.
+last of which counts (no step is chosen by it), parameters, and the processor's seconds of training
+on one thread. Finished runs are kept: called again with the same settings, it goes on with what is
+missing. The tasks are described in `memory_tasks.py`; "adding" is scored by its squared error,
+"copying" by the mean loss of a step, images by the share of wrong answers.
 
 References:
     Bai, Kolter, Koltun 2018, arXiv:1803.01271, table 1 and appendix A.

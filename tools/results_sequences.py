@@ -20,7 +20,7 @@ def series(result: Result) -> list[Figure]:
         rows.append(row(f"{name}: the default command", told, shown=percent, asked=asked))
         peer = found["minirocket"]
         rows.append(row(f"{name}: MiniRocket of aeon", peer["mean_accuracy"], shown=percent))
-        took = row(f"{name}: a run of the command", found["seconds"], unit=" s")
+        took = row(f"{name}: a run of the command, time of a core", found["seconds"], unit=" s")
         race = found.get("aeon_inception_time")
         rows += [took] if race is None else [took._replace(asked=_as_quick(race))]
     return rows
@@ -63,7 +63,7 @@ def sequence_memory(result: Result) -> list[Figure]:
             what = f"{task.replace('_', ' ')}, {network} (chance {number(chances[task])})"
             rows.append(row(what, found, asked=asked))
             if asked:
-                minutes = row(f"{what}: minutes", found["seconds"] / 60)
+                minutes = row(f"{what}: minutes of a core", found["seconds"] / 60)
                 rows.append(minutes._replace(asked=f"at most {_MINUTES}"))
     return rows
 

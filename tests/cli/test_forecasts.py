@@ -170,6 +170,14 @@ def test_the_command_learns_a_season_and_predict_goes_on(tmp_path, capsys):
     assert open_run(tmp_path / "run").model.name == "tcn"
 
 
+def test_a_forecast_is_not_learnt_from_windows_that_lost_their_level(tmp_path):
+    parts = data.split(opened(write_load(tmp_path / "a.csv", steps=200)))
+    with pytest.raises(OptionError, match="loses the level and size of a window"):
+        data.fit_preprocessing(parts.train, series=data.SeriesOptions(normalise="series"))
+    steps = data.fit_preprocessing(parts.train, series=data.SeriesOptions(normalise="none"))
+    assert steps.apply(parts.train.dataset.read(0)).mean() > 1
+
+
 @pytest.mark.parametrize(
     ("options", "error", "problem"),
     [

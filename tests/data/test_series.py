@@ -243,3 +243,32 @@ def test_the_overview_tells_lengths_and_missing_values(tmp_path):
     assert (found.series.missing, found.series.values) == (1, 4)
     assert found.channels == 3
     assert found.to_json()["series"]["values"] == 4
+
+
+def written(table, path, *, index):
+    write = table.to_csv if path.suffix == ".csv" else table.to_parquet
+    write(path, index=index)
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+def test_an_index_that_pandas_wrote_is_no_channel_and_no_step(tmp_path, ending):
+    steps = {"t": [*range(5)] * 8, "who": np.repeat([*"abcdefgh"], 5), "x": np.arange(40.0)}
+    long = pd.DataFrame(steps | {"y": np.repeat([*"uvuvuvuv"], 5)}, index=np.arange(3, 83, 2))
+    wide = pd.DataFrame({"label": [*"uv"], "0": [1.0, 2.0], "1": [3.0, 4.0]}, index=[7, 9])
+    own = {"time_column": "t", "series_column": "who", "label_column": "y"}
+    for name, table, said in (("long", long, own), ("wide", wide, {"kind": "series"})):
+        plain, kept = (tmp_path / f"{name}-{index}{ending}" for index in (False, True))
+        for path, index in ((plain, False), (kept, True)):
+            written(table, path, index=index)
+        one, two = (data.open_dataset(path, **said) for path in (plain, kept))
+        assert len(one) == len(two) == (8 if table is long else 2)
+        for i in range(len(one)):
+            assert np.array_equal(one.read(i).values, two.read(i).values)
+        assert any("pandas writes an index" in note for note in two.notes)
+        assert not any("index" in note for note in one.notes)
+    path = tmp_path / f"past{ending}"
+    past = long.drop(columns="y")
+    written(past, path, index=True)
+    ahead = {"task": "forecast", "time_column": "t", "series_column": "who", "window": 2}
+    found = data.open_dataset(path, **ahead, label_column="x")
+    assert found.samples.channels == ("x",)

@@ -13,6 +13,9 @@ from convarium.errors import DataError
 def test_dates_in_several_spellings_are_one_form_and_the_odd_stamp_is_named():
     days = times_of(["2020-01-02", "20200101", "2020-01-03 12:00"], "a")
     assert ((days - days[1]) / 3.6e12).tolist() == [24, 0, 60]
+    assert times_of(["2020-01", "2020-03"], "a").tolist() == (
+        times_of(["2020-01-01", "2020-03-01"], "a").tolist()
+    )
     for cells, odd in (
         (["2020-01-01", "nan", "2020-01-03"], "'nan', neither"),
         (["2020-01-01", "2020-01-02", "7"], "'7' beside dates such as '2020-01-01'"),

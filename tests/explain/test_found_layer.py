@@ -14,6 +14,7 @@ from convarium.errors import OptionError
 from convarium.explain import grad_cam
 from convarium.explain.layers import find_in_graph
 from convarium.explain.looking import looking
+from convarium.explain.methods import attributed
 from convarium.models import catalogue
 
 # The smallest of each family, as small an input as it takes.
@@ -51,6 +52,24 @@ def test_the_graph_finds_the_layer_of_every_network(name: str) -> None:
         x = network.example_input(2)
     expected = "act" if name.startswith("squeezenet") else network.heatmap_layer
     assert found(network, x) == expected
+
+
+def test_a_network_that_reads_its_last_step_is_explained_along_the_whole_series() -> None:
+    """Its last map can mark that step alone; at the input every step counts by what it changes."""
+    torch.manual_seed(0)
+    x = torch.randn(1, 2, 20, requires_grad=True)
+    options = {"in_channels": 2, "channels": [6, 6], "num_classes": 3}
+    network = convarium.create("tcn", readout="last", **options).eval()
+    heat = attributed(network, x.detach(), method="hires_cam", target=1)
+    (slope,) = torch.autograd.grad(network(x)[0, 1], x)
+    assert heat.layer == "stem"
+    assert torch.allclose(heat.values, (slope * x).sum(1), atol=1e-6)
+    assert (heat.values[0, :-1] != 0).sum() > 8
+    last = attributed(network, x.detach(), method="hires_cam", layers=("stage2",))
+    assert not last.values[0, :-1].any()
+    assert attributed(network, x.detach(), method="grad_cam").layer == "stage2"
+    mean = convarium.create("tcn", readout="mean", **options).eval()
+    assert attributed(mean, x.detach(), method="hires_cam").layer == "stage2"
 
 
 def test_squeezenets_score_is_a_map_of_classes_itself() -> None:

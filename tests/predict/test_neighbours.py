@@ -101,6 +101,17 @@ def test_any_of_equal_vectors_is_right(metric):
     assert index_recall(vectors, others, 5, metric=metric) < 0.5
 
 
+def test_where_equal_vectors_cut_the_graph_all_are_compared():
+    pytest.importorskip("faiss")
+    vectors = np.repeat(np.eye(4, 8, dtype=np.float32), 100, axis=0)
+    rows = np.arange(0, 400, 40)
+    index = build_index(vectors)
+    assert (index.search(vectors[rows], 151)[1] < 0).any()
+    found = nearest(vectors, rows, 150, index=index)
+    assert found.places.min() >= 0
+    assert np.array_equal(found.scores, nearest(vectors, rows, 150).scores)
+
+
 def test_what_cannot_be_is_refused():
     with pytest.raises(OptionError, match="metric"):
         nearest(drawn(3), metric="angle")

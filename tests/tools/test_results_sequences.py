@@ -19,22 +19,24 @@ def figures(name, result):
     return results_known.KNOWN[name].figures(result)
 
 
-def test_series_stand_beside_their_peers():
-    found = {
-        "mean_accuracy": 0.99,
-        "bound": 0.98,
-        "minirocket": {"mean_accuracy": 0.975},
-        "seconds": {"n": 2, "median": 40.0, "lowest": 39.0, "highest": 41.0},
-        "runs": [{"accuracy": 1.0}, {"accuracy": 0.98}],
-    }
-    budgets = [{"seconds": 20.0}, {"seconds": 61.0}]
-    slow = {"seconds_to_bound": None, "budgets": budgets}
-    race = {"seconds_to_bound": 61.0, "budgets": budgets}
-    both = {name: {**found, "aeon_inception_time": r} for name, r in (("A", race), ("B", slow))}
+def test_series_stand_beside_their_peers(script):
+    series = script("series")
+    runs = [{"accuracy": score, "seconds": took} for score, took in ((1.0, 39.0), (0.98, 41.0))]
+    found = series.summary("GunPoint", runs, [{"accuracy": 0.975, "seconds": 1.0}])
+    short = {"epochs": 10, "accuracy": 0.6, "seconds": 20.0}
+    long = {"epochs": 20, "accuracy": 0.99, "seconds": 61.0}
+    there, slow = (series.raced(found, [short, {**long, **more}]) for more in ({}, {"accuracy": 0}))
+    assert (there["holds"], slow["holds"], slow["seconds_to_bound"]) == (True, True, None)
+    early = series.raced(found, [{**short, "accuracy": 0.99}])
+    assert series.decided(early, found)
+    assert not early["holds"]
+    assert series.decided(slow, found)
+    assert not series.decided(series.raced(found, [short]), found)
+    both = {name: {**found, "aeon_inception_time": r} for name, r in (("A", there), ("B", slow))}
     rows = figures("series", {"data_sets": both})
     assert rows[0] == (
         *("A: the default command", "99.00 %", "2"),
-        *("98.00 % to 100.00 %", "at least 98.00 %"),
+        *("98.00 % to 100.00 %", "at least 99.00 %"),
     )
     assert rows[1][:2] == ("A: MiniRocket of aeon", "97.50 %")
     assert rows[2][1:] == (
@@ -71,9 +73,9 @@ def test_what_is_asked_of_memories_stands_beside_the_tcn(script):
     rows = figures("sequence_memory", {"summary": summary, "runs": runs})
     assert {row.what: (row.figure, row.asked) for row in rows} == {
         "adding 600, tcn (chance 0.167)": ("0.0002", "under 0.001"),
-        "adding 600, tcn (chance 0.167): minutes": ("10", "at most 30"),
+        "adding 600, tcn (chance 0.167): minutes of a core": ("10", "at most 30"),
         "copying 1000, tcn (chance 0.0204)": ("0.0001", "under 0.000204"),
-        "copying 1000, tcn (chance 0.0204): minutes": ("10", "at most 30"),
+        "copying 1000, tcn (chance 0.0204): minutes of a core": ("10", "at most 30"),
         "copying 1000, gru (chance 0.0204)": ("0.02", ""),
     }
 

@@ -160,8 +160,7 @@ def _lines(
     """One row for each pair."""
     for name, places, scores in zip(asked, found.places, found.scores, strict=True):
         for rank, (place, score) in enumerate(zip(places, scores, strict=True), start=1):
-            if place >= 0:
-                yield {"id": name, "rank": rank, "neighbour": ids[place], "score": float(score)}
+            yield {"id": name, "rank": rank, "neighbour": ids[place], "score": float(score)}
 
 
 def _tell(

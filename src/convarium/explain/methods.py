@@ -110,17 +110,27 @@ def attributed(
     Args:
         model, x, target: as of `grad_cam`.
         method: a name of `METHODS`.
-        layers: dotted names; none means the method's own choice.
+        layers: dotted names; none means the method's own choice. HiResCAM of a network that reads
+            the last step alone, such as a TCN, is then that of its input: its last map can mark no
+            other step.
 
     Raises:
         OptionError: no such method, or layers for one at the input.
     """
     call = _function(method, method_named(method, layers).module)
+    if not layers and method == "hires_cam" and _reads_last_step(model):
+        layers = ("stem",)
     maps = [call(model, x, target=target, layer=layer) for layer in layers or (None,)]
     if len(maps) == 1:
         return maps[0]  # type: ignore[no-any-return]
     fused: Attribution = _function("fuse", "fusing")(maps)
     return replace(fused, method=method)
+
+
+def _reads_last_step(model: nn.Module) -> bool:
+    config = getattr(model, "config", None)
+    last = isinstance(config, Mapping) and config.get("readout") == "last"
+    return last and hasattr(model, "stem")
 
 
 def faithfulness(

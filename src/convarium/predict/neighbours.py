@@ -76,13 +76,7 @@ def nearest(
     k = min(k, len(vectors) - 1)
     if index is not None:
         return _through(index, ready, rows, k, metric)
-    places = np.empty((len(rows), k), np.int64)
-    scores = np.empty((len(rows), k), np.float32)
-    for start in range(0, len(rows), _QUERIES):
-        some = slice(start, start + _QUERIES)
-        best, where = _exact(ready, torch.from_numpy(rows[some]), k, metric)
-        places[some], scores[some] = where.numpy(), best.numpy()
-    return Neighbours(places, scores)
+    return _compared(ready, rows, k, metric)
 
 
 def build_index(
@@ -173,6 +167,17 @@ def _ready(vectors: NDArray[np.float32], metric: str, k: int) -> Tensor:
     return torch.nn.functional.normalize(found, dim=1) if metric == "cosine" else found
 
 
+def _compared(ready: Tensor, rows: NDArray[np.int64], k: int, metric: str) -> Neighbours:
+    """The best k of all others, some queries at a time."""
+    places = np.empty((len(rows), k), np.int64)
+    scores = np.empty((len(rows), k), np.float32)
+    for start in range(0, len(rows), _QUERIES):
+        some = slice(start, start + _QUERIES)
+        best, where = _exact(ready, torch.from_numpy(rows[some]), k, metric)
+        places[some], scores[some] = where.numpy(), best.numpy()
+    return Neighbours(places, scores)
+
+
 def _exact(ready: Tensor, rows: Tensor, k: int, metric: str) -> tuple[Tensor, Tensor]:
     """Scores and places of the best k of all blocks, each query's own row left out."""
     queries = ready[rows]
@@ -194,7 +199,7 @@ def _exact(ready: Tensor, rows: Tensor, k: int, metric: str) -> tuple[Tensor, Te
 
 
 def _through(index: Any, ready: Tensor, rows: NDArray[np.int64], k: int, metric: str) -> Neighbours:
-    """What the graph finds; where it finds fewer, the last ones again."""
+    """What the graph finds; where it leads to fewer, as among equal vectors, all are compared."""
     if (index.ntotal, index.d) != tuple(ready.shape):
         raise DataError(f"The index is of {index.ntotal} other vectors; build it anew.")
     index.hnsw.efSearch = max(_SEARCH, 2 * k)
@@ -204,4 +209,8 @@ def _through(index: Any, ready: Tensor, rows: NDArray[np.int64], k: int, metric:
     places = found[kept].reshape(len(rows), k)
     square = squares[kept].reshape(len(rows), k)
     scores = 1 - square / 2 if metric == "cosine" else -np.sqrt(square.clip(min=0))
-    return Neighbours(places.astype(np.int64), scores.astype(np.float32))
+    told = Neighbours(places.astype(np.int64), scores.astype(np.float32))
+    fewer = np.flatnonzero((found < 0).any(1))
+    if len(fewer):
+        told.places[fewer], told.scores[fewer] = _compared(ready, rows[fewer], k, metric)
+    return told

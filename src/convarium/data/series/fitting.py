@@ -12,6 +12,7 @@ from convarium.data.series.filling import filled
 from convarium.data.series.series import Series
 from convarium.data.series.sound import resampled
 from convarium.data.series.steps import SeriesOptions, SeriesPreprocessing
+from convarium.errors import OptionError
 
 
 def fit_series(
@@ -21,8 +22,16 @@ def fit_series(
 
     The rate is the one that most training files have. A channel that never changes gets a
     deviation of 1.
+
+    Raises:
+        OptionError: forecasts, from windows whose level and size are lost.
     """
     options = SeriesOptions() if series is None else series
+    if options.normalise == "series" and part.dataset.forecasts is not None:
+        raise OptionError(
+            "normalise='series' loses the level and size of a window, from which a forecast goes "
+            "on; leave it out."
+        )
     dataset, survey = part.dataset, part.dataset.survey()
     rate = _most(survey.series.rates[part.ids]) if survey.series is not None else None
     longest = _longest(part, rate)

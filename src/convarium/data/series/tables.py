@@ -26,6 +26,8 @@ from convarium.errors import DataError
 
 _TIMES: Final = ("time", "timestamp", "datetime", "date", "step")
 _SERIES: Final = ("series", "series_id", "sequence", "recording")
+_INDEX: Final = ("", "__index_level_0__")  # what pandas calls an index that has no name
+_LEFT_OUT: Final = "a column without a name, as pandas writes an index, was left out"
 _IDS: Final = ("id", "name", *_SERIES)
 _LABELS: Final = ("label", "class", "target", "category", "class_name", "labels", "value")
 _WORDS: Final = {
@@ -61,7 +63,7 @@ def other_columns(file: Path, said: SeriesColumns) -> tuple[str, ...]:
     """The columns of a long table that are not of time and series."""
     header = header_of(file)
     time, series = said.time or _named(header, _TIMES), said.series or _named(header, _SERIES)
-    return tuple(name for name in header if name not in (time, series))
+    return tuple(name for name in header if name not in (time, series, *_INDEX))
 
 
 def part_column(file: Path) -> str | None:
@@ -91,7 +93,8 @@ class _Long:
         self.named = bool(said.values)
         for name in said.values:
             table.column_named(file, header, name, (), "values", "--value-column")
-        self.values = said.values or tuple(name for name in header if name not in used)
+        self.values = said.values or tuple(name for name in header if name not in (*used, *_INDEX))
+        self.notes = [_LEFT_OUT] if {*_INDEX} & {*header} - {*self.values} else []
         if not self.values:
             raise DataError(
                 f"{file} has no column of values beside {', '.join(sorted(filter(None, used)))}; "
@@ -119,10 +122,9 @@ class _Long:
             order, unsorted = in_time(times, whose, names, what)
         matrix = np.frombuffer(self._numbers, np.float64).reshape(-1, len(self.values))
         rows = np.split(order, np.flatnonzero(np.diff(whose[order])) + 1)
-        notes = []
         if unsorted:
             count = "its rows were" if len(names) == 1 else f"{unsorted} series were"
-            notes.append(f"{count} not in the order of {self.time!r}, and were sorted")
+            self.notes.append(f"{count} not in the order of {self.time!r}, and were sorted")
         parts = [self._words[k][1] for k in range(len(names))]
         return Found(
             series=[floats_of(np.ascontiguousarray(matrix[own].T)) for own in rows],
@@ -132,7 +134,7 @@ class _Long:
             label_columns=self.labels,
             groups=[self._words[k][0] for k in range(len(names))] if self.group else None,
             given=[_part(self.file, self.split, word) for word in parts] if self.split else None,
-            notes=notes,
+            notes=self.notes,
             columns=self._columns(),
             times=[times[own] for own in rows] if self.time is not None else [],
         )
@@ -169,7 +171,8 @@ class _Long:
 
     def _once(self, series: int, name: str, row: Mapping[str, str]) -> None:
         """Group and part, which a series has once."""
-        own = (row.get(self.group or "", ""), row.get(self.split or "", ""))
+        group, split = self.group, self.split
+        own = (row.get(group, "") if group else "", row.get(split, "") if split else "")
         if self._words.setdefault(series, own) != own:
             column = self.group if self._words[series][0] != own[0] else self.split
             raise DataError(
@@ -216,12 +219,13 @@ def _wide(
     name = next((each for each in header if each.lower() in _IDS and each not in own), None)
     ignored = () if labels else _ignored(header, said)
     used = {name, split, group, *own, *ignored}
-    steps = [each for each in header if each not in used]
+    steps = [each for each in header if each not in (*used, *_INDEX)]
     if not steps:
         raise DataError(f"{file} has no column of values beside {', '.join(header) or 'none'}.")
     if len(set(steps)) < len(steps):
         raise DataError(f"{file} has two columns of one name; give each time step its own.")
     found = Found([], [], label_columns=own, columns=_wide_columns(own, group))
+    found.notes += [_LEFT_OUT] if {*_INDEX} & {*header} else []
     groups, parts = [], []
     more = tuple(filter(None, (name, *steps[1:])))
     columns = Columns(steps[0], own, group, split, more)
@@ -234,8 +238,8 @@ def _wide(
         found.series.append(values)
         found.names.append(called)
         found.cells.append([tuple(row.get(each, "") for each in own)])
-        groups.append(row.get(group or "", ""))
-        parts.append(row.get(split or "", ""))
+        groups.append(row.get(group, "") if group else "")
+        parts.append(row.get(split, "") if split else "")
     if not found.series:
         raise DataError(f"{file} has no row with values; give one for each series.")
     found.groups = groups if group else None

@@ -16,6 +16,7 @@ from convarium.errors import DataError
 Stamps = NDArray[np.int64] | NDArray[np.float64]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MONTH: Final = re.compile(r"\d{4}-\d{2}")  # ISO 8601 has it, which datetime does not read
 _BEYOND: Final = re.compile(r"[.,]\d{6}(\d{1,3})")  # digits of nanoseconds, which datetime drops
 
 
@@ -23,7 +24,7 @@ def times_of(cells: Sequence[str], what: str) -> Stamps:
     """Time stamps as numbers that rise with time; dates as nanoseconds since 1970 in UTC.
 
     Whole numbers and dates are int64, since those of nanoseconds are more than float64 tells apart.
-    A date without a time zone is taken to be in UTC.
+    A date without a time zone is taken to be in UTC, a month for its first day.
 
     Args:
         cells: as they stand in a file.
@@ -132,7 +133,7 @@ def _finite(cell: str) -> float:
 
 
 def _nanoseconds(cell: str) -> int:
-    found = datetime.fromisoformat(cell)
+    found = datetime.fromisoformat(f"{cell}-01" if _MONTH.fullmatch(cell) else cell)
     since = (found if found.tzinfo else found.replace(tzinfo=UTC)) - _EPOCH
     beyond = _BEYOND.search(cell)
     return since // timedelta(microseconds=1) * 1000 + int(beyond[1].ljust(3, "0") if beyond else 0)
