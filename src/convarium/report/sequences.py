@@ -14,7 +14,7 @@ from convarium.errors import OptionError, ShapeError
 from convarium.explain.painting import heat_colours
 from convarium.report import wording
 from convarium.report.faithful import score_rows
-from convarium.report.pictures import address
+from convarium.report.pictures import Picture, address, figure
 from convarium.report.svg import Axis, Drawing
 from convarium.report.templates import write_filled
 
@@ -43,6 +43,8 @@ class HeatedSeries:
         note: the rest of what is to be said.
         channels: names of the curves.
         group: heading of the series that it stands among.
+        shared: one scale of values for all curves; otherwise each has its own.
+        scale: whether a scale of colours belongs to the heat; not where it only marks a part.
 
     Raises:
         ShapeError: the heat has another length, or there are not as many names as curves.
@@ -55,6 +57,8 @@ class HeatedSeries:
     note: str = ""
     channels: Sequence[str] = ()
     group: str = ""
+    shared: bool = False
+    scale: bool = True
 
     def __post_init__(self) -> None:
         shape = np.shape(self.values)
@@ -78,6 +82,7 @@ class HeatedTokens:
         title: what it is, such as the class named.
         note: the rest of what is to be said.
         group: heading of the texts that it stands among.
+        scale: whether a scale of colours belongs to the heat; not where the title says it.
 
     Raises:
         ShapeError: another number of tokens than of values.
@@ -89,6 +94,7 @@ class HeatedTokens:
     title: str
     note: str = ""
     group: str = ""
+    scale: bool = True
 
     def __post_init__(self) -> None:
         if np.shape(self.heat) != (len(self.tokens),) or not len(self.tokens):
@@ -143,7 +149,7 @@ def sequence_page(
 def draw_series(series: HeatedSeries) -> str:
     """The curves of a series as one SVG, thick and coloured where the heat is, over a heat band.
 
-    Without any heat there is no band.
+    Without any heat there is no band, nor where it has no scale.
 
     Args:
         series: of any length; each column of a long one spans several time steps.
@@ -158,12 +164,14 @@ def draw_series(series: HeatedSeries) -> str:
     drawing = Drawing(WIDTH, height, label, least=0.6)
     across = Axis(0, max(1, length - 1), _LEFT, WIDTH - _RIGHT)
     steps, _, heat = columns_of(series.heat)
+    heated = (steps, heat, 1 if series.scale else 0)
     for k in range(channels):
         top = _TOP + k * (_PANEL + _GAP)
         name = series.channels[k] if series.channels else ""
-        _curve(drawing, series.values[k], (steps, heat), across, (top, name))
+        limits = limits_of(series.values if series.shared else series.values[k])
+        _curve(drawing, series.values[k], heated, across, (top, name, limits))
     band = height - _FOOT - _BAND
-    if heat.any():
+    if has_scale(series):
         colours = np.rint(255 * heat_colours(heat[None])).astype(np.uint8)
         box = (_LEFT, band, WIDTH - _RIGHT - _LEFT, _BAND)
         drawing.picture(box, address(colours))
@@ -178,14 +186,16 @@ def draw_series(series: HeatedSeries) -> str:
 def _curve(
     drawing: Drawing,
     values: Floats,
-    heated: tuple[Floats, Floats],
+    heated: tuple[Floats, Floats, int],
     across: Axis,
-    place: tuple[float, str],
+    place: tuple[float, str, tuple[float, float]],
 ) -> None:
-    """One curve in its panel: thin all along, and thick over it where there is heat."""
-    steps, heat = heated
-    top, name = place
-    low, high = limits_of(values)
+    """One curve in its panel: thin all along, and thick over it where there is heat.
+
+    The last of `heated` is how many columns before the heat the thick line begins.
+    """
+    steps, heat, before = heated
+    top, name, (low, high) = place
     down = Axis(low, high, top + _PANEL - 4, top + (18 if name else 4))
     drawing.line([(_LEFT, top + _PANEL), (WIDTH - _RIGHT, top + _PANEL)], "line")
     for value, y in ((high, down(high) + 8), (low, top + _PANEL - 3)):
@@ -210,7 +220,8 @@ def _curve(
         for begin, end, level in _pieces([level for _, _, level in run]):
             strength = level / _LEVELS
             if strength > _FAINT:
-                piece = points[max(0, begin - 1) : end]
+                piece = points[max(0, begin - before) : end]
+                piece = piece if len(piece) > 1 else 2 * piece
                 drawing.line(piece, "miss", thick=1.2 + 2.4 * strength, strength=strength)
 
 
@@ -246,12 +257,22 @@ def limits_of(values: Floats) -> tuple[float, float]:
     return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 
+def shown(sample: Picture | HeatedSeries | HeatedTokens) -> dict[str, Any]:
+    """What a template shows of a sample of any kind."""
+    return figure(sample) if isinstance(sample, Picture) else shown_sequence(sample)
+
+
 def shown_sequence(sequence: HeatedSeries | HeatedTokens) -> dict[str, Any]:
     """What a template shows of a sequence."""
-    told = {"title": sequence.title, "note": sequence.note, "drawing": "", "tokens": []}
+    told = {
+        "title": sequence.title,
+        "note": sequence.note,
+        "drawing": "",
+        "tokens": [],
+        "heated": has_scale(sequence),
+    }
     if isinstance(sequence, HeatedSeries):
-        heated = bool(np.any(sequence.heat))
-        return {**told, "drawing": draw_series(sequence), "heated": heated}
+        return {**told, "drawing": draw_series(sequence)}
     pairs = zip(sequence.tokens, np.asarray(sequence.heat).tolist(), strict=True)
     tokens = [
         {
@@ -261,8 +282,13 @@ def shown_sequence(sequence: HeatedSeries | HeatedTokens) -> dict[str, Any]:
         }
         for token, value in pairs
     ]
-    heat = np.asarray(sequence.heat)
-    return {**told, "tokens": tokens, "signed": bool((heat < 0).any()), "heated": bool(heat.any())}
+    signed = bool(np.min(sequence.heat) < 0)
+    return {**told, "tokens": tokens, "signed": signed}
+
+
+def has_scale(sequence: HeatedSeries | HeatedTokens) -> bool:
+    """Whether a scale of colours belongs to it, and there is heat."""
+    return sequence.scale and bool(np.any(sequence.heat))
 
 
 def side_colour(value: float) -> str:

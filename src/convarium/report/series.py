@@ -45,11 +45,11 @@ def heated_series(
     """A series with the heat along it, ready to be drawn, and the heat for programs."""
     dataset = data.dataset if isinstance(data, Part) else data
     series: Series = dataset.read(i)
-    drawn = _drawn(dataset, series, _along(heat, series.length), title, note)
+    drawn = _drawn(dataset, series, along(heat, series.length), title, note)
     return drawn, {"heat": heat.round(4).tolist()}
 
 
-def _along(heat: NDArray[np.float32], length: int) -> NDArray[np.float32]:
+def along(heat: NDArray[np.float32], length: int) -> NDArray[np.float32]:
     """The heat at the time steps of the file, which a resampled series has another number of."""
     if len(heat) == length:
         return heat

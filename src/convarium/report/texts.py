@@ -47,7 +47,7 @@ def heated_text(
 def _cut(tokens: Sequence[str], heat: NDArray[np.float32], title: str, note: str) -> HeatedTokens:
     """A text to be drawn; of a long one the part around its strongest token."""
     if len(tokens) > _SHOWN:
-        start = int(np.clip(heat.argmax() - _SHOWN // 2, 0, len(tokens) - _SHOWN))
+        start = int(np.clip(np.abs(heat).argmax() - _SHOWN // 2, 0, len(tokens) - _SHOWN))
         note = f"{note}; tokens {start + 1} to {start + _SHOWN} of {len(tokens)}"
         tokens, heat = tokens[start : start + _SHOWN], heat[start : start + _SHOWN]
     return HeatedTokens(tokens, heat, title, note)
