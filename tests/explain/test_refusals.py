@@ -92,6 +92,7 @@ def test_a_picture_without_its_batch_axis_is_told() -> None:
         grad_cam(nn.Sequential(nn.Conv2d(1, 4, 3), Means(), nn.Linear(4, 3)), X[0])
 
 
+@pytest.mark.long
 def test_an_exported_network_says_which_batches_it_takes() -> None:
     plain = network().eval()
     exported = torch.export.export(plain, (X,)).module()

@@ -28,9 +28,16 @@ _OF_HEATMAPS = {
     "method": "--method",
 }
 _OF_TABLES = {"text_column": "--text", "id_column": "--id"}
-_ALONG = {
+_ALONG = {  # of what is drawn as a whole, how its maps are
     "texts": "The colour of a token is the value there: orange above 0, blue below.",
     "series": "Each map is stretched to the time steps of the series.",
+}
+_PARTS = {  # what is told of the part that excites
+    "images": "The frame is what this place can see; where there is none, it can see all.",
+    "volumes": "The slices go through the middle of what this place can see.",
+    **dict.fromkeys(
+        _ALONG, "In colour is what this place can see; where nothing is, it can see all."
+    ),
 }
 _OWN_SCALE = "each has its own scale, so that weak ones are seen too"
 _ONE_SCALE = "all share one scale, so that they can be compared"
@@ -116,6 +123,8 @@ def _maps(arguments: argparse.Namespace, opened: Run) -> int:
     if kind in _ALONG:
         drawn = map_sequences(opened, dataset, found, shared=shared)
         return _written(arguments, "maps", drawn, title, f"{lead} {_ALONG[kind]}", told)
+    if kind == "volumes":
+        lead += " Of each the depth with its largest value is drawn."
     pictures = [
         *report.show_samples(opened, dataset, most=1),
         *report.map_pictures(found, shared=shared),
@@ -146,21 +155,21 @@ def _exciting(arguments: argparse.Namespace, opened: Run) -> int:
         )
     title = f"{opened.folder.name}: what excites {found.layer}:{found.channel}"
     told = _told(found, dataset, skipped)
-    if opened.preprocessing.kind in _ALONG:
+    kind = opened.preprocessing.kind
+    drawn: Sequence[Picture] | Sequence[HeatedSeries | HeatedTokens]
+    if kind in _ALONG:
         drawn = exciting_sequences(opened, dataset, found)
-        return _written(
-            arguments, "exciting", drawn, title, _lead(found, "The coloured part"), told
-        )
-    pictures = report.exciting_pictures(opened, dataset, found)
-    return _written(arguments, "exciting", pictures, title, _lead(found, "The frame"), told)
+    else:
+        drawn = report.exciting_pictures(opened, dataset, found)
+    return _written(arguments, "exciting", drawn, title, _lead(found, kind), told)
 
 
-def _lead(found: Excitement, mark: str) -> str:
+def _lead(found: Excitement, kind: str) -> str:
     """What is to be seen, and how the part that excites is marked."""
     lead = (
         f"The {len(found.inputs)} of {found.seen} inputs with the largest value of channel "
-        f"{found.channel} of {found.layer}, with that value and its place in the map. {mark} is "
-        "what this place can see of the input; where there is none, it can see all."
+        f"{found.channel} of {found.layer}, with that value and its place in the map. "
+        f"{_PARTS[kind]}"
     )
     if found.not_finite:
         lead += f" {found.not_finite} of the inputs have no finite value there, and are left out."

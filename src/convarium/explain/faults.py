@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +32,8 @@ def refuse(network: nn.Module) -> None:
     Raises:
         OptionError: a part of it is scripted or quantised, or has no numbers.
     """
-    for name, parameter in network.named_parameters():
+    parameters: dict[str, Any] = dict(network.named_parameters())
+    for name, parameter in parameters.items():
         if is_lazy(parameter) or parameter.is_meta:
             raise OptionError(
                 f"{name} has no numbers yet; run the model on a batch, or load its weights, first."
