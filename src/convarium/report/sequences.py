@@ -14,6 +14,7 @@ from convarium.errors import OptionError, ShapeError
 from convarium.explain.painting import heat_colours
 from convarium.report import wording
 from convarium.report.faithful import score_rows
+from convarium.report.long_curves import columns_of, limits_of
 from convarium.report.pictures import Picture, address, figure
 from convarium.report.svg import Axis, Drawing
 from convarium.report.templates import write_filled
@@ -25,7 +26,6 @@ Floats = NDArray[np.float32]
 
 WIDTH, _LEFT, _RIGHT = 720.0, 52.0, 12.0
 _PANEL, _GAP, _TOP, _BAND, _FOOT = 92.0, 14.0, 8.0, 12.0, 34.0
-_COLUMNS = 720  # of a longer series each column has the smallest and the largest of several steps
 _LEVELS = 12
 _FAINT = 0.04
 _TINT = 0.6  # of the strongest token's background, so that its word can be read
@@ -232,29 +232,6 @@ def _pieces(levels: list[int]) -> list[tuple[int, int, int]]:
         (begin, end, levels[begin])
         for begin, end in zip(starts, [*starts[1:], len(levels)], strict=True)
     ]
-
-
-def columns_of(values: NDArray[Any], most: int = _COLUMNS) -> tuple[Floats, Floats, Floats]:
-    """Middle step, smallest and largest value of each column of a curve `(T,)`.
-
-    >>> [column.tolist() for column in columns_of(np.array([3, 1, 2, 5]), most=2)]
-    [[0.5, 2.5], [1.0, 2.0], [3.0, 5.0]]
-    """
-    length = len(values)
-    edges = np.unique(np.linspace(0, length, min(length, most) + 1).round().astype(int))
-    steps = ((edges[:-1] + edges[1:] - 1) / 2).astype(np.float32)
-    smallest = np.minimum.reduceat(values, edges[:-1]).astype(np.float32)
-    largest = np.maximum.reduceat(values, edges[:-1]).astype(np.float32)
-    return steps, smallest, largest
-
-
-def limits_of(values: Floats) -> tuple[float, float]:
-    """Smallest and largest finite value, apart from each other."""
-    finite = values[np.isfinite(values)]
-    if not finite.size:
-        return 0.0, 1.0
-    low, high = float(finite.min()), float(finite.max())
-    return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 
 def shown(sample: Picture | HeatedSeries | HeatedTokens) -> dict[str, Any]:
