@@ -13,6 +13,9 @@ from torch.nn.parameter import is_lazy
 from convarium.errors import OptionError, ShapeError
 from convarium.graph import trace
 
+WITHOUT_NUMBERS: Final = (
+    "The model or x is on the meta device, without numbers; load the weights and give a real batch."
+)
 _QUANTISED: Final = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized")
 # What torch says where sizes do not fit.
 _SHAPES: Final = re.compile(
@@ -30,14 +33,12 @@ def refuse(network: nn.Module) -> None:
     """Refuse a network in which no layer can be read.
 
     Raises:
-        OptionError: a part of it is scripted or quantised, or has no numbers.
+        OptionError: a part of it is scripted, quantised or lazy, and has not run.
     """
     parameters: dict[str, Any] = dict(network.named_parameters())
     for name, parameter in parameters.items():
-        if is_lazy(parameter) or parameter.is_meta:
-            raise OptionError(
-                f"{name} has no numbers yet; run the model on a batch, or load its weights, first."
-            )
+        if is_lazy(parameter):
+            raise OptionError(f"{name} has no numbers yet; run the model on a batch first.")
     for name, module in network.named_modules():
         scripted = isinstance(module, torch.jit.ScriptModule)
         if scripted or type(module).__module__.startswith(_QUANTISED):
@@ -75,6 +76,8 @@ def blame(network: nn.Module, inputs: tuple[Tensor, ...], error: Exception) -> N
         OptionError: numbers of another kind than the weights, or ids that no word has.
         ShapeError: a shape that the network does not take.
     """
+    if any(tensor.is_meta for tensor in (*network.parameters(), *inputs)):
+        raise OptionError(WITHOUT_NUMBERS) from error
     _blame_the_numbers(network, inputs[0], error)
     if _SHAPES.search(str(error)):
         _blame_the_shape(network, inputs, error)

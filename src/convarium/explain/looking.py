@@ -125,8 +125,7 @@ def looking(model: nn.Module, x: Inputs, forward: Forward | None = None) -> Iter
         forward: what runs in place of `model(*inputs)`.
 
     Raises:
-        OptionError: the model is no module, scripted, quantised or without numbers; x is no tensor
-            of numbers.
+        OptionError: the model is no module, scripted, quantised or lazy; x is no tensor of numbers.
         ShapeError: the inputs do not fit the model.
     """
     network = unwrapped(model)
@@ -163,8 +162,6 @@ def _checked(x: Any) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
                 f"x (={type(item).__name__}) must be a tensor (B, C, *S), prepared as the model "
                 "needs it, or a tuple of tensors; `convarium explain` takes files."
             )
-        if item.is_meta:
-            raise OptionError("x has no numbers: it is on the meta device; give a real batch.")
     size = spatial_size(inputs[0])
     if not inputs[0].is_floating_point() and inputs[0].ndim != 2:
         raise ShapeError(
