@@ -237,6 +237,9 @@ def test_which_fields_count_and_how_far_a_run_sees(folder, capsys):
     for flag, value in (("--most", "3"), ("--text", "u"), ("--id", "u")):
         assert main([*words, flag, value]) == 2
         assert f"{flag} is for samples" in capsys.readouterr().err
+    for flag, value in (("--maps", "stem"), ("--exciting", "stem:0")):
+        assert main([*words, flag, value]) == 2
+        assert "gives fields; leave them out" in capsys.readouterr().err
     assert main(["measure", run]) == 0
     out = capsys.readouterr().out
     assert "km from north to south" in out

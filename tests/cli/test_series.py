@@ -9,13 +9,17 @@ import json
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
+import torch.nn.functional as F
 from sequences import waves, write_pair, write_ts
 
-from convarium import create, data, open_run, train
+from convarium import create, data, explain, open_run, train
 from convarium.cli import main
 from convarium.cli.choosing import chosen
 from convarium.cli.parsing import Parser
 from convarium.cli.train import add_arguments
+from convarium.report import draw_series
+from convarium.report.viewed_sequences import exciting_sequences, map_sequences
 from convarium.train.checks import field_advice
 
 SMALL = ["--model", "fcn", "--option", "channels=[8,8,8]", "--precision", "fp32"]
@@ -81,11 +85,61 @@ def test_explain_draws_the_heat_along_the_series(run, folder, capsys):
     page = (out / "heatmaps.html").read_text()
     assert "They share one scale" in page
     assert "gain over edges" in page
-    assert main(["explain", str(run), "--filters", "-o", str(out)]) == 0
-    assert main(["explain", str(run), str(folder / "new.ts"), "--maps", "stage1"]) == 2
-    assert "of texts and series leave them out" in capsys.readouterr().err
     assert main(["audit", str(run), str(folder / "Ramps_TRAIN.ts")]) == 2
     assert "run (of series) cannot be audited" in capsys.readouterr().err
+
+
+def test_views_are_drawn_along_the_series(run, folder, capsys):
+    opened, out = open_run(run), folder / "views"
+    series = data.open_inputs([str(folder / "new.ts")], kind="series")
+    inputs = [opened.preprocessing.apply(series.read(i)).unsqueeze(0) for i in range(4)]
+    maps: list[torch.Tensor] = []
+    with opened.model.stage1.register_forward_hook(lambda *seen: maps.append(seen[2])):
+        for x in inputs:
+            opened.model(x)
+    words = ["explain", str(run), "-o", str(out)]
+    assert main([*words, "--filters"]) == 0
+    new, one = folder / "new.ts", folder / "one.ts"
+    assert main([*words, str(new), "--exciting", "stage1:3", "--most", "2"]) == 0
+    told = json.loads((out / "exciting.json").read_text())["inputs"]
+    highest = [each[0, 3].max().item() for each in maps]
+    assert [each["value"] for each in told] == pytest.approx(sorted(highest, reverse=True)[:2])
+    strongest = told[0]
+    found = explain.exciting_inputs(opened.model, inputs, "stage1", 3, most=1)
+    (drawn,) = exciting_sequences(opened, series, found)
+    ((start, stop),) = strongest["patch"]
+    assert np.flatnonzero(drawn.heat).tolist() == list(range(start, stop))
+    assert (drawn.title, drawn.scale) == (strongest["name"], False)
+    assert main([*words, str(new), "--maps", "stage1"]) == 2
+    assert "these are 4; give a file with one of them" in capsys.readouterr().err
+    write_ts(one, [series.read(0).values], ["up"])
+    assert main([*words, str(one), "--maps", "stage1", "--most", "5"]) == 0
+    told = json.loads((out / "maps.json").read_text())
+    order = maps[0][0].amax(1).argsort(descending=True)[:5]
+    assert told["channels"] == order.tolist()
+    assert (out / "maps.html").read_text().count("<svg") == 2
+    for name in ("filters", "maps", "exciting"):
+        assert (out / f"{name}.png").read_bytes()[1:4] == b"PNG"
+    assert main([*words, str(new), "--exciting", "stage1:3", "--text", "x"]) == 2
+    assert "--text is for texts" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_maps_of_series_are_stretched_to_its_steps(run, folder, shared):
+    opened = open_run(run)
+    series = data.open_inputs([str(folder / "new.ts")], kind="series")
+    length = series.read(0).length
+    values = torch.linspace(-1, 2, 2 * (length // 2)).reshape(1, 2, -1)
+    strength = values.abs().amax(2)
+    found = explain.FeatureMaps("a", values, torch.tensor([[4, 2]]), strength, (length,))
+    plain, drawn = map_sequences(opened, series, found, shared=shared)
+    stretched = F.interpolate(values, size=length, mode="linear", align_corners=False)[0]
+    np.testing.assert_allclose(drawn.values, stretched.numpy(), rtol=1e-5)
+    assert drawn.channels == ["channel 4, up to 1", "channel 2, up to 2"]
+    assert plain.heat.shape == drawn.heat.shape
+    low = [f"{low:.3g}" for low in (-1, -1 if shared else values[0, 1].min())]
+    svg = draw_series(drawn).replace("\N{MINUS SIGN}", "-")
+    assert [svg.count(f">{text}<") for text in dict.fromkeys(low)] == ([2] if shared else [1, 1])
 
 
 def test_an_exported_file_gives_what_the_network_gives(run, folder, capsys):

@@ -7,9 +7,10 @@ import json
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 from written import rows, write_csv
 
-from convarium import open_run
+from convarium import data, open_run
 from convarium.cli import main
 from convarium.cli.resuming import fitted_with
 from convarium.report.texts import _cut
@@ -106,6 +107,36 @@ def test_heat_lies_over_tokens(run, folder, capsys):
     assert f"HiResCAM at {told['explanations'][0]['layer']}" in page
 
 
+def test_views_are_drawn_over_tokens(run, folder, capsys):
+    out, opened = folder / "views", open_run(run)
+    texts = data.open_inputs([folder / "new.csv"], kind="texts", columns={"text_column": ["text"]})
+    words = ["explain", str(run), "-o", str(out)]
+    one = write_csv(folder / "one.csv", [{"id": "one", "text": texts.read(0)}])
+    table = ["--text", "text", str(folder / "new.csv")]
+    assert main([*words, *table, "--exciting", "stage1.0.convs.0:3", "--most", "4"]) == 0
+    told = json.loads((out / "exciting.json").read_text())
+    strongest = told["inputs"][0]
+    number = [texts.name(i) for i in range(len(texts))].index(strongest["name"])
+    ids = opened.preprocessing.apply(texts.read(number))
+    ((start, stop),) = strongest["patch"]
+    others = ids.clone()
+    others[:start], others[stop:] = 1, 1  # unknown words
+    maps: list[torch.Tensor] = []
+    layer = opened.model.get_submodule("stage1.0.convs.0")
+    with layer.register_forward_hook(lambda *seen: maps.append(seen[2])):
+        opened.model(torch.stack([ids, others]))
+    highest = maps[0][:, 3].amax(1).tolist()
+    assert strongest["value"] == pytest.approx(highest[0], rel=1e-4)
+    (place,) = strongest["place"]
+    assert maps[0][1, 3, place].item() == pytest.approx(highest[0], rel=1e-4)  # nothing else counts
+    assert (out / "exciting.html").read_text().count('class="tokens"') == 4
+    assert main([*words, str(one), "--maps", "stage1", "--most", "5", "--shared-scale"]) == 0
+    assert (out / "maps.html").read_text().count('class="tokens"') == 6
+    for name in ("maps", "exciting"):
+        assert (out / f"{name}.png").read_bytes()[1:4] == b"PNG"
+    capsys.readouterr()
+
+
 def test_words_that_are_left_out_measure_the_heat(run, folder, capsys):
     words = ["explain", str(run), str(folder / "new.csv"), "-o", str(folder / "measured")]
     assert main([*words, "--faithfulness", "--json"]) == 0
@@ -133,9 +164,6 @@ def test_of_a_long_text_the_part_with_the_strongest_token_is_drawn():
 def test_what_a_run_of_texts_has_no_use_for_is_one_sentence(run, folder, capsys):
     assert main(["predict", str(run), str(folder / "new.csv"), "--tta", "flip"]) == 2
     assert "tta (='flip') is for images and volumes" in capsys.readouterr().err
-    for words in (["--maps", "head"], ["--exciting", "head:0"]):
-        assert main(["explain", str(run), str(folder / "new.csv"), *words]) == 2
-        assert "draw inputs that are pictures" in capsys.readouterr().err
     assert main(["audit", str(run), str(folder / "items.csv")]) == 2
     assert "places of pictures are cut and pasted" in capsys.readouterr().err
     assert fitted_with(open_run(run).preprocessing)["tokens"].longest == 8

@@ -121,6 +121,20 @@ def test_explain_draws_slices_and_writes_heat_over_the_volumes(run, scans, tmp_p
     assert {row["target"] for row in told["explanations"]} == {"cube"}
 
 
+def test_views_are_drawn_of_volumes(run, scans, tmp_path):
+    opened = open_run(run)
+    layer = opened.model.heatmap_layer
+    words = ["explain", str(run), "-o", str(tmp_path)]
+    assert main([*words, str(scans / "cube" / "01.nii.gz"), "--maps", layer, "--most", "3"]) == 0
+    assert len(json.loads((tmp_path / "maps.json").read_text())["channels"]) == 3
+    assert main([*words, str(scans / "cube"), "--exciting", f"{layer}:0", "--most", "2"]) == 0
+    for one in json.loads((tmp_path / "exciting.json").read_text())["inputs"]:
+        assert len(one["place"]) == len(one["patch"]) == 3
+    for name in ("maps", "exciting"):
+        with Image.open(tmp_path / f"{name}.png") as sheet:
+            assert min(sheet.size) > 100
+
+
 def test_a_real_scan_is_explained_at_its_own_voxels(run, tmp_path, capsys):
     head = Path(nibabel.__file__).parent / "tests" / "data" / "anatomical.nii"
     assert main(["explain", str(run), str(head), "-o", str(tmp_path)]) == 0

@@ -62,6 +62,26 @@ def test_the_largest_value_of_a_map_is_not_sought_in_the_padding() -> None:
     assert [one.patch for one in found.inputs] == [((0, 2),), ((0, 2),)]
 
 
+def test_padding_of_texts_excites_nothing() -> None:
+    """The bias of a channel is the largest value that nothing at all gives."""
+    torch.manual_seed(0)
+    network = models.create("text_cnn", vocabulary=50, num_classes=3, filters=4).eval()
+    layer, lengths = "stage1.0.convs.0", (4, 9, 6)
+    torch.nn.init.constant_(network.get_submodule(layer).bias, 3)
+    torch.nn.init.constant_(network.get_submodule(layer).weight, -3)
+    ids = network.example_input(3, 9)
+    ids[torch.arange(9) >= torch.tensor(lengths)[:, None]] = 0
+    texts = [ids[row : row + 1, :length] for row, length in enumerate(lengths)]
+    alone = exciting_inputs(network, texts, layer, 1, most=3)
+    together = exciting_inputs(network, [ids], layer, 1, most=3)
+    assert {one.id: lengths[one.id] >= one.patch[0][1] for one in together.inputs} == dict.fromkeys(
+        range(3), True
+    )
+    for one, single in zip(together.inputs, alone.inputs, strict=True):
+        assert one.value == pytest.approx(single.value, rel=1e-5)
+        assert (one.id, one.place, one.patch) == (single.id, single.place, single.patch)
+
+
 def test_patches_of_batches_of_several_lengths_are_their_own() -> None:
     network = nn.Sequential(nn.Conv1d(1, 1, 3, padding=1, bias=False))
     nn.init.ones_(network[0].weight)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from convarium import models
+from convarium import explain, models
 from convarium.errors import OptionError
 from convarium.explain import (
     Attribution,
@@ -22,9 +22,11 @@ from convarium.explain import (
     occlusion,
     score_cam,
 )
+from convarium.explain.methods import METHODS
 from convarium.explain.resizing import Extent, resized, resized_each
 
 LONGEST = 32
+_OF_TOKENS = [name for name, method in METHODS.items() if method.layered and name != "score_cam"]
 
 
 class Masked(nn.Module):
@@ -82,6 +84,24 @@ def test_every_kind_of_network_of_series_is_explained_without_padding(name: str)
     torch.manual_seed(0)
     network = models.create(name, in_channels=2, num_classes=3).double()
     check_alone(network, grad_cam, [9, 30])
+
+
+@pytest.mark.parametrize("method", [*_OF_TOKENS, "occlusion"])
+def test_ids_of_texts_say_by_themselves_what_is_padding(method: str) -> None:
+    torch.manual_seed(0)
+    call, lengths, classes = getattr(explain, method), [3, 9, 6], [0, 1, 2]
+    network = models.create("text_cnn", vocabulary=50, num_classes=3, filters=4).double().eval()
+    ids = network.example_input(3, 9)
+    ids[torch.arange(9) >= torch.tensor(lengths)[:, None]] = 0
+    heat = call(network, ids, target=classes)
+    for row, length in enumerate(lengths):
+        alone = call(network, ids[row : row + 1, :length], target=classes[row])
+        cells = alone.values.shape[1]
+        torch.testing.assert_close(heat.values[row, :cells], alone.values[0])
+        torch.testing.assert_close(heat.display()[row, :length], alone.display()[0])
+        assert not heat.display()[row, length:].any()
+    whole = call(network, ids, target=classes, forward=lambda x: network(x))
+    assert whole.values.shape[0] == 3  # as they were given: one tensor
 
 
 def test_pictures_of_several_sizes_have_the_map_that_they_have_alone() -> None:

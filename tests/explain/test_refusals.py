@@ -30,6 +30,11 @@ def normed() -> nn.Sequential:
     return nn.Sequential(network()[0], nn.BatchNorm2d(4), *network()[1:])
 
 
+class Means(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean((2, 3))
+
+
 class Text(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -41,6 +46,12 @@ class Text(nn.Module):
         return self.head(self.conv(self.words(ids).mT).amax(2))
 
 
+def unmade() -> nn.Sequential:
+    with torch.device("meta"):
+        return network()
+
+
+LAZY = nn.Sequential(nn.LazyConv2d(4, 3), nn.Flatten())
 IDS = torch.arange(20).reshape(2, 10)
 
 
@@ -62,6 +73,10 @@ def audit(**words: Any) -> explain.Audit:
         (lambda: explain.fuse([]), r"attributions \(=\[\]\)"),
         (lambda: explain.sanity_check(network(), X, "grad_cam"), "must be a function"),
         (lambda: explain.energy(X[:, 0], X[:, 0] > 0, x=X.numpy()), "must be a tensor"),
+        (lambda: grad_cam(unmade(), X), "on the meta device, without numbers; load the weights"),
+        (lambda: grad_cam(unmade(), X.to("meta"), target=1), "without numbers; load the weights"),
+        (lambda: grad_cam(LAZY, X), "0.weight has no numbers yet; run the model on a batch"),
+        (lambda: grad_cam(network(), X.to("meta")), "without numbers; load the weights"),
         (lambda: audit(least="a"), r"least \(='a'\)"),
         (lambda: audit(layer=["0"]), r"layer \(=\['0'\]\) must be the dotted name"),
     ],
@@ -74,6 +89,18 @@ def test_one_sentence_says_what_is_wrong(call: Callable[[], object], message: st
 def test_a_picture_without_its_batch_axis_is_told() -> None:
     with pytest.raises(ShapeError, match="give the whole shape, batch included"):
         grad_cam(normed(), X[0])
+    with pytest.raises(ShapeError, match=r"does not take an input of shape .*batch included"):
+        grad_cam(nn.Sequential(nn.Conv2d(1, 4, 3), Means(), nn.Linear(4, 3)), X[0])
+
+
+@pytest.mark.long
+def test_an_exported_network_says_which_batches_it_takes() -> None:
+    plain = network().eval()
+    exported = torch.export.export(plain, (X,)).module()
+    with pytest.raises(ShapeError, match=r"exported for inputs of one size .*batch_size as long"):
+        explain.occlusion(exported, X, window=4)
+    heat = explain.occlusion(exported, X, window=4, batch_size=2)
+    torch.testing.assert_close(heat.values, explain.occlusion(plain, X, window=4).values)
 
 
 def test_a_limit_that_is_no_number() -> None:

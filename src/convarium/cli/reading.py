@@ -134,11 +134,17 @@ def input_columns(values: argparse.Namespace, run: Run) -> dict[str, Any]:
     """The columns of texts: as given, else as the run was trained; none where it takes files.
 
     Series are read as those that the run was trained on.
+
+    Raises:
+        OptionError: columns of texts, and the run has series.
     """
-    if run.preprocessing.kind == "series":
-        return dict(run.columns)
     given = {"text_column": values.text_column, "id_column": values.id_column}
     said = {name: value for name, value in given.items() if value}
+    if run.preprocessing.kind == "series":
+        if said:
+            flag = "--text" if "text_column" in said else "--id"
+            raise OptionError(f"{flag} is for texts, and {run.folder} reads series; leave it out.")
+        return dict(run.columns)
     own = run.columns.get("text_column")
     return {"text_column": own, **said} if own else said
 

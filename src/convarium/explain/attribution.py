@@ -278,5 +278,5 @@ def spatial_size(x: Tensor) -> tuple[int, ...]:
             "axes, or (B, T) token ids; give one sample its batch axis: x.unsqueeze(0)."
         )
     if 0 in x.shape:
-        raise ShapeError(f"x has shape {tuple(x.shape)}; it must have at least one sample.")
+        raise ShapeError(f"x has shape {tuple(x.shape)}; none of its axes may be empty.")
     return size

@@ -17,6 +17,7 @@ from convarium.errors import ConvariumError, OptionError
 from convarium.explain.attribution import spatial_size
 from convarium.explain.cam import Layer
 from convarium.explain.looking import device_of
+from convarium.explain.padding import real_tokens
 from convarium.explain.views import maps_of
 from convarium.measure import Field, receptive_field
 from convarium.measure.arguments import whole
@@ -96,8 +97,9 @@ def exciting_inputs(
 
     The data is read once, batch by batch; equal values are in the order of the ids. The patch is
     the receptive field of the place of the maximum, cut at the borders of the input; all of the
-    input where the field is not known, or the layer has no places. Where a batch has a mask, places
-    of the map that see into the padding with their own share of the input do not count.
+    input where the field is not known, or the layer has no places. Where a batch has a mask, or
+    texts whose padding is 0, places of the map that see into the padding with their own share of
+    the input do not count.
 
     Args:
         model: any module.
@@ -128,7 +130,8 @@ def exciting_inputs(
                 f"channel (={channel!r}) must be a whole number from 0 to {maps.shape[1] - 1}, the "
                 f"channels of {name}."
             )
-        found = list(_highest(maps[:, channel], batch))
+        real = real_tokens(model, batch.inputs[0]) if batch.mask is None else batch.mask
+        found = list(_highest(maps[:, channel], batch, real))
         finite = [one for one in found if one.minus < math.inf]
         best = heapq.nsmallest(most, best + finite)
         silent += len(found) - len(finite)
@@ -152,12 +155,12 @@ def _batch(batch: Batch | Tensor, seen: int) -> Batch:
     return Batch(inputs=(batch,), target=None, mask=None, index=index, weight=None)
 
 
-def _highest(maps: Tensor, batch: Batch) -> Iterator[_Found]:
+def _highest(maps: Tensor, batch: Batch, real: Tensor | None) -> Iterator[_Found]:
     """The largest value of each map (B, *S), and where it is; infinity where none is finite."""
     size, x = tuple(maps.shape[1:]), batch.inputs[0]
-    values = torch.where(maps.isfinite() & _real(batch.mask, size), maps, -math.inf)
+    values = torch.where(maps.isfinite() & _real(real, size), maps, -math.inf)
     highest, where = values.flatten(1).max(1)
-    ends = _ends(x, batch.mask)
+    ends = _ends(x, real)
     rows = zip(highest.tolist(), where.tolist(), batch.index.tolist(), ends, strict=True)
     for value, place, number, end in rows:
         yield _Found(-value, number, _unravelled(place, size), size, tuple(x.shape), end)
@@ -202,7 +205,8 @@ def _patch(field: Field | None, one: _Found) -> tuple[tuple[int, int], ...]:
     for axis, side in enumerate(one.ends):
         start = field.start[axis] + field.stride[axis] * one.place[axis]
         stop = math.ceil(start + field.size[axis])
-        edges.append((max(0, math.floor(start)), min(side, stop)))
+        begin = min(max(0, math.floor(start)), side)  # side: of a short text, what lies behind it
+        edges.append((begin, max(begin, min(side, stop))))
     return tuple(edges)
 
 

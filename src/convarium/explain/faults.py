@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parameter import is_lazy
 
 from convarium.errors import OptionError, ShapeError
 from convarium.graph import trace
 
+WITHOUT_NUMBERS: Final = (
+    "The model or x is on the meta device, without numbers; load the weights and give a real batch."
+)
 _QUANTISED: Final = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized")
 # What torch says where sizes do not fit.
 _SHAPES: Final = re.compile(
-    r"channels|cannot be multiplied|size of tensor|kernel size|output size|expected|invalid for",
+    r"channels|cannot be multiplied|size of tensor|kernel size|output size|expected|invalid for"
+    r"|dimension out of range|guard failed",
     re.IGNORECASE,
 )
 _PADDED = (
@@ -28,8 +33,12 @@ def refuse(network: nn.Module) -> None:
     """Refuse a network in which no layer can be read.
 
     Raises:
-        OptionError: a part of it is scripted or quantised.
+        OptionError: a part of it is scripted, quantised or lazy, and has not run.
     """
+    parameters: dict[str, Any] = dict(network.named_parameters())
+    for name, parameter in parameters.items():
+        if is_lazy(parameter):
+            raise OptionError(f"{name} has no numbers yet; run the model on a batch first.")
     for name, module in network.named_modules():
         scripted = isinstance(module, torch.jit.ScriptModule)
         if scripted or type(module).__module__.startswith(_QUANTISED):
@@ -67,8 +76,10 @@ def blame(network: nn.Module, inputs: tuple[Tensor, ...], error: Exception) -> N
         OptionError: numbers of another kind than the weights, or ids that no word has.
         ShapeError: a shape that the network does not take.
     """
+    if any(tensor.is_meta for tensor in (*network.parameters(), *inputs)):
+        raise OptionError(WITHOUT_NUMBERS) from error
     _blame_the_numbers(network, inputs[0], error)
-    if isinstance(error, RuntimeError | ValueError) and _SHAPES.search(str(error)):
+    if _SHAPES.search(str(error)):
         _blame_the_shape(network, inputs, error)
 
 
@@ -89,6 +100,11 @@ def _blame_the_numbers(network: nn.Module, x: Tensor, error: Exception) -> None:
 
 def _blame_the_shape(network: nn.Module, inputs: tuple[Tensor, ...], error: Exception) -> None:
     """Say it in a sentence where the shape is what the model does not take."""
+    if "Guard failed" in str(error):
+        raise ShapeError(
+            f"The model was exported for inputs of one size ({error}); give it such, and where a "
+            "method changes x several times at once, batch_size as long as the batch."
+        ) from error
     try:
         trace(network, [tuple(x.shape) for x in inputs])
     except ShapeError as reason:

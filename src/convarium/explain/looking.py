@@ -125,7 +125,7 @@ def looking(model: nn.Module, x: Inputs, forward: Forward | None = None) -> Iter
         forward: what runs in place of `model(*inputs)`.
 
     Raises:
-        OptionError: the model is no module, scripted or quantised; x is no tensor of numbers.
+        OptionError: the model is no module, scripted, quantised or lazy; x is no tensor of numbers.
         ShapeError: the inputs do not fit the model.
     """
     network = unwrapped(model)
@@ -147,7 +147,7 @@ def looking(model: nn.Module, x: Inputs, forward: Forward | None = None) -> Iter
             given = tuple(x.clone() if x.is_inference() else x.detach() for x in inputs)
             told = ("" if plain else _WRAPPED, padded(given, size), mixing(network, given))
             yield Look(network, given, forward or network, size, " ".join(filter(None, told)))
-    except (RuntimeError, IndexError, ValueError) as error:
+    except (RuntimeError, IndexError, ValueError, AssertionError) as error:
         if forward is None and not isinstance(error, ConvariumError):
             blame(network, inputs, error)
         raise

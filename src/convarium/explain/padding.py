@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, Final, ParamSpec
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from convarium.errors import ConvariumError
 from convarium.explain.attribution import Attribution
@@ -20,6 +20,7 @@ from convarium.explain.looking import Look, looking
 from convarium.explain.methods import METHODS
 from convarium.explain.resizing import Extent, Sizes
 from convarium.explain.targets import goal
+from convarium.graph import unwrapped
 
 P = ParamSpec("P")
 Groups = dict[Sizes, list[int]]  # of the samples of each size
@@ -31,28 +32,39 @@ _CAPPED: Final = "The window is no longer than a sample, where that is the short
 def unpadded(method: Callable[P, Attribution]) -> Callable[P, Attribution]:
     """The method, which explains the samples of a padded batch `(x, mask)` without their padding.
 
-    It runs once for each size among the samples. A callable target scores whole batches, so that
-    its batch stays as it is; so does one whose mask hides more than what stands behind a sample,
-    and one whose samples have other scores without what the mask hides: then it is no padding.
+    Of texts for a network of this library the ids say it, without a mask: 0 is padding. It runs
+    once for each size among the samples. A callable target scores whole batches, so that its batch
+    stays as it is; so does one whose mask hides more than what stands behind a sample, and one
+    whose samples have other scores without what the mask hides: then it is no padding.
     """
     layered = METHODS[getattr(method, "__name__", "")].layered
 
     @functools.wraps(method)
     def explained(*args: P.args, **kwargs: P.kwargs) -> Attribution:
         given: dict[str, Any] = {**dict(zip(("model", "x"), args, strict=False)), **kwargs}
-        sizes = own_sizes(given.get("x"))
+        x = given.get("x")
+        words = None if given.get("forward") else real_tokens(given.get("model"), x)
+        sizes = own_sizes(x if words is None else (x, words))
         if sizes is None or not _fits(given.get("target"), len(sizes)):
             return method(*args, **kwargs)
         groups: Groups = {}
         for row, size in enumerate(sizes):
             groups.setdefault(size, []).append(row)
-        if not _is_padding(groups, given):
+        if words is None and not _is_padding(groups, given):
             return method(*args, **kwargs)
         note = _settle_layer(given) if layered and given.get("layer") is None else ""
         call: Any = method
         return _together(call, groups, note, **given)
 
     return explained
+
+
+def real_tokens(model: Any, x: Any) -> Tensor | None:
+    """Which ids (B, T) are words, where the network says by itself that 0 is padding."""
+    if not isinstance(model, nn.Module) or not isinstance(x, Tensor):
+        return None
+    tokens = getattr(unwrapped(model), "input_kind", "") == "tokens"
+    return x != 0 if tokens and x.ndim == 2 else None
 
 
 def own_sizes(x: Any) -> list[Sizes] | None:
@@ -129,28 +141,31 @@ def _together(
     note: str,
     *,
     model: Any,
-    x: tuple[Tensor, Tensor],
+    x: tuple[Tensor, Tensor] | Tensor,
     target: Any = None,
     **more: Any,
 ) -> Attribution:
-    """One result of all samples, in their order."""
-    first, mask = x
+    """One result of all samples, in their order; texts without a mask stay without it."""
+    first, *masks = x if isinstance(x, tuple) else (x,)
+    whole = tuple(first.shape[-len(next(iter(groups))) :])
     targets, blank = _listed(target, len(first)), _expanded(more.get("baseline"), first)
     parts, notes = [], {note}
     for size, rows in groups.items():
         cut: Any = (..., *map(slice, size))
-        inputs = (first[rows][cut], mask[rows][cut])
+        inputs: Any = first[rows][cut]
+        if masks:
+            inputs = (inputs, *(mask[rows][cut] for mask in masks))
         wanted = None if target is None else [targets[row] for row in rows]
         options = dict(more)
         if blank is not None:
             options["baseline"] = blank[rows][cut]
         for name in _PATCHES & more.keys():
-            options[name] = _capped(more[name], size, mask.shape[1:])
+            options[name] = _capped(more[name], size, whole)
             if options[name] != more[name]:
                 notes.add(_CAPPED)
         parts.append(call(model, inputs, target=wanted, **options))
     order = [row for rows in groups.values() for row in rows]
-    joined = _joined(parts, order, tuple(mask.shape[1:]))
+    joined = _joined(parts, order, whole)
     return replace(joined, note=" ".join(filter(None, (joined.note, *sorted(notes)))))
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from convarium.errors import OptionError, ShapeError
+from convarium.explain.faults import WITHOUT_NUMBERS
 
 Target = int | Sequence[int] | Tensor | Callable[[Any], Tensor] | None
 
@@ -45,9 +46,12 @@ def goal(output: Any, target: Target, samples: int) -> Goal:
     """What to score, from the model's first output.
 
     Raises:
-        OptionError: a class out of range, a wrong number of targets, or no target at all.
+        OptionError: a class out of range, a wrong number of targets, no target at all, or an output
+            without numbers.
         ShapeError: the output is not (B, classes).
     """
+    if any(isinstance(leaf, Tensor) and leaf.is_meta for leaf in tree_flatten(output)[0]):
+        raise OptionError(WITHOUT_NUMBERS)
     if callable(target):
         return Goal(samples, None, target)
     if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != samples:

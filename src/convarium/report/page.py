@@ -16,9 +16,9 @@ from convarium.report import wording
 from convarium.report.balance import class_balance
 from convarium.report.learning import curves
 from convarium.report.matrix import FULL_UP_TO, confused_pairs, confusion_matrix
-from convarium.report.pictures import Picture, figure
+from convarium.report.pictures import Picture
 from convarium.report.reliability import calibration_of
-from convarium.report.sequences import HeatedSeries, HeatedTokens, shown_sequence
+from convarium.report.sequences import HeatedSeries, HeatedTokens, shown
 from convarium.report.templates import write_filled
 
 if TYPE_CHECKING:
@@ -94,13 +94,13 @@ def shared(
         "subtitle": _subtitle(card),
         "learning": _learning(card, history, score),
         "things": _things(card),
-        "errors": [_figure(sample) for sample in errors],
+        "errors": [shown(sample) for sample in errors],
         "galleries": [
-            (heading, [_figure(sample) for sample in some])
+            (heading, [shown(sample) for sample in some])
             for heading, some in itertools.groupby(heatmaps, key=attrgetter("group"))
         ],
         "data": _source(card),
-        "alike": [(_figure(test), _figure(train)) for test, train in alike],
+        "alike": [(shown(test), shown(train)) for test, train in alike],
         "alike_count": card.get("data", {}).get("alike", {}).get("test", 0),
         "skipped": skipped[:_SKIPPED_SHOWN],
         "skipped_count": len(skipped),
@@ -113,11 +113,6 @@ def _baselines(card: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What was measured beside the network on the same samples."""
     found: list[dict[str, Any]] = card.get("result", {}).get("baselines", [])
     return found
-
-
-def _figure(sample: Sample) -> dict[str, Any]:
-    """What a template shows of a sample."""
-    return figure(sample) if isinstance(sample, Picture) else shown_sequence(sample)
 
 
 def _things(card: Mapping[str, Any]) -> str:

@@ -23,6 +23,7 @@ from convarium.report.sequences import (
     HeatedSeries,
     HeatedTokens,
     draw_series,
+    has_scale,
     token_tints,
 )
 
@@ -72,14 +73,39 @@ def write_sequence_pictures(folder: str | Path, explained: ExplainedSequences) -
         files.write_bytes(written[-1], png(picture))
         small.append(Image.fromarray(picture).reduce(_SCALE))
     sheet = Path(folder) / "heatmaps.png"
-    files.write_bytes(sheet, png(_sheet(small)))
+    files.write_bytes(sheet, png(_sheet(small, min(2, len(small)))))
     return SequencePictures(tuple(written), sheet)
+
+
+def sequence_sheet(
+    path: str | Path,
+    sequences: Sequence[HeatedSeries | HeatedTokens],
+    title: str,
+    *,
+    columns: int = 2,
+) -> Path:
+    """Write series or texts below a title as one PNG, as many as 12,000 pixels of height hold.
+
+    Args:
+        path: the PNG file, written atomically.
+        sequences: at least one.
+        title: the heading.
+        columns: how many stand beside each other at most.
+
+    Raises:
+        RunError: the file cannot be written.
+    """
+    from PIL import Image
+
+    small = [Image.fromarray(sequence_picture(each)).reduce(_SCALE) for each in sequences]
+    files.write_bytes(path, png(_sheet(small, min(columns, len(small)), title)))
+    return Path(path)
 
 
 def sequence_picture(sequence: HeatedSeries | HeatedTokens) -> NDArray[np.uint8]:
     """A series or a text with its heat, below its class and note, above the bar of colours.
 
-    Without any heat there is no bar.
+    Without any heat there is no bar, nor where the heat has no scale.
 
     Shape:
         `(H, 1440, 3)`, uint8.
@@ -92,7 +118,7 @@ def sequence_picture(sequence: HeatedSeries | HeatedTokens) -> NDArray[np.uint8]
     note = "; ".join(filter(None, (sequence.note, _unlike_the_page(sequence))))
     head = _LINE if not note else _LINE + _SMALL + _GAP
     body, colours = _body(sequence)
-    foot = _LINE if np.any(sequence.heat) else 0
+    foot = _LINE if has_scale(sequence) else 0
     sheet = Image.new("RGB", (_WIDTH, head + body.height + foot), "white")
     pen = ImageDraw.Draw(sheet)
     for text, size, top, shade in (
@@ -161,14 +187,14 @@ def _lines(widths: Sequence[float], room: float) -> list[tuple[int, float]]:
     return places
 
 
-def _sheet(small: Sequence[PillowImage]) -> NDArray[np.uint8]:
-    """Pictures of half their size, in one column or two, as many rows as the sheet holds."""
+def _sheet(small: Sequence[PillowImage], columns: int, title: str = "") -> NDArray[np.uint8]:
+    """Pictures of half their size in columns, as many rows as the sheet holds."""
     from PIL import Image, ImageDraw
 
-    columns = min(2, len(small))
     rows = [small[k : k + columns] for k in range(0, len(small), columns)]
     heights = [max(picture.height for picture in row) + _GAP for row in rows]
-    ends = np.cumsum(heights).tolist()
+    head = _LINE if title else 0
+    ends = (head + np.cumsum(heights)).tolist()
     held = max(1, sum(end <= TALLEST for end in ends))
     left_out = len(small) - held * columns
     width = round(WIDTH)
@@ -177,8 +203,13 @@ def _sheet(small: Sequence[PillowImage]) -> NDArray[np.uint8]:
     for row, end, height in zip(rows[:held], ends, heights, strict=False):
         for column, picture in enumerate(row):
             sheet.paste(picture, (column * (width + _GAP), end - height))
-    if foot:
-        told = f"the first {held * columns} of {len(small)}"
-        place, shade = (_EDGE, sheet.height - foot / 2), palette.LIGHT["soft"]
-        ImageDraw.Draw(sheet).text(place, told, fill=shade, font=font_of(_SMALL), anchor="lm")
+    told = f"the first {held * columns} of {len(small)}" if foot else ""
+    pen, room = ImageDraw.Draw(sheet), sheet.width - 2 * _EDGE
+    for text, size, middle, shade in (
+        (title, _LETTERS, _LINE / 2, "ink"),
+        (told, _SMALL, sheet.height - foot / 2, "soft"),
+    ):
+        font = font_of(size)
+        words = fitting(text, font, room)
+        pen.text((_EDGE, middle), words, fill=palette.LIGHT[shade], font=font, anchor="lm")
     return np.asarray(sheet)

@@ -14,7 +14,8 @@ from convarium.errors import OptionError, ShapeError
 from convarium.explain.painting import heat_colours, signed_colours
 from convarium.report import wording
 from convarium.report.faithful import score_rows
-from convarium.report.pictures import address
+from convarium.report.long_curves import columns_of, limits_of, stretches
+from convarium.report.pictures import Picture, address, figure
 from convarium.report.svg import Axis, Drawing
 from convarium.report.templates import write_filled
 
@@ -27,7 +28,6 @@ WIDTH, _LEFT, _RIGHT = 720.0, 52.0, 12.0
 _PANEL, _GAP, _TOP, _BAND, _FOOT = 92.0, 14.0, 8.0, 12.0, 34.0
 #: The time axis of a drawn series, in shares of the drawing's width.
 SPAN = (_LEFT / WIDTH, 1 - _RIGHT / WIDTH)
-_COLUMNS = 720  # of a longer series each column has the smallest and the largest of several steps
 _LEVELS = 12
 _FAINT = 0.04
 _TINT = 0.6  # of the strongest token's background, so that its word can be read
@@ -46,6 +46,8 @@ class HeatedSeries:
         channels: names of the curves.
         group: heading of the series that it stands among.
         signed: whether the heat below 0 speaks against the class.
+        shared: one scale of values for all curves; otherwise each has its own.
+        scale: whether a scale of colours belongs to the heat; not where it only marks a part.
 
     Raises:
         ShapeError: the heat has another length, or there are not as many names as curves.
@@ -59,6 +61,8 @@ class HeatedSeries:
     channels: Sequence[str] = ()
     group: str = ""
     signed: bool = False
+    shared: bool = False
+    scale: bool = True
 
     def __post_init__(self) -> None:
         shape = np.shape(self.values)
@@ -83,6 +87,7 @@ class HeatedTokens:
         note: the rest of what is to be said.
         group: heading of the texts that it stands among.
         first: number in the text of the first token here, from 0.
+        scale: whether a scale of colours belongs to the heat; not where the title says it.
 
     Raises:
         ShapeError: another number of tokens than of values.
@@ -95,6 +100,7 @@ class HeatedTokens:
     note: str = ""
     group: str = ""
     first: int = 0
+    scale: bool = True
 
     def __post_init__(self) -> None:
         if np.shape(self.heat) != (len(self.tokens),) or not len(self.tokens):
@@ -149,7 +155,8 @@ def sequence_page(
 def draw_series(series: HeatedSeries) -> str:
     """The curves of a series as one SVG, thick and coloured where the heat is, over a heat band.
 
-    Without any heat there is no band. What speaks against the class is blue.
+    Without any heat there is no band, nor where it has no scale. What speaks against the class is
+    blue.
 
     Args:
         series: of any length; each column of a long one spans several time steps.
@@ -165,12 +172,14 @@ def draw_series(series: HeatedSeries) -> str:
     across = Axis(0, max(1, length - 1), _LEFT, WIDTH - _RIGHT)
     steps, lowest, highest = columns_of(series.heat)
     heat = np.where(-lowest > highest, lowest, highest)
+    heated = (steps, heat, 1 if series.scale else 0)
     for k in range(channels):
         top = _TOP + k * (_PANEL + _GAP)
         name = series.channels[k] if series.channels else ""
-        _curve(drawing, series.values[k], (steps, heat), across, (top, name))
+        limits = limits_of(series.values if series.shared else series.values[k])
+        _curve(drawing, series.values[k], heated, across, (top, name, limits))
     band = height - _FOOT - _BAND
-    if heat.any():
+    if has_scale(series):
         shares = signed_colours(heat[None]) if series.signed else heat_colours(heat[None])
         colours = np.rint(255 * shares).astype(np.uint8)
         box = (_LEFT, band, WIDTH - _RIGHT - _LEFT, _BAND)
@@ -186,14 +195,16 @@ def draw_series(series: HeatedSeries) -> str:
 def _curve(
     drawing: Drawing,
     values: Floats,
-    heated: tuple[Floats, Floats],
+    heated: tuple[Floats, Floats, int],
     across: Axis,
-    place: tuple[float, str],
+    place: tuple[float, str, tuple[float, float]],
 ) -> None:
-    """One curve in its panel: thin all along, and thick over it where there is heat."""
-    steps, heat = heated
-    top, name = place
-    low, high = limits_of(values)
+    """One curve in its panel: thin all along, and thick over it where there is heat.
+
+    The last of `heated` is how many columns before the heat the thick line begins.
+    """
+    steps, heat, before = heated
+    top, name, (low, high) = place
     down = Axis(low, high, top + _PANEL - 4, top + (18 if name else 4))
     drawing.line([(_LEFT, top + _PANEL), (WIDTH - _RIGHT, top + _PANEL)], "line")
     for value, y in ((high, down(high) + 8), (low, top + _PANEL - 3)):
@@ -215,10 +226,11 @@ def _curve(
             drawing.dot(*points[0], _colour_of(run[0][2]) or "soft", 2.2)
             continue
         drawing.line(points, "soft", thick=1.2)
-        for begin, end, level in _pieces([level for _, _, level in run]):
+        for begin, end, level in stretches([level for _, _, level in run]):
             strength = abs(level) / _LEVELS
             if colour := _colour_of(level):
-                piece = points[max(0, begin - 1) : end]
+                piece = points[max(0, begin - before) : end]
+                piece = piece if len(piece) > 1 else 2 * piece
                 drawing.line(piece, colour, thick=1.2 + 2.4 * strength, strength=strength)
 
 
@@ -227,43 +239,22 @@ def _colour_of(level: int) -> str:
     return "" if abs(level) <= _FAINT * _LEVELS else ("miss" if level > 0 else "hit")
 
 
-def _pieces(levels: list[int]) -> list[tuple[int, int, int]]:
-    """(begin, end, level) of the stretches of equal levels."""
-    starts = [k for k in range(len(levels)) if k == 0 or levels[k] != levels[k - 1]]
-    return [
-        (begin, end, levels[begin])
-        for begin, end in zip(starts, [*starts[1:], len(levels)], strict=True)
-    ]
-
-
-def columns_of(values: NDArray[Any], most: int = _COLUMNS) -> tuple[Floats, Floats, Floats]:
-    """Middle step, smallest and largest value of each column of a curve `(T,)`.
-
-    >>> [column.tolist() for column in columns_of(np.array([3, 1, 2, 5]), most=2)]
-    [[0.5, 2.5], [1.0, 2.0], [3.0, 5.0]]
-    """
-    length = len(values)
-    edges = np.unique(np.linspace(0, length, min(length, most) + 1).round().astype(int))
-    steps = ((edges[:-1] + edges[1:] - 1) / 2).astype(np.float32)
-    smallest = np.minimum.reduceat(values, edges[:-1]).astype(np.float32)
-    largest = np.maximum.reduceat(values, edges[:-1]).astype(np.float32)
-    return steps, smallest, largest
-
-
-def limits_of(values: Floats) -> tuple[float, float]:
-    """Smallest and largest finite value, apart from each other."""
-    finite = values[np.isfinite(values)]
-    if not finite.size:
-        return 0.0, 1.0
-    low, high = float(finite.min()), float(finite.max())
-    return (low, high) if high > low else (low - 0.5, high + 0.5)
+def shown(sample: Picture | HeatedSeries | HeatedTokens) -> dict[str, Any]:
+    """What a template shows of a sample of any kind."""
+    return figure(sample) if isinstance(sample, Picture) else shown_sequence(sample)
 
 
 def shown_sequence(sequence: HeatedSeries | HeatedTokens) -> dict[str, Any]:
     """What a template shows of a sequence."""
-    told = {"title": sequence.title, "note": sequence.note, "drawing": "", "tokens": []}
+    told = {
+        "title": sequence.title,
+        "note": sequence.note,
+        "drawing": "",
+        "tokens": [],
+        "heated": has_scale(sequence),
+    }
     if isinstance(sequence, HeatedSeries):
-        return {**told, "drawing": draw_series(sequence), "heated": bool(np.any(sequence.heat))}
+        return {**told, "drawing": draw_series(sequence)}
     pairs = zip(sequence.tokens, np.asarray(sequence.heat).tolist(), strict=True)
     tokens = [
         {
@@ -273,8 +264,13 @@ def shown_sequence(sequence: HeatedSeries | HeatedTokens) -> dict[str, Any]:
         }
         for token, value in pairs
     ]
-    heat = np.asarray(sequence.heat)
-    return {**told, "tokens": tokens, "signed": bool((heat < 0).any()), "heated": bool(heat.any())}
+    signed = bool(np.min(sequence.heat) < 0)
+    return {**told, "tokens": tokens, "signed": signed}
+
+
+def has_scale(sequence: HeatedSeries | HeatedTokens) -> bool:
+    """Whether a scale of colours belongs to it, and there is heat."""
+    return sequence.scale and bool(np.any(sequence.heat))
 
 
 def side_colour(value: float) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from convarium.report.sequences import columns_of, limits_of
+from convarium.report.long_curves import columns_of, limits_of
 from convarium.report.svg import Axis, Drawing
 
 MOST_CHANNELS = 6

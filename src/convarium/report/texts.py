@@ -48,7 +48,7 @@ def _cut(tokens: Sequence[str], heat: NDArray[np.float32], title: str, note: str
     """A text to be drawn; of a long one the part around its strongest token."""
     start = 0
     if len(tokens) > _SHOWN:
-        start = int(np.clip(heat.argmax() - _SHOWN // 2, 0, len(tokens) - _SHOWN))
+        start = int(np.clip(np.abs(heat).argmax() - _SHOWN // 2, 0, len(tokens) - _SHOWN))
         note = f"{note}; tokens {start + 1} to {start + _SHOWN} of {len(tokens)}"
         tokens, heat = tokens[start : start + _SHOWN], heat[start : start + _SHOWN]
     return HeatedTokens(tokens, heat, title, note, first=start)

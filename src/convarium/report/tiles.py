@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from convarium import files
 from convarium.errors import OptionError
 from convarium.explain.painting import fitting, font_of
-from convarium.report.pictures import Picture, colour, figure, png
+from convarium.report.pictures import Picture, colour, png
+from convarium.report.sequences import HeatedSeries, HeatedTokens, shown
 from convarium.report.templates import write_filled
 
 if TYPE_CHECKING:
@@ -45,12 +46,17 @@ def tile_sheet(path: str | Path, pictures: Sequence[Picture], title: str) -> Pat
     return Path(path)
 
 
-def view_page(path: str | Path, pictures: Sequence[Picture], title: str, lead: str) -> Path:
+def view_page(
+    path: str | Path,
+    pictures: Sequence[Picture | HeatedSeries | HeatedTokens],
+    title: str,
+    lead: str,
+) -> Path:
     """Write pictures with their words as one HTML file that needs nothing else, atomically.
 
     Args:
         path: the HTML file.
-        pictures: at least one.
+        pictures: at least one picture, series or text.
         title: heading of the page.
         lead: what is to be seen.
 
@@ -60,8 +66,14 @@ def view_page(path: str | Path, pictures: Sequence[Picture], title: str, lead: s
     """
     if not pictures:
         raise OptionError("pictures (=[]) must hold at least one picture.")
-    shown = [figure(picture) for picture in pictures]
-    return write_filled(path, "views.html.jinja", title=title, lead=lead, pictures=shown)
+    return write_filled(
+        path,
+        "views.html.jinja",
+        title=title,
+        lead=lead,
+        pictures=[shown(one) for one in pictures],
+        sequences=not isinstance(pictures[0], Picture),
+    )
 
 
 def _sheet(pictures: Sequence[Picture], title: str) -> NDArray[np.uint8]:
