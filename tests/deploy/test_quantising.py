@@ -127,6 +127,7 @@ def test_the_layer_that_hurts_is_found_and_kept(trained: nn.Module, tmp_path: Pa
     assert result.attempts[0].drop is not None
     assert not result.attempts[0].drop.shown
     assert "1 layers in fp32" in result.attempts[1].sentence()
+    assert "int8 (in float32 stay mix)," in result.sentence()
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,13 @@ def apart(forward: Callable[[Tensor], Tensor], model: nn.Module, sizes: tuple[in
 
 
 @pytest.mark.parametrize(
-    ("engine", "streams"), [("onnx", 1), ("openvino", 1), ("openvino", 2), ("torch", 1)]
+    ("engine", "streams"),
+    [
+        ("openvino", 1),
+        ("openvino", 2),
+        pytest.param("onnx", 1, marks=pytest.mark.long),
+        pytest.param("torch", 1, marks=pytest.mark.long),
+    ],
 )
 def test_threads_do_not_share_what_a_file_computes_with(
     engine: str, streams: int, tmp_path: Path
@@ -59,7 +65,9 @@ def test_threads_do_not_share_what_a_file_for_phones_computes_with(tmp_path: Pat
     assert apart(deploy.Artefact(path), model, (1, 2)) < 1e-4
 
 
-@pytest.mark.parametrize("engine", ["eager", "folded", "openvino"])
+@pytest.mark.parametrize(
+    "engine", ["eager", pytest.param("folded", marks=pytest.mark.long), "openvino"]
+)
 def test_threads_may_share_a_predictor_of_the_form_that_tune_chose(
     engine: str, tmp_path: Path
 ) -> None:

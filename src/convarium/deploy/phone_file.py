@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -45,7 +46,8 @@ def write_phone(
         xnnpack: Any = import_extra(
             "executorch.backends.xnnpack.partition.xnnpack_partitioner", EXTRA
         )
-        own = copy.deepcopy(network)
+        # ExecuTorch loses weights whose names begin with a digit, such as those of a Sequential
+        own = nn.Sequential(OrderedDict(network=copy.deepcopy(network)))
         own.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         one = samples[:1].clone(memory_format=torch.contiguous_format)
         try:

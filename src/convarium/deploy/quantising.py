@@ -103,10 +103,11 @@ class Quantisation:
 
     def sentence(self) -> str:
         """The result in words."""
+        kept = f" (in float32 stay {', '.join(self.kept)})" if self.kept else ""
         told = (
-            f"{self.path}: {self.format}, {self.precision}, {self.bytes / 1e6:.2f} MB (in float32 "
-            f"{self.float_bytes / 1e6:.2f}); {self.agreement:.1%} of the predictions agree; "
-            f"{self.latency['median_ms']:.3g} ms a sample here."
+            f"{self.path}: {self.format}, {self.precision}{kept}, {self.bytes / 1e6:.2f} MB (in "
+            f"float32 {self.float_bytes / 1e6:.2f}); {self.agreement:.1%} of the predictions "
+            f"agree; {self.latency['median_ms']:.3g} ms a sample here."
         )
         return f"{told} It is not int8: {self.reason}." if self.reason else told
 
@@ -294,7 +295,6 @@ def _result(
     )
     told = {key: value for key, value in result.to_json().items() if key != "path"}
     digests = {member.name: sha256(member) for member in members(path)}
-    entry = {"sha256": digests, **told, **manifest.conditions()}
     card = {} if search.card is None else {"card": dict(search.card)}
-    manifest.record(path, {**entry, **card})
+    manifest.record(path, {"sha256": digests, **told, **manifest.conditions(), **card})
     return result
