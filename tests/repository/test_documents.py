@@ -29,6 +29,7 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(#[^)\s]*)?\)")
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]+")
 OTHERS = {"--help", "--version", "--nproc-per-node", "--nnodes"}  # the last two are torchrun's
+SHORT = "--epochs 1 --option widths=[4,6,8,10]"  # the network that train takes, but narrow
 PAGES = (
     {verb: f"docs/{verb}.md" for verb in VERBS}
     | dict.fromkeys(("list", "show"), "docs/networks.md")
@@ -69,7 +70,7 @@ def fill(folder: Path) -> None:
         shutil.copy(path, folder / "new" / f"{number}.png")
     rows = [f"{path.relative_to(folder)},{path.parent.name}" for path in folder.rglob("photos/*/*")]
     (folder / "table.csv").write_text("\n".join(["path,species", *sorted(rows)]) + "\n")
-    done = play([["train", "photos", "--epochs", "1", "--out", "runs/photos"]], folder)
+    done = play([["train", "photos", *SHORT.split(), "--out", "runs/photos"]], folder)
     assert done.returncode == 0, done.stderr
     photo = next((folder / "photos").rglob("*.png")).relative_to(folder / "photos")
     other = next(p.name for p in (folder / "photos").iterdir() if p.name != photo.parent.name)
@@ -103,9 +104,9 @@ def command(line: str, folder: Path) -> list[str]:
     if not line.startswith("$ convarium "):
         return []
     # The run that documents suppose is there already; training it again takes another name.
-    line = re.sub(r"(train photos/ --out runs/photos)$", r"\1-again --epochs 1", line)
-    line = re.sub(r"(train photos/ --out runs/photos-2)$", r"\1 --epochs 1", line)
-    line = re.sub(r"(--out runs/photos-corrected)$", r"\1 --epochs 1", line)
+    line = re.sub(r"(train photos/ --out runs/photos)$", rf"\1-again {SHORT}", line)
+    line = re.sub(r"(train photos/ --out runs/photos-2)$", rf"\1 {SHORT}", line)
+    line = re.sub(r"(--out runs/photos-corrected)$", rf"\1 {SHORT}", line)
     line = re.sub(r"(train photos/ --find-rate)$", r"\1 --model convnet", line)
     script = "printf '%s\\0' " + line.removeprefix("$ convarium ")
     shown = subprocess.run(["bash", "-c", script], cwd=folder, capture_output=True, check=True)
