@@ -29,17 +29,19 @@ def photos(tmp_path_factory):
 
 
 @pytest.fixture
-def looked(monkeypatch):
+def looked(monkeypatch, request):
     """Sides of the inputs of all steps; a step at 96 pixels takes a second, and nothing else any.
 
-    Half an epoch is a step, and a look takes two epochs.
+    Half an epoch is a step, and a look takes two epochs. With `by_pixels` off, a step takes a
+    second at any side, as where decoding bounds it.
     """
     clock, sides, gradient = types.SimpleNamespace(now=0.0), [], Learner.gradient
+    by_pixels = getattr(request, "param", True)
     clock.monotonic = clock.perf_counter = lambda: clock.now
 
     def timed(learner, batch, **keywords):
         sides.append(batch.inputs[0].shape[-1])
-        clock.now += (sides[-1] / 96) ** 2
+        clock.now += (sides[-1] / 96) ** 2 if by_pixels else 1.0
         return gradient(learner, batch, **keywords)
 
     monkeypatch.setattr(Learner, "gradient", timed)
@@ -63,6 +65,23 @@ def test_images_get_as_small_as_five_epochs_need(photos, looked, tmp_path, secon
     assert set(looked[8:]) == {side}
     assert train.read_settings(out)["train"]["epochs"] == epochs
     assert files.read_json(out / "card.json")["preprocessing"]["steps"][2]["size"] == [side, side]
+
+
+@pytest.mark.parametrize("looked", [False], indirect=True)
+@pytest.mark.parametrize(
+    ("seconds", "epochs"),
+    [
+        (16.0, 2),  # 15.52 - 1.6 - 4 for epochs of 2 are four, and after one more look two
+        (13.0, 1),  # 12.61 - 1.3 - 4, likewise
+    ],
+)
+def test_images_that_are_no_quicker_stay_as_large(photos, looked, tmp_path, seconds, epochs):
+    out = tmp_path / "run"
+    words = ["train", photos, *SMALL, "--batch-size", "14", "--out", str(out), "--json"]
+    assert main([*words, "--time-budget", f"{seconds}s"]) == 0
+    assert looked[:4] + looked[8:] == [96] * (4 + 2 * epochs)
+    assert max(looked[4:8]) < 96
+    assert train.read_settings(out)["train"]["epochs"] == epochs
 
 
 def test_a_time_too_short_for_the_smallest_images_is_refused(photos, looked, tmp_path, capsys):

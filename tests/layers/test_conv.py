@@ -33,7 +33,7 @@ def test_a_convolution_before_a_norm_has_no_bias():
     assert layers.ConvBlock(2, 3, 4, norm="none").conv.bias is not None
 
 
-@pytest.mark.parametrize("norm", ["batch", "group", "layer", "instance", "none"])
+@pytest.mark.parametrize("norm", ["batch", "group", "wide_group", "layer", "instance", "none"])
 @pytest.mark.parametrize("pool", ["max", "avg", "none"])
 def test_the_block_is_conv_norm_activation_dropout_pool(norm, pool):
     torch.manual_seed(0)

@@ -22,9 +22,12 @@ def test_group_norm_takes_the_largest_group_count_that_divides():
     assert counts == [32, 16, 2, 1]
 
 
-def test_a_group_has_two_channels_or_more():
-    counts = [layers.make_norm("group", c, 2).num_groups for c in (1, 2, 4, 8, 16, 32)]
-    assert counts == [1, 1, 2, 4, 8, 16]
+def test_saved_networks_keep_their_groups_and_wide_ones_have_two_channels_or_more():
+    def counts(kind):
+        return [layers.make_norm(kind, c, 2).num_groups for c in (1, 2, 4, 8, 16, 32, 48)]
+
+    assert counts("group") == [1, 2, 4, 8, 16, 32, 16]
+    assert counts("wide_group") == [1, 1, 2, 4, 8, 16, 16]
 
 
 def test_layer_norm_works_at_every_rank():

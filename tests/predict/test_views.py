@@ -87,17 +87,26 @@ def test_five_crops_are_the_corners_and_the_centre_of_the_resized_picture(photos
         assert torch.equal(steps.crops(dataset.read(i))[4], steps.apply(dataset.read(i)))
 
 
-@pytest.mark.parametrize(("size", "by"), [((8, 8), (1, 1)), ((40, 72), (2, 4))])
-def test_crops_of_a_picture_that_just_covers_the_input_are_it_shifted(photos, size, by):
+@pytest.mark.parametrize(
+    ("size", "covering", "around"),  # of a picture of 14 x 17 pixels
+    [
+        ((14, 17), (14, 17), ((1, 1), (1, 1))),  # it, shifted by a pixel
+        ((28, 34), (28, 34), ((2, 2), (2, 2))),
+        ((8, 8), (8, 9), ((1, 1), (0, 1))),
+        ((40, 72), (59, 72), ((0, 0), (4, 4))),
+        ((24, 8), (24, 29), ((2, 2), (0, 0))),
+    ],
+)
+def test_corners_are_of_all_that_covers_the_input_and_of_repeated_edges_only_where_it_ends(
+    photos, size, covering, around
+):
     steps = data.Preprocessing((3, *size), (0.5,) * 3, (0.25,) * 3, CLASSES)
     image = data.open_dataset(photos).read(2)
-    crops, own = steps.crops(image), steps.apply(image)
-    assert torch.equal(crops[4], own)
-    rows, columns = (torch.arange(side) for side in size)
-    for crop, (down, across) in zip(crops, [(-1, -1), (-1, 1), (1, -1), (1, 1)], strict=False):
-        from_rows = (rows + down * by[0]).clamp(0, size[0] - 1)
-        from_columns = (columns + across * by[1]).clamp(0, size[1] - 1)
-        assert torch.equal(crop, own[:, from_rows][:, :, from_columns])
+    cover = Image.fromarray(image).resize(covering[::-1], Image.Resampling.BILINEAR)
+    whole = torch.from_numpy(np.pad(cover, [*around, (0, 0)], "edge")).permute(2, 0, 1)
+    top, left, bottom, right = whole[:, : size[0]], size[1], whole[:, -size[0] :], -size[1]
+    expected = [top[..., :left], top[..., right:], bottom[..., :left], bottom[..., right:]]
+    assert torch.equal(steps.crops(image), torch.stack([*expected, steps.apply(image)]))
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+import types
 from pathlib import Path
 
 import numpy as np
@@ -125,6 +126,28 @@ def test_a_plan_takes_the_cache_into_account(slow, tmp_path):
     plain = train.plan_budget(model, parts, config, preprocessing=steps)
     assert plain.epoch > validation + reading
     assert plain.config.epochs < plan.config.epochs
+
+
+def test_a_plan_reads_clean_samples_from_the_cache_too(photos, tmp_path, monkeypatch):
+    reads, read = [], FileSamples.read
+
+    def counted(self, i, at_least=None):
+        reads.append(i)
+        return read(self, i, at_least)
+
+    monkeypatch.setattr(FileSamples, "read", counted)
+    monkeypatch.setattr("convarium.data.pictures.MEMORY_BUDGET", 0)
+    clock = types.SimpleNamespace(monotonic=time.monotonic, perf_counter=lambda: len(reads))
+    monkeypatch.setattr("convarium.train.budget.time", clock)  # a file is a second
+    monkeypatch.setattr("convarium.train.budget._MOST_STEPS", 2)  # of three are packed
+    monkeypatch.setattr("convarium.train.budget._step_times", lambda *_: [0.0, 0.0])
+    parts = data.split(data.open_dataset(photos), seed=0)
+    steps = data.fit_preprocessing(parts.train, size=16)
+    options = {"time_budget": 1000.0, "batch_size": 12, "mixup": 0.2}
+    config = dataclasses.replace(CONFIG, cache=str(tmp_path / "cache"), **options)
+    model = models.create("convnet", num_classes=2, channels=[8, 8])
+    plan = train.plan_budget(model, parts, config, preprocessing=steps)
+    assert plan.epoch == pytest.approx(len(parts.validation))
 
 
 def test_a_plan_with_a_cache_without_crops_is_refused_at_once(photos, tmp_path):

@@ -148,10 +148,28 @@ def test_the_command_streams_resumes_and_lists_what_was_damaged(tmp_path, monkey
         (["--stream", "--out", "c", "--cache", "d", "--resized-crop", "1"], "stream keeps none"),
         (["--stream", "--out", "c", "--group-alike"], "--group-alike has no effect on a stream"),
         (["--stream", "--out", "c", "--test", "0.1"], "the data gives its own"),
+        (["--stream", "--out", "c", "--time-budget", "9s", "--epochs", "3"], "leave one of them"),
         (["--stream", "--out", "c", "--label-column", "x"], "name them with --path-column"),
     ):
         assert main(["train", "tars", *flags]) == 2
         assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flags", [[], ["--stream"]])
+def test_time_is_kept_for_the_report(tmp_path, monkeypatch, capsys, flags):
+    def plan_budget(*_, spent, **__):
+        raise OptionError(f"{spent} s are gone.")
+
+    clock = types.SimpleNamespace(monotonic=lambda: 0.0, perf_counter=time.perf_counter)
+    for module in ("cli.train", "cli.in_time"):
+        monkeypatch.setattr(f"convarium.{module}.time", clock)
+    monkeypatch.setattr("convarium.cli.in_time.plan_budget", plan_budget)
+    write_tars(tmp_path / "tars", COUNT, 4)
+    monkeypatch.chdir(tmp_path)
+    for seconds, gone in ((4, 0.4), (60, 2.0)):
+        words = ["train", "tars", *flags, "--model", "convnet", "--time-budget", f"{seconds}s"]
+        assert main([*words, "--out", "run"]) == 2
+        assert f"{gone} s are gone." in capsys.readouterr().err
 
 
 def test_a_stream_in_a_given_time(tmp_path, monkeypatch, capsys):

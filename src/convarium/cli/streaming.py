@@ -14,6 +14,7 @@ from convarium.processes import ALONE, World
 
 if TYPE_CHECKING:
     from convarium.data import Parts, ShardStream
+    from convarium.train import Choice
 
 _OWN = {"samples_per_epoch": "--samples-per-epoch", "block": "--block"}
 _NOT_HERE = {
@@ -128,13 +129,19 @@ def _chosen(arguments: argparse.Namespace, stream: ShardStream, started: float |
         raise OptionError("--cache keeps every picture, and a stream keeps none; leave one out.")
     own = {**choice.options, **model_options(arguments)}
     choice = dataclasses.replace(choice, options=own, config=config)
-    preprocessing = data.fit_preprocessing(parts.train, size=choice.size)
-    ready = Prepared(choice, parts, preprocessing, network(choice, preprocessing))
     if config.time_budget is None or started is None:
-        return ready
-    from convarium.cli.in_time import planned
+        return _fitted(choice, parts)
+    from convarium.cli.in_time import begun, planned
 
-    return planned(ready.probed(), started)
+    started = begun(arguments, config, started)
+    return planned(_fitted(choice, parts).probed(), started)
+
+
+def _fitted(choice: Choice, parts: Parts) -> Prepared:
+    from convarium import data
+
+    preprocessing = data.fit_preprocessing(parts.train, size=choice.size)
+    return Prepared(choice, parts, preprocessing, network(choice, preprocessing))
 
 
 def _resumed(arguments: argparse.Namespace, out: Path) -> Prepared:

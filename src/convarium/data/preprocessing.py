@@ -32,6 +32,7 @@ from convarium.data.resizing import (
     center_even,
     resized,
     with_channels,
+    with_room,
 )
 from convarium.errors import DataError
 
@@ -173,9 +174,9 @@ class Preprocessing:
     def crops(self, image: NDArray[np.uint8]) -> Tensor:
         """The four corners (upper left, upper right, lower left, lower right) and the centre.
 
-        Corners are cut from the resized picture; the last one is what `apply` gives. Where that
-        leaves no room, its edge pixels are repeated by a sixteenth of its sides first, so that the
-        corners are it, shifted.
+        Corners are cut from the resized picture; the last one is what `apply` gives. Where it just
+        covers the input, an axis without room for a sixteenth of the input's side before and after
+        it gets that by repeated edge pixels; along that axis the corners are it, shifted.
 
         Shape:
             image: uint8 `(H, W, C)`. Returns: uint8 `(5, C, H, W)` of `input_shape`.
@@ -187,13 +188,11 @@ class Preprocessing:
             raise DataError(f"Five crops are for pictures, and these are {self.kind}; use 'none'.")
         channels, height, width = self.input_shape
         own = self.apply(image).numpy()
-        if self.resize is not None and self.margin:
-            image = with_channels(image, channels)
-            whole = resized(image, self.resize, self.resize, self.interpolation)
-            whole = whole.transpose(2, 0, 1)
-        else:
-            by = [max(1, round(side / 16)) for side in (height, width)]
-            whole = np.pad(own, [(0, 0), *((n, n) for n in by)], mode="edge")
+        sides = (height, width) if self.resize is None else (self.resize, self.resize)
+        whole = resized(with_channels(image, channels), *sides, self.interpolation)
+        if not self.margin:
+            whole = with_room(whole, height, width)
+        whole = whole.transpose(2, 0, 1)
         bottom, right = whole.shape[1] - height, whole.shape[2] - width
         corners = [(0, 0), (0, right), (bottom, 0), (bottom, right)]
         cut = [whole[:, top : top + height, left : left + width] for top, left in corners]

@@ -62,3 +62,15 @@ def center_even(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np
     """The centre as published networks take it: half a pixel is rounded to the even number."""
     top, left = round((image.shape[0] - height) / 2), round((image.shape[1] - width) / 2)
     return image[top : top + height, left : left + width]
+
+
+def with_room(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    """Edge pixels repeated as far as crops of height x width lack a sixteenth on either side.
+
+    >>> with_room(np.zeros((224, 240, 3), np.uint8), 224, 224).shape
+    (252, 252, 3)
+    """
+    sides = zip((height, width), image.shape[:2], strict=True)
+    lacks = [max(0, side + 2 * max(1, round(side / 16)) - own) for side, own in sides]
+    around = [(lack // 2, lack - lack // 2) for lack in lacks]
+    return np.pad(image, [*around, (0, 0)], mode="edge")

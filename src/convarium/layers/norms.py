@@ -1,8 +1,9 @@
 """Normalisations by name.
 
     "batch"      over the batch and all positions, per channel; running averages in eval mode
-    "group"      over all positions and the channels of one group, per sample: gcd(32, C) groups, or
-                 C / 2 where that would be one channel a group, which is "instance"
+    "group"      over all positions and the channels of one of gcd(32, C) groups, per sample; where
+                 that is one channel a group (C a power of two up to 32), it is "instance"
+    "wide_group" the same with two channels a group or more: C / 2 groups there
     "layer"      over the channels of one position, per sample (`ChannelNorm`)
     "instance"   over all positions, per sample and channel
     "none"       nothing; the convolution before it then has a bias
@@ -22,7 +23,7 @@ from torch import Tensor, nn
 from convarium.errors import OptionError, did_you_mean
 from convarium.layers.rank import torch_layers
 
-Norm = Literal["batch", "group", "layer", "instance", "none"]
+Norm = Literal["batch", "group", "wide_group", "layer", "instance", "none"]
 
 _KINDS: Final[tuple[str, ...]] = get_args(Norm)
 _GROUPS = 32
@@ -62,9 +63,9 @@ def make_norm(
     rank = torch_layers(spatial_dims)
     if kind == "batch":
         return rank.batch_norm(channels, eps=eps, momentum=momentum)
-    if kind == "group":
+    if kind in ("group", "wide_group"):
         groups = math.gcd(_GROUPS, channels)
-        if groups == channels > 1:
+        if kind == "wide_group" and groups == channels > 1:
             groups //= 2
         return nn.GroupNorm(groups, channels, eps=eps)
     if kind == "layer":
