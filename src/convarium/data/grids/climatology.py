@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -28,7 +28,7 @@ from convarium.errors import DataError
 from convarium.layers import InterpolationKind, interpolate
 
 _ANY = 0  # the month of times whose month does not count
-_ANY_KNOWN = 1e-6  # of a block: one known cell is enough
+ANY_KNOWN: Final = 1e-6  # of a block: one known cell is enough
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,12 +40,14 @@ class Climatology:
         fine: (M, C, H, W).
         coarse: (M, C, H / r, W / s).
         factor: fine cells per coarse one.
+        scaled: a model's bias is taken off by a ratio, as of what is never below 0.
     """
 
     months: NDArray[np.int64]
     fine: Values
     coarse: Values
     factor: tuple[int, int]
+    scaled: bool = False
 
     def of(self, months: NDArray[np.int64]) -> tuple[Values, Values]:
         """The fine and the coarse fields of some months.
@@ -132,7 +134,7 @@ class Climatology:
         """The fine fields without gaps."""
         if not np.isnan(self.fine).any():
             return self.fine
-        means = coarsen(self.fine, self.factor, least_known=_ANY_KNOWN)
+        means = coarsen(self.fine, self.factor, least_known=ANY_KNOWN)
         blocks = means.repeat(self.factor[0], -2).repeat(self.factor[1], -1)
         return filled(np.where(np.isnan(self.fine), blocks, self.fine))
 
