@@ -80,6 +80,10 @@ class FieldRow:
         return {
             key: None if isinstance(value, float) and not math.isfinite(value) else value
             for key, value in asdict(self).items()
+        } | {
+            "rmse_interval": self.rmse_interval.or_none(),
+            "crps_interval": self.crps_interval.or_none(),
+            "intervals": {name: each.or_none() for name, each in self.intervals.items()},
         }
 
 

@@ -53,5 +53,5 @@ def gain_as_json(over: str, gain: float, interval: Interval) -> dict[str, Any]:
     return {
         "over": over,
         "share": None if math.isnan(gain) else gain,
-        "interval": None if any(map(math.isnan, interval)) else list(interval),
+        "interval": interval.or_none(),
     }
