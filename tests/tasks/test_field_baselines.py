@@ -75,6 +75,23 @@ def test_the_ratio_is_exact_where_fields_are_a_pattern_times_a_number():
     assert found["delta + constraint"].min() < 0 <= found["bilinear scaled"].min()
 
 
+def test_a_desert_does_not_spoil_its_neighbours():
+    """A shower where it never rains, beside cells that are what they always are; and a gap."""
+    pattern = np.random.default_rng(1).gamma(2.0, size=(2, 12, 16)).astype("f4")
+    pattern[:, :4, :4] = 1e-6
+    pattern[1, 4:8, 4:8] = np.nan
+    climatology = data.fit_climatology(pattern[None], np.zeros(1, np.int64), (4, 4))
+    x = climatology.coarse.copy()
+    x[0, :, 0, 0] = 1
+    found = climatology.ratio(x, np.zeros(1, np.int64))[0]
+    known = ~np.isnan(pattern)
+    np.testing.assert_allclose(found[known], pattern[known], rtol=1e-5)
+    x[0, 0, 2, 3] *= 1000  # an event
+    found = climatology.ratio(x, np.zeros(1, np.int64))[0]
+    assert 5 < (found[0] / pattern[0]).max() < 10.01
+    np.testing.assert_allclose(found[1][known[1]], pattern[1][known[1]], rtol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("unit", "zeros", "least", "expected"),
     [
