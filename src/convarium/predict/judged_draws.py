@@ -44,8 +44,7 @@ def evaluated_draws(
         RunError: the run gives values and keeps no patterns.
         DataError: the fields have other cells than the run's patterns.
     """
-    if count < 2:
-        raise OptionError(f"draws (={count}) must be 2 or more, so that they say what is likely.")
+    check_count(count)
     if len(evaluation.parts) > 1:
         found: dict[str, dict[str, Draws]] = {
             name: {DRAWN: CellDraws(cast("FieldDistribution", own), count, f"{seed}, {name}")}
@@ -61,6 +60,16 @@ def evaluated_draws(
         },
         draws={name: own[DRAWN] for name, own in found.items()},
     )
+
+
+def check_count(count: int) -> None:
+    """Refuse so few draws that they say nothing.
+
+    Raises:
+        OptionError: fewer than two.
+    """
+    if count < 2:
+        raise OptionError(f"draws (={count}) must be 2 or more, so that they say what is likely.")
 
 
 def _of_patterns(
