@@ -99,6 +99,8 @@ def test_a_desert_does_not_spoil_its_neighbours():
         ("kg m**-2 s**-1", 0.0, -1e-9, True),
         ("kg m-2 s-1", 0.5, -0.5, False),  # evaporation, and dew
         ("1", 0.5, 0.0, True),
+        ("mm/day", 0.5, -1e-3, True),  # which regridding left, far below a deviation
+        ("mm/day", 0.5, -0.1, False),
         ("1", 0.0, 0.01, False),
         ("K", 0.0, 200.0, False),
     ],

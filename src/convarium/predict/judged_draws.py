@@ -46,8 +46,11 @@ def evaluated_draws(
     """
     check_count(count)
     if len(evaluation.parts) > 1:
+        bounded = bool(run.card["model"]["options"].get("non_negative"))
         found: dict[str, dict[str, Draws]] = {
-            name: {DRAWN: CellDraws(cast("FieldDistribution", own), count, f"{seed}, {name}")}
+            name: {
+                DRAWN: CellDraws(cast("FieldDistribution", own), count, f"{seed}, {name}", bounded)
+            }
             for k, name in enumerate(evaluation.names)
             if (own := evaluation.distribution(k)) is not None
         }

@@ -17,12 +17,8 @@ from convarium.tasks import field_words as words
 from convarium.tasks.field_draws import Draws, PatternDraws
 from convarium.tasks.field_ensembles import FieldDistribution, Rank
 from convarium.tasks.field_groups import BLOCK
-from convarium.tasks.field_results import (
-    WHOLE,
-    FieldComparison,
-    FieldRow,
-    interval_of_times,
-)
+from convarium.tasks.field_results import FieldComparison, interval_of_times
+from convarium.tasks.field_rows import WHOLE, FieldRow
 
 NETWORK, DRAWN = "network", "network, drawn"  # among the methods of a comparison
 
@@ -192,7 +188,7 @@ class FieldEvaluation:
         found = []
         for k, (name, unit) in enumerate(zip(self.names, self.units, strict=True)):
             for row in self.rows.get(name, ()):
-                if row.group == WHOLE:
+                if row.group == WHOLE and math.isfinite(row.rmse):
                     found.append(f"  {name}: {words.row(row, unit)}")
             if name not in self.rows:
                 figures = self._figures(k)

@@ -8,6 +8,7 @@ model's fields are corrected by quantile mapping besides.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, cast
 
 import numpy as np
@@ -24,9 +25,10 @@ from convarium.layers import ConstraintKind, InterpolationKind
 from convarium.models import Interpolator
 
 _Begun = tuple[Tensor, Tensor | None]  # coarse fields for the constraint, and a fine one
+_Method = tuple[InterpolationKind, ConstraintKind, str]
 
 DELTA: Final = "delta + constraint"
-_METHODS: Final[dict[str, tuple[InterpolationKind, ConstraintKind, str]]] = {
+_METHODS: Final[dict[str, _Method]] = {
     "nearest": ("nearest", "none", ""),
     "bilinear": ("linear", "none", ""),
     "bicubic": ("cubic", "none", ""),
@@ -35,15 +37,15 @@ _METHODS: Final[dict[str, tuple[InterpolationKind, ConstraintKind, str]]] = {
     "delta": ("linear", "none", "delta"),
     DELTA: ("linear", "additive", "delta"),
 }
-_SCALED: Final[dict[str, tuple[InterpolationKind, ConstraintKind, str]]] = {
+_SCALED: Final[dict[str, _Method]] = {
     "bilinear scaled": ("linear", "multiplicative", ""),
     "ratio scaled": ("linear", "multiplicative", "ratio"),
 }
-_MAPPED: Final[dict[str, tuple[InterpolationKind, ConstraintKind, str]]] = {
+_MAPPED: Final[dict[str, _Method]] = {
     "quantile mapping": ("linear", "none", "mapped"),
     "quantile mapping + constraint": ("linear", "additive", "mapped"),
 }
-_MAPPED_SCALED: Final[dict[str, tuple[InterpolationKind, ConstraintKind, str]]] = {
+_MAPPED_SCALED: Final[dict[str, _Method]] = {
     "quantile mapping scaled": ("linear", "multiplicative", "mapped"),
 }
 
@@ -79,6 +81,26 @@ def baseline_fields(
         maps = fit_quantile_maps(pairs, train, climatology, bounded=bounded)
         mapped = _mapped(maps, pairs.coarse, pairs.fine.months, ids, around)
         methods |= _MAPPED_SCALED if bounded else _MAPPED
+    return _made(pairs, ids, climatology, methods, mapped, around)
+
+
+def delta_fields(
+    pairs: FieldPairs, ids: NDArray[np.int64], climatology: Climatology
+) -> NDArray[np.float32]:
+    """The fine targets of some times by the delta method with the constraint, (n, T, H, W)."""
+    chosen = {DELTA: _METHODS[DELTA]}
+    return _made(pairs, ids, climatology, chosen, None, pairs.wrap)[DELTA]
+
+
+def _made(
+    pairs: FieldPairs,
+    ids: NDArray[np.int64],
+    climatology: Climatology | None,
+    methods: Mapping[str, _Method],
+    mapped: tuple[Tensor, Tensor] | None,
+    around: bool,
+) -> dict[str, NDArray[np.float32]]:
+    """By method, (n, T, H, W); `mapped` are coarse and fine fields of quantile mapping."""
     found: dict[str, list[NDArray[np.float32]]] = {name: [] for name in methods}
     for places in pieces(np.arange(len(ids))):
         chosen = ids[places]

@@ -8,7 +8,7 @@ from typing import Any
 
 from convarium.intervals import Interval
 from convarium.tasks.field_ensembles import Rank
-from convarium.tasks.field_results import FieldRow
+from convarium.tasks.field_rows import FieldRow
 
 
 def row(found: FieldRow, unit: str) -> str:

@@ -118,7 +118,8 @@ class FieldInputs:
             return np.nan_to_num(own.coarse - wanted)
         known = (own.coarse > 0) & ~np.isnan(wanted)
         ratio = np.divide(wanted, own.coarse, out=np.ones_like(wanted), where=known)
-        return ratio.clip(0, _MOST)
+        found: Values = np.minimum(ratio, _MOST)
+        return found
 
     @cached_property
     def _static(self) -> Values:

@@ -108,8 +108,8 @@ def fit_quantile_maps(
         every = [np.full(len(ids), True)]
         both = [both[0] - climatology.coarse[places], both[1] - usual[places]]
     levels = np.linspace(0, 1, min(_MOST, max(int(times.sum()) for times in every)))
-    found = (np.stack([_quantiles(each[times], levels) for times in every]) for each in both)
-    return QuantileMaps(climatology, replace(climatology, coarse=usual), *found, bounded=bounded)
+    own, theirs = (np.stack([_quantiles(each[times], levels) for times in every]) for each in both)
+    return QuantileMaps(climatology, replace(climatology, coarse=usual), own, theirs, bounded)
 
 
 def _mapped(a: Values, own: Values, theirs: Values) -> Values:
