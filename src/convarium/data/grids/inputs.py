@@ -115,7 +115,8 @@ class FieldInputs:
         own = self.climatology
         wanted = coarsen(own.fine, own.factor, self.areas)
         if not own.scaled:
-            return np.nan_to_num(own.coarse - wanted)
+            apart: Values = np.nan_to_num(own.coarse - wanted)
+            return apart
         known = (own.coarse > 0) & ~np.isnan(wanted)
         ratio = np.divide(wanted, own.coarse, out=np.ones_like(wanted), where=known)
         found: Values = np.minimum(ratio, _MOST)
