@@ -20,6 +20,10 @@ class Interval(NamedTuple):
     low: float
     high: float
 
+    def or_none(self) -> Interval | None:
+        """The interval for JSON: None where an end is not finite."""
+        return self if all(map(math.isfinite, self)) else None
+
 
 def wilson(successes: int, n: int, confidence: float = 0.95) -> Interval:
     """Wilson's score interval for a share of `successes` in `n` independent trials.

@@ -198,8 +198,11 @@ def test_draws_are_evaluated_as_they_are_written(folder, coarse, capsys):
     own = told["outputs"]["u"]
     assert (own["draws"], own["crps_gain"]["over"]) == (2, "delta + constraint, drawn")
     assert len(own["ranks"]) == 3
-    assert main([*words, "1"]) == 2
+    absent = str(folder / "absent.nc")  # what is refused before any data is read
+    assert main(["evaluate", str(folder / "run"), absent, "--draws", "1"]) == 2
     assert "draws (=1) must be 2 or more" in capsys.readouterr().err
+    assert main(["evaluate", str(folder / "run"), absent, "--seed", "5"]) == 2
+    assert "give --draws too" in capsys.readouterr().err
 
 
 def test_the_next_verbs_say_what_helps(folder, capsys):

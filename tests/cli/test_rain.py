@@ -81,3 +81,22 @@ def test_rain_is_not_negative_and_keeps_its_block_means(folder, capsys):
     capsys.readouterr()
     assert main([*words[:2], str(folder / "below.nc"), "-o", str(folder / "no.nc")]) == 2
     assert "pr is as low as -3, and the network was trained" in capsys.readouterr().err
+
+
+def test_rain_of_a_model_that_is_too_wet(folder, capsys):
+    """Its bias is taken off by a ratio: dry blocks are dry, and the others have the right mean."""
+    coarse = means(np.load(folder / "rain.npy"))
+    dataset(np.where(coarse > 0, 3 * coarse + 1, 0), 3).to_netcdf(
+        folder / "model.nc", engine="h5netcdf"
+    )
+    words = ("--fine", str(folder / "rain.nc"), "--epochs", "1", "--validation", "8", "--test", "8")
+    out = str(folder / "paired")
+    given = ["train", str(folder / "model.nc"), "--task", "downscale", *words, "--out", out]
+    assert main(given) == 0
+    assert "pr: quantile mapping scaled" in capsys.readouterr().out
+    assert main(["downscale", out, str(folder / "model.nc"), "-o", str(folder / "own.nc")]) == 0
+    fine = xarray.open_dataset(folder / "own.nc").pr.values
+    assert fine.min() == 0
+    assert fine[:32].mean() == pytest.approx(np.load(folder / "rain.npy")[:32].mean(), rel=0.1)
+    dry = np.kron(coarse == 0, np.ones((1, 3, 3))) > 0
+    assert (fine[dry] == 0).all()

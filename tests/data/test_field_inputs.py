@@ -116,3 +116,35 @@ def test_a_models_bias_does_not_come_back_through_the_constraint(weighted):
     errors = {name: np.sqrt(np.mean((v - truth) ** 2)) for name, v in found.items()}
     assert errors["delta + constraint"] < errors["delta"] + 1e-3 < 0.2  # and not 2 K
     np.testing.assert_array_equal(plain.conserved(test), plain.read(test)[0])
+
+
+def test_the_bias_of_rain_is_a_ratio():
+    """Of a model that is wet by a factor, and by more where it hardly ever rains."""
+    random = np.random.default_rng(2)
+    months = np.arange(48) % 12 + 1
+    rain = random.gamma(1.0, 3.0, size=(48, 12, 16)) * (random.random((48, 1, 1)) > 0.4)
+    fine = fields_of_arrays({"pr": rain.astype("f4")}, GRID, months=months, units={"pr": "mm/day"})
+    x = coarsen(fine.read(range(48)), (4, 4))[:, 0]
+    wrong = x * random.uniform(0.5, 3, size=(3, 4)).astype("f4")
+    wrong[:, 0, 0] = 0  # dry where it is not
+    wrong[::2, 0, 1] = 1e-6 * x[::2, 0, 1]
+    wrong[1::2, 0, 1] = 0
+    model = fields_of_arrays(
+        {"pr": wrong}, GRID.coarse((4, 4)), months=months, units={"pr": "mm/day"}
+    )
+    plain = model_pairs(model, fine, ["pr"])
+    steps = climatology_of(plain, np.arange(48))
+    assert steps.scaled
+    pairs = model_pairs(model, fine, ["pr"], climatology=steps)
+    found, read = pairs.conserved(np.arange(48))[:, 0], pairs.batch(np.arange(48)).x[:, 0]
+    np.testing.assert_array_equal(found, read)
+    assert found.min() == 0
+    np.testing.assert_allclose(found[:, 1:], x[:, 1:], rtol=1e-4)
+    assert found[:, 0, 0].max() == 0
+    assert found[:, 0, 1].max() < 1e-3  # ten times what the model gives, and not a million
+    names = ("bilinear scaled", "ratio scaled")
+    methods = tasks.baseline_fields(pairs, np.arange(48), steps)
+    assert min(methods[name].min() for name in names) >= 0
+    means = coarsen(methods["ratio scaled"], (4, 4))[:, 0]
+    np.testing.assert_allclose(means, found, rtol=1e-4, atol=1e-5)
+    assert not climatology_of(perfect_pairs(fine, 4, ["pr"]), np.arange(48)).scaled

@@ -201,6 +201,26 @@ def test_a_model_beside_observations(winds, tmp_path):
         opened(tmp_path / "late.nc", **options)
 
 
+def test_rain_of_a_model_is_corrected_by_a_ratio_and_the_card_says_so(winds, tmp_path):
+    with xarray.open_dataset(winds) as source:
+        rain = source.load().isel(lat=slice(0, 12))[["u"]].clip(0)
+    rain["u"].attrs["units"] = "mm/day"
+    rain.to_netcdf(tmp_path / "rain.nc", engine="h5netcdf")
+    coarse = 3 * rain.coarsen(lat=4, lon=4).mean()
+    for name, unit in (("lat", "degrees_north"), ("lon", "degrees_east")):
+        coarse[name].attrs["units"] = unit
+    coarse["u"].attrs["units"] = "mm/day"
+    coarse.to_netcdf(tmp_path / "model.nc", engine="h5netcdf")
+    options = {"factor": None, "fine": str(tmp_path / "rain.nc"), "weighted": False}
+    dataset = opened(tmp_path / "model.nc", **options)
+    steps = data.fit_preprocessing(Part(dataset, np.arange(48)))
+    again = Preprocessing.from_card(json.loads(json.dumps(steps.to_card())))
+    x, months = dataset.samples.pairs.read(np.arange(48))[0], dataset.samples.pairs.fine.months
+    for own in (steps, again):
+        found = own.inputs(wrap=True).coarse(x, months)
+        np.testing.assert_allclose(found, x / 3, rtol=1e-3, atol=1e-6)
+
+
 def test_arrays_in_a_card():
     values = np.random.default_rng(0).normal(size=(2, 3, 5)).astype("f4")
     values[0, 0, 0] = np.nan

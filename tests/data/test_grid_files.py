@@ -140,6 +140,11 @@ def test_what_cannot_be_read_is_told_in_a_sentence(tmp_path):
     curved.to_netcdf(tmp_path / "curved.nc", engine="h5netcdf")
     with pytest.raises(DataError, match=r"curvilinear grid \(lat, lon have two axes\)"):
         open_fields(tmp_path / "curved.nc", ["UWND"])
+    reduced = dataset().drop_vars(["lat", "lon"])  # dates of two axes say nothing of places
+    reduced = reduced.assign_coords(valid_time=(("lat", "lon"), np.zeros((7, 12))))
+    reduced.to_netcdf(tmp_path / "reduced.nc", engine="h5netcdf")
+    with pytest.raises(DataError, match="has no latitude"):
+        open_fields(tmp_path / "reduced.nc", ["UWND"])
     mixed = dataset()
     mixed["coarse"] = (("time", "lat2", "lon2"), np.zeros((24, 2, 3)))
     mixed = mixed.assign_coords(lat2=[0.0, 1.0], lon2=[0.0, 1.0, 2.0])

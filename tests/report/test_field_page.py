@@ -59,6 +59,9 @@ def test_a_page_of_distributions(tmp_path, years):
     assert row.crps_interval[0] < row.crps < row.crps_interval[1]
     plain = next(row for row in found.rows["t"] if row.method == "bilinear")
     assert plain.crps == plain.mae
+    assert found.crps_gains == {}  # over values alone, which any spread beats
+    assert "CRPS" in " ".join(found.lines())
+    assert "smaller than" not in " ".join(found.lines())
     compared = found.comparisons["t"]
     values = {n: v if n == "network" else compared.truth for n, v in compared.values.items()}
     exact = dataclasses.replace(

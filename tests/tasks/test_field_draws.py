@@ -1,5 +1,8 @@
 """Draws beside fields: their figures are those of all draws at once."""
 
+import dataclasses
+import json
+
 import numpy as np
 import pytest
 
@@ -77,7 +80,9 @@ def test_extremes_of_draws_are_the_mean_of_theirs(truth, draws):
         years=years,
         draws={"drawn": draws},
     )
-    field, drawn = comparison.rows()
+    field, drawn, *_, first = comparison.rows({"first": (np.arange(120), None)})
+    assert np.isnan([first.quantile_error, first.return_error]).all()  # and drawn once
+    assert first.crps > 0
     every = [draws.one(m) for m in range(DRAWN)]
     known = ~np.isnan(truth[1]).all(0)
     for statistic, found in (
@@ -114,6 +119,17 @@ def test_figures_that_are_means_have_intervals(truth, draws):
     assert field.to_json()["intervals"]["mae"] == field.intervals["mae"]
 
 
+def test_figures_of_a_desert_go_into_json():
+    """It rains at one time of 24: most draws of times have no fine waves to be compared with."""
+    rain = np.zeros((24, ROWS, COLUMNS), "f4")
+    rain[5] = np.random.default_rng(3).gamma(1.0, size=(ROWS, COLUMNS))
+    (row,) = tasks.FieldComparison(rain, {"own": 0.9 * rain}, None, factor=(2, 2), block=6).rows()
+    assert 0 < row.high_waves < 1
+    told = json.loads(json.dumps(row.to_json(), allow_nan=False))
+    assert told["intervals"]["high_waves"] is None
+    assert told["rmse_interval"] == list(row.rmse_interval)
+
+
 def test_cells_are_drawn_from_their_distributions():
     shape = (400, 4, 5)
     normal = FieldDistribution("normal", np.stack([np.full(shape, 3.0), np.full(shape, 0.5)]))
@@ -121,7 +137,20 @@ def test_cells_are_drawn_from_their_distributions():
     assert draws.one(0).mean() == pytest.approx(3, abs=0.02)
     assert draws.one(0).std() == pytest.approx(0.5, rel=0.03)
     np.testing.assert_array_equal(draws.one(0), draws.one(0))
-    assert not np.isclose(draws.one(0), draws.one(1)).any(0).all()
+    assert not (draws.one(0) == draws.one(1)).any()
+    rain = dataclasses.replace(draws, bounded=True)
+    np.testing.assert_array_equal(rain.one(2), draws.one(2))  # which are far above 0
+    low = FieldDistribution("normal", np.stack([np.full(shape, 0.1), np.full(shape, 0.5)]))
+    assert dataclasses.replace(rain, distribution=low).one(2).min() == 0
+    truth = np.full(shape, 3.2)
+    given = {"normal": truth, "drawn": draws.one(0)}
+    comparison = tasks.FieldComparison(
+        truth, given, None, crps={"drawn": draws.distances(truth)}, draws={"drawn": draws}
+    )
+    row = comparison.rows()[1]
+    assert np.isnan([row.rmse, row.mae, row.ssim, row.high_waves, *row.rmse_interval]).all()
+    assert row.crps == pytest.approx(draws.distances(truth).mean())
+    assert row.quantile_error > 0
     levels, ends = (0.1, 0.5, 0.8), (-1.0, 0.0, 4.0)
     quantiles = FieldDistribution("quantiles", np.stack([np.full(shape, q) for q in ends]), levels)
     found = CellDraws(quantiles, 2, "b").one(1)

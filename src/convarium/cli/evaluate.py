@@ -64,7 +64,7 @@ def add_arguments(parser: Parser) -> None:
         metavar="N",
         help="fields: draws of each time whose CRPS, ranks and extremes are measured too (0)",
     )
-    parser.add_argument("--seed", type=natural, default=0, help="of the draws (0)")
+    parser.add_argument("--seed", type=natural, help="of the draws (0)")
     parser.add_argument("-o", "--output", metavar="FILE", help="predictions as .csv or .parquet")
     add_tta(parser)
     add_reduced(parser)
@@ -112,7 +112,7 @@ def _evaluate(arguments: argparse.Namespace, world: World) -> int:
         raise OptionError("Several runs are evaluated together where they give fields; name one.")
     if arguments.block is not None and opened.preprocessing.kind != "grids":
         raise OptionError("--block is for times of gridded fields; leave it out.")
-    check_draws(runs, arguments.draws)
+    check_draws(runs, arguments.draws, arguments.seed)
     if arguments.held_out is not None and opened.preprocessing.kind != "grids":
         raise OptionError("--held-out is a region of gridded fields; leave it out.")
     dataset = opened_data(arguments, opened)

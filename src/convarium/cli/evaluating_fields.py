@@ -19,18 +19,24 @@ if TYPE_CHECKING:
     from convarium.tasks import Evaluation, FieldEvaluation
 
 
-def check_draws(runs: Sequence[Run], count: int) -> None:
+def check_draws(runs: Sequence[Run], count: int, seed: int | None) -> None:
     """Refuse draws of what has none, before anything is measured.
 
     Raises:
-        OptionError: it is no run of fields, or there are several.
+        OptionError: it is no run of fields, or there are several; one draw, or a seed of none.
         RunError: the run gives values and keeps no patterns.
     """
+    from convarium.predict.judged_draws import check_count
     from convarium.predict.scatter import read_scatter
 
-    if count and (runs[0].preprocessing.kind != "grids" or len(runs) > 1):
+    if not count:
+        if seed is not None:
+            raise OptionError(f"--seed {seed} is of draws; give --draws too, or leave it out.")
+        return
+    check_count(count)
+    if runs[0].preprocessing.kind != "grids" or len(runs) > 1:
         raise OptionError("--draws are of one run of gridded fields; leave them out.")
-    if count and runs[0].card.get("parts") == ["value"]:
+    if runs[0].card.get("parts") == ["value"]:
         read_scatter(runs[0].folder)
 
 
@@ -53,7 +59,7 @@ def field_evaluation(
     if not arguments.draws:
         return found
     fields = cast("FieldEvaluation", found)
-    return predict.evaluated_draws(fields, run, dataset, arguments.draws, arguments.seed)
+    return predict.evaluated_draws(fields, run, dataset, arguments.draws, arguments.seed or 0)
 
 
 def ensemble(found: Sequence[Evaluation], dataset: Dataset) -> Evaluation:

@@ -44,11 +44,13 @@ def evaluated_draws(
         RunError: the run gives values and keeps no patterns.
         DataError: the fields have other cells than the run's patterns.
     """
-    if count < 2:
-        raise OptionError(f"draws (={count}) must be 2 or more, so that they say what is likely.")
+    check_count(count)
     if len(evaluation.parts) > 1:
+        bounded = bool(run.card["model"]["options"].get("non_negative"))
         found: dict[str, dict[str, Draws]] = {
-            name: {DRAWN: CellDraws(cast("FieldDistribution", own), count, f"{seed}, {name}")}
+            name: {
+                DRAWN: CellDraws(cast("FieldDistribution", own), count, f"{seed}, {name}", bounded)
+            }
             for k, name in enumerate(evaluation.names)
             if (own := evaluation.distribution(k)) is not None
         }
@@ -61,6 +63,16 @@ def evaluated_draws(
         },
         draws={name: own[DRAWN] for name, own in found.items()},
     )
+
+
+def check_count(count: int) -> None:
+    """Refuse so few draws that they say nothing.
+
+    Raises:
+        OptionError: fewer than two.
+    """
+    if count < 2:
+        raise OptionError(f"draws (={count}) must be 2 or more, so that they say what is likely.")
 
 
 def _of_patterns(

@@ -24,16 +24,17 @@ from torch import Tensor, nn
 
 from convarium import files, seeds
 from convarium.data import FieldPreprocessing, Part, Parts, Preprocessing
+from convarium.data.grids.climatology import Climatology
 from convarium.data.grids.coarse import CoarseFields
 from convarium.data.grids.samples import GridSamples, time_name
 from convarium.errors import RunError
 from convarium.models import FieldToField
 from convarium.models.checkpoint import SCATTER
-from convarium.tasks.field_baselines import DELTA, baseline_fields
+from convarium.tasks.field_baselines import delta_fields
 
 FILE: Final = SCATTER
 _PATTERNS: Final = 128  # at most
-_NUMBERS: Final = 2**24  # of all patterns, at most: 64 MiB
+_NUMBERS: Final = 2**23  # of the network's patterns, at most, and of the delta method's: 32 MiB
 _PIECE: Final = 32
 
 Drawing = Callable[[NDArray[np.float32], NDArray[np.int64]], NDArray[np.float32]]
@@ -107,12 +108,11 @@ def read_scatter(
     if not (folder / FILE).exists():
         raise RunError(
             f"{folder} has no patterns to draw fields with. Runs keep them that give values of one "
-            "domain, as with --means or --places, and have the additive constraint or none."
+            "domain, as with --means or --places, have the additive constraint, or none "
+            "and may be below 0."
         )
     kept = files.read_tensors(folder / FILE)
-    patterns = kept["patterns"]
-    if of_delta:
-        patterns = kept.get("delta", patterns[:0])
+    patterns = kept["patterns"] if not of_delta else kept.get("delta", kept["patterns"][:0])
     if coarse is None:
         return patterns
     patterns = patterns[..., coarse.rows, :]
@@ -196,7 +196,7 @@ def _left(
 def _left_by_delta(part: Part, preprocessing: FieldPreprocessing, ids: NDArray[np.int64]) -> Tensor:
     """The truth less what the delta method with the constraint gives, likewise."""
     pairs = preprocessing.pairs_of(cast("GridSamples", part.dataset.samples).pairs)
-    fields = baseline_fields(pairs, ids, preprocessing.climatology)[DELTA]
+    fields = delta_fields(pairs, ids, cast("Climatology", preprocessing.climatology))
     return torch.nan_to_num(torch.from_numpy(pairs.counted(ids)[1] - fields))
 
 

@@ -19,7 +19,7 @@ from convarium.report.svg import Drawing
 from convarium.report.templates import write_filled
 from convarium.tasks import radial_spectrum
 from convarium.tasks.downscaling_results import NETWORK
-from convarium.tasks.field_results import WHOLE
+from convarium.tasks.field_rows import WHOLE
 from convarium.tasks.field_scores import share_gained
 
 if TYPE_CHECKING:

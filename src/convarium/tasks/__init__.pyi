@@ -23,7 +23,7 @@ from .field_losses import field_loss as field_loss
 from .field_losses import soft_penalty as soft_penalty
 from .field_records import FieldRecord as FieldRecord
 from .field_results import FieldComparison as FieldComparison
-from .field_results import FieldRow as FieldRow
+from .field_rows import FieldRow as FieldRow
 from .field_scores import return_values as return_values
 from .field_spectra import radial_spectrum as radial_spectrum
 from .forecast import Forecast as Forecast

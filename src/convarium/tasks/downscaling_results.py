@@ -17,12 +17,8 @@ from convarium.tasks import field_words as words
 from convarium.tasks.field_draws import Draws, PatternDraws
 from convarium.tasks.field_ensembles import FieldDistribution, Rank
 from convarium.tasks.field_groups import BLOCK
-from convarium.tasks.field_results import (
-    WHOLE,
-    FieldComparison,
-    FieldRow,
-    interval_of_times,
-)
+from convarium.tasks.field_results import FieldComparison, interval_of_times
+from convarium.tasks.field_rows import WHOLE, FieldRow
 
 NETWORK, DRAWN = "network", "network, drawn"  # among the methods of a comparison
 
@@ -124,13 +120,14 @@ class FieldEvaluation:
     def crps_gains(self) -> Mapping[str, tuple[str, float, Interval]]:
         """By variable, what has the least CRPS without the network, and how much less this has.
 
-        Of distributions alone; values have the mean absolute error.
+        Of distributions alone: what a value has, the mean absolute error, any spread makes smaller.
         """
         found: dict[str, tuple[str, float, Interval]] = {}
         for k, (name, rows) in enumerate(self.rows.items()):
-            if self.distribution(k) is None:
+            whole = [row for row in rows if row.group == WHOLE and NETWORK not in row.method]
+            others = [row for row in whole if row.method in self.comparisons[name].crps]
+            if self.distribution(k) is None or not others:
                 continue
-            others = [row for row in rows if row.group == WHOLE and NETWORK not in row.method]
             over = min(others, key=lambda row: row.crps).method
             own = DRAWN if name in self.draws else NETWORK
             found[name] = (over, *self.comparisons[name].gain(own, over, "crps"))
@@ -191,7 +188,7 @@ class FieldEvaluation:
         found = []
         for k, (name, unit) in enumerate(zip(self.names, self.units, strict=True)):
             for row in self.rows.get(name, ()):
-                if row.group == WHOLE:
+                if row.group == WHOLE and math.isfinite(row.rmse):
                     found.append(f"  {name}: {words.row(row, unit)}")
             if name not in self.rows:
                 figures = self._figures(k)
@@ -227,7 +224,7 @@ class FieldEvaluation:
     def summary(self) -> dict[str, Any]:
         """The figures that the card keeps."""
         found: dict[str, Any] = {"n": self.n, "loss": self.loss, "r2": self.score}
-        found["r2_interval"] = list(self.interval)
+        found["r2_interval"] = self.interval.or_none()
         outputs: dict[str, Any] = {}
         for k, name in enumerate(self.names):
             outputs[name] = {"unit": self.units[k], **self._figures(k), **self._distribution(k)}
@@ -240,7 +237,9 @@ class FieldEvaluation:
         ranks, row = self.ranks(k), self._row_of(k)
         if not ranks:
             return {}
-        found: dict[str, Any] = {} if row is None else {"crps_interval": list(row.crps_interval)}
+        found: dict[str, Any] = (
+            {} if row is None else {"crps_interval": row.crps_interval.or_none()}
+        )
         name = self.names[k]
         if name in self.draws:
             found["draws"] = self.draws[name].count

@@ -8,6 +8,7 @@ model's fields are corrected by quantile mapping besides.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, cast
 
 import numpy as np
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from convarium.data.grids.climatology import Climatology
-from convarium.data.grids.fields import pieces
+from convarium.data.grids.fields import Fields, pieces
 from convarium.data.grids.pairs import FieldPairs
 from convarium.data.grids.quantile_maps import QuantileMaps, fit_quantile_maps
 from convarium.data.grids.signs import never_negative
@@ -24,9 +25,10 @@ from convarium.layers import ConstraintKind, InterpolationKind
 from convarium.models import Interpolator
 
 _Begun = tuple[Tensor, Tensor | None]  # coarse fields for the constraint, and a fine one
+_Method = tuple[InterpolationKind, ConstraintKind, str]
 
 DELTA: Final = "delta + constraint"
-_METHODS: Final[dict[str, tuple[InterpolationKind, ConstraintKind, str]]] = {
+_METHODS: Final[dict[str, _Method]] = {
     "nearest": ("nearest", "none", ""),
     "bilinear": ("linear", "none", ""),
     "bicubic": ("cubic", "none", ""),
@@ -35,15 +37,15 @@ _METHODS: Final[dict[str, tuple[InterpolationKind, ConstraintKind, str]]] = {
     "delta": ("linear", "none", "delta"),
     DELTA: ("linear", "additive", "delta"),
 }
-_SCALED: Final[dict[str, tuple[InterpolationKind, ConstraintKind, str]]] = {
+_SCALED: Final[dict[str, _Method]] = {
     "bilinear scaled": ("linear", "multiplicative", ""),
     "ratio scaled": ("linear", "multiplicative", "ratio"),
 }
-_MAPPED: Final[dict[str, tuple[InterpolationKind, ConstraintKind, str]]] = {
+_MAPPED: Final[dict[str, _Method]] = {
     "quantile mapping": ("linear", "none", "mapped"),
     "quantile mapping + constraint": ("linear", "additive", "mapped"),
 }
-_MAPPED_SCALED: Final[dict[str, tuple[InterpolationKind, ConstraintKind, str]]] = {
+_MAPPED_SCALED: Final[dict[str, _Method]] = {
     "quantile mapping scaled": ("linear", "multiplicative", "mapped"),
 }
 
@@ -70,15 +72,38 @@ def baseline_fields(
         By method, (n, T, H, W).
     """
     around = pairs.wrap if wrap is None else wrap
-    bounded, maps = never_negative(pairs), None
+    bounded = never_negative(pairs)
+    mapped: tuple[Tensor, Tensor] | None = None
     methods = _METHODS | (_SCALED if bounded else {})
     if climatology is None:
         methods = {name: each for name, each in methods.items() if not each[2]}
     elif train is not None and pairs.coarse is not None:
-        maps = fit_quantile_maps(pairs, train, climatology)
+        maps = fit_quantile_maps(pairs, train, climatology, bounded=bounded)
+        mapped = _mapped(maps, pairs.coarse, pairs.fine.months, ids, around)
         methods |= _MAPPED_SCALED if bounded else _MAPPED
+    return _made(pairs, ids, climatology, methods, mapped, around)
+
+
+def delta_fields(
+    pairs: FieldPairs, ids: NDArray[np.int64], climatology: Climatology
+) -> NDArray[np.float32]:
+    """The fine targets of some times by the delta method with the constraint, (n, T, H, W)."""
+    chosen = {DELTA: _METHODS[DELTA]}
+    return _made(pairs, ids, climatology, chosen, None, pairs.wrap)[DELTA]
+
+
+def _made(
+    pairs: FieldPairs,
+    ids: NDArray[np.int64],
+    climatology: Climatology | None,
+    methods: Mapping[str, _Method],
+    mapped: tuple[Tensor, Tensor] | None,
+    around: bool,
+) -> dict[str, NDArray[np.float32]]:
+    """By method, (n, T, H, W); `mapped` are coarse and fine fields of quantile mapping."""
     found: dict[str, list[NDArray[np.float32]]] = {name: [] for name in methods}
-    for chosen in pieces(ids):
+    for places in pieces(np.arange(len(ids))):
+        chosen = ids[places]
         batch = pairs.batch(chosen)
         begun: dict[str, _Begun] = {"": (batch.x[:, : len(pairs.targets)], None)}
         coarse, months = pairs.read(chosen)[0][:, : len(pairs.targets)], pairs.fine.months[chosen]
@@ -86,26 +111,26 @@ def baseline_fields(
             own = cast("Climatology", climatology)
             way = own.delta if start == "delta" else own.ratio
             begun[start] = (begun[""][0], torch.from_numpy(way(coarse, months, wrap=around)))
-        if maps is not None:
-            begun["mapped"] = _mapped(maps, coarse, months, bounded=bounded, wrap=around)
+        if mapped is not None:
+            begun["mapped"] = mapped[0][places], mapped[1][places]
         for name, (kind, constraint, start) in methods.items():
             method = Interpolator(pairs.factor, kind=kind, constraint=constraint, wrap=around)
             x, fine = begun[start]
+            if constraint == "multiplicative":  # packing leaves values just below 0
+                x = x.clamp(min=0)
             found[name].append(method(x, batch.mask, fine, batch.weights).numpy())
     return {name: np.concatenate(fields) for name, fields in found.items()}
 
 
 def _mapped(
     maps: QuantileMaps,
-    coarse: NDArray[np.float32],
+    model: Fields,
     months: NDArray[np.int64],
-    *,
-    bounded: bool,
+    ids: NDArray[np.int64],
     wrap: bool,
-) -> _Begun:
-    """Coarse fields whose quantiles are mapped, and the delta method's field of them."""
-    x, own = maps.corrected(coarse, months), maps.observed
-    if bounded:
-        x = np.maximum(x, 0)
-    fine = (own.ratio if bounded else own.delta)(x, months, wrap=wrap)
-    return torch.from_numpy(np.nan_to_num(x)), torch.from_numpy(fine)
+) -> tuple[Tensor, Tensor]:
+    """Coarse fields of some times whose quantiles are mapped, and the delta method's of them."""
+    x = maps.corrected(model.read(ids)[:, : maps.given.shape[2]], months[ids])
+    way = maps.observed.ratio if maps.bounded else maps.observed.delta
+    fine = torch.from_numpy(way(x, months[ids], wrap=wrap))
+    return torch.from_numpy(np.nan_to_num(x)), fine

@@ -82,27 +82,33 @@ class CellDraws:
         distribution: normal, or quantiles; beyond the outermost ones nothing is drawn.
         count: draws of each time.
         key: of their random numbers.
+        bounded: what is drawn is not below 0.
     """
 
     distribution: FieldDistribution
     count: int
     key: str
+    bounded: bool = False
 
     def one(self, m: int, times: Any = slice(None)) -> Array:
         """Draw number `m` of some times, (n, H, W)."""
+        found: Array = self._drawn(m)[times]
+        return np.maximum(found, 0) if self.bounded else found
+
+    def _drawn(self, m: int) -> Array:
         values = self.distribution.values
         random = np.random.default_rng(seeds.derive("cells", self.key, m))
         if self.distribution.kind == "normal":
             mean, spread = values
             z = random.standard_normal(mean.shape, "f4")
-            return np.asarray((mean + spread * z)[times])
+            return np.asarray(mean + spread * z)
         u, found = random.random(values.shape[1:], "f4"), values[0].copy()
         ends = zip(self.distribution.levels, values, strict=True)
         (low, below), *others = ends
         for level, above in others:
             found += np.clip((u - low) / (level - low), 0, 1) * (above - below)
             low, below = level, above
-        return np.asarray(found[times])
+        return np.asarray(found)
 
     def distances(self, truth: Array) -> NDArray[np.float64]:
         """CRPS of the distribution itself in each time and cell, (n, H, W)."""

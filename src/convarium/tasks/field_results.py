@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -19,68 +19,15 @@ from convarium.data.grids.fields import pieces
 from convarium.errors import DataError
 from convarium.intervals import Interval, block_bootstrap
 from convarium.tasks import field_scores as scores
-from convarium.tasks.field_draws import Draws
+from convarium.tasks.field_draws import CellDraws, Draws
 from convarium.tasks.field_groups import BLOCK, Groups
+from convarium.tasks.field_rows import WHOLE, FieldRow, of_cells
 from convarium.tasks.field_spectra import high_waves
 
 Array = NDArray[Any]
 
 _RESAMPLES = 400
 _FEWEST_BLOCKS = 4
-WHOLE = "all"
-
-
-@dataclass(frozen=True)
-class FieldRow:
-    """What one method reaches in one group of times and cells, in the unit of the field.
-
-    Args:
-        method: its name.
-        group: "all", a season or a region.
-        n: number of times.
-        rmse: root of the mean squared error, by area.
-        rmse_interval: of it.
-        mae: mean absolute error.
-        bias: mean error.
-        anomaly_correlation: over the cells, the mean over times; NaN without a climatology.
-        quantile_error: mean size of the error of each cell's 99th percentile over the times; of
-            draws it is the mean of theirs.
-        ssim: structural similarity; NaN of a group of cells.
-        high_waves: power of waves too short for the coarse field, as a share of the truth's; NaN of
-            a group of cells.
-        conservation_error: largest difference of a block mean, in the coarse field's deviations;
-            NaN of a group of cells, and without a coarse field.
-        crps: of a distribution; the mean absolute error of a value.
-        crps_interval: of it.
-        return_error: mean size of the error of what each cell reaches once in ten years, by the
-            largest values of the years; NaN of fewer than ten years, or where there are no dates;
-            of draws it is the mean of theirs.
-        intervals: of the figures that are means over times, by name, where the group is "all".
-    """
-
-    method: str
-    group: str
-    n: int
-    rmse: float
-    rmse_interval: Interval
-    mae: float
-    bias: float
-    anomaly_correlation: float
-    quantile_error: float
-    ssim: float
-    high_waves: float
-    conservation_error: float
-    crps: float
-    crps_interval: Interval
-    return_error: float
-    intervals: Mapping[str, Interval] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        """Values for JSON; what is not known is None."""
-        return {
-            key: None if isinstance(value, float) and not math.isfinite(value) else value
-            for key, value in asdict(self).items()
-        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,7 +126,8 @@ class FieldComparison:
             for name, table in tables.items()
             if name not in ("rmse", "crps") and group == WHOLE and math.isfinite(means[name])
         }
-        return FieldRow(
+        quantile_error, return_error = self._extremes(method, truth, value, group, chosen)
+        found = FieldRow(
             method=method,
             group=group,
             n=len(truth),
@@ -188,7 +136,7 @@ class FieldComparison:
             mae=means["mae"],
             bias=means["bias"],
             anomaly_correlation=means.get("anomaly_correlation", math.nan),
-            quantile_error=self._extremes(scores.cell_quantiles, method, truth, value, chosen),
+            quantile_error=quantile_error,
             ssim=means.get("ssim", math.nan),
             high_waves=means.get("high_waves", math.nan),
             conservation_error=(
@@ -196,9 +144,10 @@ class FieldComparison:
             ),
             crps=means["crps"],
             crps_interval=once(functools.partial(_mean_at, tables["crps"])),
-            return_error=self._return_error(method, truth, value, chosen),
+            return_error=return_error,
             intervals=intervals,
         )
+        return of_cells(found) if isinstance(self.draws.get(method), CellDraws) else found
 
     def _errors(
         self, method: str, truth: Array, value: Array, chosen: Any
@@ -229,24 +178,28 @@ class FieldComparison:
         return None if self.areas is None else np.asarray(self.areas).reshape(-1, 1)
 
     def _extremes(
-        self,
-        statistic: Callable[[Array, Array], NDArray[np.float64]],
-        method: str,
-        truth: Array,
-        value: Array,
-        chosen: Any,
-    ) -> float:
-        """Mean size of the error of a statistic of each cell; of draws it is the mean of theirs."""
-        draws, found = self.draws.get(method), statistic(truth, value)
-        for m in range(1, 1 if draws is None else draws.count):
-            found += (statistic(truth, cast("Draws", draws).one(m, chosen)) - found) / (m + 1)
-        return scores.mean_of(np.abs(found - statistic(truth, truth)), self._areas())
+        self, method: str, truth: Array, value: Array, group: str, chosen: Any
+    ) -> tuple[float, float]:
+        """Of the 99th percentile and of what comes once in ten years the mean size of the error.
 
-    def _return_error(self, method: str, truth: Array, value: Array, chosen: Any) -> float:
-        if self.years is None:
-            return math.nan
-        once = functools.partial(scores.cell_returns, years=self.years[chosen])
-        return self._extremes(once, method, truth, value, chosen)
+        Of draws the percentiles and values are the means of theirs, over all times and cells alone.
+        """
+        draws, statistics = self.draws.get(method), [scores.cell_quantiles]
+        if self.years is not None:
+            once = functools.partial(scores.cell_returns, years=self.years[chosen])
+            statistics.append(once)
+        if draws is not None and group != WHOLE:  # each of them is made anew
+            return math.nan, math.nan
+        found = [statistic(truth, value) for statistic in statistics]
+        for m in range(1, 1 if draws is None else draws.count):
+            one = cast("Draws", draws).one(m, chosen)
+            for mean, statistic in zip(found, statistics, strict=True):
+                mean += (statistic(truth, one) - mean) / (m + 1)
+        errors = [
+            scores.mean_of(np.abs(mean - statistic(truth, truth)), self._areas())
+            for mean, statistic in zip(found, statistics, strict=True)
+        ]
+        return errors[0], errors[1] if len(errors) > 1 else math.nan
 
     def _interval(self, statistic: Any, n: int) -> Interval:
         return interval_of_times(statistic, n, self.block)

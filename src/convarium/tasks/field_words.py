@@ -8,7 +8,7 @@ from typing import Any
 
 from convarium.intervals import Interval
 from convarium.tasks.field_ensembles import Rank
-from convarium.tasks.field_results import FieldRow
+from convarium.tasks.field_rows import FieldRow
 
 
 def row(found: FieldRow, unit: str) -> str:
@@ -53,5 +53,5 @@ def gain_as_json(over: str, gain: float, interval: Interval) -> dict[str, Any]:
     return {
         "over": over,
         "share": None if math.isnan(gain) else gain,
-        "interval": None if any(map(math.isnan, interval)) else list(interval),
+        "interval": interval.or_none(),
     }

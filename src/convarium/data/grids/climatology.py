@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -28,7 +28,9 @@ from convarium.errors import DataError
 from convarium.layers import InterpolationKind, interpolate
 
 _ANY = 0  # the month of times whose month does not count
-_ANY_KNOWN = 1e-6  # of a block: one known cell is enough
+_ARID = 0.01  # of the mean field: what has no ratio
+_MOST = 10.0  # times the climatology, before blocks are scaled
+ANY_KNOWN: Final = 1e-6  # of a block: one known cell is enough
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,12 +42,14 @@ class Climatology:
         fine: (M, C, H, W).
         coarse: (M, C, H / r, W / s).
         factor: fine cells per coarse one.
+        scaled: a model's bias is taken off by a ratio, as of what is never below 0.
     """
 
     months: NDArray[np.int64]
     fine: Values
     coarse: Values
     factor: tuple[int, int]
+    scaled: bool = False
 
     def of(self, months: NDArray[np.int64]) -> tuple[Values, Values]:
         """The fine and the coarse fields of some months.
@@ -116,13 +120,16 @@ class Climatology:
     ) -> Values:
         """The delta method of what is never below 0: the fine climatology times what x is of its.
 
-        Arguments and shapes are those of `delta`. Cells that are missing, or whose climatology is
-        0, have the mean ratio of their field.
+        Arguments and shapes are those of `delta`. Ratios are 10 at most. Cells that are missing, or
+        whose climatology is below a hundredth of its month's mean, have the mean ratio of their
+        field: of a desert's few showers a ratio says nothing, and would spoil its neighbours.
         """
         places = self.places(months)
         given, usual = np.asarray(x, np.float32), self.coarse[places]
-        some = (usual > 0) & ~np.isnan(given)
+        means = filled(self.coarse).mean((-2, -1), keepdims=True)[places]
+        some = (usual > _ARID * means) & ~np.isnan(given)
         shares = np.divide(given, usual, out=np.full_like(given, np.nan), where=some)
+        shares = np.minimum(shares, _MOST)
         finer = interpolate(torch.from_numpy(filled(shares)), self.factor, kind, wrap=wrap)
         result: Values = self._whole[places] * finer.numpy()
         return result
@@ -132,7 +139,7 @@ class Climatology:
         """The fine fields without gaps."""
         if not np.isnan(self.fine).any():
             return self.fine
-        means = coarsen(self.fine, self.factor, least_known=_ANY_KNOWN)
+        means = coarsen(self.fine, self.factor, least_known=ANY_KNOWN)
         blocks = means.repeat(self.factor[0], -2).repeat(self.factor[1], -1)
         return filled(np.where(np.isnan(self.fine), blocks, self.fine))
 

@@ -20,12 +20,13 @@ from convarium.data.grids.inputs import FieldInputs
 from convarium.data.grids.opening import HERE, open_fields
 from convarium.data.grids.options import FieldOptions
 from convarium.data.grids.reading import axes_there, is_xarray
+from convarium.data.grids.samples import time_name
+from convarium.data.grids.signs import BELOW
 from convarium.data.grids.steps import FieldPreprocessing
 from convarium.data.grids.units import same_units
 from convarium.errors import DataError
 
 _OFF = 0.02  # of a step: what a cell may lie off another
-_BELOW = 0.01  # of a deviation: what a field that is never below 0 may be below it
 _POLE = 90.0
 
 
@@ -92,7 +93,7 @@ class CoarseFields:
         """
         x = self.fields.read(ids)
         if bounded is not None:
-            self._check_sign(x, bounded)
+            self._check_sign(x, np.asarray(ids, np.int64), bounded)
         months = self.fields.months[np.asarray(ids, np.int64)]
         if not self.steps.masked and np.isnan(x).any():
             known = ~np.isnan(x).any(1)
@@ -103,14 +104,16 @@ class CoarseFields:
         read, mask, fine = self._inputs.tensors(x, months)
         return CoarseBatch(read, mask, fine, weights_of(self.steps, self.grid))
 
-    def _check_sign(self, x: Values, deviations: Sequence[float]) -> None:
+    def _check_sign(self, x: Values, ids: NDArray[np.int64], deviations: Sequence[float]) -> None:
         for k, (name, std) in enumerate(zip(self.fields.names, deviations, strict=False)):
             found = float(np.nanmin(x[:, k], initial=np.inf))
-            if found < -_BELOW * std:
+            if found < -BELOW * std:
+                place = int((x[:, k] == np.float32(found)).any((1, 2)).argmax())
                 raise DataError(
                     f"{name} is as low as {found:.4g}, and the network was trained on fields that "
-                    "are never below 0; correct the sign or the unit of the coarse fields, or "
-                    "train with --constraint additive."
+                    f"are never below 0 (at {time_name(self.fields.times[ids[place]])}); correct "
+                    "the sign or the unit of the coarse fields, or train with --constraint "
+                    "additive."
                 )
 
     @cached_property

@@ -50,6 +50,17 @@ def axis_name(variable: Any, kind: str, told: str | None = None) -> str | None:
     return by_name[0] if by_name else None
 
 
+def says_where(variable: Any, name: str) -> bool:
+    """Whether a coordinate of an xarray variable has latitudes or longitudes."""
+    attributes = _attributes(variable, name)
+    return any(
+        _bare(name) in _NAMES[kind]
+        or _by_standard_name(attributes, kind)
+        or _by_units(attributes, kind)
+        for kind in ("latitude", "longitude")
+    )
+
+
 def _attributes(variable: Any, dim: str) -> Mapping[str, Any]:
     """What is said of a coordinate; decoded times have their units elsewhere."""
     if dim not in variable.coords:

@@ -17,6 +17,7 @@ from convarium.data.grids.opening import open_fields
 from convarium.data.grids.options import GridOptions
 from convarium.data.grids.pairs import FieldPairs
 from convarium.data.grids.samples import GridSamples
+from convarium.data.grids.signs import never_negative
 from convarium.data.grids.static import static_fields
 from convarium.data.grids.steps import FieldPreprocessing
 from convarium.errors import DataError, OptionError
@@ -116,7 +117,8 @@ def climatology_of(pairs: FieldPairs, ids: NDArray[np.int64]) -> Climatology:
     coarse = np.stack([each[0] for each in found])
     if pairs.coarse is None:
         coarse = coarsen(fine, pairs.factor, pairs.areas)
-    return Climatology(kept, fine, coarse, pairs.factor)
+    scaled = pairs.coarse is not None and never_negative(pairs)
+    return Climatology(kept, fine, coarse, pairs.factor, scaled)
 
 
 def _means(pairs: FieldPairs, ids: NDArray[np.int64]) -> tuple[Values, Values]:

@@ -8,12 +8,20 @@ Of a model's fields its bias is taken off first, where the climatologies are kno
 coarse fields of the observations' climate, whose values the constraint may ask for.
 
     x - coarse climatology of the model + block means of the fine climatology
+
+What is never below 0, such as precipitation, is multiplied by the ratio of both in place of that,
+10 at most.
+
+References:
+    Hempel, Frieler, Warszawski, Schewe, Piontek 2013, "A trend-preserving bias correction - the
+    ISI-MIP approach", Earth System Dynamics 4, section 3.2: ratios, and the limit of 10.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Final
 
 import numpy as np
 import torch
@@ -25,6 +33,8 @@ from convarium.data.grids.coarsening import coarsen
 from convarium.data.grids.fields import Values
 
 Tensors = tuple[Tensor, Tensor | None, Tensor | None]
+
+_MOST: Final = 10.0  # times what a model gives
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,8 +65,11 @@ class FieldInputs:
         """The coarse fields, the first of them without a model's bias; missing cells are NaN."""
         if self._bias is None or self.climatology is None:
             return x
-        found = x.copy()
-        found[:, : self.targets] -= self._bias[self.climatology.places(months)]
+        found, bias = x.copy(), self._bias[self.climatology.places(months)]
+        if self.climatology.scaled:
+            found[:, : self.targets] *= bias
+        else:
+            found[:, : self.targets] -= bias
         return found
 
     def values(self, x: Values, months: NDArray[np.int64]) -> Values:
@@ -93,11 +106,20 @@ class FieldInputs:
 
     @cached_property
     def _bias(self) -> Values | None:
-        """Of each month what a model's climatology differs by, 0 where one of both is missing."""
+        """Of each month what a model's climatology differs by, 0 where one of both is missing.
+
+        Where a ratio takes it off it is that ratio, and 1 where the model never has anything.
+        """
         if self.climatology is None or not self.paired:
             return None
         own = self.climatology
-        found: Values = np.nan_to_num(own.coarse - coarsen(own.fine, own.factor, self.areas))
+        wanted = coarsen(own.fine, own.factor, self.areas)
+        if not own.scaled:
+            apart: Values = np.nan_to_num(own.coarse - wanted)
+            return apart
+        known = (own.coarse > 0) & ~np.isnan(wanted)
+        ratio = np.divide(wanted, own.coarse, out=np.ones_like(wanted), where=known)
+        found: Values = np.minimum(ratio, _MOST)
         return found
 
     @cached_property

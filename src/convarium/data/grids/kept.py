@@ -62,9 +62,15 @@ def fields_to_card(climatology: Climatology | None, static: Values | None) -> di
 
 
 def fields_of_card(
-    kept: Mapping[str, Any], months: Sequence[int] | None, factor: tuple[int, int]
+    kept: Mapping[str, Any],
+    months: Sequence[int] | None,
+    factor: tuple[int, int],
+    *,
+    scaled: bool = False,
 ) -> tuple[Climatology | None, Values | None]:
     """The climatology of some months, None without such, and the static fields of a card.
+
+    `scaled` is that of the climatology.
 
     Raises:
         DataError: an array is damaged.
@@ -73,7 +79,7 @@ def fields_of_card(
     climatology = None
     if months is not None:
         fields = arrays["fine climatology"], arrays["coarse climatology"]
-        climatology = Climatology(np.array(months, np.int64), *fields, factor)
+        climatology = Climatology(np.array(months, np.int64), *fields, factor, scaled)
     return climatology, arrays.get("static fields")
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from convarium.data.grids.coordinates import axis_name
+from convarium.data.grids.coordinates import axis_name, says_where
 from convarium.data.grids.fields import Fields, without_endless
 from convarium.data.grids.further import Selection, at_one, refuse_unknown
 from convarium.data.grids.grid import Grid
@@ -188,7 +188,11 @@ def _ordered(variable: Any, axes: Mapping[str, str | None], path: Any) -> Any:
     """A variable as (time, latitude, longitude)."""
     for kind in ("latitude", "longitude"):
         if axes[kind] is None or axes[kind] not in variable.coords:
-            wide = [str(name) for name, each in variable.coords.items() if each.ndim > 1]
+            wide = [
+                str(name)
+                for name, each in variable.coords.items()
+                if each.ndim > 1 and says_where(variable, str(name))
+            ]
             if wide:
                 raise DataError(
                     f"{variable.name} in {path} lies on a curvilinear grid ({', '.join(wide)} have "

@@ -104,7 +104,7 @@ class FieldPreprocessing(Preprocessing):
             months = self.climatology.months.tolist()
             found.append({"op": "climatology", "months": months, "start": self.options.start})
             if self.paired and self._delta is not None:
-                found.append({"op": "unbias"})
+                found.append({"op": "unbias", **({"by": "ratio"} if self._delta.scaled else {})})
         if self.static is not None:
             found.append({"op": "static", "fields": len(self.static)})
         return found
@@ -279,7 +279,8 @@ def _of_card(part: Mapping[str, Any], classes: tuple[str, ...]) -> FieldPreproce
     read, block = by_name["read_fields"], by_name["coarsen"]
     r, s = map(int, block["factor"])
     months = by_name["climatology"]["months"] if "climatology" in by_name else None
-    climatology, static = fields_of_card(part["arrays"], months, (r, s))
+    scaled = "by" in by_name.get("unbias", ())
+    climatology, static = fields_of_card(part["arrays"], months, (r, s), scaled=scaled)
     names = tuple(map(str, read["variables"]))
     return FieldPreprocessing(
         tuple(map(int, part["input_shape"])),
