@@ -108,6 +108,8 @@ def test_a_plan_takes_the_cache_into_account(slow, tmp_path):
     cached = dataclasses.replace(config, cache=str(tmp_path / "cache"))
     torch.manual_seed(0)
     model = models.create("convnet", num_classes=2, channels=[8, 8])
+    ample = dataclasses.replace(config, time_budget=60.0)  # what is imported on first use is there
+    train.plan_budget(model, parts, ample, preprocessing=steps)
     start = time.monotonic()
     plan = train.plan_budget(model, parts, cached, preprocessing=steps)
     looked = time.monotonic() - start
