@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from convarium.deploy.computing import computing_with
 from convarium.deploy.onnx_file import silent
 from convarium.errors import OptionError, VerificationError, import_extra
 
@@ -240,14 +241,9 @@ def _torch(artefact: Artefact, batch_size: int | None) -> Callable[[Tensor], Ten
         program: Any = torch.export.load(str(artefact.path)).module()
 
     def run(x: Tensor) -> Tensor:
-        before = torch.get_num_threads()
-        with torch.inference_mode():
-            torch.set_num_threads(artefact.threads)
-            try:
-                y: Tensor = program(x)
-                return y
-            finally:
-                torch.set_num_threads(before)
+        with computing_with(artefact.threads), torch.inference_mode():
+            y: Tensor = program(x)
+            return y
 
     return run
 
