@@ -101,7 +101,6 @@ def measured(name: str, goal: str, arguments: argparse.Namespace) -> dict[str, A
             samples=samples,
             calibration=samples,
             labelled=labelled,
-            smaller=None,
             points=POINTS,
             finetune=0,
             card=None,

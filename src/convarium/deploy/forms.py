@@ -93,7 +93,6 @@ class Maker:
         samples: (N, C, *S) real preprocessed inputs.
         calibration: more of them, from training data, for 8-bit numbers; None makes no such forms.
         labelled: batches of inputs and class numbers.
-        smaller: the same samples, with large JPEGs decoded at a reduced scale.
         points: of accuracy that may be lost.
         finetune: passes in which 8-bit forms learn to be rounded, where they do not hold without.
         card: goes into the files.
@@ -106,7 +105,6 @@ class Maker:
     samples: Tensor
     calibration: Tensor | None
     labelled: Labelled | None
-    smaller: Labelled | None
     points: float
     finetune: int
     card: Mapping[str, Any] | None
