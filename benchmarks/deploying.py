@@ -7,8 +7,9 @@ Where speed is measured, the networks have their initial weights, and bf16 and i
 they answer; float32 forms must equal the network as always. Accuracy is another goal: the same
 networks, really trained on ten topics of clip art at 64 pixels (`--trained` keeps them, so that it
 is done once), are tuned as users' are, where only what is shown to lose less than half a point of
-accuracy counts; what the chosen form and each other one loses is told with its interval, in a
-result of its own. It needs no quiet machine.
+accuracy counts, by every second picture that did not train; what the chosen form loses on the
+others, which neither admitted nor chose it, is told with its interval, in a result of its own, as
+is what each form lost where it was admitted. It needs no quiet machine.
 
 All forms take turns, and a turn repeats the form's pass for a tenth of a second without its first:
 single passes among twenty networks would find their weights out of the cache, and a core taken by
@@ -27,8 +28,8 @@ from typing import Any
 import torch
 
 from clipart import table, trained
-from convarium import deploy, models
-from convarium.cli.labelled import samples_of
+from convarium import data, deploy, models
+from convarium.cli.labelled import Labelled, samples_of
 from convarium.deploy.accuracy import drop, right_answers
 from convarium.deploy.forms import FORMS, Form, Maker
 from harness import alternate, cache, ratio, summary, write
@@ -101,7 +102,6 @@ def measured(name: str, goal: str, arguments: argparse.Namespace) -> dict[str, A
             samples=samples,
             calibration=samples,
             labelled=labelled,
-            smaller=None,
             points=POINTS,
             finetune=0,
             card=None,
@@ -142,18 +142,20 @@ def judged(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     run = trained(name, arguments.trained, **sizes, pictures=arguments.pictures)
     source = table(arguments.trained, arguments.pictures)
     calibration, labelled = samples_of(run, str(source))
+    admitting, judging = halves(labelled)
     found = deploy.tune(
         run.model,
         run.tuned,
         samples=calibration[:32],
         calibration=calibration,
-        labelled=labelled,
+        labelled=admitting,
         engines=arguments.engines,
         seconds=1800.0,
         card=run.card,
+        fresh=True,  # what is kept may have been admitted by other pictures
     )
     forward, chosen = deploy.in_use(run.model, run.tuned) or (run.model, "the network itself")
-    before, after = (right_answers(each, labelled) for each in (run.model, forward))
+    before, after = (right_answers(each, judging) for each in (run.model, forward))
     lost = drop(before, after)
     print(f"{name}, trained: {chosen}; {lost.sentence()}")
     return {
@@ -162,9 +164,16 @@ def judged(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
         "chosen": chosen,
         "times_faster": found.speedup,
         "loss": lost.to_json(),
-        "forms": {row.form.label: row.drop.to_json() for row in found.rows if row.drop},
+        "admitted": {row.form.label: row.drop.to_json() for row in found.rows if row.drop},
         "left_out": dict(found.skipped),
     }
+
+
+def halves(labelled: Labelled) -> tuple[Labelled, Labelled]:
+    """Every second sample, and the others: by one half forms are admitted, by the other judged."""
+    part, steps = labelled.part, labelled.preprocessing
+    first, second = (Labelled(data.Part(part.dataset, part.ids[k::2]), steps) for k in (0, 1))
+    return first, second
 
 
 def call(maker: Maker, form: Form, x: torch.Tensor) -> Any:

@@ -105,12 +105,14 @@ def serving(result: Result) -> list[Figure]:
 KNOWN = {
     "deploying": Known(
         "The fastest form",
-        "All forms take turns of a tenth of a second, at 224x224; initial weights.",
+        "All forms take turns of a tenth of a second, at 224x224; initial weights, of which "
+        "8-bit forms keep no layer in float32, as those of trained networks may.",
         deploying,
     ),
     "deploying_accuracy": Known(
         "What the fastest form loses",
-        "Networks trained on ten topics of clip art at 64x64; the other half of the pictures.",
+        "Networks trained on ten topics of clip art at 64x64; of the other half of the pictures "
+        "every second one admitted the forms, and those between are judged by.",
         accuracy,
     ),
     "predicting": Known(

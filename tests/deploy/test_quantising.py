@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from convarium import deploy
 from convarium.deploy import quantising
 from convarium.deploy.accuracy import drop
-from convarium.deploy.artefact import runtime_package
+from convarium.deploy.artefact import openvino_core
 from convarium.deploy.finetuning import error, finetuned, rounding
 from convarium.deploy.integers import quantise_openvino
 from convarium.deploy.sensitivity import Steps, damage
@@ -143,7 +143,7 @@ def test_activations_are_no_row_of_rounded_steps(
     samples, path = torch.randn(4, 3, 12, 12), tmp_path / "net.xml"
     deploy.export(nn.Sequential(*layers), path, samples=samples, format="openvino")
     quantise_openvino(path, tmp_path / "int8.xml", samples, (), None)
-    model = runtime_package("openvino").Core().read_model(str(tmp_path / "int8.xml"))
+    model = openvino_core().read_model(str(tmp_path / "int8.xml"))
     operations = model.get_ordered_ops()
     types = [each.get_type_name() for each in operations]
     assert types.count(name) == 1

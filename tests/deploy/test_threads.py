@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -93,6 +94,38 @@ def test_threads_may_share_a_predictor_of_the_form_that_tune_chose(
     for own_answers, times in zip(expected, found, strict=True):
         for answers in times:
             assert answers == pytest.approx(own_answers, abs=1e-5)
+
+
+def test_threads_inside_at_once_leave_the_number_of_threads_as_it_was() -> None:
+    """The second one is new: it begins with the number that the first one has set."""
+    first, second = (
+        forms.InTorch(network(), forms.Form("eager", "fp32", 1), (1, 3, 24, 24)) for _ in "ab"
+    )
+    inside, both, left = (threading.Event() for _ in range(3))
+
+    def stay(mine: threading.Event, until: threading.Event) -> Callable[[Tensor], Tensor]:
+        def run(x: Tensor) -> Tensor:
+            mine.set()
+            assert until.wait(20)
+            return x
+
+        return run
+
+    first.run, second.run = stay(inside, both), stay(both, left)
+    before, x = torch.get_num_threads(), torch.zeros(1, 3, 24, 24)
+    torch.set_num_threads(3)
+    try:
+        with ThreadPoolExecutor(2) as threads:
+            one = threads.submit(first, x)
+            assert inside.wait(20)
+            other = threads.submit(lambda: (second(x), torch.get_num_threads()))
+            one.result()
+            left.set()
+            assert other.result()[1] == 3
+        with ThreadPoolExecutor(1) as threads:
+            assert threads.submit(torch.get_num_threads).result() == 3
+    finally:
+        torch.set_num_threads(before)
 
 
 LET_GO = """

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from convarium.errors import OptionError
+from convarium.errors import DataError, OptionError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,12 +28,27 @@ class Labelled:
     part: Part
     preprocessing: Preprocessing
 
-    def smaller(self) -> Labelled:
-        """The same samples, of which large JPEGs are decoded at a reduced scale."""
-        from convarium import data
+    def smaller(self) -> tuple[Smaller, Smaller]:
+        """The samples that come smaller at a reduced scale: read whole, and read so."""
+        return Smaller(self, reduced=False), Smaller(self, reduced=True)
 
-        dataset = data.reduced(self.part.dataset, self.preprocessing)
-        return Labelled(data.Part(dataset, self.part.ids), self.preprocessing)
+    @functools.cached_property
+    def large(self) -> Part:
+        """Those of the part that come smaller at a reduced scale, by their headers."""
+        from convarium import data
+        from convarium.data.reducing import comes_smaller
+        from convarium.data.samples import EncodedSamples
+
+        samples = self.part.dataset.samples
+
+        def is_large(i: int) -> bool:
+            with contextlib.suppress(DataError):  # it cannot be read in any way
+                if isinstance(samples, EncodedSamples):
+                    return comes_smaller(samples.encoded(i), self.preprocessing)
+            return False
+
+        large = [is_large(i) for i in self.part.ids.tolist()]
+        return data.Part(self.part.dataset, self.part.ids[large])
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         from convarium import data
@@ -39,6 +56,26 @@ class Labelled:
 
         for batch in data.batches(self.part, self.preprocessing, batch_size=_BATCH, skipped=[]):
             yield _alone(batch), batch_target(batch)
+
+
+@dataclass(frozen=True)
+class Smaller:
+    """Batches of the samples that come smaller at a reduced scale.
+
+    Args:
+        samples: all of a part.
+        reduced: whether they are read so.
+    """
+
+    samples: Labelled
+    reduced: bool
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        from convarium import data
+
+        part, steps = self.samples.large, self.samples.preprocessing
+        dataset = data.reduced(part.dataset, steps) if self.reduced else part.dataset
+        return iter(Labelled(data.Part(dataset, part.ids), steps))
 
 
 def samples_of(run: Run, source: str | None) -> tuple[Tensor, Labelled]:

@@ -74,14 +74,11 @@ def _predict(arguments: argparse.Namespace, world: World) -> int:
         raise OptionError("--shard is for a folder of files; give -o a name without an ending.")
     opened = predict.open_run(arguments.run)
     forward, form = (opened.model, _OWN) if arguments.untuned else _fastest(opened)
-    if arguments.batch_size is None:
-        timed = getattr(forward, "batch_size", 1)  # of one sample means that each counts, not all
-        arguments.batch_size = timed if timed > 1 else _BATCH
     predictor = predict.Predictor(forward, opened.card, tta=arguments.tta)
     dataset = data.open_inputs(
         arguments.inputs, kind=opened.preprocessing.kind, columns=input_columns(arguments, opened)
     )
-    arguments.reduced = arguments.reduced or _tuned_for_less(forward, dataset)
+    arguments = _settled(arguments, forward, dataset, world)
     if arguments.reduced:
         dataset = data.reduced(dataset, opened.preprocessing)
     if into_folder:
@@ -172,11 +169,26 @@ def _fastest(opened: Run) -> tuple[Callable[..., Tensor], str]:
     return found
 
 
-def _tuned_for_less(forward: Callable[..., Tensor], dataset: Dataset) -> bool:
-    """Whether `tune` chose to read large JPEGs at a reduced scale, and these may be some."""
+def _settled(
+    arguments: argparse.Namespace, forward: Callable[..., Tensor], dataset: Dataset, world: World
+) -> argparse.Namespace:
+    """The arguments with what `tune` chose: samples at once, and large JPEGs at a reduced scale.
+
+    It judged files read so without views.
+    """
     from convarium.data.samples import EncodedSamples
 
-    return getattr(forward, "reduced", False) and isinstance(dataset.samples, EncodedSamples)
+    timed = getattr(forward, "batch_size", 1)  # of one sample means that each counts, not all
+    size = arguments.batch_size or (timed if timed > 1 else _BATCH)
+    less = getattr(forward, "reduced", False) and arguments.tta == "none"
+    less = less and isinstance(dataset.samples, EncodedSamples)
+    if less and not arguments.reduced and world.first:
+        sys.stderr.write(
+            "convarium: large JPEGs are read at a reduced scale, as tune chose; --untuned reads "
+            "them whole\n"
+        )
+    reduced = arguments.reduced or less
+    return argparse.Namespace(**{**vars(arguments), "batch_size": size, "reduced": reduced})
 
 
 def _deliver(
@@ -212,9 +224,10 @@ def _say(skipped: list[Skipped]) -> None:
         sys.stderr.write(f"skipped {item.name}: {item.reason}\n")
 
 
-def _views(arguments: argparse.Namespace) -> dict[str, str]:
-    """The test-time augmentation, where there is any."""
-    return {} if arguments.tta == "none" else {"tta": arguments.tta}
+def _views(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The test-time augmentation and the reduced scale, where there is any."""
+    views: dict[str, Any] = {} if arguments.tta == "none" else {"tta": arguments.tta}
+    return views | ({"reduced": True} if arguments.reduced else {})
 
 
 def _rows(

@@ -134,6 +134,8 @@ def _table(found: Tuning) -> list[str]:
     lines = [f"{'form':<28}  {'ms':>8}  {'samples/s':>10}  {'agree':>7}  accuracy"]
     for row in found.rows:
         accuracy = "equal" if row.drop is None else f"{row.drop.after:.2f} %"
+        if row.drop is not None and row.form.reduced:  # only of samples that come smaller
+            accuracy += f" of {row.drop.n}, before {row.drop.before:.2f} %"
         lines.append(
             f"{row.form.label:<28}  {row.ms:>8.3g}  {row.samples_per_second:>10.4g}  "
             f"{row.agreement:>7.1%}  {accuracy}"

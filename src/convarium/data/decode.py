@@ -101,7 +101,7 @@ def read_image(
             "PIL.ImageFile.LOAD_TRUNCATED_IMAGES (=True) makes half pictures of files that are cut "
             "short; set it to False, as it is by default."
         )
-    with _opened(source, most) as image:
+    with opened(source, most) as image:
         pixels = _turbo(image, at_least)
         if pixels is None:
             image.load()
@@ -121,7 +121,7 @@ def read_mask(source: str | Path | bytes) -> NDArray[np.bool_]:
     >>> read_mask(b"P5 2 1 255 " + bytes([0, 1])).tolist()
     [[False, True]]
     """
-    with _opened(source) as image:
+    with opened(source) as image:
         image.load()
         if image.mode in (*_WIDE, "I"):
             marked = np.asarray(image) != 0
@@ -142,7 +142,7 @@ def image_size(source: str | Path | bytes) -> tuple[int, int]:
     >>> image_size(b"P5 2 1 255 AB")
     (1, 2)
     """
-    with _opened(source) as image:
+    with opened(source) as image:
         if image.format == "TIFF":  # its orientation is known once it is decoded
             return read_image(source).shape[:2]
         wide, tall = image.size
@@ -159,7 +159,7 @@ def is_image_name(name: str) -> bool:
 
 
 @contextlib.contextmanager
-def _opened(source: str | Path | bytes, most: int = MAX_PIXELS) -> Iterator[ImageFile.ImageFile]:
+def opened(source: str | Path | bytes, most: int = MAX_PIXELS) -> Iterator[ImageFile.ImageFile]:
     """The image with its header read and its size checked; what fails in the block is a reason."""
     _silence_pillow()
     file = io.BytesIO(source) if isinstance(source, bytes) else source

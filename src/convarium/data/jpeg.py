@@ -13,6 +13,18 @@ from PIL import ImageFile
 _COLOURS = {"RGB": "RGB", "L": "GRAY"}
 
 
+def takes(image: ImageFile.ImageFile) -> bool:
+    """Whether turbo may decode an image that Pillow has opened."""
+    plain = image.info.get("adobe_transform", 1) == 1  # else stored as RGB, which is rare
+    return image.format == "JPEG" and image.mode in _COLOURS and image.fp is not None and plain
+
+
+def scales(image: ImageFile.ImageFile, at_least: tuple[int, int]) -> bool:
+    """Whether `decode` gives less than all pixels where a height and a width are enough."""
+    height, width = at_least
+    return takes(image) and image.height >= 2 * height and image.width >= 2 * width
+
+
 def decode(
     image: ImageFile.ImageFile, at_least: tuple[int, int] | None = None
 ) -> NDArray[np.uint8] | None:
@@ -27,17 +39,15 @@ def decode(
     """
     import simplejpeg
 
-    colour = _COLOURS.get(image.mode)
-    plain = image.info.get("adobe_transform", 1) == 1  # else stored as RGB, which is rare
-    if image.format != "JPEG" or colour is None or image.fp is None or not plain:
+    if not takes(image) or image.fp is None:
         return None
-    height, width = at_least or image.size[::-1]
-    enough = image.height >= 2 * height and image.width >= 2 * width
+    height, width = at_least or (0, 0)
+    enough = at_least is not None and scales(image, at_least)
     image.fp.seek(0)
     try:
         pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(
             image.fp.read(),
-            colour,
+            _COLOURS[image.mode],
             min_height=height if enough else 0,
             min_width=width if enough else 0,
             min_factor=2 if enough else 1,

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 
+from convarium.data import jpeg
 from convarium.data.dataset import Dataset
+from convarium.data.decode import opened
+from convarium.data.orientation import orientation_of
 from convarium.data.preprocessing import Preprocessing
 from convarium.data.samples import EncodedSamples
 from convarium.errors import OptionError
@@ -48,3 +52,18 @@ def enough_for(preprocessing: Preprocessing) -> tuple[int, int]:
     _, height, width = preprocessing.input_shape
     size = (height, width) if short is None else (short, short)
     return _SPARE * size[0], _SPARE * size[1]
+
+
+def comes_smaller(source: str | Path | bytes, preprocessing: Preprocessing) -> bool:
+    """Whether `reduced` changes how an image file is read, from its header alone.
+
+    Raises:
+        DataError: the header cannot be read; the text is the reason alone.
+
+    >>> comes_smaller(b"P5 2 1 255 AB", Preprocessing((3, 1, 1), (0.5,) * 3, (0.2,) * 3))
+    False
+    """
+    height, width = enough_for(preprocessing)
+    with opened(source) as image:
+        lying = orientation_of(image) >= 5
+        return jpeg.scales(image, (width, height) if lying else (height, width))

@@ -23,13 +23,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from convarium.deploy.computing import computing_with
 from convarium.deploy.onnx_file import silent
 from convarium.errors import OptionError, VerificationError, import_extra
 
 Precision = Literal["fp32", "bf16"]
 
 _HINTS: Final = {"fp32": "f32", "bf16": "bf16"}
-_one = threading.Lock()  # so that two threads make no second Core
+_core_lock = threading.Lock()  # so that two threads make no second Core
 _REPORTING: Final = "openvino_telemetry"
 _TENSORS_ONLY: Final = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 
@@ -135,15 +136,16 @@ def runtime_package(name: str) -> ModuleType:
 
 
 def openvino_core() -> Any:
-    """OpenVINO's one Core of this process, which stays until the process ends.
+    """The one Core that runs OpenVINO's files in this process; it stays until the process ends.
 
     A Core gives the thread that first compiles with it memory to take signals on. Where another
-    thread lets go of the Core, that memory is gone, and the next signal kills the process.
+    thread lets go of the Core, that memory is gone, and the next signal kills the process. NNCF
+    makes a Core of its own while it quantises, and lets go of it in the same thread.
 
     Raises:
         MissingExtraError: OpenVINO is not installed.
     """
-    with _one:
+    with _core_lock:
         return _core()
 
 
@@ -239,14 +241,9 @@ def _torch(artefact: Artefact, batch_size: int | None) -> Callable[[Tensor], Ten
         program: Any = torch.export.load(str(artefact.path)).module()
 
     def run(x: Tensor) -> Tensor:
-        before = torch.get_num_threads()
-        with torch.inference_mode():
-            torch.set_num_threads(artefact.threads)
-            try:
-                y: Tensor = program(x)
-                return y
-            finally:
-                torch.set_num_threads(before)
+        with computing_with(artefact.threads), torch.inference_mode():
+            y: Tensor = program(x)
+            return y
 
     return run
 

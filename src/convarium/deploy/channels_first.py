@@ -9,6 +9,7 @@ In 8 bits that costs more than the layers gain.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -26,31 +27,64 @@ def channels_first(model: Any) -> Any:
     """Compute with the channels first what stands between two moves of them, in place.
 
     Args:
-        model: of OpenVINO's; what cannot be computed so stays as it is.
+        model: of OpenVINO's; what cannot be computed so, or is also used elsewhere, stays as it is.
     """
+    operations = model.get_ordered_ops()
     first: dict[Key, Any] = {}  # values that have channels last -> the same with channels first
-    for operation in model.get_ordered_ops():
+    made: dict[str, Any] = {}  # operations that were made anew, by name
+    back = []
+    for operation in operations:
         kind, inputs = operation.get_type_name(), operation.input_values()
-        if kind == "Transpose":
-            _moved(operation, inputs, first)
-        elif any(_key(each) in first for each in inputs) and kind in _MAKERS:
-            made = _MAKERS[kind](operation, [first.get(_key(each), each) for each in inputs])
-            if made is not None:
-                first[_key(operation.output(0))] = made
+        known = any(_key(each) in first for each in inputs)
+        if kind == "Transpose" and known and _is_back(inputs):
+            back.append(operation)
+        elif kind == "Transpose" and _is_away(inputs):
+            first[_key(operation.output(0))] = inputs[0]
+        elif known and kind in _MAKERS:
+            new = _MAKERS[kind](operation, [first.get(_key(each), each) for each in inputs])
+            if new is not None:
+                first[_key(operation.output(0))], made[operation.get_name()] = new, operation
+    _leave_shared(operations, made, {each.get_name() for each in back})
+    for operation in back:
+        before = operation.input_value(0)
+        node = before.get_node()
+        if node.get_name() in made:
+            operation.output(0).replace(first[_key(before)])
+        elif node.get_type_name() == "Transpose":  # there and back
+            operation.output(0).replace(node.input_value(0))
     model.validate_nodes_and_infer_types()
     return model
 
 
-def _moved(operation: Any, inputs: list[Any], first: dict[Key, Any]) -> None:
-    """Note what comes before channels go to the end; take what was made where they come back."""
+def _is_away(inputs: list[Any]) -> bool:
+    """Whether channels go to the end of a map."""
+    order = _constant(inputs[1])
+    if order is None or len(order) < _LEAST or not inputs[0].get_partial_shape().rank.is_static:
+        return False
+    return bool(order.tolist() == [0, *range(2, len(order)), 1])
+
+
+def _is_back(inputs: list[Any]) -> bool:
+    """Whether channels come back from the end."""
     order = _constant(inputs[1])
     if order is None or len(order) < _LEAST:
-        return
-    axes = list(range(len(order)))
-    if order.tolist() == [0, axes[-1], *axes[1:-1]] and _key(inputs[0]) in first:
-        operation.output(0).replace(first[_key(inputs[0])])
-    elif order.tolist() == [0, *axes[2:], 1]:
-        first[_key(operation.output(0))] = inputs[0]
+        return False
+    return bool(order.tolist() == [0, len(order) - 1, *range(1, len(order) - 1)])
+
+
+def _leave_shared(operations: list[Any], made: dict[str, Any], back: set[str]) -> None:
+    """Take out what would be computed twice: read by others too, or made from such."""
+    readers: dict[str, list[str]] = defaultdict(list)
+    for operation in operations:
+        for each in operation.input_values():
+            readers[each.get_node().get_name()].append(operation.get_name())
+    could, count = set(made), -1
+    while count != len(made):
+        count = len(made)
+        for name, operation in reversed(list(made.items())):
+            before = {each.get_node().get_name() for each in operation.input_values()}
+            if not made.keys() | back >= set(readers[name]) or before & (could - made.keys()):
+                del made[name]
 
 
 def _norm(operation: Any, inputs: list[Any]) -> Any | None:
@@ -75,13 +109,17 @@ def _linear(operation: Any, inputs: list[Any]) -> Any | None:
 
 def _pair(operation: Any, inputs: list[Any]) -> Any | None:
     """A sum or product with numbers of the channels, or of two maps that were both moved."""
-    rank, given = max(map(_rank, inputs)), []
-    for own, each in zip(operation.input_values(), inputs, strict=True):
+    pairs = list(zip(operation.input_values(), inputs, strict=True))
+    rank, *others = {_rank(each) for own, each in pairs if _key(own) != _key(each)}
+    if others:
+        return None
+    given = []
+    for own, each in pairs:
         values = _constant(each)
-        if values is None:
-            if _key(own) == _key(each):  # another map, which was not moved
-                return None
+        if _key(own) != _key(each):
             given.append(each)
+        elif values is None or values.ndim > rank:  # another map, which was not moved
+            return None
         elif values.size == max(values.shape, default=1) == (values.shape or (1,))[-1]:
             given.append(_opset().constant(values.reshape(-1, *[1] * (rank - 2))).output(0))
         else:

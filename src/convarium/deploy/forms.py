@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from convarium.data.batch import memory_order
 from convarium.deploy.accuracy import Labelled
 from convarium.deploy.artefact import Artefact, Precision, has_bf16
+from convarium.deploy.computing import computing_with
 from convarium.deploy.exporting import FORMATS, export, members
 from convarium.deploy.folding import fold
 from convarium.deploy.quantising import quantise
@@ -92,7 +93,6 @@ class Maker:
         samples: (N, C, *S) real preprocessed inputs.
         calibration: more of them, from training data, for 8-bit numbers; None makes no such forms.
         labelled: batches of inputs and class numbers.
-        smaller: the same samples, with large JPEGs decoded at a reduced scale.
         points: of accuracy that may be lost.
         finetune: passes in which 8-bit forms learn to be rounded, where they do not hold without.
         card: goes into the files.
@@ -105,7 +105,6 @@ class Maker:
     samples: Tensor
     calibration: Tensor | None
     labelled: Labelled | None
-    smaller: Labelled | None
     points: float
     finetune: int
     card: Mapping[str, Any] | None
@@ -253,16 +252,9 @@ class InTorch:
 
     def __call__(self, x: Tensor, *mask: Tensor) -> Tensor:
         """The outputs, in float32."""
-        before = torch.get_num_threads()
-        try:
-            if before != self.threads:
-                torch.set_num_threads(self.threads)
-            with torch.inference_mode():
-                given = x.to(self.kind).contiguous(memory_format=self.order)
-                return self.run(given, *mask).float()
-        finally:
-            if before != self.threads:
-                torch.set_num_threads(before)
+        with computing_with(self.threads), torch.inference_mode():
+            given = x.to(self.kind).contiguous(memory_format=self.order)
+            return self.run(given, *mask).float()
 
     def _compile(self, made: nn.Module, x: Tensor) -> None:
         """Compile now, so that what is missing for it is known."""

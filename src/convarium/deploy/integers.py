@@ -101,10 +101,10 @@ def quantise_openvino(
     Raises:
         MissingExtraError: a package of the extra "quantise" is not installed.
     """
-    runtime_package("openvino")
+    core = openvino_core()
     with unreported(), silent():
         nncf = import_extra("nncf", "quantise")
-    model, marks = channels_first(openvino_core().read_model(str(source))), _marks(kept)
+    model, marks = channels_first(core.read_model(str(source))), _marks(kept)
     names = [
         operation.get_friendly_name()
         for operation in model.get_ordered_ops()

@@ -14,9 +14,8 @@ import torch
 from torch import Tensor
 
 from convarium.data import Preprocessing, read_image
-from convarium.data.decode import image_size
 from convarium.data.parallel import ordered
-from convarium.data.reducing import enough_for
+from convarium.data.reducing import comes_smaller, enough_for
 from convarium.errors import OptionError
 
 #: Batches of a pass, so that what is decoded before the first one counts little.
@@ -55,9 +54,7 @@ class PictureFiles:
     @property
     def shrink(self) -> bool:
         """Whether one of them comes smaller at a reduced scale, as `data.reduced` has it."""
-        enough = enough_for(self.preprocessing)
-        sizes = ((read_image(each, at_least=enough), image_size(each)) for each in self.files)
-        return any(pixels.shape[:2] != size for pixels, size in sizes)
+        return any(comes_smaller(each, self.preprocessing) for each in self.files)
 
     def batches(
         self, batch_size: int, count: int = BATCHES, *, reduced: bool = False

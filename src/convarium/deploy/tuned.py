@@ -84,7 +84,7 @@ class Tuning:
     @property
     def speedup(self) -> float | None:
         """How many times as fast as eager torch in float32; None where that was not measured."""
-        eager = [row.ms for row in self.rows if row.form.engine == "eager"]
+        eager = [row.ms for row in self.rows if row.form.engine == "eager" and not row.form.reduced]
         return min(eager) / self.chosen.ms if eager else None
 
     def to_json(self) -> dict[str, Any]:

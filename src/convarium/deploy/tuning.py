@@ -19,6 +19,7 @@ from convarium.deploy.accuracy import POINTS, Drop, Labelled, Right, drop, right
 from convarium.deploy.forms import FORMS, Form, Forward, Maker
 from convarium.deploy.manifest import conditions
 from convarium.deploy.picture_files import BATCHES, PictureFiles
+from convarium.deploy.reduced_files import ReducedFiles
 from convarium.deploy.tuned import END_TO_END, LATE, Choices, TunedForm, Tuning
 from convarium.deploy.verification import TOLERANCE, agreement, check_inputs, reference
 from convarium.errors import ConvariumError, OptionError, did_you_mean
@@ -44,7 +45,7 @@ def tune(
     samples: Tensor,
     calibration: Tensor | None = None,
     labelled: Labelled | None = None,
-    smaller: Labelled | None = None,
+    smaller: tuple[Labelled, Labelled] | None = None,
     goal: Goal = "latency",
     batch_size: int | None = None,
     engines: Sequence[str] = tuple(FORMS),
@@ -72,8 +73,9 @@ def tune(
         samples: (N, C, *S) preprocessed real inputs to verify on.
         calibration: training samples for 8-bit forms.
         labelled: batches of inputs and class numbers, validation samples.
-        smaller: the same samples with large JPEGs at a reduced scale (`data.reduced`), for the goal
-            "end_to_end": where accuracy is shown to hold on them, files may be read so.
+        smaller: those of them that come smaller at a reduced scale (`data.reduced`), read whole and
+            read so, for the goal "end_to_end": where accuracy is shown to hold on them, files may
+            be read so.
         goal: "latency", of one sample; "throughput", of 16 at once; or "end_to_end", of 16 from the
             bytes of `pictures`, which threads decode ahead.
         batch_size: another number of samples in a pass.
@@ -111,8 +113,9 @@ def tune(
     if (known := place.read(settings)) is not None:
         return known
     until = time.monotonic() + seconds
-    given = (samples, calibration, labelled, smaller, points, finetune, card, until)
-    search = _Search(Maker(network, Path(folder), *given), size, pictures, progress)
+    given = (samples, calibration, labelled, points, finetune, card, until)
+    less = None if pictures is None else ReducedFiles(network, pictures, smaller, points)
+    search = _Search(Maker(network, Path(folder), *given), size, less, progress)
     search.run(engines, threads, streams)
     result = Tuning(
         rows=tuple(search.ranked()),
@@ -135,11 +138,11 @@ class _Search:
         self,
         maker: Maker,
         batch_size: int,
-        pictures: PictureFiles | None,
+        less: ReducedFiles | None,
         progress: Progress | None,
     ) -> None:
         self.maker, self.batch_size, self.progress = maker, batch_size, progress
-        self.pictures = pictures
+        self.less, self.pictures = less, None if less is None else less.pictures
         self.skipped: dict[str, str] = {}
         self.found: dict[Form, tuple[Forward, TunedForm]] = {}
         self.expected = reference(maker.network, maker.samples)
@@ -168,8 +171,8 @@ class _Search:
                 self._try(replace(form, threads=count))
         if self.batch_size > 1:
             self._beside(streams)
-        if self.pictures is not None:
-            self._smaller(self.pictures)
+        if self.less is not None:
+            self._smaller(self.less)
 
     def _beside(self, streams: Sequence[int] | None) -> None:
         """Parts of a batch beside each other, for the fastest forms that can."""
@@ -179,10 +182,10 @@ class _Search:
             for count in (count for count in counts if 1 < count <= self.batch_size):
                 self._try(replace(form, streams=count))
 
-    def _smaller(self, pictures: PictureFiles) -> None:
+    def _smaller(self, less: ReducedFiles) -> None:
         """Large JPEGs at a reduced scale, for the fastest forms."""
-        if not pictures.shrink:
-            self.skipped[_REDUCED] = "no JPEG has four times the sides that are needed"
+        if less.reason is not None:
+            self.skipped[_REDUCED] = less.reason
             return
         for form in self._fastest(_FINALISTS):
             self._try(replace(form, reduced=True))
@@ -246,22 +249,20 @@ class _Search:
 
     def _answers(self, form: Form, forward: Forward) -> tuple[Tensor, Tensor]:
         """Its outputs and the network's own: on the samples, or on the files it reads otherwise."""
-        if self.pictures is None or not form.reduced:
+        if self.less is None or not form.reduced:
             return forward(self.maker.samples), self.expected
-        count = len(self.pictures.files)
-        (less,) = self.pictures.batches(count, 1, reduced=True)
-        (whole,) = self.pictures.batches(count, 1)
-        return forward(less), reference(self.maker.network, whole)
+        return forward(self.less.less), self.less.expected
 
     def _lost(self, form: Form, forward: Forward) -> Drop | None:
         """What it loses on labelled samples; equal forms need not be asked."""
-        labelled = self.maker.smaller if form.reduced else self.maker.labelled
-        if labelled is None or self.maker.labelled is None or form.exact:
+        if self.less is not None and form.reduced:
+            return self.less.lost(forward, equal=form.precision == "fp32")
+        if self.maker.labelled is None or form.exact:
             return None
         if self.before is None:
             network = self.maker.network
             self.before = right_answers(lambda x: reference(network, x), self.maker.labelled)
-        after = right_answers(forward, labelled)
+        after = right_answers(forward, self.maker.labelled)
         return drop(self.before, after, self.maker.points)
 
     def _timed(self, row: TunedForm, seconds: float) -> TunedForm:

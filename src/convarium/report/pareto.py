@@ -79,9 +79,10 @@ def draw_tuning(found: Tuning) -> str:
     Args:
         found: what `deploy.tune` gave.
     """
-    before = next((row.drop.before for row in found.rows if row.drop is not None), None)
+    told = [(row.form.reduced, row.drop.before) for row in found.rows if row.drop is not None]
+    before = min(told)[1] if told else None  # that of all samples, where it was measured
     shares = [
-        100 * row.agreement if before is None else before if row.drop is None else row.drop.after
+        100 * row.agreement if before is None else before - (row.drop.loss if row.drop else 0.0)
         for row in found.rows
     ]
     points, best = [], -math.inf
