@@ -98,7 +98,7 @@ def field(
         "map": list(own.shape[2:]),
         "status": own.status,
         "size": list(own.size),
-        "box": [[each.start, each.stop] for each in own.box(found.position, found.values.shape)],
+        "box": [[each.start, each.stop] for each in found.box],
         "sentence": found.sentence(),
         "area_50": found.area_50,
         "area_95": found.area_95,
@@ -133,7 +133,7 @@ def _drawn(run: Run, given: Given, found: EffectiveField, whole: ReceptiveField)
 def _tokens(run: Run, given: Given, found: EffectiveField, whole: ReceptiveField) -> dict[str, Any]:
     """The tokens of a text, each with the root of its weight, around the field."""
     pieces = token_pieces(cast("TextPreprocessing", run.preprocessing), given.value)
-    (seen,) = whole.at(found.layer).box(found.position, found.values.shape) or (range(len(pieces)),)
+    (seen,) = found.box or (range(len(pieces)),)
     first = max(0, min((seen.start + seen.stop - _SHOWN) // 2, len(pieces) - _SHOWN))
     weight = np.sqrt(found.values.numpy() / float(found.values.max()))
     last = first + _SHOWN

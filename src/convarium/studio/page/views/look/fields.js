@@ -86,7 +86,7 @@ export class Fields {
       const [[top, bottom], [left, right]] = found.box.length ? found.box : [[0, 0], [0, 0]];
       if (stage) clear(stage.box).append(svg("rect", { x: left, y: top, width: right - left, height: bottom - top, class: "field" }));
       const size = found.size.length ? `${found.size.join(" × ")} coarse cells` : "a size that is not known";
-      const framed = found.box.length ? ", framed as far as it lies in the domain" : ", which goes around the circle of longitudes or is not known exactly, and has no frame";
+      const framed = found.box.length ? ", framed as far as it lies in the domain" : " and no frame";
       told.textContent = `Row ${row} from the north, column ${column} of ${name}: the field has ${size}${framed}. 95 % of the weight lies on ${number(found.area_95)}${found.places ? ` of ${number(found.places)}` : ""} cells, half of it on ${number(found.area_50)}. Cyan is the weight, as its square root, over all that is read.`;
     } catch (error) {
       if (turn !== this.seeing || error.name === "AbortError") return;
