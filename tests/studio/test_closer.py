@@ -7,6 +7,7 @@ import io
 import numpy as np
 import pytest
 import torch
+from asked import settled
 from drawn_shapes import CLASSES
 from small_runs import save_scans
 
@@ -15,6 +16,7 @@ from convarium.data import Volume
 from convarium.errors import OptionError
 from convarium.report.slices import panes, slices_heat
 from convarium.studio import Desk, closer, look
+from convarium.studio.jobs import AbandonedError, Watched
 
 TEXT = "a red shoe and a blue hat"
 SERIES = np.random.default_rng(0).normal(size=(2, 57)).astype("f4")
@@ -56,7 +58,7 @@ def test_what_goes_first_is_what_explain_removes(looked, name):
     run, x, shown = found[name]
     method = explain.grad_cam if name == "scans" else explain.hires_cam
     heat = method(run.model, x)
-    told = closer.curves(desk, name, shown["sample"])
+    told = settled(closer.curves, desk, name, shown["sample"])["result"]
     empty = {"baseline": 0} if name == "reviews" else {}
     for word in ("deletion", "insertion"):
         expected = getattr(explain, word)(
@@ -69,6 +71,19 @@ def test_what_goes_first_is_what_explain_removes(looked, name):
         whole = float(run.model(x).softmax(1).max())
     assert told["deletion"]["heat"][0] == pytest.approx(whole, rel=1e-4)
     assert told["target"] == CLASSES[int(heat.target[0])]
+
+
+@pytest.mark.parametrize("name", ["reviews", "scans"])
+def test_curves_tell_every_pass_and_end_where_nobody_asks(looked, name, monkeypatch):
+    desk, found = looked
+    sample, progress = found[name][2]["sample"], Watched(lambda: 60.0)
+    monkeypatch.setattr(desk.jobs, "ask", lambda key, work, **_: work(progress))
+    told = closer.curves(desk, name, sample)
+    assert progress.done == progress.total >= 28
+    assert len(told["deletion"]["heat"]) == min(16, found[name][1][0, ...].numel()) + 1
+    progress.unwanted = True
+    with pytest.raises(AbandonedError):
+        closer.curves(desk, name, sample)
 
 
 def test_raw_values_keep_their_signs(looked):

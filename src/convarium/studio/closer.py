@@ -8,12 +8,14 @@ from typing import Any, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from convarium.data import TextPreprocessing
-from convarium.explain import RemovalCurve
+from convarium.explain import Attribution, RemovalCurve
 from convarium.explain.methods import removals
 from convarium.measure import EffectiveField, ReceptiveField, effective_receptive_field
-from convarium.predict import Run
+from convarium.predict import Run, open_run
+from convarium.progress import Progress
 from convarium.report import draw_effective_field
 from convarium.report.faithful import scored
 from convarium.report.pictures import address
@@ -38,7 +40,8 @@ def curves(
 ) -> dict[str, Any]:
     """Deletion and insertion of the heatmap, beside a random order and an edge detector's.
 
-    Pixels, time steps and voxels are removed, or the tokens of a text, which have no edges.
+    Pixels, time steps and voxels are removed, or the tokens of a text, which have no edges. Of a
+    volume that takes minutes: the answer says how far it is, and it ends where nobody asks.
 
     Args:
         desk: keeps the sample.
@@ -46,22 +49,35 @@ def curves(
         sample: of `look.show`.
         method, layer, target: of the heatmap.
     """
-    opened, given = desk.opened(run), given_before(desk, run, sample)
-    heat = heat_of(desk, run, sample, method, layer, target)
-    x, output = inputs_of(opened, given), scored(opened)
+    given, asked = given_before(desk, run, sample), (method, layer, target)
+
+    def work(progress: Progress) -> dict[str, Any]:
+        own = open_run(desk.folder(run))  # a network that nobody else runs meanwhile
+        heat = heat_of(desk, run, sample, *asked, own=own)
+        return _removed(own, inputs_of(own, given), heat, progress)
+
+    return desk.jobs.ask(("curves", run, sample, *asked), work, version=desk.version(run))
+
+
+def _removed(run: Run, x: Tensor, heat: Attribution, progress: Progress) -> dict[str, Any]:
+    """The curves of a heatmap; every batch is told to `progress`."""
+    steps, orders = min(_STEPS, math.prod(heat.input_size)), 3 if x.is_floating_point() else 2
+    progress.total += 2 * (2 + orders * (steps - 1))
+    run.model.register_forward_pre_hook(lambda _, inputs: progress.advance(len(inputs[0])))
+    output = scored(run)
     found = removals(
-        opened.model,
+        run.model,
         x,
         heat,
         output=output,
-        steps=min(_STEPS, math.prod(heat.input_size)),
+        steps=steps,
         batch_size=max(1, min(_MOST, _AT_ONCE // x.numel())),
     )
     return {
         **{name: _curve(each) for name, each in found.items()},
         "output": output,
         "method": heat.method,
-        "target": None if heat.target is None else opened.card["classes"][heat.target[0]],
+        "target": None if heat.target is None else run.card["classes"][heat.target[0]],
     }
 
 

@@ -138,10 +138,21 @@ def prediction(run: Run, given: Given) -> dict[str, Any]:
 
 
 def heat_of(
-    desk: Desk, run: str, sample: str, method: str | None, layer: str | None, target: str | None
+    desk: Desk,
+    run: str,
+    sample: str,
+    method: str | None,
+    layer: str | None,
+    target: str | None,
+    own: Run | None = None,
 ) -> Attribution:
-    """The attribution of an image that was given before, kept for further questions."""
-    opened, given = desk.opened(run), given_before(desk, run, sample)
+    """The attribution of a sample that was given before, kept for further questions.
+
+    Args:
+        desk, run, sample, method, layer, target: as of `show`.
+        own: the run with a network of its own; None takes that of the desk.
+    """
+    opened, given = own or desk.opened(run), given_before(desk, run, sample)
 
     def make() -> Attribution:
         return attributed(
@@ -153,7 +164,12 @@ def heat_of(
         )
 
     key = ("heat", run, desk.version(run), sample, method, layer, target)
-    return desk.kept(key, make)
+    found = desk.known(key)
+    if found is None:
+        found = make()
+        maps = (found.values, found.channels)
+        desk.keep(key, found, sum(each.nbytes for each in maps if each is not None))
+    return found
 
 
 def given_before(desk: Desk, run: str, sample: str) -> Given:

@@ -1,6 +1,6 @@
 // A closer look at a sample: whether its heatmap is faithful, and what a position sees.
 
-import { drawn } from "../../drawings.js";
+import { drawn, finished, howFar } from "../../drawings.js";
 
 // What a sample of each kind consists of, and what its axes are called.
 const KINDS = {
@@ -45,13 +45,15 @@ export class Closer {
   }
 
   async measure() {
-    const { api, clear, waiting, notice, lineChart, el, number } = this.context;
+    const { api, clear, waiting, notice, lineChart, el, number, signal } = this.context;
     const { look, words } = this;
-    const turn = look.turn, place = this.curves;
-    clear(place).append(waiting("Measuring, a few dozen passes"));
+    const turn = look.turn, place = this.curves, far = waiting("Measuring");
+    clear(place).append(far);
     try {
       const { method, layer, target } = look.asked;
-      const found = await api("look/curves", { query: { run: look.run, sample: look.found.sample, method, layer, target } });
+      const query = { run: look.run, sample: look.found.sample, method, layer, target };
+      const left = { get aborted() { return signal.aborted || turn !== look.turn; } };
+      const found = await finished(() => api("look/curves", { query }), (told) => (far.textContent = howFar(told, "Passes")), left);
       if (turn !== look.turn) return;
       const likely = found.output === "probability";
       const chart = (name, curve, said) => {
