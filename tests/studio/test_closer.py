@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 
 import numpy as np
@@ -9,11 +10,13 @@ import pytest
 import torch
 from asked import settled
 from drawn_shapes import CLASSES
+from PIL import Image
 from small_runs import save_scans
 
 from convarium import explain, measure, predict
 from convarium.data import Volume
 from convarium.errors import OptionError
+from convarium.report import texts
 from convarium.report.slices import panes, slices_heat
 from convarium.studio import Desk, closer, look
 from convarium.studio.jobs import AbandonedError, Watched
@@ -27,6 +30,10 @@ def as_file(values):
     file = io.BytesIO()
     np.save(file, values)
     return file.getvalue()
+
+
+def pixels_of(address):
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))))
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +114,39 @@ def test_raw_values_keep_their_signs(looked):
         assert raw.get("picture", 0) != scaled.get("picture", 1)
 
 
+def given_heat(monkeypatch, values):
+    """Make every heatmap that is asked for the one of these values."""
+    heat = explain.Attribution(
+        torch.from_numpy(values)[None], "stem", (0,), torch.zeros(1), ("fine",), values.shape
+    )
+    monkeypatch.setattr(look, "heat_of", lambda *_: heat)
+
+
+def test_raw_values_show_the_part_of_a_text_that_speaks_most_against(looked, monkeypatch):
+    desk, _ = looked
+    values = np.zeros(12, "f4")
+    values[[1, 10]] = 0.1, -3
+    given_heat(monkeypatch, values)
+    monkeypatch.setattr(texts, "SHOWN", 4)
+    shown = look.show(desk, "reviews", b"red " * 12, "a.txt", raw=True)["heat"]
+    assert len(shown["tokens"]) == 4
+    assert shown["heat"][10 - shown["first"]] == -1
+
+
+def test_raw_values_show_the_slices_that_speak_most_against_in_their_colour(looked, monkeypatch):
+    desk, found = looked
+    values = np.zeros((8, 10, 12), "f4")
+    values[6, 8, 10], values[1, 2, 3] = 0.1, -3
+    for sign, side in ((1, 2), (-1, 0)):  # blue, orange
+        given_heat(monkeypatch, sign * values)
+        shown = look.heat(desk, "scans", found["scans"][2]["sample"], raw=True)
+        assert shown["at"] == [1.5 / 8, 2.5 / 10, 3.5 / 12]
+        assert shown["about"].endswith("depth 1, height 2, width 3")
+        pixels = pixels_of(shown["picture"])
+        row, column = np.unravel_index(pixels.max(-1).argmax(), pixels.shape[:2])
+        assert pixels[row, column].argmax() == side
+
+
 def test_only_the_tokens_of_its_field_move_a_position(looked):
     desk, found = looked
     run, ids, shown = found["reviews"]
@@ -170,8 +210,9 @@ def test_a_position_that_nothing_moves_is_a_sentence(looked):
     assert [token.strip() for token in told["tokens"]] == ["red"]
 
 
-def test_panes_say_where_the_slices_of_a_volume_lie():
-    volume = Volume(np.zeros((1, 8, 10, 12), np.float32), spacing=(3.0, 1.0, 2.0))
+@pytest.mark.parametrize("affine", [None, np.eye(4)])
+def test_panes_say_where_the_slices_of_a_volume_lie(affine):
+    volume = Volume(np.zeros((1, 8, 10, 12), np.float32), (3.0, 1.0, 2.0), affine)
     at = (5, 2, 7)
     for pane in panes(volume):
         fixed = 3 - pane.rows - pane.columns
@@ -182,6 +223,8 @@ def test_panes_say_where_the_slices_of_a_volume_lie():
             sheet = slices_heat(heat, volume, at)
             left, top, right, bottom = pane.box
             rows, columns = (heat.shape[axis] for axis in (pane.rows, pane.columns))
-            y = top + (mark[pane.rows] + 0.5) / rows * (bottom - top)
+            down = (mark[pane.rows] + 0.5) / rows * (bottom - top)
+            y = bottom - down if pane.upright else top + down
+            assert pane.upright == (affine is not None)
             x = left + (mark[pane.columns] + 0.5) / columns * (right - left)
             assert sheet[int(y * sheet.shape[0]), int(x * sheet.shape[1])] > 0.5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import shlex
 
 import numpy as np
 import pytest
@@ -29,7 +30,9 @@ def pixels_of(address):
 
 def test_coarse_and_fine_lie_beside_one_another_with_the_north_above(winds, tmp_path):
     desk = Desk([winds])
-    assert look.about(desk, "winds")["kind"] == "grids"
+    told = look.about(desk, "winds")
+    assert told["kind"] == "grids"
+    assert shlex.split(told["command"]) == ["convarium", "explain", str(winds), "INPUT.nc"]
     content = fields(tmp_path / "coarse.nc", 3, rising=True).read_bytes()
     found = look_fields.show_fields(desk, "winds", content, time=1)
     assert (found["count"], found["coarse_size"], found["fine_size"]) == (3, [8, 12], [16, 24])

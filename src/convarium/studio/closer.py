@@ -19,7 +19,7 @@ from convarium.progress import Progress
 from convarium.report import draw_effective_field
 from convarium.report.faithful import scored
 from convarium.report.pictures import address
-from convarium.report.texts import token_pieces
+from convarium.report.texts import SHOWN, token_pieces
 from convarium.studio.desk import Desk
 from convarium.studio.given import Given
 from convarium.studio.look import field_of, given_before, heat_of, inputs_of
@@ -27,7 +27,6 @@ from convarium.studio.look import field_of, given_before, heat_of, inputs_of
 _STEPS: Final = 16
 _MOST, _AT_ONCE = 32, 4_000_000  # inputs at a time, and numbers in them: volumes are large
 _COLOUR: Final = (0, 229, 255)  # cyan, which neither the heat's colours nor grey have
-_SHOWN: Final = 120  # tokens of a text
 
 
 def curves(
@@ -150,9 +149,9 @@ def _tokens(run: Run, given: Given, found: EffectiveField, whole: ReceptiveField
     """The tokens of a text, each with the root of its weight, around the field."""
     pieces = token_pieces(cast("TextPreprocessing", run.preprocessing), given.value)
     (seen,) = found.box or (range(len(pieces)),)
-    first = max(0, min((seen.start + seen.stop - _SHOWN) // 2, len(pieces) - _SHOWN))
+    first = max(0, min((seen.start + seen.stop - SHOWN) // 2, len(pieces) - SHOWN))
     weight = np.sqrt(found.values.numpy() / float(found.values.max()))
-    last = first + _SHOWN
+    last = first + SHOWN
     return {
         "tokens": pieces[first:last],
         "weight": weight[first:last].round(4).tolist(),

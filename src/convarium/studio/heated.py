@@ -14,12 +14,13 @@ from convarium.explain.methods import METHODS
 from convarium.explain.painting import heat_colours, signed_colours
 from convarium.predict import Run
 from convarium.report import draw_series, explain_samples
-from convarium.report.explained import seen_by
+from convarium.report.explained import seen_by, sliced
 from convarium.report.explained_sequences import explain_sequences
 from convarium.report.pictures import address
 from convarium.report.sequences import SPAN, HeatedSeries
 from convarium.report.series import along
 from convarium.report.slices import panes, slices_heat, strongest
+from convarium.report.texts import heated_text
 from convarium.studio.answers import svg_address
 from convarium.studio.given import Given
 
@@ -37,11 +38,12 @@ def _along(
         left, right = SPAN
         pane = {"box": [left, 0.0, right, 1.0], "rows": None, "columns": 0, "upright": False}
         return {**told, "drawing": svg_address(draw_series(drawn)), "panes": [pane]}
-    shown = drawn.heat if signs is None else signs[drawn.first : drawn.first + len(drawn.tokens)]
+    if signs is not None:  # the part around what is strongest, on either side
+        drawn, _ = heated_text(run, given.alone, 0, signs, drawn.title, drawn.note)
     return {
         **told,
         "tokens": list(drawn.tokens),
-        "heat": shown.tolist(),
+        "heat": drawn.heat.tolist(),
         "first": drawn.first,
         "length": len(row["tokens"]),
     }
@@ -54,17 +56,21 @@ def _slices(
     found = explain_samples(run, given.alone, most=1, **asked)
     (picture,), (row,), (values,) = found.pictures, found.rows, found.maps
     seen = cast("Volume", seen_by(run.preprocessing, given.value))
-    at = strongest(values)
+    image, about = picture.image, picture.note
     if heat is None:
+        at = strongest(values)
         colours = heat_colours(slices_heat(values, seen, at))
     else:
         signs = heat.signed()[0].numpy()
+        at = strongest(np.abs(signs))
+        image, where = sliced(run, seen, given.value, at)
+        about = f"{row['name']}, predicted {row['prediction']}; {where}"
         parts = (slices_heat(side.clip(0, 1), seen, at) for side in (signs, -signs))
         colours = signed_colours(next(parts) - next(parts))
     return {
         **_told_of(row, heat),
-        "below": address(picture.image),
-        "about": picture.note,
+        "below": address(image),
+        "about": about,
         "picture": address(np.rint(255 * colours).astype(np.uint8)),
         "panes": [pane._asdict() for pane in panes(seen)],
         "at": [(i + 0.5) / n for i, n in zip(at, seen.size, strict=True)],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -39,6 +40,7 @@ def about(desk: Desk, run: str) -> dict[str, Any]:
     opened = desk.opened(run)
     steps = opened.preprocessing
     own = getattr(opened.model, "heatmap_layer", None)
+    ends = _ENDS[steps.kind].split(",")
     return {
         "run": run,
         "kind": steps.kind,
@@ -55,6 +57,7 @@ def about(desk: Desk, run: str) -> dict[str, Any]:
         "method": default_method(opened),
         "layers": [] if steps.kind == "grids" else _layers(desk, run),
         "layer": own,
+        "command": shlex.join(["convarium", "explain", str(desk.folder(run)), f"INPUT{ends[0]}"]),
     }
 
 

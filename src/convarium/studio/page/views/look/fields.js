@@ -70,7 +70,7 @@ export class Fields {
       fields.length > 1 ? field("Field", select(fields.map((each) => each.name), name, (value) => (name = value))) : null,
       field("Row, from the north", inputs[0]), field("Column", inputs[1]),
       button("Show its field", () => this.see(name, ...inputs.map((input) => Number(input.value))))),
-    this.told, el("p", { class: "soft" }, NO_CURVES, el("code", {}, `convarium explain ${this.about.run} FIELD.nc`), "."));
+    this.told, el("p", { class: "soft" }, NO_CURVES, el("code", {}, this.about.command), "."));
   }
 
   async see(name, row, column) {
