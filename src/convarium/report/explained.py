@@ -267,18 +267,10 @@ def _picture(
     if not isinstance(sample.seen, Volume):
         return Picture(sample.seen, title, note, heat)
     at = slices.middle(sample.seen.size) if heat is None else slices.strongest(heat)
+    image = slices.slices_picture(sample.seen, at=at)
     flat = None if heat is None else slices.slices_heat(heat, sample.seen, at)
-    image, where = sliced(run, sample.seen, sample.original, at)
-    return Picture(image, title, f"{note}; {where}", flat)
-
-
-def sliced(
-    run: Run, seen: Volume, original: Any, at: slices.Place
-) -> tuple[NDArray[np.uint8], str]:
-    """Slices through a place of a volume as it is seen, and in words the voxel of the original."""
-    where = cast("VolumePreprocessing", run.preprocessing).voxel(at, original)
-    image = slices.slices_picture(seen, at=at)
-    return image, "depth {}, height {}, width {}".format(*where)
+    where = cast("VolumePreprocessing", run.preprocessing).voxel(at, sample.original)
+    return Picture(image, title, "{}; depth {}, height {}, width {}".format(note, *where), flat)
 
 
 def first_batches(

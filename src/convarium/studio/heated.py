@@ -8,18 +8,18 @@ from typing import Any, Final, cast
 
 import numpy as np
 
-from convarium.data import Volume
+from convarium.data import Volume, VolumePreprocessing
 from convarium.explain import Attribution
 from convarium.explain.methods import METHODS
 from convarium.explain.painting import heat_colours, signed_colours
 from convarium.predict import Run
 from convarium.report import draw_series, explain_samples
-from convarium.report.explained import seen_by, sliced
+from convarium.report.explained import seen_by
 from convarium.report.explained_sequences import explain_sequences
 from convarium.report.pictures import address
 from convarium.report.sequences import SPAN, HeatedSeries
 from convarium.report.series import along
-from convarium.report.slices import panes, slices_heat, strongest
+from convarium.report.slices import panes, slices_heat, slices_picture, strongest
 from convarium.report.texts import heated_text
 from convarium.studio.answers import svg_address
 from convarium.studio.given import Given
@@ -63,8 +63,9 @@ def _slices(
     else:
         signs = heat.signed()[0].numpy()
         at = strongest(np.abs(signs))
-        image, where = sliced(run, seen, given.value, at)
-        about = f"{row['name']}, predicted {row['prediction']}; {where}"
+        image = slices_picture(seen, at=at)
+        depth, height, width = cast("VolumePreprocessing", run.preprocessing).voxel(at, given.value)
+        about = f"predicted {row['prediction']}; depth {depth}, height {height}, width {width}"
         parts = (slices_heat(side.clip(0, 1), seen, at) for side in (signs, -signs))
         colours = signed_colours(next(parts) - next(parts))
     return {
