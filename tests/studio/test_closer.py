@@ -206,8 +206,30 @@ def test_a_position_that_nothing_moves_is_a_sentence(looked):
         closer.field(desk, "reviews", found["reviews"][2]["sample"], column=0)
     short = look.show(desk, "reviews", b"red", "a.txt")
     assert short["heat"]["length"] == 1
-    told = closer.field(desk, "reviews", short["sample"], column=2)
-    assert [token.strip() for token in told["tokens"]] == ["red"]
+    for asked in ({"column": 2}, {"column": 0, "token": 0}):
+        told = closer.field(desk, "reviews", short["sample"], **asked)
+        assert [token.strip() for token in told["tokens"]] == ["red"]
+        assert told["box"][0][0] == 0
+    told = closer.field(desk, "reviews", found["reviews"][2]["sample"], column=0, token=0)
+    ((start, stop),) = told["box"]
+    assert 0 in range(start, stop)
+    assert told["position"][0] > 0
+
+
+def test_a_network_that_cannot_be_followed_is_not_followed_again(looked, monkeypatch):
+    desk, _ = looked
+    calls = []
+
+    def fails(*given):
+        calls.append(given)
+        raise OptionError("It cannot be followed.")
+
+    monkeypatch.setattr(look, "receptive_field", fails)
+    for k in range(2):
+        values = np.roll(SERIES, k)[:, :41]
+        shown = look.show(desk, "curves", as_file(values), "a.npy")
+        assert shown["heat"]["size"] is None
+    assert len(calls) == 1
 
 
 @pytest.mark.parametrize("affine", [None, np.eye(4)])

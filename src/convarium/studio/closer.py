@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from convarium.data import TextPreprocessing
+from convarium.errors import OptionError
 from convarium.explain import Attribution, RemovalCurve
 from convarium.explain.methods import removals
 from convarium.measure import EffectiveField, ReceptiveField, effective_receptive_field
@@ -26,6 +29,7 @@ from convarium.studio.look import field_of, given_before, heat_of, inputs_of
 
 _STEPS: Final = 16
 _MOST, _AT_ONCE = 32, 4_000_000  # inputs at a time, and numbers in them: volumes are large
+_NEAR: Final = 16  # positions on each side of a clicked token
 _COLOUR: Final = (0, 229, 255)  # cyan, which neither the heat's colours nor grey have
 
 
@@ -88,6 +92,7 @@ def field(
     row: int | None = None,
     depth: int | None = None,
     layer: str | None = None,
+    token: int | None = None,
 ) -> dict[str, Any]:
     """What a position of a layer sees of a sample: its field, and the weight inside it.
 
@@ -99,17 +104,19 @@ def field(
         row: of the map of an image or a volume.
         depth: of the map of a volume.
         layer: dotted name; None takes the network's own choice for heatmaps.
+        token: of a text, that was clicked; where nothing moves the position, as at a text's ends,
+            the nearest one that reads this token is shown.
     """
     opened, given = desk.opened(run), given_before(desk, run, sample)
     x = inputs_of(opened, given)
     layer = layer or getattr(opened.model, "heatmap_layer", None)
     place = [each for each in (depth, row, column) if each is not None]
-    found = effective_receptive_field(opened.model, x, layer=layer, position=place)
+    found = _found(opened.model, x, layer, place, token)
     whole = field_of(desk, run, tuple(x.shape))
     own = whole.at(found.layer)
     return {
         "layer": found.layer,
-        "position": place,
+        "position": list(found.position),
         "map": list(own.shape[2:]),
         "status": own.status,
         "size": list(own.size),
@@ -120,6 +127,29 @@ def field(
         "deviation": list(found.deviation),
         **_WEIGHT[given.kind](opened, given, found, whole),
     }
+
+
+def _found(
+    model: nn.Module, x: Tensor, layer: str | None, place: Sequence[int], token: int | None
+) -> EffectiveField:
+    """The field of a position, or of one near it that reads a token.
+
+    Raises:
+        OptionError: nothing moves it, nor one near it.
+    """
+    seen = partial(effective_receptive_field, model, x, layer=layer)
+    try:
+        return seen(position=place)
+    except OptionError:
+        if token is None:
+            raise
+        for step in range(1, _NEAR):
+            for column in (place[-1] - step, place[-1] + step):
+                with contextlib.suppress(OptionError):
+                    found = seen(position=[column])
+                    if token in found.box[0]:
+                        return found
+        raise
 
 
 def weight_picture(values: NDArray[np.floating]) -> str:

@@ -87,7 +87,7 @@ def cell(
             "run gives none there; ask about a cell that is not grey."
         )
     found = effective_receptive_field(alone, x, position=place)
-    key = ("fine cells", run, desk.version(run), sample, name)
+    key = ("fine cells", run, desk.version(run), tuple(x.shape), name)  # of all times and files
     whole = desk.kept(key, lambda: receptive_field(alone, tuple(x.shape)))
     values = found.values.numpy()
     box = [[each.start, each.stop] for each in found.box]

@@ -167,7 +167,7 @@ def heat_of(
         )
 
     key = ("heat", run, desk.version(run), sample, method, layer, target)
-    found = desk.known(key)
+    found: Attribution | None = desk.known(key)
     if found is None:
         found = make()
         maps = (found.values, found.channels)
@@ -243,11 +243,16 @@ def _places(desk: Desk, run: str, given: Given, told: Mapping[str, Any]) -> dict
     if not told["layered"]:
         return {"size": None}
     shape = tuple(inputs_of(desk.opened(run), given).shape)
-    try:
-        found = field_of(desk, run, shape).at(told["layer"])
-    except ConvariumError:
-        return {"size": None}
-    return {"size": list(found.shape[2:]) if found.status == "exact" else None}
+
+    def make() -> tuple[int, ...]:
+        try:
+            found = field_of(desk, run, shape).at(told["layer"])
+        except ConvariumError:
+            return ()
+        return found.shape[2:] if found.status == "exact" else ()
+
+    key = ("places", run, desk.version(run), shape, told["layer"])
+    return {"size": list(desk.kept(key, make)) or None}
 
 
 def _told(heat: Attribution, classes: Sequence[str]) -> dict[str, Any]:

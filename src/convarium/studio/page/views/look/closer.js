@@ -71,7 +71,7 @@ export class Closer {
     }
   }
 
-  async see(position) {
+  async see(position, token) {
     const { api, el, clear, notice, number, button } = this.context;
     const { look, words } = this;
     const { heat, sample } = look.found;
@@ -79,12 +79,13 @@ export class Closer {
     const turn = ++this.seeing, place = this.field;
     try {
       const named = Object.fromEntries(position.map((value, k) => [["depth", "row", "column"].slice(-position.length)[k], value]));
-      const found = await api("look/field", { query: { run: look.run, sample, ...named, layer: heat.layer } });
+      const found = await api("look/field", { query: { run: look.run, sample, ...named, layer: heat.layer, token } });
       if (turn !== this.seeing || !place.isConnected) return;
-      const at = words.axes.map((axis, k) => `${k ? axis.toLowerCase() : axis} ${position[k]}`).join(", ");
+      const at = words.axes.map((axis, k) => `${k ? axis.toLowerCase() : axis} ${found.position[k]}`).join(", ");
+      const near = found.position.every((value, k) => value === position[k]) ? "" : ", the nearest that reads the one clicked,";
       const size = found.size.length ? found.size.join(" × ") : "unknown";
       const spread = found.deviation.map((each) => number(each, 3)).join(" and ");
-      clear(place).append(el("p", {}, `${at} of ${found.layer}: the field has ${size} ${words.parts} (${found.status})${this.framed(found)}. ${found.drawing ? "" : found.sentence} `,
+      clear(place).append(el("p", {}, `${at}${near} of ${found.layer}: the field has ${size} ${words.parts} (${found.status})${this.framed(found)}. ${found.drawing ? "" : found.sentence} `,
         el("span", { class: "soft" }, `${found.drawing ? "The weight has a" : "Cyan is the weight, as its square root;"} standard deviation of ${spread} ${words.parts}.`)));
       if (found.picture) {
         this.over(found);
