@@ -25,6 +25,12 @@ export function placeOf(event, heat, node = event.currentTarget) {
   return heat.size.map((count, k) => Math.min(count - 1, Math.max(0, Math.floor(shares[k] * count))));
 }
 
+/** The frame of a field over a picture; of one that is not known, nothing. */
+export function frame(svg, box) {
+  const [[top, bottom], [left, right]] = box.length ? box : [[0, 0], [0, 0]];
+  return svg("rect", { x: left, y: top, width: right - left, height: bottom - top, class: "field" });
+}
+
 export class Closer {
   constructor(context, look) {
     Object.assign(this, { context, look, words: KINDS[look.about.kind], seeing: 0 });
@@ -105,8 +111,7 @@ export class Closer {
   over(found) {
     const { svg, clear } = this.context;
     const { box, weight, over } = this.look;
-    const [[top, bottom], [left, right]] = found.box.length ? found.box : [[0, 0], [0, 0]];
-    clear(box).append(svg("rect", { x: left, y: top, width: right - left, height: bottom - top, class: "field" }));
+    clear(box).append(frame(svg, found.box));
     weight.src = found.picture;
     weight.hidden = false;
     over.hidden = true;
