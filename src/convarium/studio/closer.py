@@ -138,18 +138,13 @@ def _found(
         OptionError: nothing moves it, nor one near it.
     """
     seen = partial(effective_receptive_field, model, x, layer=layer)
-    try:
-        return seen(position=place)
-    except OptionError:
-        if token is None:
-            raise
-        for step in range(1, _NEAR):
-            for column in (place[-1] - step, place[-1] + step):
-                with contextlib.suppress(OptionError):
-                    found = seen(position=[column])
-                    if token in found.box[0]:
-                        return found
-        raise
+    near = range(max(0, place[-1] - _NEAR), place[-1] + _NEAR)
+    for column in () if token is None else sorted(near, key=lambda k: abs(k - place[-1])):
+        with contextlib.suppress(OptionError):
+            found = seen(position=[column])
+            if any(token in side for side in found.box):
+                return found
+    return seen(position=place)
 
 
 def weight_picture(values: NDArray[np.floating]) -> str:
