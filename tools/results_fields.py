@@ -20,8 +20,10 @@ def downscaling(result: Result) -> list[Figure]:
     for name, asked in (("many", (limit, "")), ("large", ("", memory))):
         found = result[name]
         what = f"{found['fields']:,} fields of {' x '.join(map(str, found['cells']))} cells"
-        rows.append(row(f"{what}: time", found["seconds"], unit=" s", asked=asked[0]))
-        rows.append(row(f"{what}: memory", found["bytes"] / 1e9, unit=" GB", asked=asked[1]))
+        rows.append(row(f"{what}: time", found["seconds"], n="1 run", unit=" s", asked=asked[0]))
+        rows.append(
+            row(f"{what}: memory", found["bytes"] / 1e9, n="1 run", unit=" GB", asked=asked[1])
+        )
     return rows
 
 

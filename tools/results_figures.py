@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -41,17 +42,34 @@ def percent(value: float) -> str:
 
 
 def spread_of(found: Result, shown: Callable[[float], str] = number) -> str:
-    """The interval in brackets, or else the range."""
+    """The interval in brackets, or else the range, of which one alone has none."""
     if "interval" in found:
         low, high = found["interval"]
         return f"({shown(low)} to {shown(high)})"
-    return f"{shown(found['lowest'])} to {shown(found['highest'])}" if "lowest" in found else ""
+    ranged = "lowest" in found and found.get("n") != 1
+    return f"{shown(found['lowest'])} to {shown(found['highest'])}" if ranged else ""
 
 
 def within(top: Result, bottom: Result) -> str:
     """What a ratio of two lies within, by the ranges of both; where its own were not kept."""
     low, high = top["lowest"] / bottom["highest"], top["highest"] / bottom["lowest"]
     return f"within {number(low)} to {number(high)}"
+
+
+def holds(figure: Figure) -> bool | None:
+    """Whether a figure is as asked for; None where that is no bound in its own unit.
+
+    >>> holds(Figure("error", "0.722 m/s", "3", "", "at most 0.69 m/s"))
+    False
+    """
+    number = r"([\d.,]+(?:e-?\d+)?)(.*)"
+    asked = re.fullmatch(rf"(at most |at least |under |){number}", figure.asked)
+    found = re.fullmatch(number, figure.figure)
+    if not asked or not found or asked[3] != found[2]:
+        return None
+    value, bound = (float(each.replace(",", "")) for each in (found[1], asked[2]))
+    met = {"at most ": value <= bound, "at least ": value >= bound, "under ": value < bound}
+    return met.get(asked[1], value == bound)
 
 
 def counted(what: str, right: int, n: int, *, share: bool = True, asked: str = "") -> Figure:

@@ -79,7 +79,7 @@ def explaining(result: Result) -> list[Figure]:
         sides = [result["seconds"].get(side) for side in name.split(" / ")]
         spread = within(*sides) if all(sides) else ""
         rows.append(row(name, value, n=n, asked=asked.get(name, ""), spread=spread))
-    memory = row("memory: ours / forward", result["memory"]["ours / forward"], n="1 process each")
+    memory = row("memory: ours / forward", result["memory"]["ours / forward"], n="1 call each")
     return [*rows, memory]
 
 

@@ -19,7 +19,8 @@ def series(result: Result) -> list[Figure]:
         asked = f"at least {percent(found['bound'])}"
         rows.append(row(f"{name}: the default command", told, shown=percent, asked=asked))
         peer = found["minirocket"]
-        rows.append(row(f"{name}: MiniRocket of aeon", peer["mean_accuracy"], shown=percent))
+        n, mean = len(peer["runs"]), peer["mean_accuracy"]
+        rows.append(row(f"{name}: MiniRocket of aeon", mean, shown=percent, n=n))
         took = row(f"{name}: a run of the command, time of a core", found["seconds"], unit=" s")
         race = found.get("aeon_inception_time")
         rows += [took] if race is None else [took._replace(asked=_as_quick(race))]
@@ -63,7 +64,7 @@ def sequence_memory(result: Result) -> list[Figure]:
             what = f"{task.replace('_', ' ')}, {network} (chance {number(chances[task])})"
             rows.append(row(what, found, asked=asked))
             if asked:
-                minutes = row(f"{what}: minutes of a core", found["seconds"] / 60)
+                minutes = row(f"{what}: minutes of a core", found["seconds"] / 60, n=found["n"])
                 rows.append(minutes._replace(asked=f"at most {_MINUTES}"))
     return rows
 
@@ -92,7 +93,7 @@ def texts(result: Result) -> list[Figure]:
             rows.append(own._replace(asked=goal.get(name, "")))
     for it in result.get("memory", {}).get("rows", ()):
         what = f"`embed` of {number(it['items'])} items: the most memory held"
-        rows.append(row(what, it["peak_mib"], unit=" MiB"))
+        rows.append(row(what, it["peak_mib"], unit=" MiB", n="1 run"))
         rows[-1] = rows[-1]._replace(asked=f"a table of {number(it['table_mib'])} MiB")
     return rows
 

@@ -94,18 +94,25 @@ def overview(found: list[tuple[Path, Mapping[str, Any]]]) -> str:
     """A line for each file: whether all that was asked for holds."""
     rows = []
     for path, result in found:
-        inner = [
-            part["holds"] for part in result.values() if isinstance(part, dict) and "holds" in part
-        ]
-        verdicts = [result["holds"]] if "holds" in result else inner
-        asked = "bounds" in result or any(figure.asked for figure in figures_of(result))
-        words = "in the table" if asked else "nothing"
-        if verdicts:
-            words = "holds" if all(verdicts) else "**does not hold here**"
+        bounds = [results_figures.holds(it) for it in figures_of(result) if it.asked]
+        verdicts = stored_verdicts(result)
+        words = "in the table" if bounds or "bounds" in result else "nothing"
+        if False in (*verdicts, *bounds):
+            words = "**does not hold here**"
+        elif verdicts or (bounds and None not in bounds):
+            words = "holds"
         title = title_of(path, result)
         command = f"`{command_of(path, result)}`"
         rows.append((f"[{running(title)}](#{slug(title)})", words, command))
     return table(("result", "what was asked for", "command"), rows) + "\n"
+
+
+def stored_verdicts(result: Mapping[str, Any]) -> list[bool]:
+    """Whether what was asked for holds, as a file or its parts say it themselves."""
+    parts = [it for it in result.values() if isinstance(it, dict)]
+    told = [it["holds"] for it in ([result] if "holds" in result else parts) if "holds" in it]
+    flat = [[*it.values()] if isinstance(it, dict) else [it] for it in told]
+    return [bool(each) for it in flat for each in it]
 
 
 def figures_of(result: Mapping[str, Any]) -> Sequence[results_figures.Figure]:

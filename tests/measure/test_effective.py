@@ -163,6 +163,29 @@ def test_the_theoretical_places_are_those_of_the_measured_position():
     assert found.theoretical == int((found.values > 0).sum()) == 11
 
 
+@pytest.mark.parametrize("last", ["nearest", "bilinear", "transposed"])
+def test_of_a_map_finer_than_the_input_the_box_is_where_the_weight_is(last):
+    torch.manual_seed(0)
+    first = nn.Conv2d(1, 2, 5, padding=2)
+    if last == "transposed":
+        finer = nn.ConvTranspose2d(2, 1, 6, stride=4, padding=1)
+    else:
+        finer = nn.Sequential(nn.Upsample(scale_factor=4, mode=last), nn.Conv2d(2, 1, 1))
+    model, x = nn.Sequential(first, finer), torch.randn(1, 1, 20, 20)
+    for k in (0, 1, 2, 5, 39, 40, 41, 42, 43, 79):
+        found = effective_receptive_field(model, x, position=(k, 79 - k))
+        places = found.values.nonzero()
+        ends = zip(places.amin(0).tolist(), places.amax(0).tolist(), strict=True)
+        assert found.box == tuple(range(low, high + 1) for low, high in ends)
+        assert found.theoretical == len(places)
+
+
+def test_the_first_input_of_a_finer_map_is_rounded_down():
+    model = nn.Sequential(nn.Conv2d(1, 1, 13, padding=6), nn.Upsample(scale_factor=2))
+    field = receptive_field(model, (1, 1, 32, 32))
+    assert field.box((1, 1), (32, 32)) == (range(7), range(7))
+
+
 def test_of_tokens_it_is_that_of_their_vectors():
     torch.manual_seed(0)
     options = {"vocabulary": 30, "embedding_dim": 4, "filters": 6, "kernel_sizes": [3, 5]}

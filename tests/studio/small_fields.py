@@ -44,12 +44,23 @@ def fields(
     return path
 
 
-def save_winds(folder):
-    """A run that makes winds finer, twice along each axis, not trained."""
+def save_winds(folder, *, hole=None, **options):
+    """A run that makes winds finer, twice along each axis, not trained.
+
+    Args:
+        hole: row and column of a fine cell that is never known.
+        options: of the fields.
+    """
+    import xarray
+
     fine = fields(folder / "fine.nc", 24, 16, 24, step=2.0)
+    if hole:
+        with xarray.load_dataset(fine) as found:
+            found.u[:, *hole] = np.nan
+        found.to_netcdf(fine, engine="h5netcdf")
     dataset = data.open_dataset(str(fine), fields={"variables": ["u"], "factor": [2, 2]})
     parts = data.split(dataset)
-    steps = data.fit_preprocessing(parts.train, grids=GridOptions(start="coarse"))
+    steps = data.fit_preprocessing(parts.train, grids=GridOptions(**{"start": "coarse", **options}))
     torch.manual_seed(0)
     keywords = {"constraint": "additive", "depth": 1, "width": 8, **steps.network_options}
     model = models.create("edsr_small", **keywords)

@@ -68,10 +68,28 @@ def test_look_shows_what_a_token_sees(page, address):
     page.wait_for_selector("text=/^Token 2 of stage1: the field has 5 tokens/")
     within = page.locator(".tokens .within").all_inner_texts()
     assert "".join(within).split() == ["a", "red", "shoe", "and", "a"]
+    page.locator(".tokens").first.locator("span").first.click()  # where no whole window fits
+    page.wait_for_selector("text=/^Token 1, the nearest that reads the one clicked, of stage1/")
     page.get_by_role("button", name="Measure deletion and insertion").click()
     page.wait_for_selector("h3:has-text('Insertion')")
     assert "edges" not in page.locator("figure.chart").first.inner_text()
     check(page)
+
+
+def test_a_click_on_an_upright_slice_counts_from_its_foot(page, address):
+    page.goto(address)
+    found = page.evaluate(
+        """async (panes) => {
+            const { placeOf } = await import("/page/views/look/closer.js");
+            const bounds = { left: 5, top: 5, width: 10, height: 10 };
+            const node = { getBoundingClientRect: () => bounds };
+            const heat = { size: [8, 10, 12], at: [.5, .5, .5] };
+            return panes.map((pane) =>
+                placeOf({ clientX: 7.5, clientY: 6.1 }, { ...heat, panes: [pane, pane] }, node));
+        }""",
+        [{"box": [0, 0, 1, 0.5], "rows": 0, "columns": 2, "upright": each} for each in (0, 1)],
+    )
+    assert found == [[1, 5, 3], [6, 5, 3]]
 
 
 def test_look_draws_slices_of_a_volume(page, address):

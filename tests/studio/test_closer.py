@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import base64
 import io
 
 import numpy as np
 import pytest
 import torch
+from asked import settled
 from drawn_shapes import CLASSES
+from PIL import Image
 from small_runs import save_scans
 
 from convarium import explain, measure, predict
 from convarium.data import Volume
 from convarium.errors import OptionError
+from convarium.report import texts
 from convarium.report.slices import panes, slices_heat
 from convarium.studio import Desk, closer, look
+from convarium.studio.jobs import AbandonedError, Watched
 
 TEXT = "a red shoe and a blue hat"
 SERIES = np.random.default_rng(0).normal(size=(2, 57)).astype("f4")
@@ -25,6 +30,10 @@ def as_file(values):
     file = io.BytesIO()
     np.save(file, values)
     return file.getvalue()
+
+
+def pixels_of(address):
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))))
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +65,7 @@ def test_what_goes_first_is_what_explain_removes(looked, name):
     run, x, shown = found[name]
     method = explain.grad_cam if name == "scans" else explain.hires_cam
     heat = method(run.model, x)
-    told = closer.curves(desk, name, shown["sample"])
+    told = settled(closer.curves, desk, name, shown["sample"])["result"]
     empty = {"baseline": 0} if name == "reviews" else {}
     for word in ("deletion", "insertion"):
         expected = getattr(explain, word)(
@@ -69,6 +78,19 @@ def test_what_goes_first_is_what_explain_removes(looked, name):
         whole = float(run.model(x).softmax(1).max())
     assert told["deletion"]["heat"][0] == pytest.approx(whole, rel=1e-4)
     assert told["target"] == CLASSES[int(heat.target[0])]
+
+
+@pytest.mark.parametrize("name", ["reviews", "scans"])
+def test_curves_tell_every_pass_and_end_where_nobody_asks(looked, name, monkeypatch):
+    desk, found = looked
+    sample, progress = found[name][2]["sample"], Watched(lambda: 60.0)
+    monkeypatch.setattr(desk.jobs, "ask", lambda key, work, **_: work(progress))
+    told = closer.curves(desk, name, sample)
+    assert progress.done == progress.total >= 28
+    assert len(told["deletion"]["heat"]) == min(16, found[name][1][0, ...].numel()) + 1
+    progress.unwanted = True
+    with pytest.raises(AbandonedError):
+        closer.curves(desk, name, sample)
 
 
 def test_raw_values_keep_their_signs(looked):
@@ -90,6 +112,39 @@ def test_raw_values_keep_their_signs(looked):
         drawings = [told.get("drawing", "") for told in (raw, scaled)]
         assert [against in drawing for drawing in drawings] == [name == "curves", False]
         assert raw.get("picture", 0) != scaled.get("picture", 1)
+
+
+def given_heat(monkeypatch, values):
+    """Make every heatmap that is asked for the one of these values."""
+    heat = explain.Attribution(
+        torch.from_numpy(values)[None], "stem", (0,), torch.zeros(1), ("fine",), values.shape
+    )
+    monkeypatch.setattr(look, "heat_of", lambda *_: heat)
+
+
+def test_raw_values_show_the_part_of_a_text_that_speaks_most_against(looked, monkeypatch):
+    desk, _ = looked
+    values = np.zeros(12, "f4")
+    values[[1, 10]] = 0.1, -3
+    given_heat(monkeypatch, values)
+    monkeypatch.setattr(texts, "SHOWN", 4)
+    shown = look.show(desk, "reviews", b"red " * 12, "a.txt", raw=True)["heat"]
+    assert len(shown["tokens"]) == 4
+    assert shown["heat"][10 - shown["first"]] == -1
+
+
+def test_raw_values_show_the_slices_that_speak_most_against_in_their_colour(looked, monkeypatch):
+    desk, found = looked
+    values = np.zeros((8, 10, 12), "f4")
+    values[6, 8, 10], values[1, 2, 3] = 0.1, -3
+    for sign, side in ((1, 2), (-1, 0)):  # blue, orange
+        given_heat(monkeypatch, sign * values)
+        shown = look.heat(desk, "scans", found["scans"][2]["sample"], raw=True)
+        assert shown["at"] == [1.5 / 8, 2.5 / 10, 3.5 / 12]
+        assert shown["about"].endswith("depth 1, height 2, width 3")
+        pixels = pixels_of(shown["picture"])
+        row, column = np.unravel_index(pixels.max(-1).argmax(), pixels.shape[:2])
+        assert pixels[row, column].argmax() == side
 
 
 def test_only_the_tokens_of_its_field_move_a_position(looked):
@@ -151,12 +206,35 @@ def test_a_position_that_nothing_moves_is_a_sentence(looked):
         closer.field(desk, "reviews", found["reviews"][2]["sample"], column=0)
     short = look.show(desk, "reviews", b"red", "a.txt")
     assert short["heat"]["length"] == 1
-    told = closer.field(desk, "reviews", short["sample"], column=2)
-    assert [token.strip() for token in told["tokens"]] == ["red"]
+    for asked in ({"column": 2}, {"column": 0, "token": 0}):
+        told = closer.field(desk, "reviews", short["sample"], **asked)
+        assert [token.strip() for token in told["tokens"]] == ["red"]
+        assert told["box"][0][0] == 0
+    told = closer.field(desk, "reviews", found["reviews"][2]["sample"], column=0, token=0)
+    ((start, stop),) = told["box"]
+    assert 0 in range(start, stop)
+    assert told["position"][0] > 0
 
 
-def test_panes_say_where_the_slices_of_a_volume_lie():
-    volume = Volume(np.zeros((1, 8, 10, 12), np.float32), spacing=(3.0, 1.0, 2.0))
+def test_a_network_that_cannot_be_followed_is_not_followed_again(looked, monkeypatch):
+    desk, _ = looked
+    calls = []
+
+    def fails(*given):
+        calls.append(given)
+        raise OptionError("It cannot be followed.")
+
+    monkeypatch.setattr(look, "receptive_field", fails)
+    for k in range(2):
+        values = np.roll(SERIES, k)[:, :41]
+        shown = look.show(desk, "curves", as_file(values), "a.npy")
+        assert shown["heat"]["size"] is None
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize("affine", [None, np.eye(4)])
+def test_panes_say_where_the_slices_of_a_volume_lie(affine):
+    volume = Volume(np.zeros((1, 8, 10, 12), np.float32), (3.0, 1.0, 2.0), affine)
     at = (5, 2, 7)
     for pane in panes(volume):
         fixed = 3 - pane.rows - pane.columns
@@ -167,6 +245,8 @@ def test_panes_say_where_the_slices_of_a_volume_lie():
             sheet = slices_heat(heat, volume, at)
             left, top, right, bottom = pane.box
             rows, columns = (heat.shape[axis] for axis in (pane.rows, pane.columns))
-            y = top + (mark[pane.rows] + 0.5) / rows * (bottom - top)
+            down = (mark[pane.rows] + 0.5) / rows * (bottom - top)
+            y = bottom - down if pane.upright else top + down
+            assert pane.upright == (affine is not None)
             x = left + (mark[pane.columns] + 0.5) / columns * (right - left)
             assert sheet[int(y * sheet.shape[0]), int(x * sheet.shape[1])] > 0.5

@@ -9,6 +9,7 @@ import re
 import numpy as np
 import pytest
 import torch
+from asked import settled
 from drawn_shapes import CLASSES, drawn, png
 from PIL import Image
 
@@ -93,13 +94,21 @@ def test_the_heat_is_the_method_s_raw_and_scaled(desk, photos, picture, shown):
 def test_curves_are_deletion_and_insertion(desk, photos, picture, shown):
     run, x = truth(photos, picture)
     heat = explain.grad_cam(run.model, x)
-    found = closer.curves(desk, "photos", shown["sample"])
+    found = settled(closer.curves, desk, "photos", shown["sample"])["result"]
     for name in ("deletion", "insertion"):
         expected = getattr(explain, name)(run.model, x, heat, steps=16)
         assert found[name]["heat"] == pytest.approx(expected.values[0].tolist(), rel=1e-5)
         area = np.trapezoid(found[name]["heat"], found[name]["fractions"])
         assert found[name]["area"] == pytest.approx(area, rel=1e-5)
         assert found[name]["better"] == expected.better
+
+
+def test_raw_heat_counts_by_its_size(desk, shown, monkeypatch):
+    sizes = []
+    monkeypatch.setattr(desk, "keep", lambda key, value, size=0: sizes.append(size))
+    found = look.heat(desk, "photos", shown["sample"], method="input_gradients", raw=True)
+    assert sizes == [4 * 32 * 32 * (1 + 3)]
+    assert found["size"] == [32, 32]
 
 
 def test_the_field_of_a_position_is_a_box_that_holds_all_the_weight(desk, photos, picture, shown):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import shlex
 
 import numpy as np
 import pytest
@@ -29,7 +30,9 @@ def pixels_of(address):
 
 def test_coarse_and_fine_lie_beside_one_another_with_the_north_above(winds, tmp_path):
     desk = Desk([winds])
-    assert look.about(desk, "winds")["kind"] == "grids"
+    told = look.about(desk, "winds")
+    assert told["kind"] == "grids"
+    assert shlex.split(told["command"]) == ["convarium", "explain", str(winds), "INPUT.nc"]
     content = fields(tmp_path / "coarse.nc", 3, rising=True).read_bytes()
     found = look_fields.show_fields(desk, "winds", content, time=1)
     assert (found["count"], found["coarse_size"], found["fine_size"]) == (3, [8, 12], [16, 24])
@@ -71,6 +74,37 @@ def test_a_fine_cell_follows_most_from_its_own_coarse_cell(winds, tmp_path, fall
             fine_cells.cell(desk, "winds", sample, **{"row": 0, "column": 0, **asked})
     with pytest.raises(ConvariumError, match="load them again"):
         fine_cells.cell(desk, "winds", "other", 0, 0)
+
+
+def test_the_frame_of_a_cell_has_as_many_cells_as_its_field(winds, tmp_path):
+    desk = Desk([winds])
+    content = fields(tmp_path / "coarse.nc", 1, 32, 32, step=1.0).read_bytes()
+    sample = look_fields.show_fields(desk, "winds", content)["sample"]
+    for cell in (0, 1, 31, 60, 61, 62, 63):
+        told = fine_cells.cell(desk, "winds", sample, cell, 63 - cell)
+        (top, bottom), (left, right) = told["box"]
+        assert told["places"] == (bottom - top) * (right - left)
+        opacity = pixels_of(told["picture"])[..., 3]
+        assert opacity.any(0).nonzero()[0][[0, -1]].tolist() == [left, right - 1]
+        assert opacity.any(1).nonzero()[0][[0, -1]].tolist() == [top, bottom - 1]
+
+
+def test_a_cell_that_no_time_of_the_training_had_is_a_sentence(tmp_path):
+    run = save_winds(tmp_path, hole=(4, 5), start="delta")
+    content = fields(tmp_path / "coarse.nc", 2).read_bytes()
+    desk = Desk([run])
+    sample = look_fields.show_fields(desk, "winds", content)["sample"]
+    with pytest.raises(OptionError, match="never had a value of u at row 11, column 5"):
+        fine_cells.cell(desk, "winds", sample, 11, 5)
+    assert fine_cells.cell(desk, "winds", sample, 11, 6)["places"] > 0
+
+
+def test_each_quantile_lies_beside_the_field_that_was_read(tmp_path):
+    desk = Desk([save_winds(tmp_path, outputs="quantiles", levels=(0.1, 0.5, 0.9))])
+    content = fields(tmp_path / "coarse.nc", 1, rising=True).read_bytes()
+    shown = look_fields.show_fields(desk, "winds", content)
+    assert [each["name"] for each in shown["fields"]] == ["u_p10", "u_p50", "u_p90"]
+    assert all("coarse" in each and "m/s" in each["words"] for each in shown["fields"])
 
 
 @pytest.mark.parametrize(

@@ -297,7 +297,7 @@ def test_series_are_shown_as_training_changes_them(tmp_path):
 
 
 def test_words_that_training_drops_are_shown_for_a_run_s_texts(tmp_path):
-    rows = [f"a red shoe and a hat number {k},{'ab'[k % 2]}" for k in range(12)]
+    rows = [f"a red shoe and a hat {k}{' hat' * 130},{'ab'[k % 2]}" for k in range(12)]
     (tmp_path / "texts.csv").write_text("\n".join(["text,label", *rows]) + "\n")
     dataset = data.open_dataset(tmp_path / "texts.csv", text_column="text")
     dataset.survey()
@@ -313,6 +313,7 @@ def test_words_that_training_drops_are_shown_for_a_run_s_texts(tmp_path):
     assert [len(text["dropped"]) for text in told["texts"]] == [3] * 4
     for text in told["texts"]:
         assert "".join(text["words"]).split()[:3] == ["a", "red", "shoe"]
-        assert all(len(gone) == len(text["words"]) for gone in text["dropped"])
+        assert text["name"].endswith("; the first 120 of 137 words")
+        assert all(len(gone) == len(text["words"]) == 120 for gone in text["dropped"])
     dropped = np.mean([gone for text in told["texts"] for gone in text["dropped"]])
     assert 0.2 < dropped < 0.7

@@ -37,6 +37,47 @@ def test_every_stored_result_has_a_section_with_all_that_stands_behind_it() -> N
         assert len(ROW.findall(text)) > 3, path.name
 
 
+def test_every_figure_has_its_n_and_one_alone_has_no_range() -> None:
+    for path in write_results.results():
+        rows = write_results.figures_of(json.loads(path.read_text(encoding="utf-8")))
+        assert [row for row in rows if not row.n] == []
+        alone = [row for row in rows if row.n in ("1", "1 seed", "1 run")]
+        assert [row for row in alone if row.spread] == []
+
+
+def test_a_bound_that_is_missed_is_said_above() -> None:
+    folders = ("benchmarks", "experiments")
+    for folder, name in zip(folders, ("deploying-intel*", "downscaling_winds"), strict=True):
+        (path,) = (write_results.ROOT / folder / "results").glob(f"{name}.json")
+        result = json.loads(path.read_text(encoding="utf-8"))
+        missed = [
+            it for it in write_results.figures_of(result) if results_figures.holds(it) is False
+        ]
+        assert missed
+        assert "| **does not hold here** |" in write_results.overview([(path, result)])
+
+
+def test_a_figure_is_compared_in_its_own_unit() -> None:
+    told = [
+        *(
+            ("5", "at least 5", True),
+            ("4.7", "at least 5", False),
+            ("1,210 MB", "at most 1,200 MB", False),
+        ),
+        *(
+            ("4.99 %", "under 5 %", True),
+            ("5.00 %", "under 5 %", False),
+            ("0", "0", True),
+            ("1", "0", False),
+        ),
+        *(("2 s", "at most 3 ms", None), ("1", "at least TF-IDF", None), ("1", "", None)),
+    ]
+    for figure, asked, expected in told:
+        row = results_figures.Figure("what", figure, "1", "", asked)
+        assert results_figures.holds(row) is expected
+    assert write_results.stored_verdicts({"holds": {"a": True, "b": False}}) == [True, False]
+
+
 def test_figures_are_those_of_the_files() -> None:
     folder = write_results.ROOT / "benchmarks" / "results"
     stored = json.loads((folder / "fashion_mnist.json").read_text())

@@ -27,7 +27,7 @@ from convarium.measure.gradients import CUT_OFF
 from convarium.measure.leaves import Call as Seen
 from convarium.measure.leaves import looking, select, watch
 from convarium.measure.rules.following import follow_sample
-from convarium.measure.rules.reach import spans
+from convarium.measure.rules.reach import inside
 from convarium.measure.rules.states import State
 from convarium.measure.running import open_to_hooks
 from convarium.measure.verdict import axes_of
@@ -50,6 +50,8 @@ class EffectiveField:
         theoretical: places of the theoretical field, cut off at the input's borders; 0 where that
             field is unknown.
         n: samples that were averaged.
+        box: the theoretical field along each axis, cut off at the input's borders; of what goes
+            around a circle all of that axis. Empty where that field is unknown.
     """
 
     layer: str
@@ -61,10 +63,12 @@ class EffectiveField:
     area_95: int
     theoretical: int
     n: int
+    box: tuple[range, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Everything but the map, for JSON."""
-        return {key: value for key, value in vars(self).items() if key != "values"}
+        told = {key: value for key, value in vars(self).items() if key != "values"}
+        return {**told, "box": [[side.start, side.stop] for side in self.box]}
 
     def sentence(self) -> str:
         """The result in words."""
@@ -139,7 +143,7 @@ class _Map(NamedTuple):
     call: Call
     name: str
     position: tuple[int, ...]
-    theoretical: int
+    box: tuple[range, ...]
 
 
 def _map(
@@ -161,7 +165,7 @@ def _map(
         if unknown or (len(value.shape) == rank and dims == [*range(2, rank)]):
             name = name_of(graph, states, value)[0] if layer is None else layer
             position = _position(place, value.shape[2:])
-            return _Map(call, name, position, _theoretical(state, position, value.shape))
+            return _Map(call, name, position, _box(state, position, value.shape))
     if layer is None:
         raise OptionError(
             "The model's layers return no map of the input's axes that the input reaches; give a "
@@ -199,12 +203,17 @@ def _calls(graph: Graph, states: dict[int, State], layer: str | None) -> Iterato
             yield made[number]
 
 
-def _theoretical(state: State | None, position: tuple[int, ...], shape: tuple[int, ...]) -> int:
-    """Places inside the input that a position of a map of a shape can depend on."""
+def _box(
+    state: State | None, position: tuple[int, ...], shape: tuple[int, ...]
+) -> tuple[range, ...]:
+    """The inputs that a position of a map of a shape can depend on, along each axis."""
     if state is None or state.unknown:
-        return 0
-    axes = zip(state.reaches, state.seen, position, strict=True)
-    return math.prod(int(spans(reach, None, seen, shape)[i]) for reach, seen, i in axes)
+        return ()
+    found = []
+    for reach, seen, i in zip(state.reaches, state.seen, position, strict=True):
+        first, last = (int(ends[i]) for ends in inside(reach, seen, shape))
+        found.append(range(first, last + 1) if first <= last else range(0))
+    return tuple(found)
 
 
 def _described(found: _Map, values: Tensor, n: int) -> EffectiveField:
@@ -225,8 +234,9 @@ def _described(found: _Map, values: Tensor, n: int) -> EffectiveField:
         deviation=tuple(spread),
         area_50=half,
         area_95=most,
-        theoretical=found.theoretical,
+        theoretical=math.prod(map(len, found.box)) if found.box else 0,
         n=n,
+        box=found.box,
     )
 
 

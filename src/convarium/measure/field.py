@@ -10,6 +10,7 @@ and shapes that change on the way; what cannot be followed is named.
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -69,11 +70,11 @@ class Field:
     status: str
 
     def box(self, position: Sequence[int], input_size: Sequence[int]) -> tuple[range, ...]:
-        """The inputs of a position of the map, along each axis, inside an input of that size."""
+        """The inputs of a position, inside an input of that size; of a finer map nearly so."""
         found = []
         axes = zip(self.start, self.stride, self.size, position, input_size, strict=False)
         for start, stride, size, i, n in axes:
-            first = int(start + stride * i)
+            first = math.floor(start + stride * i)
             found.append(range(min(max(first, 0), n), min(max(first + size, 0), n)))
         return tuple(found)
 

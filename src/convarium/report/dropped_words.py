@@ -14,9 +14,7 @@ from convarium.data.augment.texts import UNKNOWN
 from convarium.report.seen import label_of, seen_batch
 from convarium.report.sequences import side_colour
 from convarium.report.templates import write_filled
-from convarium.report.texts import token_pieces
-
-_SHOWN = 120  # words of a text on the page
+from convarium.report.texts import SHOWN, token_pieces
 
 
 @dataclass(frozen=True)
@@ -36,6 +34,12 @@ class DroppedWords:
     words: tuple[str, ...]
     rare: tuple[bool, ...]
     dropped: tuple[tuple[bool, ...], ...]
+
+    @property
+    def note(self) -> str:
+        """Its name, and how many of its words are shown where that is not all of them."""
+        count = len(self.words)
+        return self.name + (f"; the first {SHOWN} of {count} words" if count > SHOWN else "")
 
 
 def dropped_words(
@@ -104,7 +108,7 @@ def write_dropped(
     shown = [
         {
             "title": text.label or "no label",
-            "note": _note(text),
+            "note": text.note,
             "rows": [
                 {"name": f"epoch {epoch + k}", "words": _words(text, gone)}
                 for k, gone in enumerate(text.dropped)
@@ -119,10 +123,5 @@ def write_dropped(
 
 def _words(text: DroppedWords, gone: Sequence[bool]) -> list[dict[str, object]]:
     """Each word that is shown with what is said of it."""
-    rows = zip(text.words[:_SHOWN], text.rare, gone, strict=False)
+    rows = zip(text.words[:SHOWN], text.rare, gone, strict=False)
     return [{"text": word, "rare": rare, "gone": lost} for word, rare, lost in rows]
-
-
-def _note(text: DroppedWords) -> str:
-    more = f"; the first {_SHOWN} of {len(text.words)} words" if len(text.words) > _SHOWN else ""
-    return text.name + more

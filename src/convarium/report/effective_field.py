@@ -152,7 +152,7 @@ def _paper(width: float, height: float, told: str) -> Drawing:
 def _theoretical(effective: EffectiveField, field: ReceptiveField) -> list[_Range]:
     """First input and the one after the last, along each axis, inside the input; or nothing."""
     row = field.at(effective.layer)
-    box = row.box(effective.position, effective.values.shape)
+    box = effective.box or row.box(effective.position, effective.values.shape)
     return [(float(each.start), float(each.stop)) for each in box]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from convarium.report.sequences import HeatedTokens
 if TYPE_CHECKING:
     from convarium.predict import Run
 
-_SHOWN = 120  # tokens of a text in a drawing
+SHOWN: Final = 120  # tokens of a text in a drawing or on a page
 
 
 def show_texts(run: Run, data: Part | Dataset, *, most: int = 48) -> tuple[HeatedTokens, ...]:
@@ -47,10 +47,10 @@ def heated_text(
 def _cut(tokens: Sequence[str], heat: NDArray[np.float32], title: str, note: str) -> HeatedTokens:
     """A text to be drawn; of a long one the part around its strongest token."""
     start = 0
-    if len(tokens) > _SHOWN:
-        start = int(np.clip(np.abs(heat).argmax() - _SHOWN // 2, 0, len(tokens) - _SHOWN))
-        note = f"{note}; tokens {start + 1} to {start + _SHOWN} of {len(tokens)}"
-        tokens, heat = tokens[start : start + _SHOWN], heat[start : start + _SHOWN]
+    if len(tokens) > SHOWN:
+        start = int(np.clip(np.abs(heat).argmax() - SHOWN // 2, 0, len(tokens) - SHOWN))
+        note = f"{note}; tokens {start + 1} to {start + SHOWN} of {len(tokens)}"
+        tokens, heat = tokens[start : start + SHOWN], heat[start : start + SHOWN]
     return HeatedTokens(tokens, heat, title, note, first=start)
 
 

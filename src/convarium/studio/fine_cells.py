@@ -18,7 +18,6 @@ from convarium.studio.closer import weight_picture
 from convarium.studio.desk import Desk
 
 _MOST: Final = 300_000  # fine cells of a field that is followed back
-_NONE: Final = 1e-9  # of the weight
 
 
 class _Held(NamedTuple):
@@ -28,11 +27,13 @@ class _Held(NamedTuple):
         batch: as the network takes them.
         rows: the fine ones that are shown.
         rising: whether latitudes rise, so that the north comes last.
+        empty: fine cells that the training times never had, `(V, H, W)`; None where there are none.
     """
 
     batch: CoarseBatch
     rows: range
     rising: bool
+    empty: NDArray[np.bool_] | None
 
 
 def hold(desk: Desk, run: str, sample: str, coarse: CoarseFields, batch: CoarseBatch) -> None:
@@ -49,7 +50,7 @@ def hold(desk: Desk, run: str, sample: str, coarse: CoarseFields, batch: CoarseB
     rising = len(latitude) > 1 and bool(latitude[-1] > latitude[0])
     given = (batch.x, batch.mask, batch.fine, batch.weights)
     size = sum(each.nbytes for each in given if each is not None)
-    held = _Held(batch, range(inside.start, inside.stop), rising)
+    held = _Held(batch, range(inside.start, inside.stop), rising, coarse.never_known())
     desk.keep(("fields", run, desk.version(run), sample), held, size)
 
 
@@ -67,7 +68,8 @@ def cell(
         name: of the field that the run makes; None takes the first.
 
     Raises:
-        OptionError: there is no such cell or field, or the domain is too large to be followed.
+        OptionError: there is no such cell or field, the run gives no value there, or the domain is
+            too large to be followed.
         RefusedError: 410, the fields are no longer kept.
     """
     opened, held = desk.opened(run), desk.known(("fields", run, desk.version(run), sample))
@@ -79,11 +81,16 @@ def cell(
     x, rows = held.batch.x, held.rows
     _check(row, column, len(rows), x.shape[-1] * alone.network.factor[-1])
     place = (rows[-1 - row if held.rising else row], column)
+    if held.empty is not None and held.empty[names_of([opened])[name][0], *place]:
+        raise OptionError(
+            f"The training times never had a value of {name} at row {row}, column {column}, so the "
+            "run gives none there; ask about a cell that is not grey."
+        )
     found = effective_receptive_field(alone, x, position=place)
-    key = ("fine cells", run, desk.version(run), sample, name)
+    key = ("fine cells", run, desk.version(run), tuple(x.shape), name)  # of all times and files
     whole = desk.kept(key, lambda: receptive_field(alone, tuple(x.shape)))
     values = found.values.numpy()
-    box = [[each.start, each.stop] for each in whole.box(place, values.shape)]
+    box = [[each.start, each.stop] for each in found.box]
     if held.rising:
         values = values[::-1]
         box[:1] = [[len(values) - stop, len(values) - start] for start, stop in box[:1]]
@@ -91,7 +98,7 @@ def cell(
         "name": name,
         "position": [row, column],
         "size": list(whole.size),
-        "box": box if _holds(box, values) else [],
+        "box": box,
         "area_50": found.area_50,
         "area_95": found.area_95,
         "places": found.theoretical,
@@ -125,11 +132,3 @@ def _check(row: int, column: int, rows: int, columns: int) -> None:
         )
     if not (0 <= row < rows and 0 <= column < columns):
         raise OptionError(f"row and column (={row}, {column}) must be below {rows} and {columns}.")
-
-
-def _holds(box: list[list[int]], values: NDArray[np.floating]) -> bool:
-    """Whether all the weight lies in a box; around a circle of longitudes it may not."""
-    if len(box) != values.ndim:
-        return False
-    (top, bottom), (left, right) = box
-    return float(values[top:bottom, left:right].sum()) > 1 - _NONE

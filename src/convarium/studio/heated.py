@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 
 import numpy as np
 
-from convarium.data import Volume
+from convarium.data import Volume, VolumePreprocessing
 from convarium.explain import Attribution
 from convarium.explain.methods import METHODS
 from convarium.explain.painting import heat_colours, signed_colours
@@ -19,7 +19,8 @@ from convarium.report.explained_sequences import explain_sequences
 from convarium.report.pictures import address
 from convarium.report.sequences import SPAN, HeatedSeries
 from convarium.report.series import along
-from convarium.report.slices import panes, slices_heat, strongest
+from convarium.report.slices import panes, slices_heat, slices_picture, strongest
+from convarium.report.texts import heated_text
 from convarium.studio.answers import svg_address
 from convarium.studio.given import Given
 
@@ -37,11 +38,12 @@ def _along(
         left, right = SPAN
         pane = {"box": [left, 0.0, right, 1.0], "rows": None, "columns": 0, "upright": False}
         return {**told, "drawing": svg_address(draw_series(drawn)), "panes": [pane]}
-    shown = drawn.heat if signs is None else signs[drawn.first : drawn.first + len(drawn.tokens)]
+    if signs is not None:  # the part around what is strongest, on either side
+        drawn, _ = heated_text(run, given.alone, 0, signs, drawn.title, drawn.note)
     return {
         **told,
         "tokens": list(drawn.tokens),
-        "heat": shown.tolist(),
+        "heat": drawn.heat.tolist(),
         "first": drawn.first,
         "length": len(row["tokens"]),
     }
@@ -54,17 +56,22 @@ def _slices(
     found = explain_samples(run, given.alone, most=1, **asked)
     (picture,), (row,), (values,) = found.pictures, found.rows, found.maps
     seen = cast("Volume", seen_by(run.preprocessing, given.value))
-    at = strongest(values)
+    image, about = picture.image, picture.note
     if heat is None:
+        at = strongest(values)
         colours = heat_colours(slices_heat(values, seen, at))
     else:
         signs = heat.signed()[0].numpy()
+        at = strongest(np.abs(signs))
+        image = slices_picture(seen, at=at)
+        depth, height, width = cast("VolumePreprocessing", run.preprocessing).voxel(at, given.value)
+        about = f"predicted {row['prediction']}; depth {depth}, height {height}, width {width}"
         parts = (slices_heat(side.clip(0, 1), seen, at) for side in (signs, -signs))
         colours = signed_colours(next(parts) - next(parts))
     return {
         **_told_of(row, heat),
-        "below": address(picture.image),
-        "about": picture.note,
+        "below": address(image),
+        "about": about,
         "picture": address(np.rint(255 * colours).astype(np.uint8)),
         "panes": [pane._asdict() for pane in panes(seen)],
         "at": [(i + 0.5) / n for i, n in zip(at, seen.size, strict=True)],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -39,6 +40,7 @@ def about(desk: Desk, run: str) -> dict[str, Any]:
     opened = desk.opened(run)
     steps = opened.preprocessing
     own = getattr(opened.model, "heatmap_layer", None)
+    ends = _ENDS[steps.kind].split(",")
     return {
         "run": run,
         "kind": steps.kind,
@@ -55,6 +57,7 @@ def about(desk: Desk, run: str) -> dict[str, Any]:
         "method": default_method(opened),
         "layers": [] if steps.kind == "grids" else _layers(desk, run),
         "layer": own,
+        "command": shlex.join(["convarium", "explain", str(desk.folder(run)), f"INPUT{ends[0]}"]),
     }
 
 
@@ -138,10 +141,21 @@ def prediction(run: Run, given: Given) -> dict[str, Any]:
 
 
 def heat_of(
-    desk: Desk, run: str, sample: str, method: str | None, layer: str | None, target: str | None
+    desk: Desk,
+    run: str,
+    sample: str,
+    method: str | None,
+    layer: str | None,
+    target: str | None,
+    own: Run | None = None,
 ) -> Attribution:
-    """The attribution of an image that was given before, kept for further questions."""
-    opened, given = desk.opened(run), given_before(desk, run, sample)
+    """The attribution of a sample that was given before, kept for further questions.
+
+    Args:
+        desk, run, sample, method, layer, target: as of `show`.
+        own: the run with a network of its own; None takes that of the desk.
+    """
+    opened, given = own or desk.opened(run), given_before(desk, run, sample)
 
     def make() -> Attribution:
         return attributed(
@@ -153,7 +167,12 @@ def heat_of(
         )
 
     key = ("heat", run, desk.version(run), sample, method, layer, target)
-    return desk.kept(key, make)
+    found: Attribution | None = desk.known(key)
+    if found is None:
+        found = make()
+        maps = (found.values, found.channels)
+        desk.keep(key, found, sum(each.nbytes for each in maps if each is not None))
+    return found
 
 
 def given_before(desk: Desk, run: str, sample: str) -> Given:
@@ -224,11 +243,16 @@ def _places(desk: Desk, run: str, given: Given, told: Mapping[str, Any]) -> dict
     if not told["layered"]:
         return {"size": None}
     shape = tuple(inputs_of(desk.opened(run), given).shape)
-    try:
-        found = field_of(desk, run, shape).at(told["layer"])
-    except ConvariumError:
-        return {"size": None}
-    return {"size": list(found.shape[2:]) if found.status == "exact" else None}
+
+    def make() -> tuple[int, ...]:
+        try:
+            found = field_of(desk, run, shape).at(told["layer"])
+        except ConvariumError:
+            return ()
+        return found.shape[2:] if found.status == "exact" else ()
+
+    key = ("places", run, desk.version(run), shape, told["layer"])
+    return {"size": list(desk.kept(key, make)) or None}
 
 
 def _told(heat: Attribution, classes: Sequence[str]) -> dict[str, Any]:

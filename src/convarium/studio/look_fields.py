@@ -16,6 +16,7 @@ from convarium.data.grids.options import FieldOptions
 from convarium.data.grids.samples import time_name
 from convarium.errors import DataError, OptionError
 from convarium.predict import Run, fine_values
+from convarium.predict.downscaling import names_of
 from convarium.predict.fine_files import steps_of
 from convarium.report.maps import Scale, field_map
 from convarium.report.pictures import address, fit
@@ -69,11 +70,12 @@ def _shown(run: Run, coarse: CoarseFields, time: int) -> dict[str, Any]:
         raise DataError(f"{rows} x {columns} fine cells are too many to look at; downscale them.")
     steps = steps_of(run)
     read = dict(zip(steps.predictors, coarse.fields.read([time])[0], strict=False))
-    fine = fine_values(run, coarse, [time])
+    fine, names = fine_values(run, coarse, [time]), names_of([run])
     found = []
     for name, values in fine.items():
-        own = read.get(name)
-        unit = steps.units.get(name, "")
+        variable, part = steps.classes[names[name][0]], names[name][1]
+        own = None if part == "spread" else read.get(variable)  # which has a scale of its own
+        unit = steps.units.get(variable, "")
         scale = Scale.of(values[0]) if own is None else Scale.of(values[0], own)
         row = {"name": name, "words": scale.words(unit), "fine": _map(values[0], scale, coarse)}
         if own is not None:

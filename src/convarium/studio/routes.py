@@ -36,7 +36,7 @@ ROUTES: Final = (
     Route("GET", "/api/look/heat", "look:heat", slow=True),
     Route("POST", "/api/look/fields", "look_fields:show_fields", slow=True),
     Route("GET", "/api/look/cell", "fine_cells:cell", slow=True),
-    Route("GET", "/api/look/curves", "closer:curves", slow=True),
+    Route("GET", "/api/look/curves", "closer:curves"),
     Route("GET", "/api/look/field", "closer:field", slow=True),
     Route("GET", "/api/runs/list", "runs:listed"),
     Route("GET", "/api/runs/history", "runs:history"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -14,8 +14,6 @@ from convarium.studio.samples import ready
 if TYPE_CHECKING:
     from convarium.data import TextAugmentation, TextPreprocessing
     from convarium.train import TrainConfig
-
-_WORDS: Final = 120  # of a text
 
 
 def trained_on(
@@ -81,6 +79,7 @@ def _texts(opened: Opened, epoch: int, samples: int, versions: int, seed: int) -
     """Texts with the words that become unknown, and the settings in words."""
     from convarium.report import some_of_each_class
     from convarium.report.dropped_words import dropped_words
+    from convarium.report.texts import SHOWN
     from convarium.train.from_config import changes_of
 
     steps = cast("TextPreprocessing", opened.preprocessing)
@@ -100,11 +99,11 @@ def _texts(opened: Opened, epoch: int, samples: int, versions: int, seed: int) -
     return {
         "texts": [
             {
-                "name": text.name,
+                "name": text.note,
                 "label": text.label,
-                "words": text.words[:_WORDS],
-                "rare": text.rare[:_WORDS],
-                "dropped": [gone[:_WORDS] for gone in text.dropped],
+                "words": text.words[:SHOWN],
+                "rare": text.rare[:SHOWN],
+                "dropped": [gone[:SHOWN] for gone in text.dropped],
             }
             for text in texts
         ],

@@ -181,7 +181,7 @@ class Look {
       const value = heat.heat[k];
       const colour = value >= 0 ? `rgb(216 105 43 / ${0.6 * value})` : `rgb(29 95 138 / ${-0.6 * value})`;
       const step = heat.size ? Math.min(1, heat.size[0] / heat.length) : 1; // a short text is read as a longer one
-      const see = heat.size ? () => this.further.see([Math.floor((heat.first + k) * step)]) : null;
+      const see = heat.size ? () => this.further.see([Math.floor((heat.first + k) * step)], heat.first + k) : null;
       return el("span", { style: { background: colour }, title: value.toFixed(3), onclick: see }, token);
     }));
   }

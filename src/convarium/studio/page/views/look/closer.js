@@ -1,6 +1,6 @@
 // A closer look at a sample: whether its heatmap is faithful, and what a position sees.
 
-import { drawn } from "../../drawings.js";
+import { drawn, finished, howFar } from "../../drawings.js";
 
 // What a sample of each kind consists of, and what its axes are called.
 const KINDS = {
@@ -25,6 +25,12 @@ export function placeOf(event, heat, node = event.currentTarget) {
   return heat.size.map((count, k) => Math.min(count - 1, Math.max(0, Math.floor(shares[k] * count))));
 }
 
+/** The frame of a field over a picture; of one that is not known, nothing. */
+export function frame(svg, box) {
+  const [[top, bottom], [left, right]] = box.length ? box : [[0, 0], [0, 0]];
+  return svg("rect", { x: left, y: top, width: right - left, height: bottom - top, class: "field" });
+}
+
 export class Closer {
   constructor(context, look) {
     Object.assign(this, { context, look, words: KINDS[look.about.kind], seeing: 0 });
@@ -45,13 +51,15 @@ export class Closer {
   }
 
   async measure() {
-    const { api, clear, waiting, notice, lineChart, el, number } = this.context;
+    const { api, clear, waiting, notice, lineChart, el, number, signal } = this.context;
     const { look, words } = this;
-    const turn = look.turn, place = this.curves;
-    clear(place).append(waiting("Measuring, a few dozen passes"));
+    const turn = look.turn, place = this.curves, far = waiting("Measuring");
+    clear(place).append(far);
     try {
       const { method, layer, target } = look.asked;
-      const found = await api("look/curves", { query: { run: look.run, sample: look.found.sample, method, layer, target } });
+      const query = { run: look.run, sample: look.found.sample, method, layer, target };
+      const left = { get aborted() { return signal.aborted || turn !== look.turn; } };
+      const found = await finished(() => api("look/curves", { query }), (told) => (far.textContent = howFar(told, "Passes")), left);
       if (turn !== look.turn) return;
       const likely = found.output === "probability";
       const chart = (name, curve, said) => {
@@ -69,7 +77,7 @@ export class Closer {
     }
   }
 
-  async see(position) {
+  async see(position, token) {
     const { api, el, clear, notice, number, button } = this.context;
     const { look, words } = this;
     const { heat, sample } = look.found;
@@ -77,12 +85,13 @@ export class Closer {
     const turn = ++this.seeing, place = this.field;
     try {
       const named = Object.fromEntries(position.map((value, k) => [["depth", "row", "column"].slice(-position.length)[k], value]));
-      const found = await api("look/field", { query: { run: look.run, sample, ...named, layer: heat.layer } });
+      const found = await api("look/field", { query: { run: look.run, sample, ...named, layer: heat.layer, token } });
       if (turn !== this.seeing || !place.isConnected) return;
-      const at = words.axes.map((axis, k) => `${k ? axis.toLowerCase() : axis} ${position[k]}`).join(", ");
+      const at = words.axes.map((axis, k) => `${k ? axis.toLowerCase() : axis} ${found.position[k]}`).join(", ");
+      const near = found.position.every((value, k) => value === position[k]) ? "" : ", the nearest that reads the one clicked,";
       const size = found.size.length ? found.size.join(" × ") : "unknown";
       const spread = found.deviation.map((each) => number(each, 3)).join(" and ");
-      clear(place).append(el("p", {}, `${at} of ${found.layer}: the field has ${size} ${words.parts} (${found.status})${this.framed(found)}. ${found.drawing ? "" : found.sentence} `,
+      clear(place).append(el("p", {}, `${at}${near} of ${found.layer}: the field has ${size} ${words.parts} (${found.status})${this.framed(found)}. ${found.drawing ? "" : found.sentence} `,
         el("span", { class: "soft" }, `${found.drawing ? "The weight has a" : "Cyan is the weight, as its square root;"} standard deviation of ${spread} ${words.parts}.`)));
       if (found.picture) {
         this.over(found);
@@ -102,8 +111,7 @@ export class Closer {
   over(found) {
     const { svg, clear } = this.context;
     const { box, weight, over } = this.look;
-    const [[top, bottom], [left, right]] = found.box.length ? found.box : [[0, 0], [0, 0]];
-    clear(box).append(svg("rect", { x: left, y: top, width: right - left, height: bottom - top, class: "field" }));
+    clear(box).append(frame(svg, found.box));
     weight.src = found.picture;
     weight.hidden = false;
     over.hidden = true;

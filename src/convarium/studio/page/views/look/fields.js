@@ -1,5 +1,6 @@
 // Gridded fields: the coarse ones of a file at one time, and what the run makes of them.
 
+import { frame, placeOf } from "./closer.js";
 import { dropZone } from "./drop.js";
 
 const NO_CURVES = "A run of fields gives a value for every cell and no score of a class, so that there is no heatmap to remove the hottest cells by: deletion and insertion are for classes and single numbers. What each predictor is worth, and where, is measured by ";
@@ -49,11 +50,7 @@ export class Fields {
       stage.whole = el("div", { class: "stage whole" }, el("img", { class: "pixels", src: each.coarse, alt: words }), stage.weight, stage.box);
       coarse = el("figure", {}, stage.whole, el("figcaption", {}, words));
     }
-    const click = (event) => {
-      const bounds = event.currentTarget.getBoundingClientRect();
-      const cell = (at, start, side, count) => Math.min(count - 1, Math.max(0, Math.floor(((at - start) / side) * count)));
-      this.see(each.name, cell(event.clientY, bounds.top, bounds.height, rows), cell(event.clientX, bounds.left, bounds.width, columns));
-    };
+    const click = (event) => this.see(each.name, ...placeOf(event, { size: [rows, columns] }));
     return [el("h3", {}, each.name), el("div", { class: "columns" }, coarse,
       el("figure", {}, el("img", { class: "wide pixels asked", src: each.fine, alt: fine, onclick: click }), el("figcaption", {}, fine))),
     el("p", { class: "soft" }, `On one scale, ${each.words}.`)];
@@ -70,7 +67,7 @@ export class Fields {
       fields.length > 1 ? field("Field", select(fields.map((each) => each.name), name, (value) => (name = value))) : null,
       field("Row, from the north", inputs[0]), field("Column", inputs[1]),
       button("Show its field", () => this.see(name, ...inputs.map((input) => Number(input.value))))),
-    this.told, el("p", { class: "soft" }, NO_CURVES, el("code", {}, `convarium explain ${this.about.run} FIELD.nc`), "."));
+    this.told, el("p", { class: "soft" }, NO_CURVES, el("code", {}, this.about.command), "."));
   }
 
   async see(name, row, column) {
@@ -83,10 +80,9 @@ export class Fields {
       Object.values(this.stages).forEach((stage) => this.show(stage, null));
       const stage = this.stages[name] ?? Object.values(this.stages)[0];
       if (stage) this.show(stage, found);
-      const [[top, bottom], [left, right]] = found.box.length ? found.box : [[0, 0], [0, 0]];
-      if (stage) clear(stage.box).append(svg("rect", { x: left, y: top, width: right - left, height: bottom - top, class: "field" }));
+      if (stage) clear(stage.box).append(frame(svg, found.box));
       const size = found.size.length ? `${found.size.join(" × ")} coarse cells` : "a size that is not known";
-      const framed = found.box.length ? ", framed as far as it lies in the domain" : ", which goes around the circle of longitudes or is not known exactly, and has no frame";
+      const framed = found.box.length ? ", framed as far as it lies in the domain" : " and no frame";
       told.textContent = `Row ${row} from the north, column ${column} of ${name}: the field has ${size}${framed}. 95 % of the weight lies on ${number(found.area_95)}${found.places ? ` of ${number(found.places)}` : ""} cells, half of it on ${number(found.area_50)}. Cyan is the weight, as its square root, over all that is read.`;
     } catch (error) {
       if (turn !== this.seeing || error.name === "AbortError") return;
