@@ -155,7 +155,7 @@ def test_hostile_names_are_drawn_as_words(page, address):
     page.goto(f"{address}/#/data")
     page.wait_for_selector(".sample img")
     assert HOSTILE in page.locator(".samples").first.inner_text()
-    assert page.locator(".sample img").first.evaluate("each => each.naturalWidth") > 0
+    page.wait_for_function("document.querySelector('.sample img').naturalWidth > 0")
     page.get_by_label("Label").select_option(HOSTILE)
     page.wait_for_selector("text=1 to 4 of 4")
     page.goto(f"{address}/#/look")
