@@ -81,6 +81,11 @@ def watched(page, address):
     return page
 
 
+# The width of a picture, once it is there.
+WIDTH = "each => each.decode().then(() => each.naturalWidth)"
+WIDTHS = f"all => Promise.all(all.map({WIDTH}))"
+
+
 def check(page):
     """No line in the console, no other address, a name for each control, room on a telephone."""
     assert page.wrong == [], page.wrong

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from browsing import check, serving
+from browsing import WIDTH, check, serving
 
 from convarium import studio
 
@@ -18,7 +18,7 @@ def test_look_shows_a_prediction_its_heat_and_the_field_of_a_position(page, addr
     page.goto(f"{address}/#/look/shapes")
     page.set_input_files("#look-file", shapes / "ring" / "3.png")
     page.wait_for_selector(".bars li")
-    assert page.locator(".stage img").first.evaluate("each => each.naturalWidth") == 16
+    assert page.locator(".stage img").first.evaluate(WIDTH) == 16
     page.get_by_label("Method").select_option("hires_cam")
     page.wait_for_selector("text=HiResCAM at")
     page.click(".stage", position={"x": 40, "y": 40})

@@ -7,7 +7,7 @@ import io
 import numpy as np
 import pytest
 from audited import CARD, dataset, objects, pictures, sees_white
-from browsing import check, serving
+from browsing import WIDTH, WIDTHS, check, serving
 from small_fields import fields, save_winds
 from small_runs import save_scans
 
@@ -47,7 +47,7 @@ def test_look_draws_a_series_with_its_heat(page, address):
     page.goto(f"{address}/#/look/curves")
     page.set_input_files("#look-file", as_file("a.npy", np.stack([np.sin(steps), np.cos(steps)])))
     page.wait_for_selector("img.wide")
-    assert page.locator("img.wide").evaluate("each => each.naturalWidth") > 100
+    assert page.locator("img.wide").evaluate(WIDTH) > 100
     assert page.locator(".bars li").count() == 3
     page.get_by_label("Values").select_option("raw")
     page.wait_for_selector("text=/^Raw values from/")
@@ -160,7 +160,7 @@ def test_an_audit_has_its_evidence_and_its_page_in_a_frame(page, address, audite
     frame = page.frame_locator("iframe")
     frame.locator("h1").wait_for()
     assert frame.locator("h1").inner_text() == "What it rests on"
-    pictures = frame.locator("img").evaluate_all("all => all.map((each) => each.naturalWidth)")
+    pictures = frame.locator("img").evaluate_all(WIDTHS)
     assert pictures
     assert all(pictures)
     check(page)

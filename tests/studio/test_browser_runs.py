@@ -7,7 +7,7 @@ import shutil
 
 import filelock
 import pytest
-from browsing import FAINT, check, serving, watched
+from browsing import FAINT, WIDTH, check, serving, watched
 from small_runs import save_photos
 
 from convarium import report, studio
@@ -155,7 +155,7 @@ def test_hostile_names_are_drawn_as_words(page, address):
     page.goto(f"{address}/#/data")
     page.wait_for_selector(".sample img")
     assert HOSTILE in page.locator(".samples").first.inner_text()
-    page.wait_for_function("document.querySelector('.sample img').naturalWidth > 0")
+    assert page.locator(".sample img").first.evaluate(WIDTH) > 0
     page.get_by_label("Label").select_option(HOSTILE)
     page.wait_for_selector("text=1 to 4 of 4")
     page.goto(f"{address}/#/look")
