@@ -153,6 +153,21 @@ def probe_share(result: Result) -> list[Figure]:
     ]
 
 
+def neighbour(result: Result) -> list[Figure]:
+    """Time of a training as the command sets its threads, by what OpenMP does by itself."""
+    usual, ours = result["rows"][0]["seconds"]
+    return [
+        row(
+            f"{it['kind']}: seconds, of those that OpenMP's own waiting takes",
+            it["ratio"],
+            n=it["seconds"][ours]["n"],
+            asked=f"at most {number(it['bound'])}",
+            spread=within(it["seconds"][ours], it["seconds"][usual]),
+        )
+        for it in result["rows"]
+    ]
+
+
 def startup(result: Result) -> list[Figure]:
     """Seconds until something can be done."""
     bounds = result["bounds"]
@@ -256,6 +271,11 @@ KNOWN = {
     ),
     "loader": Known("Loading images", "Random resized crops at 224 from JPEG files.", loader),
     "measuring": Known("Measuring networks", "Field and cost of two large networks.", measuring),
+    "neighbour": Known(
+        "Training beside another program",
+        "Digits, by the command, on all cores; the other program takes one.",
+        neighbour,
+    ),
     "probe_share": Known(
         "The probe in a real run",
         "Recipe `speedrun` on Fashion-MNIST, by the command.",

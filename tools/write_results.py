@@ -154,7 +154,10 @@ def provenance(path: Path, result: Mapping[str, Any]) -> str:
     )
     versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
     file = path.relative_to(ROOT).as_posix()
-    return f"`{command_of(path, result)}` on {result['date']}: {place}; {versions}. File: `{file}`."
+    told = f"`{command_of(path, result)}` on {result['date']}: {place}; {versions}. File: `{file}`."
+    runs = {row["command"]: row for row in result.get("rows", ()) if "command" in row}
+    others = [f"`{run}` on {row['date']}" for run, row in runs.items() if run != result["command"]]
+    return " ".join([told, *(f"Its other rows: {run}." for run in others)])
 
 
 if __name__ == "__main__":

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import re
+import subprocess
+import sys
 
 import numpy as np
 import pyarrow.parquet as parquet
@@ -268,3 +272,21 @@ def test_a_share_of_a_part_that_the_data_gives_is_refused(tmp_path, capsys):
     assert main(words) == 2
     assert "--test has no effect" in last_line(capsys)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="torch has GNU's OpenMP on Linux")
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [({}, "10000"), ({"GOMP_SPINCOUNT": "77"}, "77"), ({"OMP_WAIT_POLICY": "active"}, "3\\d{10}")],
+)
+def test_threads_that_wait_leave_the_core_to_others(given, taken):
+    ours = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+    words = {name: value for name, value in os.environ.items() if name not in ours}
+    shown = subprocess.run(
+        [sys.executable, "-m", "convarium", "measure", "lenet5"],
+        env=words | given | {"OMP_DISPLAY_ENV": "verbose"},  # GNU's OpenMP then tells what it read
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert re.search(rf"GOMP_SPINCOUNT = '{taken}'", shown.stderr)

@@ -317,8 +317,9 @@ def test_more_networks_of_one_code_are_compiled_than_torch_keeps_by_itself() -> 
     form = forms.Form("compiled", "fp32", 1)
     with torch._dynamo.config.patch(recompile_limit=2, fail_on_recompile_limit_hit=True):
         made = [forms.InTorch(nn.Linear(width, 2), form, (1, width)) for width in range(1, 6)]
-        answers = [run(torch.ones(1, width)) for width, run in enumerate(made, 1)]
-    assert [tuple(answer.shape) for answer in answers] == [(1, 2)] * 5
+        for size in (1, 3, 4, 7):
+            answers = [run(torch.ones(size, width)) for width, run in enumerate(made, 1)]
+            assert [tuple(answer.shape) for answer in answers] == [(size, 2)] * 5
 
 
 @pytest.mark.parametrize("batch_size", [None, 6, 7])

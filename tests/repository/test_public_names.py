@@ -97,9 +97,10 @@ PUBLIC = {
         Bin Calibration ClassEvaluation ClassRecord ClassRow ClassScores Classification
         Downscaling Evaluation FieldComparison FieldEvaluation FieldRecord FieldRow Forecast
         ForecastEvaluation LabelEvaluation LabelRecord LabelRow Meter Multilabel Objective
-        Record Regression Task ValueEvaluation ValueRecord ValueRow balanced_weights band_groups
-        baseline_fields beside_baselines crps_members crps_normal crps_quantiles field_loss
-        from_card radial_spectrum rank_histogram return_values season_groups soft_penalty together
+        Record Regression Task ValueEvaluation ValueRecord ValueRow balanced_labels balanced_weights
+        band_groups baseline_fields beside_baselines crps_members crps_normal crps_quantiles
+        field_loss from_card radial_spectrum rank_histogram return_values season_groups
+        soft_penalty together
     """,
     "convarium.train": """
         Choice CrossValidation FoldResult History LargestBatch Observer Plan Probe ProgressLines

@@ -199,6 +199,26 @@ def test_balanced_weights_give_each_class_its_part_and_a_mean_of_one(counts):
     assert sum(parts) / sum(counts) == pytest.approx(1)
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_pos_weight_is_torchs_in_both_losses(smoothing):
+    outputs, labels = random(6, 3), (random(6, 3, seed=1) > 0).float()
+    yes = torch.tensor([0.25, 1.0, 7.0])
+    soft = labels.lerp(torch.tensor(0.5), smoothing)
+    expected = torch.nn.BCEWithLogitsLoss(pos_weight=yes)(outputs, soft)
+    options = {"pos_weight": tuple(yes.tolist()), "label_smoothing": smoothing}
+    for more in ({}, {"loss": "focal", "focal_gamma": 0.0}):
+        found = MANY.loss(outputs, batch_of(labels), tasks.Objective(**options, **more))
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
+@given(st.lists(st.integers(1, 99), min_size=1, max_size=6))
+def test_balanced_labels_give_yes_and_no_the_same_part_and_a_mean_of_one(counts):
+    n = 100
+    for count, no, factor in zip(counts, *tasks.balanced_labels(counts, n), strict=True):
+        assert count * no * factor == pytest.approx(n / 2)
+        assert (n - count) * no == pytest.approx(n / 2)
+
+
 def test_the_loss_of_a_batch_is_the_mean_of_those_of_its_halves():
     outputs, target = random(6, 3), torch.tensor([0, 1, 2, 0, 1, 1])
     objective = tasks.Objective(class_weights=(0.2, 3.0, 1.0))
@@ -221,6 +241,8 @@ def test_the_loss_of_a_batch_is_the_mean_of_those_of_its_halves():
         ({"label_smoothing": 0.1}, NUMBERS, "has no classes"),
         ({"class_weights": (1.0, 1.0)}, NUMBERS, "has no classes"),
         ({"class_weights": (1.0, 1.0)}, ONE, "each of the 3 classes"),
+        ({"pos_weight": (1.0, 1.0, 1.0)}, ONE, "several labels"),
+        ({"pos_weight": (1.0, 1.0)}, MANY, "each of the 3 classes"),
     ],
 )
 def test_what_does_not_belong_to_a_task_is_refused(options, task, words):
@@ -248,6 +270,7 @@ def test_every_loss_of_a_task_is_accepted_and_its_first_is_the_default(task):
         {"class_weights": (1.0, -1.0)},
         {"class_weights": (1.0, "2")},
         {"class_weights": 2.0},
+        {"pos_weight": (1.0, -1.0)},
     ],
 )
 def test_numbers_outside_their_range_are_refused(options):
@@ -258,3 +281,9 @@ def test_numbers_outside_their_range_are_refused(options):
 def test_weights_of_a_class_without_samples_are_refused():
     with pytest.raises(OptionError, match="1 or more"):
         tasks.balanced_weights([3, 0])
+
+
+@pytest.mark.parametrize("counts", [(0, 2), (2, 4)])
+def test_labels_that_no_sample_has_or_all_have_cannot_be_balanced(counts):
+    with pytest.raises(OptionError, match="between 0 and the 4"):
+        tasks.balanced_labels(counts, 4)

@@ -50,6 +50,8 @@ def test_a_bound_that_is_missed_is_said_above() -> None:
     for folder, name in zip(folders, ("deploying-intel*", "downscaling_winds"), strict=True):
         (path,) = (write_results.ROOT / folder / "results").glob(f"{name}.json")
         result = json.loads(path.read_text(encoding="utf-8"))
+        for row in result.get("rows", ()):
+            row["times_faster"] = 1.0
         missed = [
             it for it in write_results.figures_of(result) if results_figures.holds(it) is False
         ]

@@ -36,6 +36,6 @@ def network() -> Callable[..., nn.Module]:
     def build(dropout: float = 0.2, **options) -> nn.Module:
         torch.manual_seed(0)
         shape = {"in_channels": 1, "num_classes": 3, "channels": [8, 8], "kernel_sizes": [3, 3]}
-        return models.create("convnet", **shape, dropout=dropout, **options)
+        return models.create("convnet", **{**shape, "dropout": dropout, **options})
 
     return build

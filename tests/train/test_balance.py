@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from torch import nn
 
 from convarium import data, train
-from convarium.errors import DataError, OptionError
+from convarium.errors import ConvariumError, DataError, OptionError
 from convarium.train import TrainConfig
 from convarium.train.learner import Learner
 from convarium.train.sampling import balanced_order
@@ -68,6 +70,49 @@ def test_weights_are_those_of_torchs_loss(uneven, network):
     # torch divides by the sum of the weights, which is the number of samples here
     loss = nn.functional.cross_entropy(outputs, batch.target, weight=weights)
     assert history.rows[0]["train_loss"] == pytest.approx(loss.item(), rel=1e-5)
+
+
+@pytest.fixture
+def tagged(tmp_path):
+    """72 pictures: every second has rows, every ninth columns."""
+    images = np.random.default_rng(0).integers(0, 60, (72, 8, 8), dtype=np.uint8)
+    targets = np.stack([np.arange(72) % 2, np.arange(72) % 9 == 0], 1).astype(np.uint8)
+    images[targets[:, 0] == 1, ::2] += 90
+    images[targets[:, 1] == 1, :, ::2] += 90
+    rows = [",".join(["path", "rows", "columns"])]
+    for k, (image, labels) in enumerate(zip(images, targets, strict=True)):
+        Image.fromarray(image).save(tmp_path / f"{k}.png")
+        rows.append(f"{k}.png,{labels[0]},{labels[1]}")
+    (tmp_path / "t.csv").write_text("\n".join(rows))
+    labels = ("rows", "columns")
+    dataset = data.open_dataset(tmp_path / "t.csv", label_column=labels, task="multilabel")
+    return data.split(dataset, seed=0)
+
+
+def test_weights_of_labels_are_those_of_torchs_loss(tagged, network):
+    preprocessing = data.fit_preprocessing(tagged.train)
+    config = dataclasses.replace(CONFIG, balance="weights")
+    model = partial(network, dropout=0.0, num_classes=2)
+    history = train.fit(model(), tagged, config, preprocessing=preprocessing)
+    (batch,) = data.batches(tagged.train, preprocessing, batch_size=512)
+    target = batch.target.float()
+    n, yes = len(target), target.sum(0)
+    torchs = nn.BCEWithLogitsLoss(pos_weight=(n - yes) / yes, weight=n / (2 * (n - yes)))
+    expected = torchs(model().train()(batch.inputs[0]), target)
+    assert history.rows[0]["train_loss"] == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_a_label_that_all_have_cannot_be_balanced_nor_labels_drawn(tagged, network):
+    preprocessing = data.fit_preprocessing(tagged.train)
+    everyone = tagged.train.ids[tagged.train.targets[:, 0] == 1]
+    same = dataclasses.replace(tagged, train=data.Part(tagged.train.dataset, everyone))
+    for parts, balance, words in (
+        (same, "weights", "one without each label"),
+        (tagged, "sampling", "use 'weights'"),
+    ):
+        config = dataclasses.replace(CONFIG, balance=balance)
+        with pytest.raises(ConvariumError, match=words):
+            train.fit(network(num_classes=2), parts, config, preprocessing=preprocessing)
 
 
 def test_sampling_gives_the_network_each_class_as_often(uneven, network):

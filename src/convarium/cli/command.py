@@ -44,6 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     2
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if argv is None:
+        _share_the_processor()
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
@@ -69,6 +71,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         words = f"the memory is too small ({reason}); take a smaller batch or smaller images"
         sys.stderr.write(f"convarium{_process()}: {words}\n")
         return 2
+
+
+def _share_the_processor() -> None:
+    """Let torch's threads sleep soon where they wait for each other; called before its import.
+
+    GNU's OpenMP has them spin for milliseconds. Where another program has one of the cores, they
+    spin against the very thread that they wait for (`benchmarks/neighbour.py`). A choice of the
+    user's stands.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 
 def _leave(code: int) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import threading
 import time
+import types
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -38,9 +39,6 @@ FORMS: Final[Mapping[str, tuple[str, ...]]] = {
     "openvino": ("fp32", "bf16", "int8"),
     "compiled": ("fp32", "bf16"),
 }
-
-# Networks share the code of their forward, of which torch keeps only 8 compiled ones by itself.
-_COMPILED: Final = 256
 
 
 @dataclass(frozen=True)
@@ -261,9 +259,26 @@ class InTorch:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                self.run = torch.compile(made)
-                with torch._dynamo.config.patch(recompile_limit=_COMPILED):
-                    self(x)
+                self.run = _compiled(made)
+                self(x)
         except Exception as error:
             first = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise ConvariumError(f"torch.compile does not work here: {first[:200]}") from error
+
+
+def _compiled(network: nn.Module) -> Callable[..., Tensor]:
+    """The network through `torch.compile`, in code of its own.
+
+    Networks share the code of their forward, of which torch keeps 8 compiled ones, of whatever
+    network and shape; it then quietly runs eagerly what comes.
+    """
+
+    def forward(*inputs: Tensor) -> Tensor:
+        found: Tensor = network(*inputs)
+        return found
+
+    code, closure = forward.__code__.replace(), forward.__closure__
+    compiled: Callable[..., Tensor] = torch.compile(
+        types.FunctionType(code, forward.__globals__, closure=closure)
+    )
+    return compiled

@@ -33,6 +33,7 @@ from .label_results import LabelRecord as LabelRecord
 from .label_results import LabelRow as LabelRow
 from .multilabel import Multilabel as Multilabel
 from .objective import Objective as Objective
+from .objective import balanced_labels as balanced_labels
 from .objective import balanced_weights as balanced_weights
 from .registry import from_card as from_card
 from .regression import Regression as Regression
@@ -69,6 +70,7 @@ __all__ = [
     "ValueEvaluation",
     "ValueRecord",
     "ValueRow",
+    "balanced_labels",
     "balanced_weights",
     "band_groups",
     "baseline_fields",

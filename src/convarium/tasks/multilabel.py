@@ -124,10 +124,13 @@ class Multilabel:
         outputs, target = outputs.float(), target.float()
         if objective.label_smoothing:
             target = target.lerp(target.new_tensor(0.5), objective.label_smoothing)
+        yes = None if objective.pos_weight is None else outputs.new_tensor(objective.pos_weight)
         if objective.chosen(self.losses) == "focal":
-            found = sigmoid_focal(outputs, target, gamma=objective.focal_gamma)
+            found = sigmoid_focal(outputs, target, gamma=objective.focal_gamma, pos_weight=yes)
         else:
-            found = functional.binary_cross_entropy_with_logits(outputs, target, reduction="none")
+            found = functional.binary_cross_entropy_with_logits(
+                outputs, target, pos_weight=yes, reduction="none"
+            )
         if objective.class_weights is None:
             return found
         return found * outputs.new_tensor(objective.class_weights)

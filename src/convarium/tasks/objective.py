@@ -27,6 +27,8 @@ class Objective:
         class_weights: one weight a class, that multiplies its part in the loss: what a sample of
             the class loses, and what label smoothing spreads over it (of several labels a sample:
             the loss of that label); None means one. See `balanced_weights`.
+        pos_weight: of several labels a sample, one factor a label on the loss of samples that have
+            it, as torch's BCEWithLogitsLoss has it; None means one. See `balanced_labels`.
         focal_gamma: how little easy samples count in the focal loss; 0 is the cross-entropy.
         soft_constraint: weight of the mean square by which block means of fine fields differ from
             the coarse ones, in the targets' deviations; of downscaling alone.
@@ -43,6 +45,7 @@ class Objective:
     loss: str = "auto"
     label_smoothing: float = option(0.0, low=0, below=1)
     class_weights: tuple[float, ...] | None = option(None, low=0)
+    pos_weight: tuple[float, ...] | None = option(None, low=0)
     focal_gamma: float = option(2.0, low=0)
     huber_delta: float = option(1.0, above=0)
     soft_constraint: float = option(0.0, low=0)
@@ -55,7 +58,8 @@ class Objective:
 
         Raises:
             OptionError: a loss that the task does not have, label smoothing or class weights for a
-                task without classes, or another number of weights than classes.
+                task without classes, `pos_weight` for one without several labels a sample, or
+                another number of weights than classes.
         """
         if self.loss not in ("auto", *task.losses):
             raise OptionError(
@@ -77,11 +81,20 @@ class Objective:
                 f"soft_constraint (={self.soft_constraint}) belongs to fine fields, and the task "
                 f"is {task.name}; leave it out."
             )
-        if self.class_weights is not None and len(self.class_weights) != task.head_size:
+        if self.pos_weight is not None and task.name != "multilabel":
             raise OptionError(
-                f"class_weights (={len(self.class_weights)} numbers) must have one for each of "
-                f"the {task.head_size} classes."
+                f"pos_weight (={self.pos_weight}) belongs to several labels a sample, and the task "
+                f"is {task.name}; leave it out."
             )
+        for name, weights in (
+            ("class_weights", self.class_weights),
+            ("pos_weight", self.pos_weight),
+        ):
+            if weights is not None and len(weights) != task.head_size:
+                raise OptionError(
+                    f"{name} (={len(weights)} numbers) must have one for each of the "
+                    f"{task.head_size} classes."
+                )
 
     def chosen(self, losses: Sequence[str]) -> str:
         """The loss by name: the task's first for "auto"."""
@@ -107,6 +120,30 @@ def balanced_weights(counts: Sequence[int]) -> tuple[float, ...]:
         raise OptionError(f"counts (={list(counts)}) must be 1 or more for each class.")
     n = sum(counts)
     return tuple(n / (len(counts) * count) for count in counts)
+
+
+def balanced_labels(
+    counts: Sequence[int], samples: int
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Class weights and `pos_weight` with which each label's yes and no have the same part.
+
+    A label that n_c of n samples have takes n / (2 n_c) where it is there and n / (2 (n - n_c))
+    where it is not: `balanced_weights` of its two answers, whose mean over the samples is 1.
+
+    Args:
+        counts: training samples that have each label.
+        samples: all training samples, n.
+
+    Raises:
+        OptionError: a label that no sample has, or all have.
+
+    >>> balanced_labels([1, 2], samples=4)
+    ((0.6666666666666666, 1.0), (3.0, 1.0))
+    """
+    if any(not 0 < count < samples for count in counts):
+        raise OptionError(f"counts (={list(counts)}) must lie between 0 and the {samples} samples.")
+    pairs = [balanced_weights((samples - count, count)) for count in counts]
+    return tuple(no for no, _ in pairs), tuple(yes / no for no, yes in pairs)
 
 
 def batch_target(batch: Batch) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from convarium.data import (
     Augmentation,
@@ -20,7 +21,7 @@ from convarium.data import (
 )
 from convarium.data.batching import Changes
 from convarium.errors import ConvariumError, DataError, OptionError
-from convarium.tasks import Objective, Task, balanced_weights
+from convarium.tasks import Objective, Task, balanced_labels, balanced_weights
 from convarium.train.config import TrainConfig
 
 FOR_IMAGES = (
@@ -123,12 +124,17 @@ def changes_of(config: TrainConfig, preprocessing: Preprocessing) -> Changes:
 def objective_of(config: TrainConfig, task: Task, part: Part) -> Objective:
     """What is minimised; with `balance="weights"`, each class has the same part in it.
 
+    Of several labels a sample, the yes and the no of each label have the same part.
+
     Raises:
         OptionError: an option that does not belong to the task.
         DataError: classes are to be balanced, and one has no training sample.
     """
     objective = Objective(**_shared(Objective, config))
-    if config.balance != "none":
+    if config.balance == "weights" and task.name == "multilabel" and part.targets is not None:
+        weights, pos_weight = _label_weights(part.targets)
+        objective = dataclasses.replace(objective, class_weights=weights, pos_weight=pos_weight)
+    elif config.balance != "none":
         counts = _class_counts(config, task, part)
         if config.balance == "weights":
             objective = dataclasses.replace(objective, class_weights=balanced_weights(counts))
@@ -150,12 +156,24 @@ def device_named(name: str) -> torch.device:
     return torch.device("cuda", torch.cuda.current_device())
 
 
+def _label_weights(targets: NDArray[Any]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Class weights and `pos_weight` from the labels `(N, K)` of all training samples."""
+    counts: list[int] = (targets > 0.5).sum(0).tolist()
+    if any(not 0 < count < len(targets) for count in counts):
+        raise DataError(
+            "balance (='weights') needs a training sample with and one without each label; add "
+            "some, or leave it out."
+        )
+    return balanced_labels(counts, len(targets))
+
+
 def _class_counts(config: TrainConfig, task: Task, part: Part) -> list[int]:
     """Training samples of each class, none of which may be missing."""
     if not task.has_classes or part.targets is None or part.targets.ndim != 1:
         raise OptionError(
             f"balance (={config.balance!r}) needs samples of exactly one class each, which "
-            f"{task.name} does not have; leave it out."
+            f"{task.name} does not have; "
+            + ("use 'weights'." if task.name == "multilabel" else "leave it out.")
         )
     counts: list[int] = np.bincount(part.targets, minlength=task.head_size).tolist()
     if min(counts) < 1:
