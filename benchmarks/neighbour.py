@@ -24,18 +24,19 @@ from harness import alternate, ratio, summary, write
 
 TRAINING = ["train", "digits"]
 EPOCHS = {"idle": 10, "beside another program": 1}
+# 300000 is what GNU's OpenMP has where nothing is set
 SPINS = {"as OpenMP has it": "300000", "as the command sets it": "10000"}
 BOUNDS = {"idle": 1.05, "beside another program": 0.5}
 
 
 def train(spins: str, epochs: int) -> None:
     """The command in a process of its own."""
-    words = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
     with tempfile.TemporaryDirectory() as folder:
         out = ["--epochs", str(epochs), "--out", str(Path(folder) / "run")]
         subprocess.run(
             [sys.executable, "-m", "convarium", *TRAINING, *out],
-            env=words | {"GOMP_SPINCOUNT": spins},
+            env=environment | {"GOMP_SPINCOUNT": spins},
             check=True,
             capture_output=True,
         )

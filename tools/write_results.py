@@ -155,9 +155,11 @@ def provenance(path: Path, result: Mapping[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
     file = path.relative_to(ROOT).as_posix()
     told = f"`{command_of(path, result)}` on {result['date']}: {place}; {versions}. File: `{file}`."
-    runs = {row["command"]: row for row in result.get("rows", ()) if "command" in row}
-    others = [f"`{run}` on {row['date']}" for run, row in runs.items() if run != result["command"]]
-    return " ".join([told, *(f"Its other rows: {run}." for run in others)])
+    rows = [row for row in result.get("rows", ()) if "command" in row]
+    runs = {(row["command"], row["date"], row["machine"]["processor"]): row for row in rows}
+    runs.pop((result["command"], result["date"], machine["processor"]), None)
+    others = [f"`{run}` on {date}, {where}" for run, date, where in runs]
+    return " ".join([told, *(f"Other rows: {run}." for run in others)])
 
 
 if __name__ == "__main__":

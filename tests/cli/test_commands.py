@@ -281,10 +281,12 @@ def test_a_share_of_a_part_that_the_data_gives_is_refused(tmp_path, capsys):
 )
 def test_threads_that_wait_leave_the_core_to_others(given, taken):
     ours = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
-    words = {name: value for name, value in os.environ.items() if name not in ours}
+    environment = {name: value for name, value in os.environ.items() if name not in ours}
     shown = subprocess.run(
         [sys.executable, "-m", "convarium", "measure", "lenet5"],
-        env=words | given | {"OMP_DISPLAY_ENV": "verbose"},  # GNU's OpenMP then tells what it read
+        env=environment
+        | given
+        | {"OMP_DISPLAY_ENV": "verbose"},  # GNU's OpenMP then tells what it read
         capture_output=True,
         text=True,
         check=True,

@@ -310,13 +310,21 @@ def test_compiled_forms(tmp_path: Path) -> None:
     assert found.rows[0].form.engine == "compiled"
 
 
+class Broken(nn.Linear):
+    """What torch compiles in two parts."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        torch._dynamo.graph_break()
+        return super().forward(x)
+
+
 @pytest.mark.long
 @pytest.mark.timeout(600)
 def test_more_networks_of_one_code_are_compiled_than_torch_keeps_by_itself() -> None:
     """Beyond its limit torch would quietly run eagerly what was asked to be compiled."""
     form = forms.Form("compiled", "fp32", 1)
     with torch._dynamo.config.patch(recompile_limit=2, fail_on_recompile_limit_hit=True):
-        made = [forms.InTorch(nn.Linear(width, 2), form, (1, width)) for width in range(1, 6)]
+        made = [forms.InTorch(Broken(width, 2), form, (1, width)) for width in range(1, 6)]
         for size in (1, 3, 4, 7):
             answers = [run(torch.ones(size, width)) for width, run in enumerate(made, 1)]
             assert [tuple(answer.shape) for answer in answers] == [(size, 2)] * 5

@@ -199,16 +199,24 @@ def test_balanced_weights_give_each_class_its_part_and_a_mean_of_one(counts):
     assert sum(parts) / sum(counts) == pytest.approx(1)
 
 
-@pytest.mark.parametrize("smoothing", [0.0, 0.2])
-def test_pos_weight_is_torchs_in_both_losses(smoothing):
+def test_pos_weight_is_torchs_in_both_losses():
     outputs, labels = random(6, 3), (random(6, 3, seed=1) > 0).float()
     yes = torch.tensor([0.25, 1.0, 7.0])
-    soft = labels.lerp(torch.tensor(0.5), smoothing)
-    expected = torch.nn.BCEWithLogitsLoss(pos_weight=yes)(outputs, soft)
-    options = {"pos_weight": tuple(yes.tolist()), "label_smoothing": smoothing}
+    expected = torch.nn.BCEWithLogitsLoss(pos_weight=yes)(outputs, labels)
     for more in ({}, {"loss": "focal", "focal_gamma": 0.0}):
-        found = MANY.loss(outputs, batch_of(labels), tasks.Objective(**options, **more))
+        objective = tasks.Objective(pos_weight=tuple(yes.tolist()), **more)
+        found = MANY.loss(outputs, batch_of(labels), objective)
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("label", [0.0, 1.0])
+def test_smoothed_and_balanced_each_answer_is_best_near_its_label(label):
+    weights, pos_weight = tasks.balanced_labels([50], 5000)
+    objective = tasks.Objective(class_weights=weights, pos_weight=pos_weight, label_smoothing=0.1)
+    chances = torch.arange(1, 100) / 100
+    task, target = tasks.Multilabel(("rare",)), torch.full((99, 1), label)
+    losses = task.losses_of(chances.logit()[:, None], target, objective)
+    assert chances[losses[:, 0].argmin()] == pytest.approx(0.95 if label else 0.05)
 
 
 @given(st.lists(st.integers(1, 99), min_size=1, max_size=6))

@@ -107,7 +107,7 @@ def test_a_label_that_all_have_cannot_be_balanced_nor_labels_drawn(tagged, netwo
     everyone = tagged.train.ids[tagged.train.targets[:, 0] == 1]
     same = dataclasses.replace(tagged, train=data.Part(tagged.train.dataset, everyone))
     for parts, balance, words in (
-        (same, "weights", "one without each label"),
+        (same, "weights", "one without each label, and 'rows' has .* of"),
         (tagged, "sampling", "use 'weights'"),
     ):
         config = dataclasses.replace(CONFIG, balance=balance)

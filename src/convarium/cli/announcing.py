@@ -79,7 +79,7 @@ def _besides(config: TrainConfig) -> list[str]:
         f"{config.chosen_schedule.replace('_', ' ')} schedule": True,
         f"{config.loss} loss": config.loss != "auto",
         f"labels smoothed by {config.label_smoothing:g}": config.label_smoothing,
-        f"classes balanced by {config.balance}": config.balance != "none",
+        f"rare ones balanced by {config.balance}": config.balance != "none",
         f"weights averaged with decay {config.ema}": config.ema,
         f"gradients clipped at {config.clip_norm}": config.clip_norm,
         f"inputs that grow from {config.start_size or 1:.0%} of their sides": config.start_size,

@@ -107,11 +107,18 @@ def given_options(values: argparse.Namespace) -> dict[str, Any]:
 
 
 def given_changes(values: argparse.Namespace) -> dict[str, Any]:
-    """The same, to be put over a choice: a crop that is resized takes the padded one's place."""
+    """The same, to be put over a choice, and what has to give way to them.
+
+    A crop that is resized takes the padded one's place. Where classes are weighed, labels are not
+    smoothed: what smoothing gives to a very rare class would weigh more than the truth.
+    """
     given = given_options(values)
-    if given.get("resized_crop") is None:
-        return given
-    return {**given, "pad_crop": given.get("pad_crop", 0)}
+    way: dict[str, Any] = {}
+    if given.get("resized_crop") is not None:
+        way["pad_crop"] = 0
+    if given.get("balance") == "weights":
+        way["label_smoothing"] = 0.0
+    return {**way, **given}
 
 
 def refuse_idle(given: Mapping[str, Any], config: TrainConfig) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import copy
 import threading
 import time
-import types
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -39,6 +38,8 @@ FORMS: Final[Mapping[str, tuple[str, ...]]] = {
     "openvino": ("fp32", "bf16", "int8"),
     "compiled": ("fp32", "bf16"),
 }
+
+_BY_ITSELF: Final[Mapping[str, Any]] = {"isolate_recompiles": True}  # torch's types lack it
 
 
 @dataclass(frozen=True)
@@ -259,26 +260,9 @@ class InTorch:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                self.run = _compiled(made)
+                # by itself: networks share the code of their forward, of which torch compiles 8
+                self.run = torch.compile(made, **_BY_ITSELF)
                 self(x)
         except Exception as error:
             first = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise ConvariumError(f"torch.compile does not work here: {first[:200]}") from error
-
-
-def _compiled(network: nn.Module) -> Callable[..., Tensor]:
-    """The network through `torch.compile`, in code of its own.
-
-    Networks share the code of their forward, of which torch keeps 8 compiled ones, of whatever
-    network and shape; it then quietly runs eagerly what comes.
-    """
-
-    def forward(*inputs: Tensor) -> Tensor:
-        found: Tensor = network(*inputs)
-        return found
-
-    code, closure = forward.__code__.replace(), forward.__closure__
-    compiled: Callable[..., Tensor] = torch.compile(
-        types.FunctionType(code, forward.__globals__, closure=closure)
-    )
-    return compiled

@@ -39,22 +39,17 @@ def softmax_focal(
     return found.lerp(losses.mean(1), label_smoothing) if label_smoothing else found
 
 
-def sigmoid_focal(
-    outputs: Tensor, target: Tensor, *, gamma: float, pos_weight: Tensor | None = None
-) -> Tensor:
+def sigmoid_focal(outputs: Tensor, target: Tensor, *, gamma: float) -> Tensor:
     """The focal loss of each label of each sample, from outputs before the sigmoid.
 
-    A target t between 0 and 1 takes t of the loss of "yes", times the label's `pos_weight`, and
-    1 - t of that of "no".
+    A target t between 0 and 1 takes t of the loss of "yes" and 1 - t of that of "no".
 
     Shape:
-        outputs: float32 `(B, K)`. target: float32 `(B, K)`. pos_weight: `(K,)`. Returns: `(B, K)`.
+        outputs: float32 `(B, K)`. target: float32 `(B, K)`. Returns: `(B, K)`.
     """
     from torch.nn.functional import logsigmoid
 
     yes = _focal(logsigmoid(outputs), (-outputs).sigmoid(), gamma)
-    if pos_weight is not None:
-        yes = yes * pos_weight
     no = _focal(logsigmoid(-outputs), outputs.sigmoid(), gamma)
     return no.lerp(yes, target)
 

@@ -116,24 +116,25 @@ class Multilabel:
     def losses_of(self, outputs: Tensor, target: Tensor, objective: Objective) -> Tensor:
         """The loss of each label of each sample, times the label's weight.
 
+        `pos_weight` goes with the label as it is told, not as it is smoothed: else a no that is
+        smoothed would weigh as a yes, and of a rare label everyone had best be told.
+
         Shape:
             outputs, target: `(B, K)`. Returns: float32 `(B, K)`.
         """
         from torch.nn import functional
 
         outputs, target = outputs.float(), target.float()
+        weight = outputs.new_tensor(objective.class_weights or [1.0])
+        if objective.pos_weight is not None:
+            weight = weight * (1 + (outputs.new_tensor(objective.pos_weight) - 1) * target)
         if objective.label_smoothing:
             target = target.lerp(target.new_tensor(0.5), objective.label_smoothing)
-        yes = None if objective.pos_weight is None else outputs.new_tensor(objective.pos_weight)
         if objective.chosen(self.losses) == "focal":
-            found = sigmoid_focal(outputs, target, gamma=objective.focal_gamma, pos_weight=yes)
+            found = sigmoid_focal(outputs, target, gamma=objective.focal_gamma)
         else:
-            found = functional.binary_cross_entropy_with_logits(
-                outputs, target, pos_weight=yes, reduction="none"
-            )
-        if objective.class_weights is None:
-            return found
-        return found * outputs.new_tensor(objective.class_weights)
+            found = functional.binary_cross_entropy_with_logits(outputs, target, reduction="none")
+        return found * weight
 
     def score_sum(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Sum of the samples' F1."""

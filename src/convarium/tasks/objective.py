@@ -28,7 +28,8 @@ class Objective:
             the class loses, and what label smoothing spreads over it (of several labels a sample:
             the loss of that label); None means one. See `balanced_weights`.
         pos_weight: of several labels a sample, one factor a label on the loss of samples that have
-            it, as torch's BCEWithLogitsLoss has it; None means one. See `balanced_labels`.
+            it, as torch's BCEWithLogitsLoss has it for labels that are not smoothed; None means
+            one. See `balanced_labels`.
         focal_gamma: how little easy samples count in the focal loss; 0 is the cross-entropy.
         soft_constraint: weight of the mean square by which block means of fine fields differ from
             the coarse ones, in the targets' deviations; of downscaling alone.

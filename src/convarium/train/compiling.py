@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -15,9 +15,11 @@ from convarium.errors import ConvariumError
 def compiled(network: nn.Module) -> nn.Module:
     """A module with the network's own parameters, whose forward pass torch compiles when it runs.
 
-    The network itself stays as it is.
+    The network itself stays as it is. Each is compiled by itself: networks share the code of their
+    forward, of which torch otherwise compiles eight and quietly runs the others as they are.
     """
-    return cast("nn.Module", torch.compile(network))
+    by_itself: dict[str, Any] = {"isolate_recompiles": True}  # torch's types lack it
+    return cast("nn.Module", torch.compile(network, **by_itself))
 
 
 @contextlib.contextmanager

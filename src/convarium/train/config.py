@@ -88,7 +88,7 @@ class TrainConfig:
     )
     balance: str = option(
         "none",
-        "rare classes: weigh them more, or draw them as often as others",
+        "rare classes or labels: weigh them more; or draw classes equally often",
         choices=("none", "weights", "sampling"),
     )
     flip: bool = option(True, "mirror half of the training images")

@@ -128,11 +128,11 @@ def objective_of(config: TrainConfig, task: Task, part: Part) -> Objective:
 
     Raises:
         OptionError: an option that does not belong to the task.
-        DataError: classes are to be balanced, and one has no training sample.
+        DataError: classes are to be balanced, and one has no training sample, or all have a label.
     """
     objective = Objective(**_shared(Objective, config))
-    if config.balance == "weights" and task.name == "multilabel" and part.targets is not None:
-        weights, pos_weight = _label_weights(part.targets)
+    if config.balance == "weights" and task.name == "multilabel":
+        weights, pos_weight = _label_weights(task, part)
         objective = dataclasses.replace(objective, class_weights=weights, pos_weight=pos_weight)
     elif config.balance != "none":
         counts = _class_counts(config, task, part)
@@ -156,24 +156,32 @@ def device_named(name: str) -> torch.device:
     return torch.device("cuda", torch.cuda.current_device())
 
 
-def _label_weights(targets: NDArray[Any]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Class weights and `pos_weight` from the labels `(N, K)` of all training samples."""
+def _label_weights(task: Task, part: Part) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Class weights and `pos_weight` from the labels of all training samples."""
+    targets: NDArray[Any] = np.asarray(part.targets)
     counts: list[int] = (targets > 0.5).sum(0).tolist()
-    if any(not 0 < count < len(targets) for count in counts):
+    n, names = len(targets), getattr(task, "classes", ())
+    odd = [
+        f"{name!r} has {count} of {n}"
+        for name, count in zip(names, counts, strict=True)
+        if not 0 < count < n
+    ]
+    if odd:
+        more = f" and {len(odd) - 3} more" if len(odd) > 3 else ""
         raise DataError(
-            "balance (='weights') needs a training sample with and one without each label; add "
-            "some, or leave it out."
+            "balance (='weights') needs a training sample with and one without each label, and "
+            f"{', '.join(odd[:3])}{more}; add samples, or use balance='none'."
         )
-    return balanced_labels(counts, len(targets))
+    return balanced_labels(counts, n)
 
 
 def _class_counts(config: TrainConfig, task: Task, part: Part) -> list[int]:
     """Training samples of each class, none of which may be missing."""
     if not task.has_classes or part.targets is None or part.targets.ndim != 1:
+        remedy = "use 'weights'" if task.name == "multilabel" else "leave it out"
         raise OptionError(
             f"balance (={config.balance!r}) needs samples of exactly one class each, which "
-            f"{task.name} does not have; "
-            + ("use 'weights'." if task.name == "multilabel" else "leave it out.")
+            f"{task.name} does not have; {remedy}."
         )
     counts: list[int] = np.bincount(part.targets, minlength=task.head_size).tolist()
     if min(counts) < 1:

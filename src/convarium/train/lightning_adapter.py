@@ -40,7 +40,7 @@ _ELSEWHERE = {  # options that Lightning or the data decides on, and where
     "compile": "torch.compile(network)",
     "batch_size": "your DataLoader(batch_size=)",
     "workers": "your DataLoader(num_workers=)",
-    "balance": "your DataLoader(sampler=)",
+    "balance": "your DataLoader(sampler=), or your own loss",
 }
 _DATA = "the data of your DataLoader"  # augmentation, and whatever else is not named
 
