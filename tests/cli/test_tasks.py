@@ -126,3 +126,22 @@ def test_data_reads_what_train_reads(table, capsys):
     words = ["data", str(table), "--task", "multilabel", "--label-column", "tags", "--json"]
     assert main([*words, "--group-column", "grey [%]"]) == 0
     assert json.loads(capsys.readouterr().out)["task"] == "multilabel"
+
+
+def test_balanced_labels_are_trained_from_the_command(table, tmp_path, capsys):
+    words = ["train", str(table), "--task", "multilabel", "--label-column", "tags"]
+    words += ["--balance", "weights", "--epochs", "10", "--model", "lenet5"]
+    assert main([*words, "--out", str(tmp_path / "run")]) == 0
+    assert "rare ones balanced by weights" in capsys.readouterr().out
+    card = json.loads((tmp_path / "run" / "card.json").read_text())
+    assert card["result"]["test"]["f1"] > 0.5
+
+
+@pytest.mark.parametrize(("given", "smoothing"), [([], 0.0), (["--label-smoothing", "0.2"], 0.2)])
+def test_who_weighs_classes_smooths_no_labels_unless_told(given, smoothing, tmp_path, capsys):
+    words = ["train", "digits", "--epochs", "1", "--model", "convnet", "--recipe", "strong"]
+    words += ["--balance", "weights", *given, "--out", str(tmp_path / "run")]
+    assert main(words) == 0
+    written = (tmp_path / "run" / "config.toml").read_text()
+    assert f"\nlabel_smoothing = {smoothing}\n" in written
+    assert "rare ones balanced by weights" in capsys.readouterr().out
