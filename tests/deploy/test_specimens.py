@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from convarium import deploy, models
 
-FEW = ("bottleneck", "efficientnet", "tcn-batch")
+FEW = ("bottleneck", "efficientnet")  # sequences: test_sequences.py
 SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}
 
 

@@ -55,7 +55,7 @@ def test_sigkill_at_random_moments_then_resume_is_bit_identical(tmp_path, worker
     assert rows[0] == rows[1]
 
 
-@pytest.mark.parametrize("step", [2, pytest.param(1, marks=pytest.mark.long)])
+@pytest.mark.parametrize("step", [3, pytest.param(1, marks=pytest.mark.long)])
 def test_death_at_every_rename_loses_nothing(tmp_path, step):
     """A process dies just before, in the long run also just after, each file takes its name."""
     parts = data.split(data.open_dataset("digits"), validation=0.1, test=0.8)
