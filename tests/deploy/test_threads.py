@@ -43,7 +43,7 @@ def apart(forward: Callable[[Tensor], Tensor], model: nn.Module, sizes: tuple[in
 @pytest.mark.parametrize(
     ("engine", "streams"),
     [
-        ("openvino", 1),
+        pytest.param("openvino", 1, marks=pytest.mark.long),
         ("openvino", 2),
         pytest.param("onnx", 1, marks=pytest.mark.long),
         pytest.param("torch", 1, marks=pytest.mark.long),

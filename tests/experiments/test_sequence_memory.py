@@ -70,7 +70,7 @@ def test_networks_have_equal_parameters(experiment, tasks, name):
     assert max(counts) < 1.03 * min(counts)
 
 
-@pytest.mark.parametrize("network", ["tcn", "gru"])
+@pytest.mark.parametrize("network", ["tcn", pytest.param("gru", marks=pytest.mark.long)])
 def test_a_short_sum_is_learnt(experiment, network):
     settings = experiment.Settings((16,) * 3, 4, 400, length=12)
     run = experiment.one_run("adding_200", network, 0, settings)
