@@ -3,9 +3,9 @@
 Torch's threads (GNU's OpenMP) wait for each other by spinning, for milliseconds as they come: where
 another program has a core, they then spin against the thread that they wait for. The command lets
 them sleep soon (GOMP_SPINCOUNT=10000). The same training, with and without, on an idle machine and
-beside one other busy process; settings take turns. The other process has a session of its own, as
-one of another terminal or of a service has it: Linux shares the cores among sessions first
-(autogroups), so that a process of the same terminal disturbs far less.
+beside one other busy process; settings take turns. The other process is started as from another
+terminal or by a service (setsid): Linux shares the cores among those first (autogroups), so that a
+process of the same terminal disturbs far less.
 
 Run: python benchmarks/neighbour.py [ROUNDS]
 Bounds: at most half the time beside another program; at most 1.05 of it on an idle machine.
