@@ -1,4 +1,4 @@
-"""Ways of training few series: folds inside the training part, and what is summed up."""
+"""Ways of training few series: what is drawn, what is answered, and what is summed up."""
 
 from __future__ import annotations
 
@@ -17,25 +17,38 @@ def experiment(root, monkeypatch):
     return importlib.import_module("series_recipes")
 
 
-def test_every_training_series_is_answered_once_and_no_test_series(experiment, tmp_path):
+def test_as_many_of_each_class_are_drawn_and_the_others_are_answered(experiment, tmp_path):
     dataset = data.open_dataset(write_pair(tmp_path) / "Ramps_TRAIN.ts")
-    way = experiment.Way(options={"channels": [3, 4, 3], "members": 2}, epochs=0.02, batch=2)
-    found = [experiment.one_fold(dataset, way, 3, fold, 0) for fold in range(3)]
-    answered = [int(i) for each in found for i in each["right"]]
-    assert sorted(answered) == np.flatnonzero(dataset.given == 0).tolist()
-    again = experiment.one_fold(dataset, way, 3, 1, 0)
-    assert again["right"] == found[1]["right"]
+    some, others = experiment.drawn(dataset, 5, 3, 0, tmp_path)
+    assert np.bincount(some.targets).tolist() == [5] * len(dataset.classes)
+    assert len(some) + len(others) == len(dataset)
+    every = {dataset.read(i).values[:, ::3].tobytes() for i in range(len(dataset))}
+    told = [part.read(i).values.tobytes() for part in (some, others) for i in range(len(part))]
+    assert sorted(told) == sorted(every)
+    other = experiment.drawn(dataset, 5, 3, 1, tmp_path)[0]
+    assert other.read(0).values.tobytes() != told[0]
 
 
-def test_a_way_is_compared_with_the_rule_on_the_same_series(experiment):
-    rule = {"name": "a", "way": "rule", "seed": 0, "fold": 0, "right": {"1": True, "2": False}}
-    five = {"name": "a", "way": "five", "seed": 0, "fold": 0, "right": {"1": True, "2": True}}
-    more = {"name": "b", "way": "five", "seed": 0, "fold": 0, "right": {"1": False}}
+def test_a_run_answers_each_other_series_and_again_the_same(experiment, tmp_path):
+    dataset = data.open_dataset(write_pair(tmp_path) / "Ramps_TRAIN.ts")
+    way = experiment.Way(options={"channels": [3, 4, 3], "members": 2}, epochs=0.02)
+    found = experiment.one_run(dataset, way, 0, each=5)
+    others = len(dataset) - 5 * len(dataset.classes)
+    assert len(found["right"]) == others
+    assert found["trained"] < 5 * len(dataset.classes)
+    assert experiment.one_run(dataset, way, 0, each=5)["right"] == found["right"]
+
+
+def test_a_way_is_compared_with_the_rule_on_the_same_draws(experiment):
+    run = {"seconds": 2.0}
+    rule = {**run, "way": "rule", "draw": 0, "right": "1001"}
+    five = {**run, "way": "five members", "draw": 0, "right": "1100"}
+    more = {**run, "way": "five members", "draw": 1, "right": "00"}
     told = experiment.summary([rule, five, more])
-    assert told["rule"]["all"]["accuracy"] == 0.5
-    assert told["five"]["all"]["n"] == 3
-    assert told["five"]["b"]["accuracy"] == 0
-    against = told["five"]["against_rule"]
-    assert (against["n"], against["gained"], against["lost"]) == (2, 1, 0)
-    assert against["interval"][0] < 0.5 < against["interval"][1]
+    assert told["rule"]["accuracy"] == 0.5
+    assert (told["five members"]["n"], told["five members"]["draws"]) == (6, 2)
+    assert told["five members"]["accuracy"] == pytest.approx(1 / 3)
+    against = told["five members"]["against_rule"]
+    assert (against["n"], against["gained"], against["lost"]) == (4, 1, 1)
+    assert against["interval"][0] < 0 < against["interval"][1]
     assert "against_rule" not in told["rule"]

@@ -65,6 +65,23 @@ def test_no_names_meet_each_other_a_dot_or_the_border(values):
     assert len(circles(svg)) == len(values)
 
 
+def test_a_name_without_a_line_is_nearest_to_its_own_dot():
+    times = {"onnx": 0.354, "folded": 0.853, "compiled": 0.88, "eager": 0.979, "openvino": 7.94}
+    svg = draw([TradeOff(f"{k} fp32, 1 thread", ms, 100.0, k == "onnx") for k, ms in times.items()])
+    dots = [((x0 + x1) / 2, (y0 + y1) / 2) for x0, y0, x1, y1 in sorted(circles(svg))]
+    thin = [e for e in ElementTree.fromstring(svg).iter(f"{SVG}polyline") if "0.8" in str(e.attrib)]
+    boxes = {text: box(e) for text, e in texts(svg).items() if text.endswith("thread")}
+    beside = 0
+    for name, (x0, y0, x1, y1) in boxes.items():
+        away = [math.hypot(max(x0 - x, x - x1, 0), max(y0 - y, y - y1, 0)) for x, y in dots]
+        own = list(times).index(name.split()[0])
+        beside += away.index(min(away)) == own
+    assert len(boxes) >= 4
+    assert beside >= len(boxes) - len(thin)
+    wide = [(x0 - 4, y0, x1 + 4, y1) for x0, y0, x1, y1 in boxes.values()]
+    assert not any(meet(one, other) for one, other in combinations(wide, 2))
+
+
 def test_the_names_of_a_usual_front_are_all_there():
     """Twelve networks, each a little slower and better than the one before, and others beneath."""
     front = [(10 * 1.35**i, 70 + 14 * (1 - math.exp(-i / 4))) for i in range(12)]

@@ -52,14 +52,12 @@ def test_series_stand_beside_their_peers(script):
 
 def test_ways_of_training_are_told_by_their_answers(script):
     summary = script("series_recipes").summary
-    rule = {"name": "a", "way": "rule", "seed": 0, "fold": 0, "right": {"1": True, "2": False}}
-    five = {**rule, "way": "five", "right": {"1": True, "2": True}}
+    rule = {"way": "rule", "draw": 0, "seconds": 2.0, "right": "10"}
+    five = {**rule, "way": "five", "right": "11"}
     rows = figures("series_recipes", {"summary": summary([rule, five])})
     assert [row[:3] for row in rows] == [
-        ("rule, all", "50.00 %", "2"),
-        ("rule, a", "50.00 %", "2"),
-        ("five, all", "100.00 %", "2"),
-        ("five, a", "100.00 %", "2"),
+        ("rule, 1 draws, 2 s each", "50.00 %", "2"),
+        ("five, 1 draws, 2 s each", "100.00 %", "2"),
         ("five: gained and lost against the rule", "1 and 0", "2"),
     ]
 

@@ -20,12 +20,14 @@ _WIDTH, _HEIGHT = 820.0, 520.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58.0, 24.0, 70.0, 78.0
 _SIZE, _SMALL = 11.5, 11.0
 _DOT, _FRONT_DOT = 3.5, 5.0
+_GAP = 9.0  # between names on one line
 _RINGS = (0.0, 14.0, 28.0, 44.0, 62.0, 82.0, 104.0, 130.0, 160.0)
 _TURNS = sorted(range(-7, 9), key=abs)
 _WHOLE = 100.0  # %, which no share is over
 _UPPER_LEFT, _LOWER_RIGHT = 0.75 * math.pi, -0.25 * math.pi  # where the front, the others have room
 LEGEND = "The line: none is both faster and more accurate. Names that have no room show on hover."
 
+_Place = tuple[float, float]
 _Box = tuple[float, float, float, float]
 
 
@@ -166,7 +168,7 @@ def _grid(drawing: Drawing, x: Axis, y: Axis) -> None:
         drawing.words(x(value), low + 17, f"{value:g}", "soft", size=_SMALL, anchor="middle")
 
 
-def _stairs(front: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+def _stairs(front: Sequence[_Place]) -> list[_Place]:
     """Along the front: to the right at one height, then up; what lies under it is worse."""
     line = list(front[:1])
     for x, y in front[1:]:
@@ -178,7 +180,7 @@ def _dots_and_names(
     drawing: Drawing,
     points: Sequence[TradeOff],
     axes: tuple[Axis, Axis],
-    stairs: Sequence[tuple[float, float]],
+    stairs: Sequence[_Place],
 ) -> None:
     """A dot for each point; names of the front first, then the others where there is room."""
     x, y = axes
@@ -193,9 +195,9 @@ def _dots_and_names(
     order = sorted(range(len(points)), key=lambda i: (not points[i].on_front, -points[i].accuracy))
     for i in order:
         point, (px, py) = points[i], places[i]
-        box = _room(point, places[i], taken)
+        box = _room(point, places[i], taken, places)
         if box is not None:
-            taken += [box, *_leader(places[i], box)]
+            taken += [(box[0] - _GAP, box[1], box[2] + _GAP, box[3]), *_leader(places[i], box)]
             _name(drawing, point, (px, py), box)
     for i in reversed(order):
         point, (px, py), r = points[i], places[i], radii[i]
@@ -204,8 +206,13 @@ def _dots_and_names(
         drawing.rectangle((px - 6, py - 6, 12, 12), "card", strength=0, tip=tip)
 
 
-def _room(point: TradeOff, place: tuple[float, float], taken: Sequence[_Box]) -> _Box | None:
-    """Where a name can stand, the nearest first; only those of the front go far."""
+def _room(
+    point: TradeOff, place: _Place, taken: Sequence[_Box], places: Sequence[_Place]
+) -> _Box | None:
+    """Where a name can stand, the nearest first; only those of the front go far.
+
+    A name without a line to its dot stands nearer to it than to any other.
+    """
     rings, first = (_RINGS, _UPPER_LEFT) if point.on_front else (_RINGS[:4], _LOWER_RIGHT)
     size = (wording.width(point.label, _SIZE), 1.2 * _SIZE)
     for box in _around(place, size, rings, first):
@@ -213,14 +220,20 @@ def _room(point: TradeOff, place: tuple[float, float], taken: Sequence[_Box]) ->
         inside = inside and box[1] >= _TOP and box[3] <= _HEIGHT - _BOTTOM
         if inside and not any(_meet(box, other) for other in taken):
             leader = _leader(place, box)
-            if not any(_meet(step, other) for step in leader for other in taken):
+            free = not any(_meet(step, other) for step in leader for other in taken)
+            if free and (leader or _belongs(box, place, places)):
                 return box
     return None
 
 
-def _around(
-    place: tuple[float, float], size: tuple[float, float], rings: Sequence[float], first: float
-) -> Iterator[_Box]:
+def _belongs(box: _Box, place: _Place, places: Sequence[_Place]) -> bool:
+    """Whether every other dot is further from a name than its own."""
+    own = math.dist(place, _nearest(place, box))
+    others = (math.dist(each, _nearest(each, box)) for each in places if each != place)
+    return all(other > own + _DOT for other in others)
+
+
+def _around(place: _Place, size: _Place, rings: Sequence[float], first: float) -> Iterator[_Box]:
     """Boxes around a place, ring after ring, on each from the angle `first` to both sides."""
     (px, py), (wide, high) = place, size
     for ring in rings:
@@ -233,7 +246,7 @@ def _around(
             yield (cx - wide / 2, cy - high / 2, cx + wide / 2, cy + high / 2)
 
 
-def _name(drawing: Drawing, point: TradeOff, place: tuple[float, float], box: _Box) -> None:
+def _name(drawing: Drawing, point: TradeOff, place: _Place, box: _Box) -> None:
     """A name in its box, and a line to its dot where that is not beside it."""
     px, _ = place
     if _leader(place, box):
@@ -248,7 +261,7 @@ def _name(drawing: Drawing, point: TradeOff, place: tuple[float, float], box: _B
     drawing.words(x, y, point.label, colour, size=_SIZE, anchor=anchor, weight=weight)
 
 
-def _leader(place: tuple[float, float], box: _Box) -> list[_Box]:
+def _leader(place: _Place, box: _Box) -> list[_Box]:
     """The line from a dot to its name as small boxes; none where the name is beside it."""
     (px, py), (qx, qy) = place, _nearest(place, box)
     long = math.dist((px, py), (qx, qy))
@@ -261,7 +274,7 @@ def _leader(place: tuple[float, float], box: _Box) -> list[_Box]:
     return steps
 
 
-def _nearest(place: tuple[float, float], box: _Box) -> tuple[float, float]:
+def _nearest(place: _Place, box: _Box) -> _Place:
     """The point of a box that is nearest to a place."""
     return (min(max(place[0], box[0]), box[2]), min(max(place[1], box[1]), box[3]))
 

@@ -20,9 +20,9 @@ def series_choice(n: int, length: int) -> tuple[str, dict[str, Any], dict[str, A
     """Name and options of a network, and the options of a training, for n series.
 
     Few series get the FCN, which published figures have level with InceptionTime there, at a third
-    of its cost; more of them InceptionTime, which sees short and long shapes at once. The averaged
-    weights of the end are kept: of few series, too few are left for validation to choose an epoch
-    well. Neither noise, which drowns the steps of smooth series, nor stretched windows, since the
+    of its cost, and small steps, which leave fewer of the others wrong; more of them InceptionTime,
+    which sees short and long shapes at once. The averaged weights of the end are kept: of few
+    series, too few are left for validation to choose an epoch well. Neither noise, which drowns the steps of smooth series, nor stretched windows, since the
     place in time may tell the class. Few series get small batches and many epochs; long ones fewer
     epochs, so that a training ends in minutes.
 
@@ -41,7 +41,7 @@ def series_choice(n: int, length: int) -> tuple[str, dict[str, Any], dict[str, A
         "epochs": min(250, most, max(20, _STEPS // steps)),
         "batch_size": batch,
         "optimizer": "adamw",
-        "learning_rate": 2e-3,
+        "learning_rate": 5e-4 if n < _FEW else 2e-3,
         "weight_decay": 0.02,
         "warmup": 0.1,
         "flip": False,
