@@ -22,9 +22,10 @@ def series_choice(n: int, length: int) -> tuple[str, dict[str, Any], dict[str, A
     Few series get the FCN, which published figures have level with InceptionTime there, at a third
     of its cost, and small steps, which leave fewer of the others wrong; more of them InceptionTime,
     which sees short and long shapes at once. The averaged weights of the end are kept: of few
-    series, too few are left for validation to choose an epoch well. Neither noise, which drowns the steps of smooth series, nor stretched windows, since the
-    place in time may tell the class. Few series get small batches and many epochs; long ones fewer
-    epochs, so that a training ends in minutes.
+    series, too few are left for validation to choose an epoch well. Neither noise, which drowns the
+    steps of smooth series, nor stretched windows, since the place in time may tell the class. Few
+    series get small batches and many epochs; long ones fewer epochs, so that a training ends in
+    minutes.
 
     Args:
         n: training series, about.
