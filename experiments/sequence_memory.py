@@ -70,8 +70,8 @@ class Settings:
 
 SETTINGS = {
     "adding_200": Settings((27,) * 7, 6, 4000),
-    "adding_600": Settings((24,) * 8, 8, 5000),
-    "copying_1000": Settings((10,) * 8, 8, 5000),
+    "adding_600": Settings((28,) * 6, 8, 5000, rates=dict.fromkeys(NETWORKS, 2e-3)),
+    "copying_1000": Settings((10,) * 8, 8, 2000),
     "digits": Settings((25,) * 5, 5, 3000, dropout=0.05),
     "permuted_digits": Settings((25,) * 5, 5, 3000, dropout=0.05),
     "fashion_rows": Settings((25,) * 4, 5, 5000, batch=64, dropout=0.05),

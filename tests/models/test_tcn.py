@@ -275,10 +275,20 @@ def test_the_weights_start_as_stated():
     model = models.create("tcn")
     for name, module in model.named_modules():
         if isinstance(module, nn.Conv1d):
-            bound = 1 / math.sqrt(module.weight[0].numel())
-            assert 0.9 * bound < module.weight.abs().max() <= bound * (1 + 1e-6), name
-    spread = model.get_submodule("stage3.0.conv1").weight.std()
-    assert spread.item() == pytest.approx(1 / math.sqrt(3 * 192), rel=0.05)
+            spread = math.sqrt(2 / module.weight[0].numel())
+            few = 5 / math.sqrt(2 * module.weight.numel())
+            assert module.weight.std().item() == pytest.approx(spread, rel=few), name
+            assert not module.bias.any()
+    assert model.head.weight.std().item() == pytest.approx(0.01, rel=0.2)
+
+
+def test_what_is_far_back_is_heard_from_the_start():
+    torch.manual_seed(0)
+    model = models.create("tcn", channels=[24] * 8, kernel_size=8)
+    x = torch.rand(4, 1, 600, requires_grad=True)
+    model.eval()(x).sum().backward()
+    weight = x.grad.square().mean((0, 1)).sqrt()
+    assert weight[:200].mean() > 0.2 * weight[-1]
 
 
 @pytest.mark.parametrize(
