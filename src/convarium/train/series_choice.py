@@ -12,7 +12,7 @@ from convarium.measure import layers_for_receptive_field
 from convarium.train.config import TrainConfig
 
 _FEW = 500  # series, of which each counts
-_STEPS = 2500  # updates of a training, about; few samples say little however long one looks
+_STEPS = 2500  # updates of a training, about; of few series, in smaller steps, twice as many
 _LONG = 2_000_000  # time steps of an epoch from which on fewer epochs are trained
 
 
@@ -33,16 +33,18 @@ def series_choice(n: int, length: int) -> tuple[str, dict[str, Any], dict[str, A
 
     >>> model, options, config = series_choice(50, 150)
     >>> model, config["batch_size"], config["epochs"], config["keep"]
-    ('fcn', 4, 192, 'last')
+    ('fcn', 4, 384, 'last')
     """
     batch = min(64, max(4, 1 << max(0, (n // 8).bit_length() - 1)))
     steps = -(-n // batch)
     most = max(20, _LONG * 20 // max(1, n * length))
+    few = n < _FEW
+    times = 2 if few else 1
     config = {
-        "epochs": min(250, most, max(20, _STEPS // steps)),
+        "epochs": min(250 * times, most, max(20, times * _STEPS // steps)),
         "batch_size": batch,
         "optimizer": "adamw",
-        "learning_rate": 5e-4 if n < _FEW else 2e-3,
+        "learning_rate": 5e-4 if few else 2e-3,
         "weight_decay": 0.02,
         "warmup": 0.1,
         "flip": False,
@@ -50,7 +52,7 @@ def series_choice(n: int, length: int) -> tuple[str, dict[str, Any], dict[str, A
         "ema": 0.99,
         "keep": "last",
     }
-    return ("fcn" if n < _FEW else "inception_time"), {}, config
+    return ("fcn" if few else "inception_time"), {}, config
 
 
 def for_members(config: TrainConfig, members: int) -> dict[str, int]:
