@@ -40,7 +40,7 @@ def series_recipes(result: Result) -> list[Figure]:
     rows: list[Figure] = []
     for way, found in result["summary"].items():
         spread, n = spread_of(found, percent), str(found["n"])
-        what = f"{way}, {found['draws']} draws, {number(found['seconds'])} s each"
+        what = f"{way}, draws: {found['draws']}, {number(found['seconds'])} s each"
         rows.append(Figure(what, percent(found["accuracy"]), n, spread, ""))
         if "against_rule" in found:
             it = found["against_rule"]

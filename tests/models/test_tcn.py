@@ -270,16 +270,23 @@ def test_what_is_read_out(readout):
         torch.testing.assert_close(y, model.head(torch.stack(read)))
 
 
-def test_the_weights_start_as_stated():
+@pytest.mark.parametrize(
+    ("readout", "head"), [("last", 0.01), ("mean", 0.01), ("every", 1 / 192**0.5)]
+)
+def test_the_weights_start_as_stated(readout, head):
     torch.manual_seed(0)
-    model = models.create("tcn")
+    model = models.create("tcn", readout=readout)
     for name, module in model.named_modules():
         if isinstance(module, nn.Conv1d):
             spread = math.sqrt(2 / module.weight[0].numel())
             few = 5 / math.sqrt(2 * module.weight.numel())
             assert module.weight.std().item() == pytest.approx(spread, rel=few), name
             assert not module.bias.any()
-    assert model.head.weight.std().item() == pytest.approx(0.01, rel=0.2)
+    for _ in range(2):
+        assert model.head.weight.std().item() == pytest.approx(
+            head, rel=0.2
+        )  # uniform: bound / 3^.5
+        model.reset_head(10)
 
 
 def test_what_is_far_back_is_heard_from_the_start():

@@ -56,8 +56,8 @@ def test_ways_of_training_are_told_by_their_answers(script):
     five = {**rule, "way": "five", "right": "11"}
     rows = figures("series_recipes", {"summary": summary([rule, five])})
     assert [row[:3] for row in rows] == [
-        ("rule, 1 draws, 2 s each", "50.00 %", "2"),
-        ("five, 1 draws, 2 s each", "100.00 %", "2"),
+        ("rule, draws: 1, 2 s each", "50.00 %", "2"),
+        ("five, draws: 1, 2 s each", "100.00 %", "2"),
         ("five: gained and lost against the rule", "1 and 0", "2"),
     ]
 

@@ -91,7 +91,7 @@ class AlexNet(Classifier):
         torch.Size([1, 256, 3, 3])
     """
 
-    initial: ClassVar[InitialTable] = (((*CONVOLUTIONS, nn.Linear), uniform_fan_in),)
+    initial: InitialTable = (((*CONVOLUTIONS, nn.Linear), uniform_fan_in),)
     layouts: ClassVar[Mapping[str, Layout]] = {"torchvision": _TORCHVISION}
     dropped: ClassVar[Literal["inputs", "outputs"]] = "inputs"
 
@@ -172,7 +172,7 @@ class AlexNet2012(AlexNet):
         (2, [1.0])
     """
 
-    initial: ClassVar[InitialTable] = (((*CONVOLUTIONS, nn.Linear), small_normal),)
+    initial: InitialTable = (((*CONVOLUTIONS, nn.Linear), small_normal),)
     layouts: ClassVar[Mapping[str, Layout]] = {}
     dropped: ClassVar[Literal["inputs", "outputs"]] = "outputs"
 

@@ -64,7 +64,7 @@ class Network(nn.Module):
     """
 
     input_kind: ClassVar[Literal["maps", "tokens", "fields"]] = "maps"
-    initial: ClassVar[InitialTable] = (
+    initial: InitialTable = (
         (CONVOLUTIONS, he_normal),
         (NORMS, unit),
         ((nn.Linear,), uniform_fan_in),

@@ -184,7 +184,7 @@ class ConvNeXt(Classifier):
         [('stage1', 8, 4), ('stage2', 16, 8)]
     """
 
-    initial: ClassVar[InitialTable] = (
+    initial: InitialTable = (
         ((*CONVOLUTIONS, nn.Linear), truncated_normal),
         (NORMS, unit),
     )

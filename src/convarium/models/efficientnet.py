@@ -197,7 +197,7 @@ class EfficientNet(Classifier):
         [(8, 2), (16, 4), (24, 8), (56, 16), (160, 16)]
     """
 
-    initial: ClassVar[InitialTable] = (((nn.Linear,), uniform_fan_out), *Classifier.initial)
+    initial: InitialTable = (((nn.Linear,), uniform_fan_out), *Classifier.initial)
     layouts: ClassVar[Mapping[str, Layout]] = {
         "torchvision": Layout(_TORCHVISION, first=1),
         "timm": Layout(_TIMM),

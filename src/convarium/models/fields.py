@@ -74,7 +74,7 @@ class FieldToField(Network):
     """
 
     input_kind: ClassVar[Literal["maps", "tokens", "fields"]] = "fields"
-    initial: ClassVar[InitialTable] = (
+    initial: InitialTable = (
         (CONVOLUTIONS, uniform_fan_in),
         (NORMS, unit),
     )

@@ -154,7 +154,7 @@ class MNASNet(Classifier):
         [(8, 2), (16, 4), (24, 8), (48, 16), (160, 16)]
     """
 
-    initial: ClassVar[InitialTable] = (
+    initial: InitialTable = (
         (CONVOLUTIONS, he_normal),
         (NORMS, unit),
         ((nn.Linear,), uniform_fan_out),

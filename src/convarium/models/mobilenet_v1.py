@@ -141,7 +141,7 @@ class MobileNetV1(Classifier):
         [(16, 2), (32, 4), (64, 8), (128, 16), (256, 16)]
     """
 
-    initial: ClassVar[InitialTable] = (
+    initial: InitialTable = (
         (CONVOLUTIONS, truncated_normal),
         (NORMS, unit),
         ((nn.Linear,), truncated_normal),

@@ -149,7 +149,7 @@ class MobileNetV2(Classifier):
         [(8, 2), (16, 4), (16, 8), (48, 8), (160, 8)]
     """
 
-    initial: ClassVar[InitialTable] = (
+    initial: InitialTable = (
         (CONVOLUTIONS, he_normal),
         (NORMS, unit),
         ((nn.Linear,), small_normal),

@@ -206,7 +206,7 @@ class MobileNetV3(Classifier):
 
     table: ClassVar[Sequence[Sequence[Row]]]
     embedding: ClassVar[int]
-    initial: ClassVar[InitialTable] = (
+    initial: InitialTable = (
         (CONVOLUTIONS, he_normal),
         (NORMS, unit),
         ((nn.Linear,), small_normal),

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -72,7 +71,7 @@ class SpeedNet(Classifier):
         torch.Size([18, 1, 3, 3])
     """
 
-    initial: ClassVar[InitialTable] = (
+    initial: InitialTable = (
         (CONVOLUTIONS, handing_on),
         (NORMS, unit),
         ((nn.Linear,), uniform_fan_in),

@@ -126,7 +126,7 @@ class SqueezeNet(Classifier):
         [('stage1', 128, 1), ('stage2', 256, 2)]
     """
 
-    initial: ClassVar[InitialTable] = ((CONVOLUTIONS, _he_uniform),)
+    initial: InitialTable = ((CONVOLUTIONS, _he_uniform),)
     layouts: ClassVar[Mapping[str, Layout]] = {"torchvision": _TORCHVISION}
 
     def __init__(

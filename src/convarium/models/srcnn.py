@@ -55,7 +55,7 @@ class SRCNN(FieldToField):
         torch.Size([2, 1, 16, 32])
     """
 
-    initial: ClassVar[InitialTable] = ((CONVOLUTIONS, tiny_normal),)
+    initial: InitialTable = ((CONVOLUTIONS, tiny_normal),)
     interpolates_first: ClassVar[bool] = True
 
     def __init__(

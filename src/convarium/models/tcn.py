@@ -18,7 +18,9 @@ Differs from the paper: nothing in the blocks. Dropout drops whole channels, as 
 its published code drops single numbers. Convolutions start normal with variance 2/fan-in, so that
 inputs far back are heard from the start: with what the code's are left with, uniform in
 +-1/sqrt(fan-in), since weight norm writes its normal(0, 0.01) anew, steps 200 back weigh a
-hundredth as much. The head starts as the code's, normal(0, 0.01).
+hundredth as much. The head of one answer a sequence starts as the code's, normal(0, 0.01), so that
+what is heard of all steps is no noise in it; that of every step starts uniform, since from small
+weights such a network long says the commonest answer only.
 
 References:
     Bai, Kolter, Koltun 2018, "An empirical evaluation of generic convolutional and recurrent
@@ -50,6 +52,7 @@ from convarium.layers import (
     he_normal_fan_in,
     materialise_weights,
     small_normal,
+    uniform_fan_in,
     unit,
 )
 from convarium.models.contract import Stage
@@ -102,6 +105,7 @@ class TCN(SequenceClassifier):
         (NORMS, unit),
         ((nn.Linear,), small_normal),
     )
+    initial_every = (*initial[:2], ((nn.Linear,), uniform_fan_in))
 
     def __init__(
         self,
@@ -138,6 +142,8 @@ class TCN(SequenceClassifier):
         self.heatmap_layer = stages[-1].name
         self.final = nn.Identity()
         self.neck = _READOUTS[readout]()
+        if readout == "every":
+            self.initial = self.initial_every
         self.build_head(before, num_classes)
         self.initialise_weights()
         if readout == "mean":  # of the steps so far, and their number

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -63,7 +63,7 @@ class UNet(FieldToField):
         torch.Size([2, 2, 48, 48])
     """
 
-    initial: ClassVar[InitialTable] = ((CONVOLUTIONS, he_normal_fan_in),)
+    initial: InitialTable = ((CONVOLUTIONS, he_normal_fan_in),)
 
     def __init__(
         self,

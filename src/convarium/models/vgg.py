@@ -92,7 +92,7 @@ class VGG(Classifier):
         [('stage1', 16, 2), ('stage2', 32, 4)]
     """
 
-    initial: ClassVar[InitialTable] = (
+    initial: InitialTable = (
         (CONVOLUTIONS, he_normal),
         (NORMS, unit),
         ((nn.Linear,), small_normal),
