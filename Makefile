@@ -80,7 +80,7 @@ clean:  ## what builds and tools left behind; the environments, runs and data st
 	$(PYTHON) -m venv $(firstword $(subst /, ,$@))
 
 $(ENV): pyproject.toml constraints.txt | .venv/bin/python
-	$(RUN) $(PIP_INSTALL) -c constraints.txt hatchling editables
+	$(RUN) $(PIP_INSTALL) -c constraints.txt hatchling editables setuptools
 	$(RUN) $(PIP_INSTALL) -c constraints.txt --no-build-isolation -e '.[test]'
 	@touch $@
 

@@ -19,6 +19,7 @@ from figures import spread
 WIDTH, MARGIN, GAP, TOP, HIGH = 820.0, 20.0, 20.0, 84.0, 230.0
 STYLES = {
     "tcn": Line("TCN", (), "accent"),
+    "tcn_far": Line("TCN, far", (), "accent", "2 4"),
     "lstm": Line("LSTM", (), "miss"),
     "gru": Line("GRU", (), "miss", "6 5"),
 }

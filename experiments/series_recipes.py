@@ -4,9 +4,10 @@
 
 OSULeaf, which comes with aeon (BSD-3, from `make env-peers`), has 442 outlines of leaves of six
 kinds, as series of 427 steps. For each draw 36 of them, as many of each kind, are trained with in
-one way, and the others are answered. "rule" is what `train.recommend` chooses; the other ways
-change one thing each, named in `WAYS`. What counts is the number of right answers over all draws,
-and where a way and the rule differ on the same series. One thread; seconds are the processor's.
+one way (two of them are kept for validation, which chooses nothing), and the others are answered.
+"rule" is what `train.recommend` chooses; what the other ways change stands in `WAYS`. What counts
+is the share of right answers of each draw, and the difference to the rule on the same draw: a draw
+is one case, as its series are answered by one network. One thread; seconds are the processor's.
 Finished runs are kept: called again with the same settings, it goes on with what is missing.
 """
 
@@ -30,12 +31,12 @@ import evidence
 import harness
 from convarium import data, seeds, train
 from convarium.files import read_json, write_json
-from convarium.intervals import newcombe_pairs, wilson
 from convarium.predict import Predictor
 from convarium.train.series_choice import few_held, for_members
 
 RESULT = evidence.RESULTS / "series_recipes.json"
 NAME = "OSULeaf"
+_EACH = 6  # of its kinds
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ WAYS = {
     "shorter": Way(epochs=0.5),
     "shorter and quicker": Way(epochs=0.5, config={"learning_rate": 2e-3}),
     "longer": Way(epochs=2),
-    "larger batches": Way(config={"batch_size": 8}),
+    "larger batches": Way(epochs=2, config={"batch_size": 8}),
     "five members": Way(options={"members": 5}),
     "unscaled": Way(config={"scaling": 0.0}),
     "every 4th step": Way(every=4),
@@ -71,21 +72,18 @@ WAYS = {
 }
 
 
-def one_run(dataset: data.Dataset, way: Way, draw: int, each: int = 6) -> dict[str, Any]:
+def one_run(dataset: data.Dataset, way: Way, draw: int, each: int = _EACH) -> dict[str, Any]:
     """Train on a draw of so many series of each class, and answer the others."""
     with tempfile.TemporaryDirectory() as folder:
         some, others = drawn(dataset, each, way.every, draw, Path(folder))
         parts = data.split(some, validation=few_held(some), test=0.0, seed=draw)
         preprocessing = data.fit_preprocessing(parts.train)
-        choice = train.recommend(some)
-        options = {**choice.options, **way.options, **preprocessing.network_options}
-        own = dict(way.config) | {"seed": draw, "precision": "fp32"}
-        own["epochs"] = max(1, round(way.epochs * choice.config.epochs))
-        config = dataclasses.replace(choice.config, **own)
-        config = dataclasses.replace(config, **for_members(config, options.get("members", 1)))
+        model, options, config = asked(some, way)
+        config = dataclasses.replace(config, seed=draw)
         seeds.torch_seed(torch.device("cpu"), draw, "initial weights")
         classes = len(dataset.classes)
-        network = convarium.create(way.model or choice.model, num_classes=classes, **options)
+        given = {**options, **preprocessing.network_options}
+        network = convarium.create(model, num_classes=classes, **given)
         start = time.process_time()
         train.fit(network, parts, config, preprocessing=preprocessing)
         seconds = time.process_time() - start
@@ -93,8 +91,24 @@ def one_run(dataset: data.Dataset, way: Way, draw: int, each: int = 6) -> dict[s
         answered = data.Part(others, np.arange(len(others)))
         records = sorted(predictor.records(answered), key=lambda record: record.id)
     right = "".join(str(int(record.label == record.target)) for record in records)
-    told = {"draw": draw, "trained": len(parts.train), "epochs": config.epochs}
+    told = {"draw": draw, "trained": len(parts.train), "asked": plain(model, config)}
     return told | {"seconds": round(seconds, 1), "right": right}
+
+
+def asked(some: data.Dataset, way: Way) -> tuple[str, dict[str, Any], train.TrainConfig]:
+    """Network, its options and the training that a way comes to on these series."""
+    choice = train.recommend(some)
+    options = {**choice.options, **way.options}
+    epochs = max(1, round(way.epochs * choice.config.epochs))
+    config = dataclasses.replace(choice.config, precision="fp32", epochs=epochs, **way.config)
+    config = dataclasses.replace(config, **for_members(config, options.get("members", 1)))
+    return way.model or choice.model, options, config
+
+
+def plain(model: str, config: train.TrainConfig) -> dict[str, Any]:
+    """What tells one way from another, as JSON gives it back."""
+    names = ("learning_rate", "batch_size", "epochs", "scaling")
+    return {"model": model, **{name: getattr(config, name) for name in names}}
 
 
 def drawn(
@@ -113,33 +127,20 @@ def drawn(
 
 
 def summary(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Right answers of each way over its draws, and of the rule on the same draws."""
+    """Right answers of each way over its draws, and beside the rule's on the same draws."""
+    shares: dict[str, dict[int, float]] = {}
+    for run in runs:
+        shares.setdefault(run["way"], {})[run["draw"]] = run["right"].count("1") / len(run["right"])
     found: dict[str, Any] = {}
-    for way in dict.fromkeys(run["way"] for run in runs):
-        own, rules = (
-            {run["draw"]: bits(run["right"]) for run in runs if run["way"] == each}
-            for each in (way, "rule")
-        )
-        right = np.concatenate([*own.values()])
-        seconds = evidence.over_seeds([run["seconds"] for run in runs if run["way"] == way])
-        interval = list(wilson(int(right.sum()), len(right)))
-        found[way] = {"n": len(right), "draws": len(own), "accuracy": float(right.mean())}
-        found[way] |= {"interval": interval, "seconds": seconds["mean"]}
-        both = [draw for draw in own if draw in rules]
+    for way, own in shares.items():
+        seconds = [run["seconds"] for run in runs if run["way"] == way]
+        accuracy = evidence.over_seeds([*own.values()])
+        found[way] = {"accuracy": accuracy, "seconds": float(np.mean(seconds))}
+        rules = shares.get("rule", {})
+        both = [share - rules[draw] for draw, share in own.items() if draw in rules]
         if way != "rule" and both:
-            ours, theirs = (np.concatenate([it[draw] for draw in both]) for it in (own, rules))
-            found[way]["against_rule"] = {
-                "n": len(ours),
-                "gained": int((ours & ~theirs).sum()),
-                "lost": int((theirs & ~ours).sum()),
-                "interval": list(newcombe_pairs(ours, theirs)),
-            }
+            found[way]["against_rule"] = evidence.over_seeds(both)
     return found
-
-
-def bits(right: str) -> np.ndarray:
-    """Which answers were right, of a line of 0 and 1."""
-    return np.array([letter == "1" for letter in right])
 
 
 def archive() -> Path:
@@ -162,6 +163,12 @@ def main() -> int:
     runs = list(read_json(arguments.out)["runs"]) if arguments.out.exists() else []
     done = {(run["way"], run["draw"]) for run in runs}
     dataset = data.open_dataset(archive() / NAME / f"{NAME}_TRAIN.ts")
+    for way in arguments.ways:
+        with tempfile.TemporaryDirectory() as folder:
+            some, _ = drawn(dataset, _EACH, WAYS[way].every, 0, Path(folder))
+            model, _, config = asked(some, WAYS[way])
+        if any(run["way"] == way and run["asked"] != plain(model, config) for run in runs):
+            raise SystemExit(f"{arguments.out} has {way} of other settings; give another --out.")
     wanted = ((way, draw) for draw in range(arguments.draws) for way in arguments.ways)
     for way, draw in (each for each in wanted if each not in done):
         run = one_run(dataset, WAYS[way], draw)
@@ -175,7 +182,7 @@ def main() -> int:
             "runs": runs,
         }
         write_json(arguments.out, told | evidence.provenance())
-        share = np.mean(bits(run["right"]))
+        share = run["right"].count("1") / len(run["right"])
         evidence.say(f"{way}, draw {draw}: {share:.1%}, {run['seconds']:.0f} s")
     return 0
 

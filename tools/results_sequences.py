@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from results_figures import Figure, Known, Result, number, percent, row, spread_of
+from results_figures import Figure, Known, Result, number, percent, row
 
 _MINUTES = 30
 _COUNTING = ("bag of words", "TF-IDF and logistic regression")
@@ -39,16 +39,10 @@ def series_recipes(result: Result) -> list[Figure]:
     """Ways of training few series: right answers, and what changes against the rule."""
     rows: list[Figure] = []
     for way, found in result["summary"].items():
-        spread, n = spread_of(found, percent), str(found["n"])
-        what = f"{way}, draws: {found['draws']}, {number(found['seconds'])} s each"
-        rows.append(Figure(what, percent(found["accuracy"]), n, spread, ""))
+        what = f"{way}, {number(found['seconds'])} s each"
+        rows.append(row(what, found["accuracy"], shown=percent))
         if "against_rule" in found:
-            it = found["against_rule"]
-            what, words = (
-                f"{way}: gained and lost against the rule",
-                f"{it['gained']} and {it['lost']}",
-            )
-            rows.append(Figure(what, words, str(it["n"]), spread_of(it, percent), ""))
+            rows.append(row(f"{way} less the rule", found["against_rule"], shown=percent))
     return rows
 
 
@@ -62,8 +56,9 @@ def sequence_memory(result: Result) -> list[Figure]:
     for task, networks in result["summary"].items():
         words = f"under {number(most[task])}" if task in most else ""
         for network, found in networks.items():
-            asked = words if network == "tcn" else ""
-            what = f"{task.replace('_', ' ')}, {network} (chance {number(chances[task])})"
+            asked = words if network == "tcn_far" else ""
+            name = f"{task}, {network}".replace("_", " ")
+            what = f"{name} (chance {number(chances[task])})"
             rows.append(row(what, found, asked=asked))
             if asked:
                 minutes = row(f"{what}: minutes of a core", found["seconds"] / 60, n=found["n"])
@@ -133,7 +128,7 @@ KNOWN = {
     ),
     "series_recipes": Known(
         "Recipes for few series",
-        "36 series of OSULeaf train, the others are answered; seconds are of a core; n is answers.",
+        "Of 36 series of OSULeaf, 406 others are answered; seconds are of a core; n is draws.",
         series_recipes,
     ),
     "sequence_memory": Known(

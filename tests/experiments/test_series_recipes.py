@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 
 import numpy as np
 import pytest
@@ -41,14 +42,22 @@ def test_a_run_answers_each_other_series_and_again_the_same(experiment, tmp_path
 
 def test_a_way_is_compared_with_the_rule_on_the_same_draws(experiment):
     run = {"seconds": 2.0}
-    rule = {**run, "way": "rule", "draw": 0, "right": "1001"}
-    five = {**run, "way": "five members", "draw": 0, "right": "1100"}
-    more = {**run, "way": "five members", "draw": 1, "right": "00"}
-    told = experiment.summary([rule, five, more])
-    assert told["rule"]["accuracy"] == 0.5
-    assert (told["five members"]["n"], told["five members"]["draws"]) == (6, 2)
-    assert told["five members"]["accuracy"] == pytest.approx(1 / 3)
-    against = told["five members"]["against_rule"]
-    assert (against["n"], against["gained"], against["lost"]) == (4, 1, 1)
-    assert against["interval"][0] < 0 < against["interval"][1]
+    rules = [{**run, "way": "rule", "draw": k, "right": r} for k, r in enumerate(("1001", "1111"))]
+    more = [{**run, "way": "more", "draw": k, "right": r} for k, r in enumerate(("1101", "1111"))]
+    told = experiment.summary([*rules, *more, {**more[0], "draw": 2, "right": "0000"}])
+    assert told["rule"]["accuracy"]["mean"] == 0.75
+    assert (told["more"]["accuracy"]["n"], told["more"]["accuracy"]["lowest"]) == (3, 0)
+    assert told["more"]["against_rule"]["mean"] == 0.125
+    low, high = told["more"]["against_rule"]["interval"]  # Student's, of two: t = 12.706
+    assert (low, high) == pytest.approx((0.125 - 12.706 * 0.125, 0.125 + 12.706 * 0.125), rel=1e-4)
     assert "against_rule" not in told["rule"]
+
+
+def test_runs_of_another_rule_are_not_mixed_in(experiment, tmp_path, monkeypatch):
+    kept = {"way": "rule", "draw": 0, "right": "1", "seconds": 1.0, "asked": {"model": "other"}}
+    (tmp_path / "told.json").write_text(json.dumps({"runs": [kept]}))
+    monkeypatch.setattr(experiment, "archive", lambda: write_pair(tmp_path / "Ramps").parent)
+    monkeypatch.setattr(experiment, "NAME", "Ramps")
+    monkeypatch.setattr("sys.argv", ["-", "--ways", "rule", "--out", str(tmp_path / "told.json")])
+    with pytest.raises(SystemExit, match="has rule of other settings"):
+        experiment.main()

@@ -270,32 +270,36 @@ def test_what_is_read_out(readout):
         torch.testing.assert_close(y, model.head(torch.stack(read)))
 
 
-@pytest.mark.parametrize(
-    ("readout", "head"), [("last", 0.01), ("mean", 0.01), ("every", 1 / 192**0.5)]
-)
-def test_the_weights_start_as_stated(readout, head):
+@pytest.mark.parametrize("readout", ["last", "mean", "every"])
+@pytest.mark.parametrize("starts", ["near", "far"])
+def test_the_weights_start_as_stated(starts, readout):
+    """Uniform in +-1/sqrt(fan-in) has deviation 1/sqrt(3 fan-in), He's normal sqrt(2/fan-in)."""
     torch.manual_seed(0)
-    model = models.create("tcn", readout=readout)
+    model = models.create("tcn", readout=readout, starts=starts)
     for name, module in model.named_modules():
         if isinstance(module, nn.Conv1d):
-            spread = math.sqrt(2 / module.weight[0].numel())
+            spread = math.sqrt((2 if starts == "far" else 1 / 3) / module.weight[0].numel())
             few = 5 / math.sqrt(2 * module.weight.numel())
             assert module.weight.std().item() == pytest.approx(spread, rel=few), name
-            assert not module.bias.any()
+            assert bool(module.bias.any()) == (starts == "near")
+    small = starts == "far" and readout != "every"
     for _ in range(2):
-        assert model.head.weight.std().item() == pytest.approx(
-            head, rel=0.2
-        )  # uniform: bound / 3^.5
+        spread = 0.01 if small else 1 / math.sqrt(3 * model.head.in_features)
+        assert model.head.weight.std().item() == pytest.approx(spread, rel=0.2)
         model.reset_head(10)
 
 
-def test_what_is_far_back_is_heard_from_the_start():
+def test_what_is_far_back_is_heard_from_the_start_if_asked():
     torch.manual_seed(0)
-    model = models.create("tcn", channels=[24] * 8, kernel_size=8)
-    x = torch.rand(4, 1, 600, requires_grad=True)
-    model.eval()(x).sum().backward()
-    weight = x.grad.square().mean((0, 1)).sqrt()
-    assert weight[:200].mean() > 0.2 * weight[-1]
+    heard = {}
+    for starts in ("near", "far"):
+        model = models.create("tcn", channels=[24] * 8, kernel_size=8, starts=starts)
+        x = torch.rand(4, 1, 600, requires_grad=True)
+        model.eval()(x).sum().backward()
+        weight = x.grad.square().mean((0, 1)).sqrt()
+        heard[starts] = weight[:200].mean() / weight[-1]
+    assert heard["far"] > 0.2
+    assert heard["far"] > 10 * heard["near"]
 
 
 @pytest.mark.parametrize(
@@ -306,6 +310,7 @@ def test_what_is_far_back_is_heard_from_the_start():
         ({"dilations": [1, 0, 2]}, r"dilations \(=\[1, 0, 2\]\) must be 1 or more"),
         ({"kernel_size": 0}, r"kernel_size \(=0\) must be 1 or more"),
         ({"dropout": 1.5}, r"dropout \(=1.5\)"),
+        ({"starts": "here"}, r"starts .='here'. must be one of 'near', 'far'"),
         ({"readout": "first"}, r"readout \(='first'\) must be one of 'last', 'every', 'mean'"),
         ({"norm": "layer"}, r"norm \(='layer'\) must be one of 'weight', 'batch', 'none'"),
         ({"spatial_dims": 2}, r"spatial_dims \(=2\) must be one of 1"),

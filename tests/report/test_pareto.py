@@ -69,7 +69,11 @@ def test_a_name_without_a_line_is_nearest_to_its_own_dot():
     times = {"onnx": 0.354, "folded": 0.853, "compiled": 0.88, "eager": 0.979, "openvino": 7.94}
     svg = draw([TradeOff(f"{k} fp32, 1 thread", ms, 100.0, k == "onnx") for k, ms in times.items()])
     dots = [((x0 + x1) / 2, (y0 + y1) / 2) for x0, y0, x1, y1 in sorted(circles(svg))]
-    thin = [e for e in ElementTree.fromstring(svg).iter(f"{SVG}polyline") if "0.8" in str(e.attrib)]
+    thin = [
+        e
+        for e in ElementTree.fromstring(svg).iter(f"{SVG}polyline")
+        if e.get("stroke-width") == "0.8"
+    ]
     boxes = {text: box(e) for text, e in texts(svg).items() if text.endswith("thread")}
     beside = 0
     for name, (x0, y0, x1, y1) in boxes.items():

@@ -56,26 +56,26 @@ def test_ways_of_training_are_told_by_their_answers(script):
     five = {**rule, "way": "five", "right": "11"}
     rows = figures("series_recipes", {"summary": summary([rule, five])})
     assert [row[:3] for row in rows] == [
-        ("rule, draws: 1, 2 s each", "50.00 %", "2"),
-        ("five, draws: 1, 2 s each", "100.00 %", "2"),
-        ("five: gained and lost against the rule", "1 and 0", "2"),
+        ("rule, 2 s each", "50.00 %", "1"),
+        ("five, 2 s each", "100.00 %", "1"),
+        ("five less the rule", "50.00 %", "1"),
     ]
 
 
 def test_what_is_asked_of_memories_stands_beside_the_tcn(script):
     run = {"seed": 0, "seconds": 600.0}
     runs = [
-        {**run, "task": "copying_1000", "network": "tcn", "score": 1e-4, "chance": 0.0204},
+        {**run, "task": "copying_1000", "network": "tcn_far", "score": 1e-4, "chance": 0.0204},
         {**run, "task": "copying_1000", "network": "gru", "score": 0.02, "chance": 0.0204},
-        {**run, "task": "adding_600", "network": "tcn", "score": 2e-4, "chance": 1 / 6},
+        {**run, "task": "adding_600", "network": "tcn_far", "score": 2e-4, "chance": 1 / 6},
     ]
     summary = script("sequence_memory").summary(runs)
     rows = figures("sequence_memory", {"summary": summary, "runs": runs})
     assert {row.what: (row.figure, row.asked) for row in rows} == {
-        "adding 600, tcn (chance 0.167)": ("0.0002", "under 0.001"),
-        "adding 600, tcn (chance 0.167): minutes of a core": ("10", "at most 30"),
-        "copying 1000, tcn (chance 0.0204)": ("0.0001", "under 0.000204"),
-        "copying 1000, tcn (chance 0.0204): minutes of a core": ("10", "at most 30"),
+        "adding 600, tcn far (chance 0.167)": ("0.0002", "under 0.001"),
+        "adding 600, tcn far (chance 0.167): minutes of a core": ("10", "at most 30"),
+        "copying 1000, tcn far (chance 0.0204)": ("0.0001", "under 0.000204"),
+        "copying 1000, tcn far (chance 0.0204): minutes of a core": ("10", "at most 30"),
         "copying 1000, gru (chance 0.0204)": ("0.02", ""),
     }
 

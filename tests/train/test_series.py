@@ -143,6 +143,24 @@ def test_options_of_other_kinds_are_refused():
         augmentation_of(config(crop=0.5), "images")
 
 
+@pytest.mark.parametrize(
+    ("n", "length", "epochs", "rate"),
+    [
+        (36, 427, 500, 5e-4),  # 250 epochs of 9 steps, twice
+        (67, 24, 500, 5e-4),
+        (300, 100, 500, 5e-4),
+        (362, 1250, 88, 2e-3),  # 2 million time steps, 20 times
+        (499, 90_000, 20, 2e-3),
+        (2000, 100, 78, 2e-3),
+    ],
+)
+def test_few_series_are_trained_twice_as_long_in_small_steps_where_that_ends(
+    n, length, epochs, rate
+):
+    _, _, config = series_choice(n, length)
+    assert (config["epochs"], config["learning_rate"]) == (epochs, rate)
+
+
 def test_the_choice_follows_from_number_and_length(tmp_path):
     few, many, long = series_choice(30, 100), series_choice(20_000, 100), series_choice(500, 90_000)
     assert (few[0], many[0]) == ("fcn", "inception_time")
@@ -153,5 +171,8 @@ def test_the_choice_follows_from_number_and_length(tmp_path):
     choice = train.recommend(data.open_dataset(path))
     assert choice.model == few[0]
     assert "40 series of 2 classes, 1 channel, 30 time steps" in choice.reason
+    small = choice.config.learning_rate / 2e-3
+    sgd = train.recommend(data.open_dataset(path), optimizer="sgd").config
+    assert sgd.learning_rate == pytest.approx(0.1 / 4 * small)
     with pytest.raises(OptionError, match="recipe"):
         train.recommend(data.open_dataset(path), recipe="strong")

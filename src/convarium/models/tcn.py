@@ -15,12 +15,10 @@ of each convolution, and give what the whole sequence would give, at a cost that
 how long the stream has run.
 
 Differs from the paper: nothing in the blocks. Dropout drops whole channels, as the paper has it;
-its published code drops single numbers. Convolutions start normal with variance 2/fan-in, so that
-inputs far back are heard from the start: with what the code's are left with, uniform in
-+-1/sqrt(fan-in), since weight norm writes its normal(0, 0.01) anew, steps 200 back weigh a
-hundredth as much. The head of one answer a sequence starts as the code's, normal(0, 0.01), so that
-what is heard of all steps is no noise in it; that of every step starts uniform, since from small
-weights such a network long says the commonest answer only.
+its published code drops single numbers. Weights start uniform in +-1/sqrt(fan-in), as the code's
+convolutions do, whose normal(0, 0.01) is lost when weight norm writes them anew. What is far back
+is hardly heard so at first. With starts="far", He's weights and, unless every step is answered, a
+small head, it is: where the answer hangs on few steps far away, as in adding, that is needed.
 
 References:
     Bai, Kolter, Koltun 2018, "An empirical evaluation of generic convolutional and recurrent
@@ -83,6 +81,7 @@ class TCN(SequenceClassifier):
         norm: "weight" norm of the convolutions, "batch" norm behind them, or "none".
         dropout: probability of dropping a channel of a sample, behind each convolution's ReLU.
         readout: the "last" real step, "every" step, or the "mean" of all real ones.
+        starts: with weights that hear mostly what is "near", or what is "far" as well.
 
     Shape:
         (B, C, T), mask (B, T) -> (B, num_classes), or (B, num_classes, T) for every step
@@ -101,11 +100,10 @@ class TCN(SequenceClassifier):
 
     causal: ClassVar[bool] = True
     initial = (
-        (CONVOLUTIONS, he_normal_fan_in),
+        (CONVOLUTIONS, uniform_fan_in),
         (NORMS, unit),
-        ((nn.Linear,), small_normal),
+        ((nn.Linear,), uniform_fan_in),
     )
-    initial_every = (*initial[:2], ((nn.Linear,), uniform_fan_in))
 
     def __init__(
         self,
@@ -119,6 +117,7 @@ class TCN(SequenceClassifier):
         norm: CausalNorm = "weight",
         dropout: float = 0.2,
         readout: Readout = "last",
+        starts: Literal["near", "far"] = "near",
     ) -> None:
         super().__init__(spatial_dims=spatial_dims, in_channels=in_channels)
         steps = [2**i for i in range(len(channels))] if dilations is None else list(dilations)
@@ -142,8 +141,9 @@ class TCN(SequenceClassifier):
         self.heatmap_layer = stages[-1].name
         self.final = nn.Identity()
         self.neck = _READOUTS[readout]()
-        if readout == "every":
-            self.initial = self.initial_every
+        if starts == "far":
+            head = uniform_fan_in if readout == "every" else small_normal
+            self.initial = ((CONVOLUTIONS, he_normal_fan_in), (NORMS, unit), ((nn.Linear,), head))
         self.build_head(before, num_classes)
         self.initialise_weights()
         if readout == "mean":  # of the steps so far, and their number

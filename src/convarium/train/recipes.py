@@ -24,6 +24,7 @@ from convarium.train.field_choice import field_choice, fields_in_words, of_a_mod
 from convarium.train.from_config import FOR_IMAGES
 from convarium.train.named import recipe_named
 from convarium.train.series_choice import (
+    SERIES_RATE,
     few_held,
     forecast_choice,
     series_choice,
@@ -186,6 +187,8 @@ def _of_its_own(
     model, options, own = choice(dataset)
     if optimizer not in (None, own["optimizer"]):
         rate, _, decay = _RATES[str(optimizer)]
+        if dataset.kind == "series":  # as much smaller as that of the optimiser of the choice
+            rate *= own["learning_rate"] / SERIES_RATE
         own |= {"optimizer": optimizer, "learning_rate": rate / 4, "weight_decay": decay}
     own |= {} if batch_size is None else {"batch_size": batch_size}
     word = _TOLD.get(dataset.task, "classes")

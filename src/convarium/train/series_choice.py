@@ -12,7 +12,8 @@ from convarium.measure import layers_for_receptive_field
 from convarium.train.config import TrainConfig
 
 _FEW = 500  # series, of which each counts
-_STEPS = 2500  # updates of a training, about; of few series, in smaller steps, twice as many
+SERIES_RATE = 2e-3  # of AdamW, where the epochs are as many as usual
+_STEPS = 2500  # updates of a training, about
 _LONG = 2_000_000  # time steps of an epoch from which on fewer epochs are trained
 
 
@@ -20,12 +21,12 @@ def series_choice(n: int, length: int) -> tuple[str, dict[str, Any], dict[str, A
     """Name and options of a network, and the options of a training, for n series.
 
     Few series get the FCN, which published figures have level with InceptionTime there, at a third
-    of its cost, and small steps, which leave fewer of the others wrong; more of them InceptionTime,
-    which sees short and long shapes at once. The averaged weights of the end are kept: of few
-    series, too few are left for validation to choose an epoch well. Neither noise, which drowns the
-    steps of smooth series, nor stretched windows, since the place in time may tell the class. Few
-    series get small batches and many epochs; long ones fewer epochs, so that a training ends in
-    minutes.
+    of its cost; more of them InceptionTime, which sees short and long shapes at once. The averaged
+    weights of the end are kept: of few series, too few are left for validation to choose an epoch
+    well. Neither noise, which drowns the steps of smooth series, nor stretched windows, since the
+    place in time may tell the class. Few series get small batches and many epochs, twice as many
+    in smaller steps where that ends in time, which leaves fewer of the others wrong; long ones
+    fewer epochs, so that a training ends in minutes.
 
     Args:
         n: training series, about.
@@ -39,12 +40,13 @@ def series_choice(n: int, length: int) -> tuple[str, dict[str, Any], dict[str, A
     steps = -(-n // batch)
     most = max(20, _LONG * 20 // max(1, n * length))
     few = n < _FEW
-    times = 2 if few else 1
+    epochs = min(250, max(20, _STEPS // steps))
+    patient = few and 2 * epochs <= most
     config = {
-        "epochs": min(250 * times, most, max(20, times * _STEPS // steps)),
+        "epochs": 2 * epochs if patient else min(epochs, most),
         "batch_size": batch,
         "optimizer": "adamw",
-        "learning_rate": 5e-4 if few else 2e-3,
+        "learning_rate": 5e-4 if patient else SERIES_RATE,
         "weight_decay": 0.02,
         "warmup": 0.1,
         "flip": False,
