@@ -12,6 +12,7 @@ import math
 import os
 import platform
 import re
+import shlex
 import statistics
 import subprocess
 import sys
@@ -155,7 +156,7 @@ def _without_machine(word: str) -> str:
 def provenance(*packages: str) -> dict[str, Any]:
     """Command, date, machine and versions, also those of the named packages."""
     return {
-        "command": " ".join(["python", *map(_without_machine, sys.argv)]),
+        "command": shlex.join(["python", *map(_without_machine, sys.argv)]),
         "date": time.strftime("%Y-%m-%d"),
         "machine": machine(),
         "versions": versions("convarium", "torch", *packages),
